@@ -1,0 +1,218 @@
+"""Every error that paysession raises.
+
+::
+
+    PaysessionError
+    ├── ConfigurationError      the installation or the settings are wrong
+    │   ├── ProviderNotFound        no such provider is installed or selected
+    │   ├── ProviderLoadError       a provider's distribution cannot be loaded, or breaks the contract
+    │   ├── SettingsError           an unknown, missing or malformed setting
+    │   └── StoreError              no such store, or its schema is not current
+    ├── RequestError            the call cannot be carried out as asked; nothing was changed
+    │   ├── InvalidAmount           not an amount, or not one that is available
+    │   ├── InvalidData             ``data``, ``payload`` or another argument cannot be stored
+    │   ├── InvalidTransition       the session's status does not allow the operation
+    │   ├── NotSupported            the provider does not offer the operation
+    │   ├── NotFound                no such collection, session or operation
+    │   └── IdempotencyMismatch     the key was used before with other parameters
+    ├── SessionBusy             another operation of the session is in flight; try again shortly
+    ├── ProviderError           what a provider may answer instead of an outcome
+    │   ├── Declined                it certainly refused
+    │   ├── NotApplied              it certainly did not happen; trying again is safe
+    │   └── OutcomeUnknown          it may have happened; only the provider can tell
+    └── WebhookRejected         a notification that cannot be trusted or read
+
+Each carries ``session_id`` and ``operation_id`` where there is one, and says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from typing import Any
+
+__all__ = [
+    "ConfigurationError",
+    "Declined",
+    "IdempotencyMismatch",
+    "InvalidAmount",
+    "InvalidData",
+    "InvalidTransition",
+    "NotApplied",
+    "NotFound",
+    "NotSupported",
+    "OutcomeUnknown",
+    "PaysessionError",
+    "ProviderError",
+    "ProviderLoadError",
+    "ProviderNotFound",
+    "RequestError",
+    "SessionBusy",
+    "SettingsError",
+    "StoreError",
+    "WebhookRejected",
+]
+
+
+class PaysessionError(Exception):
+    """The root of the tree: catch it to catch everything that paysession raises.
+
+    Attributes:
+        session_id: The session concerned, or None.
+        operation_id: The operation concerned, or None.
+    """
+
+    def __init__(
+        self, message: str, *, session_id: str | None = None, operation_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.session_id = session_id
+        self.operation_id = operation_id
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigurationError(PaysessionError):
+    """The installation or the settings are wrong."""
+
+
+class ProviderNotFound(ConfigurationError):
+    """No provider of that name is installed, or the application did not select it."""
+
+
+class ProviderLoadError(ConfigurationError):
+    """A provider or plugin cannot be loaded, or does not keep the contract of its hooks."""
+
+
+class SettingsError(ConfigurationError):
+    """A setting is unknown, missing or cannot be read."""
+
+
+class StoreError(ConfigurationError):
+    """No store answers to that URL, or its schema is not the one this version needs."""
+
+
+class RequestError(PaysessionError):
+    """The call cannot be carried out as asked; nothing was changed."""
+
+
+class InvalidAmount(RequestError):
+    """Not an amount of money, in the wrong currency, or more than is available."""
+
+
+class InvalidData(RequestError):
+    """An argument cannot be stored: not JSON, too large, or of the wrong type."""
+
+
+class InvalidTransition(RequestError):
+    """The session's status does not allow the operation."""
+
+
+class NotSupported(RequestError):
+    """The provider does not offer the operation, or not in this form."""
+
+
+class NotFound(RequestError):
+    """No such collection, session or operation."""
+
+
+class IdempotencyMismatch(RequestError):
+    """The idempotency key (or the collection's reference) was used before with other parameters."""
+
+
+class SessionBusy(PaysessionError):
+    """Another operation of the session is in flight; nothing was done, try again shortly."""
+
+
+class ProviderError(PaysessionError):
+    """What a provider may answer instead of an outcome: it is raised by hooks.
+
+    Args:
+        message: The provider's own words, without secrets.
+        data: Replaces the session's ``data``; None leaves it.
+        reference: The gateway's id, if one is known by now.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        session_id: str | None = None,
+        operation_id: str | None = None,
+    ) -> None:
+        super().__init__(message, session_id=session_id, operation_id=operation_id)
+        self.data = data
+        self.reference = reference
+
+
+class Declined(ProviderError):
+    """It certainly refused: a new attempt is a new request.
+
+    Args:
+        code: A stable, machine-readable reason such as ``card_declined``.
+        message: A sentence for the merchant.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        session_id: str | None = None,
+        operation_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message or code,
+            data=data,
+            reference=reference,
+            session_id=session_id,
+            operation_id=operation_id,
+        )
+        self.code = code
+
+
+class NotApplied(ProviderError):
+    """It certainly did not happen, and trying again is safe.
+
+    Connection refused, 429, 503 before execution, a currency that the provider would refuse.
+
+    Args:
+        retry_after: How long the provider asks to wait, if it said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        session_id: str | None = None,
+        operation_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message, data=data, reference=reference, session_id=session_id, operation_id=operation_id
+        )
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(ProviderError):
+    """It may have happened: a timeout, a reset, a 5xx, an answer that cannot be read.
+
+    Also a refusal *because of the object's state* (already authorized, already voided): it may be
+    our own earlier request that brought the object there. The operation stays open under its key
+    until the provider, or a person, tells what became of it: see ``Payments.recover``.
+    """
+
+
+class WebhookRejected(PaysessionError):
+    """A notification that is forged, stale, or cannot be read. Nothing was stored."""

@@ -1,0 +1,198 @@
+"""An operation: one attempt to cause one effect at a provider, written down before it is sent."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import field, frozen
+
+from paysession.values import Status, decode
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from paysession.money import Money
+    from paysession.values import Failure
+
+__all__ = ["KEY_LENGTH", "Event", "Kind", "Operation", "State"]
+
+KEY_LENGTH: Final = 50
+"""An operation's key, and every subkey of it, has at most so many characters."""
+
+_LABEL = re.compile(r"[a-z0-9]{1,12}")
+
+
+class Kind(StrEnum):
+    """Which effect an operation is to cause."""
+
+    INITIATE = "initiate"
+    UPDATE = "update"
+    AUTHORIZE = "authorize"
+    CAPTURE = "capture"
+    REFUND = "refund"
+    CANCEL = "cancel"
+
+
+class State(StrEnum):
+    """What became of an operation."""
+
+    STARTED = "started"
+    """Begun; what became of it is not known yet. While its lease lives somebody is at it."""
+    PENDING = "pending"
+    """Accepted by the provider and not finished there: a bank debit, a slow refund."""
+    SUCCEEDED = "succeeded"
+    """The provider answered, and the answer was applied."""
+    DECLINED = "declined"
+    """The provider certainly refused."""
+    NOT_APPLIED = "not_applied"
+    """It certainly did not happen."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can come of the operation."""
+        return self not in _OPEN
+
+
+_OPEN: Final = (State.STARTED, State.PENDING)
+
+
+@frozen(slots=False, kw_only=True)
+class Operation:
+    """One attempt to cause one effect at a provider.
+
+    Captures and refunds *are* operations; there is no second record of them. They are never
+    deleted or rewritten: a reversal is a new operation.
+
+    Attributes:
+        id: The operation's id, derived from the session's id and the ordinal.
+        session_id: The session it belongs to.
+        kind: Which effect.
+        ordinal: Its number in the session, from 1.
+        amount: This operation's amount (not a total).
+        state: What became of it.
+        origin: ``host`` if we caused it, ``provider`` if it was found there.
+        idempotency_key: The caller's key, if one was given.
+        final: For a capture: whether what is left is let go of.
+        reason: For a refund: why.
+        capture_id: For a refund: the id of the capture operation that it refers to.
+        capture: The capture operation itself; filled in when a hook is called.
+        reverses: The id of the operation that this one undoes (a refund that failed after it
+            had succeeded, a capture lost to a chargeback), or None.
+        reference: The gateway's id of this effect, if known.
+        answer: The provider's answer in one word, once it is closed or pending.
+        error: Why it was declined, was not applied or is in doubt.
+        note: What a person or a late answer added.
+        webhook_url: Where the provider may send its notifications; filled in when a hook is
+            called, None without a ``public_url``.
+        created_at: When it was written down.
+        updated_at: When it last changed.
+    """
+
+    id: str
+    session_id: str
+    kind: Kind
+    ordinal: int
+    amount: Money
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    origin: str = "host"
+    idempotency_key: str | None = None
+    fingerprint: str | None = field(default=None, repr=False)
+    """A digest of the caller's parameters, to tell a repeated call from another one."""
+    final: bool = False
+    reason: str | None = None
+    capture_id: str | None = None
+    reverses: str | None = None
+    reference: str | None = None
+    answer: str | None = None
+    error: Failure | None = None
+    note: str | None = None
+    _payload: str | None = field(default=None, repr=False)
+    _data: str = field(default="{}", repr=False)
+    """The session's ``data`` as it was at begin, as JSON text: what a repetition is sent with."""
+    session_reference: str | None = None
+    """The session's ``reference`` as it was at begin."""
+    session_status: Status = Status.PENDING
+    """The session's status as it was at begin."""
+    hold: int = 0
+    """Minor units that this operation added to the collection's held amount."""
+    attempt: int = 1
+    """Who is at it: every claim takes the next number, and only its holder may finish."""
+    lease_until: datetime | None = None
+    """Until when the holder of ``attempt`` may be at it; None when nobody is."""
+    sent_at: datetime | None = None
+    """When it was first sent under its key: the provider's replay window counts from here."""
+    doubted_at: datetime | None = None
+    """Since when its outcome is in doubt."""
+
+    capture: Operation | None = field(default=None, repr=False)
+    webhook_url: str | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The idempotency key to send: the same for every repetition of this operation."""
+        return self.id
+
+    def subkey(self, label: str) -> str:
+        """Return the key of a second write in the same step (the customer, then the intent).
+
+        Args:
+            label: 1 to 12 small letters and digits, the same at each repetition.
+        """
+        if not _LABEL.fullmatch(label):
+            raise ValueError(f"a subkey's label is 1 to 12 small letters and digits, not {label!r}")
+        return f"{self.id}-{label}"
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What came from the payer's browser: untrusted, and erased when the operation closes."""
+        return decode(self._payload)
+
+
+@frozen(slots=False, kw_only=True)
+class Event:
+    """One transition of one session, as written in the transaction that made it.
+
+    It names amounts and states only: no ``data``, no next action, nothing of the payer's.
+
+    Attributes:
+        cursor: Its place in the feed, to be given to ``Payments.events(after=...)``. Empty until
+            it is read from the store.
+        id: The session's id and version: unique, and the same at each reading.
+        type: ``session.initiated``, ``.updated``, ``.requires_more``, ``.authorized``,
+            ``.captured``, ``.refunded``, ``.canceled``, ``.released``, ``.error``, ``.changed``,
+            ``.reversed`` or ``.conflict``; ``operation.pending`` or ``operation.failed``.
+        session_id: The session.
+        collection_id: Its collection.
+        reference: The host's reference of the collection.
+        provider: The session's provider.
+        operation_id: The operation that made the transition, or None.
+        amount: That operation's amount, or the session's.
+        status: The session's status after it.
+        authorized_amount: The session's total after it.
+        captured_amount: The session's total after it.
+        refunded_amount: The session's total after it.
+        version: The session's version after it: events of one session are in its order.
+        detail: For a conflict, what was expected and what was found; for a failure its code.
+        occurred_at: When the transition was written.
+    """
+
+    cursor: str = ""
+    id: str
+    type: str
+    session_id: str
+    collection_id: str
+    reference: str
+    provider: str
+    operation_id: str | None
+    amount: Money
+    status: Status
+    authorized_amount: Money
+    captured_amount: Money
+    refunded_amount: Money
+    version: int
+    detail: str | None = None
+    occurred_at: datetime

@@ -1,0 +1,344 @@
+"""What a provider answers: outcomes, snapshots, effects, notifications, and what it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from attrs import field, frozen
+from attrs.validators import in_, instance_of, optional
+
+from paysession.money import Money
+from paysession.operation import Kind
+from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from paysession.values import NextAction
+
+__all__ = [
+    "ANSWERS",
+    "Answer",
+    "Capabilities",
+    "Effect",
+    "Outcome",
+    "Snapshot",
+    "WebhookEvent",
+    "WebhookReply",
+]
+
+
+class Answer(StrEnum):
+    """What an `Outcome` says."""
+
+    PENDING = "pending"
+    REQUIRES_MORE = "requires_more"
+    AUTHORIZED = "authorized"
+    CAPTURED = "captured"
+    REFUNDED = "refunded"
+    CANCELED = "canceled"
+
+
+ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
+    Kind.INITIATE: frozenset({Answer.PENDING, Answer.REQUIRES_MORE}),
+    Kind.UPDATE: frozenset({Answer.PENDING, Answer.REQUIRES_MORE}),
+    Kind.AUTHORIZE: frozenset(
+        {Answer.PENDING, Answer.REQUIRES_MORE, Answer.AUTHORIZED, Answer.CAPTURED, Answer.CANCELED}
+    ),
+    Kind.CAPTURE: frozenset({Answer.PENDING, Answer.CAPTURED}),
+    Kind.REFUND: frozenset({Answer.PENDING, Answer.REFUNDED}),
+    Kind.CANCEL: frozenset({Answer.PENDING, Answer.CANCELED}),
+}
+"""Which hook may answer what. Any other answer counts as unknown."""
+
+_ACTION = optional(instance_of((Redirect, ClientAction, Instructions)))
+_TEXT = optional(instance_of(str))
+_AMOUNT = optional(instance_of(Money))
+
+
+def _status(status: Status | str | None) -> Status | None:
+    return None if status is None else Status(status)
+
+
+def _json(data: Mapping[str, Any] | None) -> str | None:
+    return None if data is None else encode(data, "data")
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of an operation: made with one of the six class methods.
+
+    Each takes ``data=`` (replaces the session's data; None leaves it), ``reference=`` (the
+    gateway's id: of the session's object, or of the capture or refund just made), ``next_action=``
+    and ``expires_at=``. Amounts are this operation's, not totals.
+    """
+
+    answer: Answer
+    amount: Money | None = field(default=None, validator=_AMOUNT)
+    released: bool = False
+    data: str | None = field(default=None, converter=_json, repr=False)
+    """The new data as JSON text; None leaves the session's."""
+    reference: str | None = field(default=None, validator=_TEXT)
+    next_action: NextAction | None = field(default=None, validator=_ACTION, repr=False)
+    expires_at: datetime | None = None
+    check_after: timedelta | None = None
+
+    @classmethod
+    def pending(
+        cls,
+        *,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        next_action: NextAction | None = None,
+        expires_at: datetime | None = None,
+        check_after: timedelta | None = None,
+    ) -> Outcome:
+        """``initiate``/``update``: waiting for the payer. Other hooks: accepted, not finished there.
+
+        Args:
+            check_after: When to ask the provider again, if no notification comes first.
+        """
+        return cls(
+            answer=Answer.PENDING,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+            check_after=check_after,
+        )
+
+    @classmethod
+    def requires_more(
+        cls,
+        *,
+        next_action: NextAction | None = None,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> Outcome:
+        """The payer must act: ``next_action`` says how."""
+        return cls(
+            answer=Answer.REQUIRES_MORE,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+        )
+
+    @classmethod
+    def authorized(
+        cls,
+        *,
+        amount: Money | None = None,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        next_action: NextAction | None = None,
+        expires_at: datetime | None = None,
+    ) -> Outcome:
+        """The amount is authorized: the session's, or ``amount`` as the gateway stated it."""
+        return cls(
+            answer=Answer.AUTHORIZED,
+            amount=amount,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+        )
+
+    @classmethod
+    def captured(
+        cls,
+        amount: Money,
+        *,
+        released: bool = False,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        next_action: NextAction | None = None,
+        expires_at: datetime | None = None,
+    ) -> Outcome:
+        """``amount`` was taken, as the gateway stated it.
+
+        Args:
+            amount: What this operation took. From ``authorize``: the provider captures at once.
+            released: The gateway let go of the rest of the authorization.
+        """
+        return cls(
+            answer=Answer.CAPTURED,
+            amount=amount,
+            released=released,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+        )
+
+    @classmethod
+    def refunded(
+        cls,
+        amount: Money,
+        *,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        next_action: NextAction | None = None,
+        expires_at: datetime | None = None,
+    ) -> Outcome:
+        """``amount`` was given back, as the gateway stated it."""
+        return cls(
+            answer=Answer.REFUNDED,
+            amount=amount,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+        )
+
+    @classmethod
+    def canceled(
+        cls,
+        *,
+        data: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+        next_action: NextAction | None = None,
+        expires_at: datetime | None = None,
+    ) -> Outcome:
+        """Nothing is authorized any more beyond what was captured."""
+        return cls(
+            answer=Answer.CANCELED,
+            data=data,
+            reference=reference,
+            next_action=next_action,
+            expires_at=expires_at,
+        )
+
+
+EffectState = Literal["pending", "succeeded", "failed", "reversed"]
+
+
+@frozen
+class Effect:
+    """One thing that happened at the gateway, whoever caused it.
+
+    Attributes:
+        kind: ``authorize``, ``capture``, ``refund`` or ``cancel``. A chargeback is a refund.
+        amount: Its amount.
+        state: ``pending``, ``succeeded``, ``failed``, or ``reversed`` (it had succeeded, and was
+            undone since).
+        reference: The gateway's id of it. What has one is never taken for something else.
+        key: The operation's key, if the gateway keeps it (in metadata, say). What has one is
+            matched beyond doubt.
+    """
+
+    kind: Kind = field(converter=Kind)
+    amount: Money = field(validator=instance_of(Money))
+    state: EffectState = field(
+        default="succeeded", validator=in_(("pending", "succeeded", "failed", "reversed"))
+    )
+    reference: str | None = field(default=None, validator=_TEXT)
+    key: str | None = field(default=None, validator=_TEXT)
+
+
+@frozen
+class Snapshot:
+    """The gateway's truth about one session, as ``retrieve`` saw it. Totals are cumulative.
+
+    Attributes:
+        status: The session's status as the gateway sees it; None if it knows no such object.
+        authorized: What is authorized now, captured parts included; None: not told.
+        captured: All that was captured; None: not told.
+        refunded: All that was given back; None: not told.
+        effects: What happened there, one by one.
+        ready: The payer approved, and our ``authorize`` may go on.
+        session_id: Our session's id as the object carries it; one that carries another is refused.
+        data: Replaces the session's data; None leaves it. Stored as JSON text.
+        reference: The gateway's id of the session's object.
+        next_action: What the payer must do, with ``requires_more``.
+        expires_at: When the object, or its authorization, expires.
+        error: Why it failed, with ``error``.
+    """
+
+    status: Status | None = field(converter=_status)
+    authorized: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
+    captured: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
+    refunded: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
+    effects: Sequence[Effect] = field(default=(), converter=tuple, kw_only=True)
+    ready: bool = field(default=False, kw_only=True)
+    session_id: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    data: str | None = field(default=None, converter=_json, kw_only=True, repr=False)
+    reference: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
+    expires_at: datetime | None = field(default=None, kw_only=True)
+    error: Failure | None = field(default=None, validator=optional(instance_of(Failure)), kw_only=True)
+
+    @classmethod
+    def absent(cls) -> Snapshot:
+        """Return the snapshot of a session that the gateway does not know."""
+        return cls(None)
+
+
+@frozen
+class WebhookEvent:
+    """One verified notification: a hint to look, unless it carries ``effects``.
+
+    Attributes:
+        id: The gateway's id of it. Without one it is never taken for a duplicate.
+        type: The gateway's name for what happened.
+        session_id: Our session's id, if the notification carries it.
+        references: The gateway's ids in it, by which the session may be found.
+        effects: Only from a gateway that cannot be asked, such as a bank's statement.
+    """
+
+    id: str | None = field(validator=_TEXT)
+    type: str = field(validator=instance_of(str))
+    session_id: str | None = field(default=None, validator=_TEXT)
+    references: Sequence[str] = field(default=(), converter=tuple)
+    effects: Sequence[Effect] = field(default=(), converter=tuple)
+
+
+@frozen
+class WebhookReply:
+    """What to answer to the gateway: an HTTP status and a body of plain text."""
+
+    status: int
+    body: str
+
+
+Windows = timedelta | Mapping[str, timedelta]
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a provider can do: one declaration, read by the core and by the contract kit.
+
+    Attributes:
+        capture: ``none``, ``full`` (all at once), ``once`` (one partial capture, the rest is
+            released) or ``multiple``.
+        refund: ``none``, ``full`` or ``multiple``.
+        replay_window: How long the gateway keeps an idempotency key: sending again within it
+            cannot cause a second effect. One for all, or one per kind of operation; zero: never.
+        lookup: Whether ``retrieve`` sees every effect at once (``consistent``), after
+            ``lookup_lag`` (``lagging``), or there is no asking (``none``).
+        lookup_lag: How long a lookup may miss what was just written.
+        refund_needs_capture: A refund refers to one capture.
+        call_limit: The longest that one hook call can take, its SDK's retries included.
+        local: The effects are ours (cash, a bank transfer that a person confirms): there is no
+            gateway, and an operation is one transaction.
+    """
+
+    capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
+    refund: str = field(default="none", validator=in_(("none", "full", "multiple")))
+    replay_window: Windows = timedelta(0)
+    lookup: str = field(default="none", validator=in_(("consistent", "lagging", "none")))
+    lookup_lag: timedelta = timedelta(0)
+    refund_needs_capture: bool = False
+    call_limit: timedelta = timedelta(seconds=60)
+    local: bool = False
+
+    def window(self, kind: Kind) -> timedelta:
+        """Return how long the gateway keeps the key of an operation of this kind."""
+        if isinstance(self.replay_window, timedelta):
+            return self.replay_window
+        return self.replay_window.get(kind, timedelta(0))

@@ -1,0 +1,37 @@
+"""What a provider author imports: the values, the errors and the marker of the hooks."""
+
+from __future__ import annotations
+
+from paysession.errors import Declined, NotApplied, OutcomeUnknown, WebhookRejected
+from paysession.hooks import API_VERSION, hookimpl
+from paysession.money import Money
+from paysession.operation import Kind, Operation
+from paysession.outcome import Answer, Capabilities, Effect, Outcome, Snapshot, WebhookEvent
+from paysession.session import PaymentSession
+from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Secret, Status
+
+__all__ = [
+    "API_VERSION",
+    "Answer",
+    "Capabilities",
+    "Checkout",
+    "ClientAction",
+    "Declined",
+    "Effect",
+    "Failure",
+    "Instructions",
+    "Kind",
+    "Money",
+    "NotApplied",
+    "Operation",
+    "Outcome",
+    "OutcomeUnknown",
+    "PaymentSession",
+    "Redirect",
+    "Secret",
+    "Snapshot",
+    "Status",
+    "WebhookEvent",
+    "WebhookRejected",
+    "hookimpl",
+]

@@ -1,0 +1,185 @@
+"""A payment session and the collection it belongs to: the books, as frozen values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, field, frozen
+
+from paysession.money import Money
+from paysession.values import Checkout, Status, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from paysession.values import Failure, NextAction
+
+__all__ = ["PaymentCollection", "PaymentSession", "summarize"]
+
+
+@frozen(slots=False, kw_only=True)
+class PaymentSession:
+    """An amount to be authorized by one provider.
+
+    Amounts in lower-case plain names (``authorized``, ``held``) are integer minor units of the
+    session's currency; ``authorized_amount`` and its like are the same as `Money`.
+
+    Attributes:
+        id: The session's id.
+        collection_id: What it pays for.
+        collection_reference: The host's reference of that.
+        provider: The name of the selected provider.
+        amount: What is to be authorized.
+        status: Where it stands; see `Status`.
+        next_action: What the payer must do: all that a browser may see. Kept out of events and
+            reprs.
+        expires_at: When the provider's object, or its authorization, expires.
+        capture: ``manual``, or ``automatic`` if capture at authorization was asked for.
+        reference: The gateway's id.
+        checkout: What the host told of the payer's visit.
+        error: Why authorizing failed.
+        conflict: What the provider showed that our books forbid (``authorized_after_cancel``,
+            ``over_limit``, ``amount``, ...), while it is open; None otherwise.
+        version: Goes up with every change.
+        created_at: When it was initiated.
+        updated_at: When it last changed.
+    """
+
+    id: str
+    collection_id: str
+    collection_reference: str
+    provider: str
+    amount: Money
+    created_at: datetime
+    updated_at: datetime
+    status: Status = Status.PENDING
+    capture: str = "manual"
+    checkout: Checkout = field(default=Factory(Checkout), repr=False)
+    reference: str | None = None
+    next_action: NextAction | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    error: Failure | None = None
+    conflict: str | None = None
+    version: int = 1
+    _data: str = field(default="{}", repr=False)
+
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+    capturing: int = 0
+    """Captures that are accepted and not finished: reserved, and not yet in ``captured``."""
+    refunding: int = 0
+    """Refunds that are accepted and not finished: reserved, and not yet in ``refunded``."""
+    held: int = 0
+    """What this session holds of its collection's amount."""
+
+    initiated: bool = False
+    """Whether the provider has answered ``initiate``."""
+    ordinal: int = 0
+    """The number of the last operation."""
+    open: str | None = None
+    """The id of the operation whose outcome is not known yet."""
+    authorizing: str | None = None
+    """The id of an authorization that is accepted and not finished."""
+    cancel_wanted: bool = False
+    """A cancel was asked for, and runs once nothing is in doubt."""
+    due_at: datetime | None = field(default=None, repr=False)
+    """When recovery has something to do here; None when all is at rest."""
+    checks: int = field(default=0, repr=False)
+    """How often in a row recovery looked and could not settle: the wait grows with it."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What belongs to the provider, such as the customer's id there: a copy, server-side only."""
+        return decode(self._data)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an operation was begun whose outcome is not known (yet)."""
+        return self.open is not None
+
+    @property
+    def authorized_amount(self) -> Money:
+        """What is authorized, captured parts included."""
+        return Money.from_minor(self.authorized, self.amount.currency)
+
+    @property
+    def captured_amount(self) -> Money:
+        """What was captured, refunds not deducted."""
+        return Money.from_minor(self.captured, self.amount.currency)
+
+    @property
+    def refunded_amount(self) -> Money:
+        """What was given back."""
+        return Money.from_minor(self.refunded, self.amount.currency)
+
+
+@frozen(slots=False, kw_only=True)
+class PaymentCollection:
+    """What has to be paid: an amount and the host's reference.
+
+    Attributes:
+        id: The collection's id, derived from the reference.
+        reference: The host's own name for it: the order, the cart.
+        amount: What has to be paid.
+        status: ``not_paid``, ``awaiting``, ``partially_authorized``, ``authorized``,
+            ``partially_captured``, ``captured``, ``partially_refunded``, ``refunded`` or
+            ``canceled``; derived from its sessions when it is read.
+        authorized_amount: The total of its sessions.
+        captured_amount: The total of its sessions.
+        refunded_amount: The total of its sessions.
+        held: Minor units that sessions hold, from the moment that authorizing begins.
+        created_at: When it was created.
+        updated_at: When its amount last changed.
+    """
+
+    id: str
+    reference: str
+    amount: Money
+    created_at: datetime
+    updated_at: datetime
+    held: int = 0
+    status: str = "not_paid"
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+
+    @property
+    def authorized_amount(self) -> Money:
+        """What its sessions have authorized."""
+        return Money.from_minor(self.authorized, self.amount.currency)
+
+    @property
+    def captured_amount(self) -> Money:
+        """What its sessions have captured."""
+        return Money.from_minor(self.captured, self.amount.currency)
+
+    @property
+    def refunded_amount(self) -> Money:
+        """What its sessions have given back."""
+        return Money.from_minor(self.refunded, self.amount.currency)
+
+
+def summarize(amount: int, sessions: Iterable[PaymentSession]) -> tuple[str, int, int, int]:
+    """Return a collection's status and its totals: authorized, captured, refunded (minor units)."""
+    authorized = captured = refunded = 0
+    statuses: set[Status] = set()
+    for session in sessions:
+        authorized += session.authorized
+        captured += session.captured
+        refunded += session.refunded
+        statuses.add(session.status)
+    if refunded:
+        status = "refunded" if refunded >= captured else "partially_refunded"
+    elif captured:
+        status = "captured" if captured >= amount else "partially_captured"
+    elif authorized:
+        status = "authorized" if authorized >= amount else "partially_authorized"
+    elif statuses == {Status.CANCELED}:
+        status = "canceled"
+    elif statuses & {Status.PENDING, Status.REQUIRES_MORE}:
+        status = "awaiting"
+    else:
+        status = "not_paid"
+    return status, authorized, captured, refunded

@@ -1,0 +1,350 @@
+"""Where the books are kept: the protocol of a store, and the store in memory.
+
+A store has reads and one write. The write, `Store.commit`, takes a whole `Change` and makes it or
+refuses it: no caller can hold a transaction open (least of all around a provider's call), and
+there are no setters. A change of a session is guarded by the version it was decided on, so
+whoever comes second is refused and decides again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+from paysession.operation import State
+from paysession.values import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paysession.operation import Event, Operation
+    from paysession.session import PaymentCollection, PaymentSession
+
+__all__ = ["Change", "MemoryStore", "Notification", "OverLimit", "Stale", "Store"]
+
+
+class Stale(Exception):  # noqa: N818 - never leaves the package: the shell reads again and decides again
+    """The row is no longer what the change was decided on (or exists already); nothing was written."""
+
+
+class OverLimit(Exception):  # noqa: N818 - never leaves the package
+    """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
+
+
+@frozen(slots=False, kw_only=True)
+class Notification:
+    """A verified notification of a provider, as stored before it is acknowledged.
+
+    Attributes:
+        id: Unique for (provider, the gateway's event id).
+        provider: The name of the selected provider.
+        type: The gateway's name for what happened.
+        session_id: Our session's id, if the notification carries it.
+        references: The gateway's ids in it.
+        effects: What a gateway that cannot be asked tells, as JSON text.
+        body: The raw body.
+        state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
+        received_at: When it was stored.
+        due_at: When to try again; None when there is nothing more to do.
+        attempts: How often it was tried.
+    """
+
+    id: str
+    provider: str
+    type: str
+    received_at: datetime
+    session_id: str | None = None
+    references: tuple[str, ...] = ()
+    effects: str = "[]"
+    body: bytes = b""
+    state: str = "received"
+    due_at: datetime | None = None
+    attempts: int = 0
+
+
+@frozen(slots=False, kw_only=True)
+class Change:
+    """One atomic step: everything in it is written, or nothing is.
+
+    Rows are written in the order collection, session, operations, events: the same everywhere, so
+    that two changes cannot wait for each other.
+
+    Attributes:
+        session: The session's new row; its ``version`` is ``expected + 1``.
+        expected: The version it was decided on; 0: it is a new row.
+        operations: New rows, or new states of rows of the same session.
+        events: What is told of it; a store gives them their cursors.
+        hold: Minor units to add to the ``held`` of the session's collection (negative: release).
+        guarded: Whether the hold is refused when it exceeds the collection's amount. What the
+            provider has done already is booked unguarded.
+        collection: A new collection, or (``collection_amount``) one whose amount changes.
+        collection_amount: Only the amount of ``collection`` is changed, guarded by what is held.
+        notification: A notification to insert, or (``notification_seen``) to update.
+        notification_seen: The notification exists.
+    """
+
+    session: PaymentSession | None = None
+    expected: int = 0
+    operations: tuple[Operation, ...] = ()
+    events: tuple[Event, ...] = ()
+    hold: int = 0
+    guarded: bool = True
+    collection: PaymentCollection | None = None
+    collection_amount: bool = False
+    notification: Notification | None = None
+    notification_seen: bool = False
+
+
+class Store(Protocol):
+    """What `Payments` needs of a place to keep the books. All methods are thread-safe.
+
+    ``paysession.testing.StoreContract`` is the test suite that a store passes.
+    """
+
+    def now(self) -> datetime:
+        """Return the time, with time zone UTC: the store's clock where several hosts share it."""
+        ...
+
+    def commit(self, change: Change) -> None:
+        """Make the change, durably and atomically.
+
+        Raises:
+            Stale: The session's version is not ``expected``; a new session, collection or
+                notification exists already; one to be changed does not exist.
+            OverLimit: ``hold`` exceeds the collection's amount, or its new amount is below what
+                is held.
+        """
+        ...
+
+    def collection(self, collection_id: str) -> PaymentCollection | None:
+        """Return a collection's row (without the derived status and totals)."""
+        ...
+
+    def collections(self, *, after: str | None = None, limit: int = 100) -> Sequence[PaymentCollection]:
+        """Return collections' rows in the order of their ids."""
+        ...
+
+    def session(self, session_id: str) -> PaymentSession | None:
+        """Return a session's row."""
+        ...
+
+    def sessions(
+        self,
+        *,
+        collection_id: str | None = None,
+        provider: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+        limit: int | None = 100,
+    ) -> Sequence[PaymentSession]:
+        """Return sessions in the order of their ids, after one id; no limit: all of them."""
+        ...
+
+    def find_session(self, provider: str, references: Sequence[str]) -> str | None:
+        """Return the id of the provider's session, or of one of its operations, with such a reference."""
+        ...
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """Return an operation's row."""
+        ...
+
+    def operations(self, session_id: str) -> Sequence[Operation]:
+        """Return a session's operations in their order."""
+        ...
+
+    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+        """Return the last operation of the session with that caller's key."""
+        ...
+
+    def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """Return what happened after a cursor, in the order of commit and complete up to there.
+
+        Raises:
+            ValueError: The cursor is none of this store's.
+        """
+        ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Return the ids of sessions whose ``due_at`` is not after ``now``, the longest due first."""
+        ...
+
+    def in_doubt(self, limit: int) -> Sequence[Operation]:
+        """Return operations in state ``started``, the oldest first."""
+        ...
+
+    def notification(self, notification_id: str) -> Notification | None:
+        """Return a stored notification."""
+        ...
+
+    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+        """Return notifications whose ``due_at`` is not after ``now``, the longest due first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+def utc_now() -> datetime:
+    """Return the system's time in UTC."""
+    return datetime.now(UTC)
+
+
+class MemoryStore:
+    """The books in this process's memory: for tests, and gone with the process.
+
+    Args:
+        clock: Returns the time in UTC; the system's by default.
+    """
+
+    def __init__(self, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self.now = clock
+        self._lock = Lock()
+        self._collections: dict[str, PaymentCollection] = {}
+        self._sessions: dict[str, PaymentSession] = {}
+        self._operations: dict[str, dict[str, Operation]] = {}
+        self._by_collection: dict[str, list[str]] = {}
+        self._notifications: dict[str, Notification] = {}
+        self._events: list[Event] = []
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime] | None = None) -> MemoryStore:
+        """Return a new store for the URL ``memory:``; the entry point of the scheme."""
+        del url
+        return cls(clock=clock or utc_now)
+
+    def commit(self, change: Change) -> None:
+        session = change.session
+        with self._lock:
+            collection = self._guard_collection(change)
+            if session is not None:
+                held = self._sessions.get(session.id)
+                if (held.version if held is not None else 0) != change.expected:
+                    raise Stale(session.id)
+            notification = change.notification
+            if notification is not None:
+                if (notification.id in self._notifications) != change.notification_seen:
+                    raise Stale(notification.id)
+                self._notifications[notification.id] = notification
+            if collection is not None:
+                self._collections[collection.id] = collection
+            if session is not None:
+                if not change.expected:
+                    self._by_collection.setdefault(session.collection_id, []).append(session.id)
+                    self._operations[session.id] = {}
+                self._sessions[session.id] = session
+                rows = self._operations[session.id]
+                for operation in change.operations:
+                    rows[operation.id] = operation
+            self._events.extend(change.events)
+
+    def _guard_collection(self, change: Change) -> PaymentCollection | None:
+        new = change.collection
+        if new is not None:
+            row = self._collections.get(new.id)
+            if (row is not None) != change.collection_amount:
+                raise Stale(new.id)
+            if row is None:
+                return new
+            if new.amount.minor < row.held:
+                raise OverLimit(new.id)
+            return replace(row, amount=new.amount, updated_at=new.updated_at)
+        if change.hold and change.session is not None:
+            row = self._collections[change.session.collection_id]
+            held = row.held + change.hold
+            if change.guarded and change.hold > 0 and held > row.amount.minor:
+                raise OverLimit(row.id)
+            return replace(row, held=held)
+        return None
+
+    def collection(self, collection_id: str) -> PaymentCollection | None:
+        return self._collections.get(collection_id)
+
+    def collections(self, *, after: str | None = None, limit: int = 100) -> Sequence[PaymentCollection]:
+        with self._lock:
+            ids = sorted(self._collections)
+            start = bisect_right(ids, after) if after is not None else 0
+            return [self._collections[key] for key in ids[start : start + limit]]
+
+    def session(self, session_id: str) -> PaymentSession | None:
+        return self._sessions.get(session_id)
+
+    def sessions(
+        self,
+        *,
+        collection_id: str | None = None,
+        provider: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+        limit: int | None = 100,
+    ) -> Sequence[PaymentSession]:
+        with self._lock:
+            ids = self._sessions if collection_id is None else self._by_collection.get(collection_id, ())
+            rows = [self._sessions[key] for key in sorted(ids)]
+        found = [
+            row
+            for row in rows
+            if (provider is None or row.provider == provider)
+            and (status is None or row.status == status)
+            and (after is None or row.id > after)
+        ]
+        return found if limit is None else found[:limit]
+
+    def find_session(self, provider: str, references: Sequence[str]) -> str | None:
+        wanted = set(references)
+        with self._lock:
+            rows = [row for row in self._sessions.values() if row.provider == provider]
+            for row in rows:
+                if row.reference in wanted:
+                    return row.id
+            for row in rows:
+                if any(operation.reference in wanted for operation in self._operations[row.id].values()):
+                    return row.id
+        return None
+
+    def operation(self, operation_id: str) -> Operation | None:
+        return self._operations.get(operation_id.rpartition("-")[0], {}).get(operation_id)
+
+    def operations(self, session_id: str) -> Sequence[Operation]:
+        with self._lock:
+            return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
+
+    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+        for operation in reversed(self.operations(session_id)):
+            if operation.idempotency_key == idempotency_key:
+                return operation
+        return None
+
+    def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
+        start = 0 if after is None else int(after)
+        with self._lock:
+            rows = self._events[start : start + limit]
+        return [replace(row, cursor=str(start + place)) for place, row in enumerate(rows, 1)]
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        with self._lock:
+            rows = [(row.due_at, row.id) for row in self._sessions.values() if row.due_at is not None]
+        return [key for due_at, key in sorted(rows) if due_at <= now][:limit]
+
+    def in_doubt(self, limit: int) -> Sequence[Operation]:
+        with self._lock:
+            rows = [row for rows in self._operations.values() for row in rows.values()]
+        started = [row for row in rows if row.state is State.STARTED]
+        return sorted(started, key=lambda row: (row.created_at, row.id))[:limit]
+
+    def notification(self, notification_id: str) -> Notification | None:
+        return self._notifications.get(notification_id)
+
+    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+        with self._lock:
+            rows = [
+                row for row in self._notifications.values() if row.due_at is not None and row.due_at <= now
+            ]
+        return sorted(rows, key=lambda row: (row.due_at, row.id))[:limit]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
