@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import frozen
-
+from paysession.change import Change, Notification
 from paysession.operation import State
 from paysession.values import replace
 
@@ -33,70 +32,6 @@ class Stale(Exception):  # noqa: N818 - never leaves the package: the shell read
 
 class OverLimit(Exception):  # noqa: N818 - never leaves the package
     """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
-
-
-@frozen(slots=False, kw_only=True)
-class Notification:
-    """A verified notification of a provider, as stored before it is acknowledged.
-
-    Attributes:
-        id: Unique for (provider, the gateway's event id).
-        provider: The name of the selected provider.
-        type: The gateway's name for what happened.
-        session_id: Our session's id, if the notification carries it.
-        references: The gateway's ids in it.
-        effects: What a gateway that cannot be asked tells, as JSON text.
-        body: The raw body.
-        state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
-        received_at: When it was stored.
-        due_at: When to try again; None when there is nothing more to do.
-        attempts: How often it was tried.
-    """
-
-    id: str
-    provider: str
-    type: str
-    received_at: datetime
-    session_id: str | None = None
-    references: tuple[str, ...] = ()
-    effects: str = "[]"
-    body: bytes = b""
-    state: str = "received"
-    due_at: datetime | None = None
-    attempts: int = 0
-
-
-@frozen(slots=False, kw_only=True)
-class Change:
-    """One atomic step: everything in it is written, or nothing is.
-
-    Rows are written in the order collection, session, operations, events: the same everywhere, so
-    that two changes cannot wait for each other.
-
-    Attributes:
-        session: The session's new row; its ``version`` is ``expected + 1``.
-        expected: The version it was decided on; 0: it is a new row.
-        operations: New rows, or new states of rows of the same session.
-        events: What is told of it; a store gives them their cursors.
-        hold: Minor units to add to the ``held`` of the session's collection (negative: release).
-        guarded: Whether the hold is refused when it exceeds the collection's amount. What the
-            provider has done already is booked unguarded.
-        collection: A new collection, or (``collection_amount``) one whose amount changes.
-        collection_amount: Only the amount of ``collection`` is changed, guarded by what is held.
-        notification: A notification to insert, or (``notification_seen``) to update.
-        notification_seen: The notification exists.
-    """
-
-    session: PaymentSession | None = None
-    expected: int = 0
-    operations: tuple[Operation, ...] = ()
-    events: tuple[Event, ...] = ()
-    hold: int = 0
-    guarded: bool = True
-    collection: PaymentCollection | None = None
-    collection_amount: bool = False
-    notification: Notification | None = None
-    notification_seen: bool = False
 
 
 class Store(Protocol):
