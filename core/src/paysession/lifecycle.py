@@ -12,11 +12,11 @@ data; together with the status after each answer they make the diagram in the do
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from paysession.change import Change
+from paysession.draft import Draft
 from paysession.errors import (
     Declined,
     InvalidAmount,
@@ -26,9 +26,9 @@ from paysession.errors import (
     OutcomeUnknown,
 )
 from paysession.money import Money
-from paysession.operation import Event, Kind, Operation, State
+from paysession.operation import Kind, Operation, State
 from paysession.outcome import ANSWERS, Answer
-from paysession.values import Failure, Status, encode, replace
+from paysession.values import Failure, Status, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALLOWED",
-    "Draft",
+    "LEASE_MARGIN",
     "Request",
     "apply_outcome",
     "apply_refusal",
@@ -48,7 +48,7 @@ __all__ = [
     "claim",
     "doubt",
     "postpone",
-    "schedule",
+    "refuse",
     "verify",
 ]
 
@@ -67,12 +67,6 @@ holds or took money for it all the same) also lets cancel and refund through."""
 
 LEASE_MARGIN: Final = timedelta(seconds=30)
 """How much longer than the provider's ``call_limit`` the holder of an operation may be at it."""
-
-_DOUBT_FIRST, _DOUBT_MOST = timedelta(seconds=5), timedelta(hours=1)
-_PENDING_FIRST, _PENDING_MOST = timedelta(minutes=5), timedelta(hours=6)
-_PAYER_FIRST, _PAYER_MOST = timedelta(minutes=10), timedelta(hours=6)
-_PAYER_CHECKS: Final = 32
-"""So often is a gateway asked about a payer who never returned: for a week, if it names no expiry."""
 
 
 @frozen(slots=False)
@@ -104,113 +98,6 @@ class Request:
         """What must be the same when an idempotency key is used again."""
         capture = self.capture.id if self.capture is not None else None
         return f"{self.kind} {self.amount} final={self.final} reason={self.reason} capture={capture}"
-
-
-class Draft:
-    """A change being drawn up: the session after it, the operations it writes, the events it tells."""
-
-    def __init__(self, session: PaymentSession, now: datetime) -> None:
-        self.before = session
-        self.session = replace(session, version=session.version + 1, updated_at=now)
-        self.now = now
-        self.operations: dict[str, Operation] = {}
-        self.conflicts: list[tuple[str, str, str]] = []
-        self._told: list[tuple[str, Operation | None, Money | None, str | None]] = []
-
-    def set(self, **changes: Any) -> None:
-        """Change the session after the change. It is this draft's own copy, seen by nobody yet."""
-        self.session.__dict__.update(changes)
-
-    def put(self, operation: Operation, **changes: Any) -> Operation:
-        """Write an operation, with these changes."""
-        operation = replace(operation, updated_at=self.now, **changes)
-        self.operations[operation.id] = operation
-        return operation
-
-    def close(self, operation: Operation, state: State, **changes: Any) -> Operation:
-        """Write an operation in a state in which nobody is at it; the browser's payload goes."""
-        return self.put(operation, state=state, _payload=None, lease_until=None, doubted_at=None, **changes)
-
-    def tell(
-        self,
-        type_: str,
-        operation: Operation | None = None,
-        *,
-        amount: Money | None = None,
-        detail: str | None = None,
-    ) -> None:
-        """Tell of a transition; the figures are those of the session once the draft is complete."""
-        self._told.append((type_, operation, amount, detail))
-
-    def conflict(self, kind: str, expected: object, found: object) -> None:
-        """Report, once, that the gateway's truth contradicts the books."""
-        if self.session.conflict != kind:
-            self.set(conflict=kind)
-            self.conflicts.append((kind, str(expected), str(found)))
-            self.tell("session.conflict", detail=f"{kind}: expected {expected}, found {found}")
-
-    def add_found(self, kind: Kind, amount: Money, state: State, **changes: Any) -> Operation:
-        """Write down an effect that was found at the gateway and that no operation of ours caused."""
-        ordinal = self.session.ordinal + 1
-        self.set(ordinal=ordinal)
-        operation = Operation(
-            id=f"{self.session.id}-{ordinal}",
-            session_id=self.session.id,
-            kind=kind,
-            ordinal=ordinal,
-            amount=amount,
-            state=state,
-            origin="provider",
-            created_at=self.now,
-            updated_at=self.now,
-            session_status=self.before.status,
-        )
-        return self.put(operation, **changes)
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to write."""
-        if self.operations or self._told:
-            return True
-        after, before = self.session.__dict__, self.before.__dict__
-        return any(
-            after[name] != before[name]
-            for name in after
-            if name not in ("version", "updated_at", "checks", "due_at")
-        )
-
-    def change(self, *, guarded: bool = False) -> Change:
-        """Return the change, to be committed."""
-        session = self.session
-        currency = session.amount.currency
-        events = tuple(
-            Event(
-                id=f"{session.id}:{session.version}.{place}",
-                type=type_,
-                session_id=session.id,
-                collection_id=session.collection_id,
-                reference=session.collection_reference,
-                provider=session.provider,
-                operation_id=operation.id if operation is not None else None,
-                amount=amount or (operation.amount if operation is not None else session.amount),
-                status=session.status,
-                authorized_amount=Money.from_minor(session.authorized, currency),
-                captured_amount=Money.from_minor(session.captured, currency),
-                refunded_amount=Money.from_minor(session.refunded, currency),
-                version=session.version,
-                detail=detail,
-                occurred_at=self.now,
-            )
-            for place, (type_, operation, amount, detail) in enumerate(self._told)
-        )
-        return Change(
-            session=session,
-            expected=self.before.version,
-            operations=tuple(self.operations.values()),
-            events=events,
-            hold=session.held - self.before.held,
-            guarded=guarded,
-        )
 
 
 # --- begin ----------------------------------------------------------------------------------------
@@ -383,180 +270,77 @@ def apply_outcome(
     capabilities: Capabilities,
     note: str | None = None,
 ) -> Draft:
-    """Return what an answer does to the books. The answer has been verified."""
+    """Return what a verified answer does to the books."""
     draft = Draft(session, now)
-    if session.open == operation.id:
-        draft.set(open=None, checks=0)
     if outcome.data is not None:
         draft.set(_data=outcome.data)
     if outcome.expires_at is not None:
         draft.set(expires_at=outcome.expires_at)
-    unreserve(draft, operation)
-    changes: dict[str, Any] = {"answer": str(outcome.answer), "error": None}
-    if note is not None:
-        changes["note"] = note
-    if outcome.reference is not None:
-        changes["reference"] = outcome.reference
-    _APPLY[operation.kind](draft, operation, outcome, changes, capabilities)
-    schedule(draft, capabilities, first=outcome.check_after)
+    if outcome.reference is not None and operation.kind not in (Kind.CAPTURE, Kind.REFUND):
+        draft.set(reference=outcome.reference)
+    answer = outcome.answer
+    pending = answer is Answer.PENDING and operation.kind not in (Kind.INITIATE, Kind.UPDATE)
+    operation = draft.close(
+        operation,
+        State.PENDING if pending else State.SUCCEEDED,
+        answer=str(answer),
+        error=None,
+        note=note or operation.note,
+        reference=outcome.reference or operation.reference,
+    )
+    if pending:
+        _await(draft, operation)
+    elif operation.kind is Kind.CAPTURE:
+        draft.capture(operation, released=outcome.released or capabilities.capture == "once")
+    elif operation.kind is Kind.REFUND:
+        draft.refund(operation)
+    elif operation.kind is Kind.CANCEL:
+        draft.release(operation)
+    elif operation.kind is Kind.AUTHORIZE:
+        _authorized(draft, operation, outcome, capabilities)
+    else:
+        _prepared(draft, operation, outcome)
+    draft.wait(capabilities, first=outcome.check_after)
     return draft
 
 
-def _apply_initiate(
-    draft: Draft, operation: Operation, outcome: Outcome, changes: dict[str, Any], _: Capabilities
-) -> None:
-    operation = draft.close(operation, State.SUCCEEDED, **changes)
-    draft.set(
-        status=Status(outcome.answer),
-        initiated=True,
-        next_action=outcome.next_action,
-        reference=outcome.reference or draft.session.reference,
-    )
-    draft.tell("session.initiated", operation)
+def _await(draft: Draft, operation: Operation) -> None:
+    if operation.kind is Kind.AUTHORIZE:
+        draft.set(status=Status.PENDING, next_action=None, error=None)
+    elif operation.kind is Kind.CANCEL:
+        draft.set(cancel_wanted=False)
 
 
-def _apply_update(
-    draft: Draft, operation: Operation, outcome: Outcome, changes: dict[str, Any], _: Capabilities
-) -> None:
-    operation = draft.close(operation, State.SUCCEEDED, **changes)
+def _prepared(draft: Draft, operation: Operation, outcome: Outcome) -> None:
     session = draft.session
-    draft.set(
-        status=Status(outcome.answer),
-        amount=operation.amount,
-        held=operation.amount.minor if session.held else 0,
-        next_action=outcome.next_action or session.next_action,
-        reference=outcome.reference or session.reference,
-        error=None,
-    )
-    draft.tell("session.updated", operation)
+    draft.set(status=Status(outcome.answer), error=None)
+    if operation.kind is Kind.INITIATE:
+        draft.set(initiated=True, next_action=outcome.next_action)
+        draft.tell("session.initiated", operation)
+    else:
+        amount = operation.amount
+        draft.set(
+            amount=amount,
+            held=amount.minor if session.held else 0,
+            next_action=outcome.next_action or session.next_action,
+        )
+        draft.tell("session.updated", operation)
 
 
-def _apply_authorize(
-    draft: Draft,
-    operation: Operation,
-    outcome: Outcome,
-    changes: dict[str, Any],
-    capabilities: Capabilities,
-) -> None:
+def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabilities: Capabilities) -> None:
     answer = outcome.answer
-    if outcome.reference is not None:
-        draft.set(reference=outcome.reference)
     draft.set(next_action=outcome.next_action, error=None)
-    if answer is Answer.PENDING:
-        operation = draft.close(operation, State.PENDING, **changes)
-        draft.set(status=Status.PENDING, authorizing=operation.id)
-        draft.tell("operation.pending", operation)
-        return
-    operation = draft.close(operation, State.SUCCEEDED, **changes)
     if answer is Answer.REQUIRES_MORE:
         draft.set(status=Status.REQUIRES_MORE)
         draft.tell("session.requires_more", operation)
     elif answer is Answer.CANCELED:
-        end(draft, operation)
+        draft.release(operation)
     else:
-        amount = outcome.amount or draft.session.amount
-        draft.set(status=Status.AUTHORIZED, authorized=amount.minor, held=amount.minor)
-        draft.tell("session.authorized", operation)
+        amount = draft.session.amount
+        draft.authorize(operation, amount.minor)
         if answer is Answer.CAPTURED:
             captured = draft.add_found(Kind.CAPTURE, amount, State.SUCCEEDED, answer="captured")
-            take(draft, captured, released=outcome.released or capabilities.capture == "once")
-
-
-def _apply_capture(
-    draft: Draft,
-    operation: Operation,
-    outcome: Outcome,
-    changes: dict[str, Any],
-    capabilities: Capabilities,
-) -> None:
-    if outcome.answer is Answer.PENDING:
-        reserve(draft, draft.close(operation, State.PENDING, **changes))
-    else:
-        operation = draft.close(operation, State.SUCCEEDED, **changes)
-        take(draft, operation, released=outcome.released or capabilities.capture == "once")
-
-
-def _apply_refund(
-    draft: Draft, operation: Operation, outcome: Outcome, changes: dict[str, Any], _: Capabilities
-) -> None:
-    if outcome.answer is Answer.PENDING:
-        reserve(draft, draft.close(operation, State.PENDING, **changes))
-    else:
-        give_back(draft, draft.close(operation, State.SUCCEEDED, **changes))
-
-
-def _apply_cancel(
-    draft: Draft, operation: Operation, outcome: Outcome, changes: dict[str, Any], _: Capabilities
-) -> None:
-    draft.set(cancel_wanted=False)
-    if outcome.answer is Answer.PENDING:
-        draft.tell("operation.pending", draft.close(operation, State.PENDING, **changes))
-    else:
-        end(draft, draft.close(operation, State.SUCCEEDED, **changes))
-
-
-_APPLY: Final = {
-    Kind.INITIATE: _apply_initiate,
-    Kind.UPDATE: _apply_update,
-    Kind.AUTHORIZE: _apply_authorize,
-    Kind.CAPTURE: _apply_capture,
-    Kind.REFUND: _apply_refund,
-    Kind.CANCEL: _apply_cancel,
-}
-
-
-def take(draft: Draft, operation: Operation, *, released: bool = False) -> None:
-    """Book a capture; ``released``: what is left of the authorization is gone."""
-    session = draft.session
-    captured = session.captured + operation.amount.minor
-    draft.set(captured=captured, authorized=max(session.authorized, captured + session.capturing))
-    if released:
-        draft.set(authorized=captured + session.capturing)
-    draft.set(held=session.authorized)
-    draft.tell("session.captured", operation)
-
-
-def give_back(draft: Draft, operation: Operation) -> None:
-    """Book a refund."""
-    draft.set(refunded=draft.session.refunded + operation.amount.minor)
-    draft.tell("session.refunded", operation)
-
-
-def end(draft: Draft, operation: Operation) -> None:
-    """Book that nothing is authorized any more beyond what was, or is being, captured."""
-    session = draft.session
-    kept = session.captured + session.capturing
-    draft.set(authorized=kept, held=kept, cancel_wanted=False, next_action=None, authorizing=None)
-    if kept and session.status is Status.AUTHORIZED:
-        draft.tell("session.released", operation)
-    else:
-        draft.set(status=Status.CANCELED)
-        if not kept:
-            draft.set(conflict=None)
-        draft.tell("session.canceled", operation)
-
-
-def reserve(draft: Draft, operation: Operation) -> None:
-    """Reserve the amount of an operation that is accepted and not finished."""
-    session, minor = draft.session, operation.amount.minor
-    if operation.kind is Kind.CAPTURE:
-        draft.set(capturing=session.capturing + minor)
-    elif operation.kind is Kind.REFUND:
-        draft.set(refunding=session.refunding + minor)
-    draft.tell("operation.pending", operation)
-
-
-def unreserve(draft: Draft, operation: Operation) -> None:
-    """Take back the reservation of a pending operation that settles now."""
-    if operation.state is not State.PENDING:
-        return
-    session, minor = draft.session, operation.amount.minor
-    if operation.kind is Kind.CAPTURE:
-        draft.set(capturing=session.capturing - minor)
-    elif operation.kind is Kind.REFUND:
-        draft.set(refunding=session.refunding - minor)
-    elif session.authorizing == operation.id:
-        draft.set(authorizing=None)
+            draft.capture(captured, released=outcome.released or capabilities.capture == "once")
 
 
 def apply_refusal(
@@ -570,12 +354,9 @@ def apply_refusal(
 ) -> Draft:
     """Return what a certain refusal does to the books."""
     draft = Draft(session, now)
-    if session.open == operation.id:
-        draft.set(open=None, checks=0)
     _adopt(draft, refusal)
-    unreserve(draft, operation)
     refuse(draft, operation, refusal, note=note)
-    schedule(draft, capabilities)
+    draft.wait(capabilities)
     return draft
 
 
@@ -584,23 +365,22 @@ def refuse(
 ) -> None:
     """Book that an operation was refused, or did not happen."""
     declined = isinstance(refusal, Declined)
-    failure = Failure(refusal.code if declined else "not_applied", refusal.message)
+    failure = Failure(refusal.code if isinstance(refusal, Declined) else "not_applied", refusal.message)
     operation = draft.close(
         operation,
         State.DECLINED if declined else State.NOT_APPLIED,
         error=failure,
-        note=operation.note if note is None else note,
+        note=note or operation.note,
     )
-    session = draft.session
     if operation.kind is Kind.INITIATE and (declined or operation.idempotency_key is None):
         # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried.
-        draft.set(status=Status.CANCELED, error=failure, held=0)
+        draft.set(status=Status.CANCELED, error=failure)
         draft.tell("session.canceled", operation, detail=failure.code)
     elif operation.kind is Kind.AUTHORIZE and declined:
         draft.set(status=Status.ERROR, error=failure, next_action=None, held=0)
         draft.tell("session.error", operation, detail=failure.code)
     else:
-        draft.set(held=session.held - operation.hold)
+        draft.set(held=draft.session.held - operation.hold)
         draft.tell("operation.failed", operation, detail=failure.code)
 
 
@@ -614,7 +394,7 @@ def doubt(session: PaymentSession, operation: Operation, reason: ProviderError, 
         doubted_at=operation.doubted_at or now,
         error=Failure("unknown", reason.message),
     )
-    draft.set(checks=session.checks + 1, due_at=now + _wait(_DOUBT_FIRST, _DOUBT_MOST, session.checks))
+    draft.doubt_again()
     return draft
 
 
@@ -639,37 +419,9 @@ def claim(
 def postpone(session: PaymentSession, *, now: datetime, capabilities: Capabilities) -> Draft:
     """Return the session with a later time at which recovery looks again."""
     draft = Draft(session, now)
-    draft.set(checks=session.checks + 1)
-    schedule(draft, capabilities)
-    return draft
-
-
-def schedule(draft: Draft, capabilities: Capabilities, *, first: timedelta | None = None) -> None:
-    """Say when recovery has something to do here next; never, once all is at rest."""
-    session, now = draft.session, draft.now
-    checks = session.checks
     if session.open is not None:
-        return
-    due_at = None
-    if session.cancel_wanted:
-        due_at = now + _wait(_DOUBT_FIRST, _DOUBT_MOST, checks) if checks else now
-    elif capabilities.local or capabilities.lookup == "none":
-        pass  # nobody can be asked: a person, or a notification, tells
-    elif session.authorizing or session.capturing or session.refunding or session.conflict:
-        due_at = now + (first or _wait(_PENDING_FIRST, _PENDING_MOST, checks))
-    elif session.status in (Status.PENDING, Status.REQUIRES_MORE) and checks < _PAYER_CHECKS:
-        due_at = now + _wait(_PAYER_FIRST, _PAYER_MOST, checks)
-    expires_at = session.expires_at
-    if (
-        expires_at is not None
-        and session.status is not Status.CANCELED
-        and session.authorized > session.captured
-        and due_at is None
-        and capabilities.lookup != "none"
-    ):
-        due_at = max(expires_at, now + _wait(_PENDING_FIRST, _PENDING_MOST, checks)) if checks else expires_at
-    draft.set(due_at=due_at)
-
-
-def _wait(first: timedelta, most: timedelta, checks: int) -> timedelta:
-    return min(first * 2 ** min(checks, 20), most)
+        draft.doubt_again()
+    else:
+        draft.set(checks=session.checks + 1)
+        draft.wait(capabilities)
+    return draft

@@ -115,7 +115,7 @@ class Money:
             minor, rest = divmod(coefficient, 10**-places) if -places <= len(numerals) else (0, coefficient)
             if rest:
                 raise InvalidAmount(
-                    f"{amount!s:.40} {currency} has more decimals than the currency ({digits}); round it first"
+                    f"{amount!s:.40} has more decimals than {currency} ({digits}); round it first"
                 )
         _set(self, -minor if sign else minor, currency)
 

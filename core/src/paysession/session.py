@@ -71,6 +71,8 @@ class PaymentSession:
     """Captures that are accepted and not finished: reserved, and not yet in ``captured``."""
     refunding: int = 0
     """Refunds that are accepted and not finished: reserved, and not yet in ``refunded``."""
+    pending: int = 0
+    """How many operations are accepted and not finished."""
     held: int = 0
     """What this session holds of its collection's amount."""
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["Change", "MemoryStore", "Notification", "OverLimit", "Stale", "Store"]
 
 
-class Stale(Exception):  # noqa: N818 - never leaves the package: the shell reads again and decides again
+class Stale(Exception):
     """The row is no longer what the change was decided on (or exists already); nothing was written."""
 
 
-class OverLimit(Exception):  # noqa: N818 - never leaves the package
+class OverLimit(Exception):
     """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
 
 

@@ -1,0 +1,226 @@
+"""A change being drawn up: how each kind of fact is booked, and when to look again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from paysession.change import Change
+from paysession.money import Money
+from paysession.operation import Event, Kind, Operation, State
+from paysession.values import Status, replace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from paysession.outcome import Capabilities
+    from paysession.session import PaymentSession
+
+__all__ = ["Draft"]
+
+# How long recovery waits before it looks again: doubled at each look that settled nothing.
+_DOUBT_FIRST, _DOUBT_MOST = timedelta(seconds=5), timedelta(hours=1)
+_PENDING_FIRST, _PENDING_MOST = timedelta(minutes=5), timedelta(hours=6)
+_PAYER_FIRST, _PAYER_MOST = timedelta(minutes=10), timedelta(hours=6)
+_PAYER_CHECKS: Final = 32
+"""So often is a gateway asked about a payer who never returned: for about a week."""
+
+_BOOKKEEPING: Final = frozenset({"version", "updated_at", "checks", "due_at"})
+
+
+class Draft:
+    """One change of one session while it is drawn up: the rows after it and what is told of it.
+
+    Args:
+        session: The session that the change is decided on.
+        now: The time of the change.
+    """
+
+    def __init__(self, session: PaymentSession, now: datetime) -> None:
+        self.before = session
+        self.session = replace(session, version=session.version + 1, updated_at=now)
+        self.now = now
+        self.operations: dict[str, Operation] = {}
+        self.conflicts: list[tuple[str, str, str]] = []
+        self._told: list[tuple[str, Operation | None, str | None]] = []
+
+    def set(self, **changes: Any) -> None:
+        """Change the session after the change. It is this draft's own copy, seen by nobody yet."""
+        self.session.__dict__.update(changes)
+
+    def put(self, operation: Operation, **changes: Any) -> Operation:
+        """Write an operation with these changes."""
+        operation = replace(operation, updated_at=self.now, **changes)
+        self.operations[operation.id] = operation
+        return operation
+
+    def close(self, operation: Operation, state: State, **changes: Any) -> Operation:
+        """Write an operation in a state in which nobody is at it; the browser's payload goes."""
+        session = self.session
+        if session.open == operation.id:
+            self.set(open=None, checks=0)
+        if operation.state is State.PENDING:
+            self._reserve(operation, -1)
+        operation = self.put(
+            operation, state=state, _payload=None, lease_until=None, doubted_at=None, **changes
+        )
+        if state is State.PENDING:
+            self._reserve(operation, +1)
+            self.tell("operation.pending", operation)
+        return operation
+
+    def add_found(self, kind: Kind, amount: Money, state: State, **changes: Any) -> Operation:
+        """Write down an effect that was found at the gateway and that no operation of ours caused."""
+        ordinal = self.session.ordinal + 1
+        self.set(ordinal=ordinal)
+        operation = Operation(
+            id=f"{self.session.id}-{ordinal}",
+            session_id=self.session.id,
+            kind=kind,
+            ordinal=ordinal,
+            amount=amount,
+            state=State.STARTED,
+            origin="provider",
+            created_at=self.now,
+            updated_at=self.now,
+            session_status=self.before.status,
+        )
+        return self.close(operation, state, **changes)
+
+    def _reserve(self, operation: Operation, sign: int) -> None:
+        session, minor = self.session, sign * operation.amount.minor
+        self.set(pending=session.pending + sign)
+        if operation.kind is Kind.CAPTURE:
+            self.set(capturing=session.capturing + minor)
+        elif operation.kind is Kind.REFUND:
+            self.set(refunding=session.refunding + minor)
+        elif operation.kind is Kind.AUTHORIZE:
+            self.set(authorizing=operation.id if sign > 0 else None)
+
+    # --- what can happen to money ---
+
+    def authorize(self, operation: Operation, minor: int) -> None:
+        """Book that so much is authorized now."""
+        self.set(status=Status.AUTHORIZED, authorized=minor, held=minor, error=None)
+        self.tell("session.authorized", operation)
+
+    def capture(self, operation: Operation, *, released: bool = False) -> None:
+        """Book a capture; ``released``: what is left of the authorization is gone."""
+        session = self.session
+        captured = session.captured + operation.amount.minor
+        least = captured + session.capturing
+        authorized = least if released else max(session.authorized, least)
+        self.set(captured=captured, authorized=authorized, held=authorized)
+        self.tell("session.captured", operation)
+
+    def refund(self, operation: Operation) -> None:
+        """Book a refund."""
+        session = self.session
+        refunded = session.refunded + operation.amount.minor
+        self.set(refunded=refunded)
+        if session.status is Status.CANCELED and refunded >= session.captured:
+            self.set(conflict=None)
+        self.tell("session.refunded", operation)
+
+    def release(self, operation: Operation) -> None:
+        """Book that nothing is authorized any more beyond what was, or is being, captured."""
+        session = self.session
+        kept = session.captured + session.capturing
+        self.set(authorized=kept, held=kept, cancel_wanted=False, next_action=None)
+        if kept and session.status is Status.AUTHORIZED:
+            self.tell("session.released", operation)
+            return
+        self.set(status=Status.CANCELED)
+        if not kept:
+            self.set(conflict=None)
+        self.tell("session.canceled", operation)
+
+    # --- what is told, and when to look again ---
+
+    def tell(self, type_: str, operation: Operation | None = None, *, detail: str | None = None) -> None:
+        """Tell of a transition; its figures are those of the session once the draft is complete."""
+        self._told.append((type_, operation, detail))
+
+    def conflict(self, kind: str, expected: object, found: object) -> None:
+        """Report, once, that the gateway's truth contradicts the books."""
+        if self.session.conflict != kind:
+            self.set(conflict=kind)
+            self.conflicts.append((kind, str(expected), str(found)))
+            self.tell("session.conflict", detail=f"{kind}: expected {expected}, found {found}")
+
+    def wait(self, capabilities: Capabilities, *, first: timedelta | None = None) -> None:
+        """Say when recovery has something to do here next; never, once all is at rest."""
+        session, now = self.session, self.now
+        checks = session.checks
+        askable = capabilities.lookup != "none" and not capabilities.local
+        due_at = None
+        if session.open is not None:
+            due_at = session.due_at
+        elif session.cancel_wanted:
+            due_at = now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks - 1) if checks else now
+        elif not askable:
+            pass  # a person or a notification tells
+        elif session.pending:
+            due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
+        elif session.status in (Status.PENDING, Status.REQUIRES_MORE) and session.initiated:
+            due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks) if checks < _PAYER_CHECKS else None
+        elif session.expires_at is not None and session.authorized > session.captured:
+            # The authorization runs out: once it has, ask until the gateway says so.
+            due_at = max(session.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
+        self.set(due_at=due_at)
+
+    def doubt_again(self) -> None:
+        """Say when recovery looks again for the operation in doubt."""
+        checks = self.session.checks
+        due_at = self.now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks)
+        self.set(checks=checks + 1, due_at=due_at)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        if self.operations or self._told:
+            return True
+        after, before = self.session.__dict__, self.before.__dict__
+        return any(after[name] != before[name] for name in after if name not in _BOOKKEEPING)
+
+    def change(self, *, guarded: bool = False) -> Change:
+        """Return the change, to be committed.
+
+        Args:
+            guarded: Whether more than the collection's amount is refused. What the provider has
+                done already is booked unguarded.
+        """
+        session = self.session
+        return Change(
+            session=session,
+            expected=self.before.version,
+            operations=tuple(self.operations.values()),
+            events=tuple(self._event(place, *told) for place, told in enumerate(self._told)),
+            hold=session.held - self.before.held,
+            guarded=guarded,
+        )
+
+    def _event(self, place: int, type_: str, operation: Operation | None, detail: str | None) -> Event:
+        session = self.session
+        return Event(
+            id=f"{session.id}:{session.version}.{place}",
+            type=type_,
+            session_id=session.id,
+            collection_id=session.collection_id,
+            reference=session.collection_reference,
+            provider=session.provider,
+            operation_id=operation.id if operation is not None else None,
+            amount=operation.amount if operation is not None else session.amount,
+            status=session.status,
+            authorized_amount=session.authorized_amount,
+            captured_amount=session.captured_amount,
+            refunded_amount=session.refunded_amount,
+            version=session.version,
+            detail=detail,
+            occurred_at=self.now,
+        )
+
+
+def _backoff(first: timedelta, most: timedelta, checks: int) -> timedelta:
+    doubled: timedelta = first * (1 << min(checks, 16))
+    return min(doubled, most)

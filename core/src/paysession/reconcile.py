@@ -1,0 +1,416 @@
+"""What the gateway's own truth does to the books: a snapshot is compared and booked.
+
+A pure function, like the rules in ``lifecycle``. The gateway is right about what happened there:
+whatever it shows is booked, and where our books forbid it, it is reported as a conflict as well.
+What it does *not* show proves nothing here; the shell decides when absence is evidence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from paysession.draft import Draft
+from paysession.errors import Declined
+from paysession.lifecycle import refuse
+from paysession.money import Money
+from paysession.operation import Kind, State
+from paysession.outcome import Snapshot
+from paysession.values import Failure, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from paysession.operation import Operation
+    from paysession.outcome import Capabilities, Effect
+    from paysession.session import PaymentSession
+
+__all__ = ["apply_snapshot", "snapshot_of_effects"]
+
+_BEFORE: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
+_OPEN: Final = (State.STARTED, State.PENDING)
+
+
+def snapshot_of_effects(session: PaymentSession, effects: Iterable[Effect]) -> Snapshot:
+    """Return what a verified notification tells, for a gateway that cannot be asked."""
+    status, authorized = session.status, None
+    effects = tuple(effects)
+    for effect in effects:
+        done = effect.state in ("pending", "succeeded")
+        if effect.kind is Kind.CANCEL and effect.state == "succeeded":
+            status = Status.CANCELED
+        elif effect.kind is Kind.CAPTURE and done:
+            status = Status.AUTHORIZED
+        elif effect.kind is Kind.AUTHORIZE and effect.state == "succeeded":
+            status, authorized = Status.AUTHORIZED, effect.amount
+        elif effect.kind is Kind.AUTHORIZE and effect.state == "failed" and session.status in _BEFORE:
+            status = Status.ERROR
+    return Snapshot(status, authorized=authorized, effects=effects)
+
+
+def apply_snapshot(
+    session: PaymentSession,
+    operations: Sequence[Operation],
+    snapshot: Snapshot,
+    *,
+    room: int,
+    now: datetime,
+    capabilities: Capabilities,
+) -> Draft:
+    """Return what a snapshot does to the books.
+
+    Args:
+        session: The session as it was read before the snapshot was fetched.
+        operations: All its operations.
+        snapshot: The gateway's truth.
+        room: How much of the collection's amount no session holds, in minor units.
+        now: The time.
+        capabilities: What the provider declared.
+    """
+    draft = Draft(session, now)
+    if snapshot.status is None:
+        return draft
+    currency = session.amount.currency
+    told = [snapshot.authorized, snapshot.captured, snapshot.refunded, *(e.amount for e in snapshot.effects)]
+    other = next((money for money in told if money is not None and money.currency != currency), None)
+    if other is not None:
+        draft.conflict("currency", currency, other)
+        draft.wait(capabilities)
+        return draft
+    if snapshot.data is not None:
+        draft.set(_data=snapshot.data)
+    if snapshot.reference is not None:
+        draft.set(reference=snapshot.reference)
+    if snapshot.expires_at is not None:
+        draft.set(expires_at=snapshot.expires_at)
+    lagging = capabilities.lookup == "lagging" and now < session.updated_at + capabilities.lookup_lag
+    books = _Books(draft, operations, once=capabilities.capture == "once", lagging=lagging)
+    for effect in snapshot.effects:
+        if effect.kind in (Kind.CAPTURE, Kind.REFUND):
+            books.book_effect(effect)
+    books.book_total(Kind.CAPTURE, snapshot.captured)
+    books.book_total(Kind.REFUND, snapshot.refunded)
+    if snapshot.status is Status.AUTHORIZED:
+        books.authorized(snapshot, room)
+    elif snapshot.status is Status.CANCELED:
+        books.canceled()
+    else:
+        books.waiting(snapshot)
+    draft.wait(capabilities)
+    return draft
+
+
+class _Books:
+    """A draft together with the session's operations, as they change while effects are booked."""
+
+    def __init__(self, draft: Draft, operations: Sequence[Operation], *, once: bool, lagging: bool) -> None:
+        self._draft = draft
+        self._written = {operation.id: operation for operation in operations}
+        self._once = once
+        self._lagging = lagging
+        self._matched: set[str] = set()
+
+    @property
+    def _operations(self) -> list[Operation]:
+        return list({**self._written, **self._draft.operations}.values())
+
+    @property
+    def _open(self) -> Operation | None:
+        open_ = self._draft.session.open
+        return next((row for row in self._operations if row.id == open_), None) if open_ else None
+
+    # --- captures and refunds ---
+
+    def _find(self, effect: Effect) -> Operation | None:
+        rows = [row for row in self._operations if row.kind is effect.kind and row.reverses is None]
+        token = effect.reference or effect.key
+        for row in rows:
+            if token and row.reference == token:
+                return row
+        if effect.key is not None:
+            mine = next((row for row in rows if row.id == effect.key), None)
+            if mine is not None and (mine.reference is None or effect.reference is None):
+                return mine
+            if not any(row.id == effect.key for row in self._operations):
+                return None  # it carries a key, and the key is none of ours
+        for row in rows:
+            # Nothing else tells the two apart: an operation of ours that is not known to be
+            # another effect, and for the same amount, is this one.
+            if (
+                row.reference is None
+                and row.id not in self._matched
+                and row.state in (*_OPEN, State.SUCCEEDED)
+                and row.amount == effect.amount
+            ):
+                return row
+        return None
+
+    def book_effect(self, effect: Effect) -> None:
+        """Book one capture or refund that the gateway shows."""
+        draft, row = self._draft, self._find(effect)
+        token = effect.reference or effect.key or None
+        if row is not None:
+            self._matched.add(row.id)
+            if row.reference is None and effect.reference is not None:
+                row = draft.put(row, reference=effect.reference)
+        if row is None or row.state in (State.DECLINED, State.NOT_APPLIED):
+            if effect.state not in ("succeeded", "pending"):
+                return
+            state = State.SUCCEEDED if effect.state == "succeeded" else State.PENDING
+            if row is not None:
+                draft.conflict("effect_after_refusal", f"{row.id} {row.state}", f"{effect.amount} {state}")
+                draft.put(row, reference=None)
+            found = draft.add_found(effect.kind, effect.amount, state, reference=token, answer="found")
+            self._matched.add(found.id)
+            if state is State.SUCCEEDED:
+                self._book(found)
+        elif row.state in _OPEN:
+            if effect.state == "failed":
+                refuse(draft, row, Declined("failed", "the provider reports that it failed"))
+            elif effect.state != "pending":
+                self._settle(row, effect.amount)
+            elif row.state is State.STARTED:
+                draft.close(row, State.PENDING, answer="pending", error=None)
+        if effect.state == "reversed" or (effect.state == "failed" and row is not None):
+            self._reverse(row)
+
+    def _settle(self, row: Operation, amount: Money) -> None:
+        draft = self._draft
+        asked = row.amount
+        row = draft.close(row, State.SUCCEEDED, answer="found", error=None)
+        if amount != asked:
+            row = draft.put(row, amount=amount, note=f"{asked} was asked for")
+            draft.conflict("amount", asked, amount)
+        self._book(row)
+
+    def _book(self, row: Operation) -> None:
+        if row.kind is Kind.CAPTURE:
+            self._draft.capture(row, released=self._once)
+        else:
+            self._draft.refund(row)
+
+    def _reverse(self, row: Operation | None) -> None:
+        """Undo what had succeeded, once, as an operation of its own."""
+        if row is None:
+            return
+        row = self._draft.operations.get(row.id, row)
+        done = any(other.reverses == row.id for other in self._operations)
+        if row.state is State.SUCCEEDED and not done:
+            self._undo(row, row.amount)
+
+    def _undo(self, row: Operation, amount: Money) -> None:
+        draft = self._draft
+        undone = draft.add_found(row.kind, amount, State.SUCCEEDED, reverses=row.id, answer="reversed")
+        session = draft.session
+        if row.kind is Kind.REFUND:
+            draft.set(refunded=session.refunded - amount.minor)
+        else:
+            authorized = max(0, session.authorized - amount.minor)
+            draft.set(captured=session.captured - amount.minor, authorized=authorized, held=authorized)
+            if not authorized:
+                draft.set(status=Status.CANCELED)
+        draft.tell("session.reversed", undone)
+
+    def book_total(self, kind: Kind, total: Money | None) -> None:
+        """Book what a total shows beyond the effects that were told one by one."""
+        if total is None:
+            return
+        draft = self._draft
+        session = draft.session
+        ours = session.captured if kind is Kind.CAPTURE else session.refunded
+        more = total.minor - ours
+        currency = total.currency
+        if more < 0 and not self._lagging:
+            self._undo_total(kind, -more, currency)
+        for row in self._operations:
+            if more > 0 and row.kind is kind and row.state in _OPEN and row.amount.minor <= more:
+                more -= row.amount.minor
+                self._settle(row, row.amount)
+        if more > 0:
+            found = draft.add_found(kind, Money.from_minor(more, currency), State.SUCCEEDED, answer="found")
+            self._book(found)
+
+    def _undo_total(self, kind: Kind, minor: int, currency: str) -> None:
+        undone = {row.reverses for row in self._operations}
+        rows = [
+            row
+            for row in self._operations
+            if row.kind is kind
+            and row.state is State.SUCCEEDED
+            and row.reverses is None
+            and row.id not in undone
+        ]
+        rows.sort(key=lambda row: (row.amount.minor != minor, -row.ordinal))
+        for row in rows:
+            part = min(minor, row.amount.minor)
+            if part:
+                self._undo(row, Money.from_minor(part, currency))
+            minor -= part
+
+    # --- the authorization ---
+
+    def authorized(self, snapshot: Snapshot, room: int) -> None:
+        """Book that the gateway shows an authorization."""
+        draft = self._draft
+        session = draft.session
+        kept = session.captured + session.capturing
+        told = snapshot.authorized
+        if session.status is Status.AUTHORIZED and self._draft.before.status is Status.AUTHORIZED:
+            if told is not None:
+                self._adjust(max(told.minor, kept))
+            return
+        self._settle_update(told)
+        session = draft.session
+        found = max(told.minor if told is not None else session.amount.minor, kept)
+        amount = Money.from_minor(found, session.amount.currency)
+        canceled = session.status is Status.CANCELED
+        if canceled and found <= draft.before.authorized:
+            return  # booked before, and being cancelled
+        beyond = found - draft.before.held
+        row = self._authorizing()
+        if row is not None:
+            row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None)
+        else:
+            row = draft.add_found(Kind.AUTHORIZE, amount, State.SUCCEEDED, answer="found")
+        draft.set(initiated=True, next_action=None)
+        if canceled:
+            draft.set(authorized=found, held=found)
+            draft.conflict("authorized_after_cancel", "nothing", amount)
+        else:
+            draft.authorize(row, found)
+            if beyond > room:
+                free = Money.from_minor(max(0, room), amount.currency)
+                draft.conflict("over_limit", free, amount)
+            elif found != session.amount.minor:
+                draft.conflict("amount", session.amount, amount)
+        if (canceled or beyond > room) and not kept:
+            draft.set(cancel_wanted=True)
+
+    def _adjust(self, found: int) -> None:
+        """Bring an authorization that we know of to what the gateway shows of it."""
+        draft = self._draft
+        session = draft.session
+        currency = session.amount.currency
+        difference = session.authorized - found
+        if difference > 0:
+            amount = Money.from_minor(difference, currency)
+            row = self._open
+            if row is not None and row.kind is Kind.CANCEL:
+                row = draft.close(row, State.SUCCEEDED, answer="found", error=None)
+                draft.set(cancel_wanted=False)
+            else:
+                row = draft.add_found(Kind.CANCEL, amount, State.SUCCEEDED, answer="found")
+            draft.set(authorized=found, held=found)
+            draft.tell("session.released", row)
+        elif difference < 0 and not self._lagging:
+            draft.conflict("amount", session.authorized_amount, Money.from_minor(found, currency))
+            draft.set(authorized=found, held=found)
+
+    def _authorizing(self) -> Operation | None:
+        session = self._draft.session
+        row = self._open
+        if row is not None and row.kind is Kind.AUTHORIZE:
+            return row
+        return next((row for row in self._operations if row.id == session.authorizing), None)
+
+    def _settle_update(self, told: Money | None) -> None:
+        """The payer confirmed while an update was in doubt: the amount says whether it was in time."""
+        draft, row = self._draft, self._open
+        if row is None or row.kind is not Kind.UPDATE or told is None:
+            return
+        if told == row.amount:
+            draft.close(row, State.SUCCEEDED, answer="found", error=None)
+            draft.set(amount=row.amount)
+            draft.tell("session.updated", row)
+        else:
+            refuse(draft, row, Declined("authorized", "the payer had confirmed the former amount"))
+
+    def canceled(self) -> None:
+        """Book that the gateway holds nothing beyond what was captured."""
+        draft = self._draft
+        session = draft.session
+        kept = session.captured + session.capturing
+        row = self._open
+        cancel = None
+        if row is not None and row.kind in (Kind.CANCEL, Kind.AUTHORIZE):
+            answer = "found" if row.kind is Kind.CANCEL else "canceled"
+            cancel = draft.close(row, State.SUCCEEDED, answer=answer, error=None)
+        elif row is not None and row.kind is not Kind.REFUND:
+            refuse(draft, row, Declined("canceled", "the provider has canceled the session"))
+        pending = next((row for row in self._operations if row.id == session.authorizing), None)
+        if pending is not None:
+            refuse(draft, pending, Declined("canceled", "the provider has canceled the session"))
+        self._close_pending_cancel()
+        if session.status is Status.CANCELED and session.authorized <= kept:
+            draft.set(cancel_wanted=False, conflict=session.conflict if kept else None)
+            return
+        if session.status is Status.AUTHORIZED and kept and session.authorized <= kept:
+            draft.set(cancel_wanted=False)
+            return
+        if cancel is None:
+            left = (session.authorized or session.amount.minor) - kept
+            amount = Money.from_minor(max(0, left), session.amount.currency)
+            cancel = draft.add_found(Kind.CANCEL, amount, State.SUCCEEDED, answer="found")
+        draft.release(cancel)
+
+    def _close_pending_cancel(self) -> None:
+        for row in self._operations:
+            if row.kind is Kind.CANCEL and row.state is State.PENDING:
+                self._draft.close(row, State.SUCCEEDED, answer="found", error=None)
+
+    def waiting(self, snapshot: Snapshot) -> None:
+        """Book that the gateway shows no authorization: it waits for the payer, or refused."""
+        draft = self._draft
+        session = draft.session
+        status = snapshot.status
+        assert status is not None  # noqa: S101 - an absent object is not booked
+        if session.status is Status.AUTHORIZED:
+            if not self._lagging:
+                draft.conflict("status", session.status, status)
+            return
+        if session.status is Status.CANCELED:
+            # Our session is closed and the gateway's object is not: a payer could still use it.
+            if not self._lagging and not session.cancel_wanted and status is not Status.ERROR:
+                draft.conflict("open_after_cancel", session.status, status)
+                draft.set(cancel_wanted=True)
+            return
+        row = self._open
+        if row is not None:
+            self._settle_waiting(row, snapshot)
+            return
+        pending = next((row for row in self._operations if row.id == session.authorizing), None)
+        if pending is not None:
+            if status is Status.ERROR:
+                error = snapshot.error or Failure("failed", "the provider reports that it failed")
+                refuse(draft, pending, Declined(error.code, error.message))
+                return
+            if status is Status.PENDING:
+                return
+            draft.close(pending, State.SUCCEEDED, answer=str(status), error=None)
+        if snapshot.next_action is not None and snapshot.next_action != session.next_action:
+            draft.set(next_action=snapshot.next_action)
+        if session.status is not status or session.error != (snapshot.error or session.error):
+            draft.set(status=status, error=snapshot.error if status is Status.ERROR else None)
+            if status is Status.ERROR:
+                draft.set(held=0)
+            draft.tell("session.error" if status is Status.ERROR else "session.changed")
+
+    def _settle_waiting(self, row: Operation, snapshot: Snapshot) -> None:
+        """Settle an operation in doubt, if a session without authorization says what became of it."""
+        draft, status = self._draft, snapshot.status
+        assert status is not None  # noqa: S101 - an absent object is not booked
+        if row.kind is Kind.INITIATE:
+            draft.close(row, State.SUCCEEDED, answer=str(status), error=None, reference=snapshot.reference)
+            draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
+            draft.tell("session.initiated", row)
+        elif row.kind is Kind.AUTHORIZE:
+            if any(e.kind is Kind.AUTHORIZE and e.state == "pending" for e in snapshot.effects):
+                draft.close(row, State.PENDING, answer="pending", error=None)
+                draft.set(status=Status.PENDING, next_action=None)
+            elif status is Status.REQUIRES_MORE and row.session_status is not Status.REQUIRES_MORE:
+                draft.close(row, State.SUCCEEDED, answer=str(status), error=None)
+                draft.set(status=status, next_action=snapshot.next_action, error=None)
+                draft.tell("session.requires_more", row)
+            elif status is Status.ERROR and row.session_status is not Status.ERROR:
+                error = snapshot.error or Failure("failed", "the provider reports that it failed")
+                refuse(draft, row, Declined(error.code, error.message))
