@@ -1,0 +1,98 @@
+"""Payment sessions carried out by plugins: money is never moved twice and never lost.
+
+A host application opens `Payments`, says what has to be paid and by which provider; a provider's
+plugin knows the gateway (``paysession.provider`` is what its author imports); the core keeps the
+books. The lifecycle's rules stand in ``paysession.lifecycle``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paysession.errors import (
+    ConfigurationError,
+    Declined,
+    IdempotencyMismatch,
+    InvalidAmount,
+    InvalidData,
+    InvalidTransition,
+    NotApplied,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderError,
+    ProviderLoadError,
+    ProviderNotFound,
+    RequestError,
+    SessionBusy,
+    SettingsError,
+    StoreError,
+    WebhookRejected,
+)
+from paysession.hooks import API_VERSION, hookimpl
+from paysession.money import Money
+from paysession.operation import Event, Kind, Operation, State
+from paysession.outcome import Capabilities, Outcome, WebhookReply
+from paysession.payments import InDoubt, Payments, ProviderInfo, Recovery
+from paysession.session import PaymentCollection, PaymentSession
+from paysession.store import MemoryStore
+from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Secret, Status
+
+if TYPE_CHECKING:
+    from paysession.aio import AsyncPayments
+
+__all__ = [
+    "API_VERSION",
+    "AsyncPayments",
+    "Capabilities",
+    "Checkout",
+    "ClientAction",
+    "ConfigurationError",
+    "Declined",
+    "Event",
+    "Failure",
+    "IdempotencyMismatch",
+    "InDoubt",
+    "Instructions",
+    "InvalidAmount",
+    "InvalidData",
+    "InvalidTransition",
+    "Kind",
+    "MemoryStore",
+    "Money",
+    "NotApplied",
+    "NotFound",
+    "NotSupported",
+    "Operation",
+    "Outcome",
+    "OutcomeUnknown",
+    "PaymentCollection",
+    "PaymentSession",
+    "Payments",
+    "PaysessionError",
+    "ProviderError",
+    "ProviderInfo",
+    "ProviderLoadError",
+    "ProviderNotFound",
+    "Recovery",
+    "Redirect",
+    "RequestError",
+    "Secret",
+    "SessionBusy",
+    "SettingsError",
+    "State",
+    "Status",
+    "StoreError",
+    "WebhookRejected",
+    "WebhookReply",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncPayments":  # asyncio costs more than all the rest, and scripts do without
+        from paysession.aio import AsyncPayments  # noqa: PLC0415
+
+        return AsyncPayments
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import pluggy
 
@@ -25,9 +25,13 @@ _marker: Final = pluggy.HookimplMarker(PROJECT)
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
+@overload
+def hookimpl(function: _Function, /) -> _Function: ...
+@overload
+def hookimpl(*, wrapper: bool = ..., tryfirst: bool = ...) -> Callable[[_Function], _Function]: ...
 def hookimpl(
-    function: _Function | None = None, *, wrapper: bool = False, tryfirst: bool = False, trylast: bool = False
-) -> Any:
+    function: _Function | None = None, /, *, wrapper: bool = False, tryfirst: bool = False
+) -> _Function | Callable[[_Function], _Function]:
     """Mark a method as the implementation of the hook of the same name.
 
     Args:
@@ -36,9 +40,12 @@ def hookimpl(
             the answer from the ``yield``, and returns an answer. It vetoes by raising
             ``NotApplied`` or ``Declined``.
         tryfirst: It stands outside the other wrappers.
-        trylast: It stands inside the other wrappers.
     """
-    return _marker(function, wrapper=wrapper, tryfirst=tryfirst, trylast=trylast)
+
+    def mark(function: _Function) -> _Function:
+        return _marker(function, wrapper=wrapper, tryfirst=tryfirst)
+
+    return mark if function is None else mark(function)
 
 
 class ProviderHooks:

@@ -20,6 +20,7 @@ from paysession.draft import Draft
 from paysession.errors import (
     Declined,
     InvalidAmount,
+    InvalidData,
     InvalidTransition,
     NotApplied,
     NotSupported,
@@ -28,10 +29,10 @@ from paysession.errors import (
 from paysession.money import Money
 from paysession.operation import Kind, Operation, State
 from paysession.outcome import ANSWERS, Answer
-from paysession.values import Failure, Status, encode
+from paysession.values import Failure, Status, encode, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from paysession.errors import ProviderError
@@ -42,16 +43,22 @@ __all__ = [
     "ALLOWED",
     "LEASE_MARGIN",
     "Request",
+    "abandon",
     "apply_outcome",
     "apply_refusal",
     "begin",
     "claim",
     "doubt",
+    "forget_cancel",
+    "note",
     "postpone",
     "refuse",
     "verify",
+    "want_cancel",
+    "with_capture",
 ]
 
+_FAILED: Final = (State.DECLINED, State.NOT_APPLIED)
 _BEFORE: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE, Status.ERROR})
 
 ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
@@ -80,8 +87,10 @@ class Request:
         idempotency_key: The caller's key.
         final: For a capture: let go of the rest.
         reason: For a refund: why.
-        capture: For a refund: the capture that it refers to.
+        capture_id: For a refund: the capture that the caller named.
+        capture: For a refund: the capture that it refers to, named or found.
         capture_left: For a refund of one capture: how much of that is left, in minor units.
+        extra: A digest of what else a repetition must have in common.
     """
 
     kind: Kind
@@ -90,17 +99,57 @@ class Request:
     idempotency_key: str | None = None
     final: bool = False
     reason: str | None = None
+    capture_id: str | None = None
     capture: Operation | None = None
     capture_left: int | None = None
+    extra: str = ""
 
     @property
     def fingerprint(self) -> str:
         """What must be the same when an idempotency key is used again."""
-        capture = self.capture.id if self.capture is not None else None
-        return f"{self.kind} {self.amount} final={self.final} reason={self.reason} capture={capture}"
+        parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
+        return " ".join([self.kind, *map(str, parts)])
 
 
 # --- begin ----------------------------------------------------------------------------------------
+
+
+def with_capture(
+    session: PaymentSession, request: Request, operations: Sequence[Operation], capabilities: Capabilities
+) -> Request:
+    """Return a refund request with the capture that it refers to, and what is left of that.
+
+    Raises:
+        InvalidData: The operation named is no capture of this session that succeeded.
+        NotSupported: The provider refunds one capture at a time, and several could be meant.
+    """
+    undone = {row.reverses for row in operations if row.reverses is not None}
+    left: dict[str, int] = {}
+    rows = {row.id: row for row in operations if row.reverses is None and row.id not in undone}
+    for row in rows.values():
+        if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED:
+            left[row.id] = row.amount.minor
+    for row in rows.values():
+        if row.kind is Kind.REFUND and row.capture_id in left and row.state not in _FAILED:
+            left[row.capture_id] -= row.amount.minor
+    chosen = request.capture_id
+    if chosen is not None and chosen not in left:
+        raise InvalidData(
+            f"{chosen!r:.80} is no capture of this session that succeeded", session_id=session.id
+        )
+    if chosen is None and capabilities.refund_needs_capture:
+        wanted = request.amount.minor if request.amount is not None else 1
+        fitting = [key for key, minor in left.items() if minor >= wanted]
+        if len(fitting) > 1 and len(left) > 1:
+            raise NotSupported(
+                f"{session.provider} refunds one capture at a time: name it with capture=, one of "
+                + ", ".join(fitting),
+                session_id=session.id,
+            )
+        chosen = fitting[0] if fitting else next(iter(left), None)
+    if chosen is None:
+        return request
+    return replace(request, capture=rows[chosen], capture_left=left[chosen])
 
 
 def begin(
@@ -416,12 +465,48 @@ def claim(
     return draft, claimed
 
 
-def postpone(session: PaymentSession, *, now: datetime, capabilities: Capabilities) -> Draft:
-    """Return the session with a later time at which recovery looks again."""
+def postpone(session: PaymentSession, *, now: datetime, capabilities: Capabilities | None) -> Draft:
+    """Return the session with a later time at which recovery looks again.
+
+    Args:
+        session: A session that is due.
+        now: The time.
+        capabilities: What its provider declared; None: the provider is not to be had.
+    """
     draft = Draft(session, now)
-    if session.open is not None:
+    if session.open is not None or capabilities is None:
         draft.doubt_again()
     else:
         draft.set(checks=session.checks + 1)
         draft.wait(capabilities)
+    return draft
+
+
+def want_cancel(session: PaymentSession, *, now: datetime) -> Draft:
+    """Remember a cancel that runs once nothing is in doubt."""
+    draft = Draft(session, now)
+    draft.set(cancel_wanted=True)
+    return draft
+
+
+def forget_cancel(session: PaymentSession, *, now: datetime) -> Draft:
+    """Forget a cancel that has nothing left to cancel."""
+    draft = Draft(session, now)
+    draft.set(cancel_wanted=False, due_at=None)
+    return draft
+
+
+def note(session: PaymentSession, operation: Operation, text: str, *, now: datetime) -> Draft:
+    """Keep an answer that came too late to be applied, and have recovery look at once."""
+    draft = Draft(session, now)
+    draft.put(operation, note=f"{operation.note}; {text}" if operation.note else text)
+    draft.set(due_at=min(now, session.due_at) if session.due_at is not None else now)
+    return draft
+
+
+def abandon(session: PaymentSession, *, now: datetime) -> Draft:
+    """End a session that no provider has accepted."""
+    draft = Draft(session, now)
+    draft.set(status=Status.CANCELED, held=0, cancel_wanted=False, due_at=None)
+    draft.tell("session.canceled")
     return draft

@@ -15,7 +15,7 @@ from paysession.operation import Kind
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from paysession.values import NextAction
@@ -241,6 +241,13 @@ class Effect:
     key: str | None = field(default=None, validator=_TEXT)
 
 
+def _effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
+    effects = tuple(effects)
+    if not all(isinstance(effect, Effect) for effect in effects):
+        raise TypeError("effects are Effect values")
+    return effects
+
+
 @frozen
 class Snapshot:
     """The gateway's truth about one session, as ``retrieve`` saw it. Totals are cumulative.
@@ -264,7 +271,7 @@ class Snapshot:
     authorized: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     captured: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     refunded: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
-    effects: Sequence[Effect] = field(default=(), converter=tuple, kw_only=True)
+    effects: Sequence[Effect] = field(default=(), converter=_effects, kw_only=True)
     ready: bool = field(default=False, kw_only=True)
     session_id: str | None = field(default=None, validator=_TEXT, kw_only=True)
     data: str | None = field(default=None, converter=_json, kw_only=True, repr=False)
@@ -295,7 +302,7 @@ class WebhookEvent:
     type: str = field(validator=instance_of(str))
     session_id: str | None = field(default=None, validator=_TEXT)
     references: Sequence[str] = field(default=(), converter=tuple)
-    effects: Sequence[Effect] = field(default=(), converter=tuple)
+    effects: Sequence[Effect] = field(default=(), converter=_effects)
 
 
 @frozen

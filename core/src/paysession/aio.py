@@ -1,0 +1,239 @@
+"""The same calls for asyncio: each whole operation runs in one thread of an executor of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from paysession.payments import Payments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from paysession.errors import Declined, NotApplied
+    from paysession.money import Money
+    from paysession.operation import Event, Operation
+    from paysession.outcome import Outcome, WebhookReply
+    from paysession.payments import InDoubt, ProviderInfo, Recovery
+    from paysession.session import PaymentCollection, PaymentSession
+    from paysession.values import Checkout
+
+__all__ = ["AsyncPayments"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class AsyncPayments:
+    """`Payments` for asyncio, call by call; see there for what each does and raises.
+
+    A whole operation (begin, call, finish) runs in one thread, so a task that is cancelled while it
+    waits does not tear an operation apart: the thread goes on to its end.
+
+    Args:
+        payments: The payments that carry the calls out.
+        max_workers: How many operations run at once.
+    """
+
+    def __init__(self, payments: Payments, *, max_workers: int = 64) -> None:
+        self._payments = payments
+        self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="paysession")
+
+    @classmethod
+    def open(cls, url: str | None = None, *, max_workers: int = 64, **options: Any) -> Self:
+        """Open as `Payments.open` does, with the same options."""
+        return cls(Payments.open(url, **options), max_workers=max_workers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for running operations, then close."""
+        await self._run(self._payments.close)
+        self._threads.shutdown()
+
+    async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        context = contextvars.copy_context()  # traces and log contexts follow into the thread
+        work = partial(context.run, partial(call, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
+        """See `Payments.create_collection`."""
+        return await self._run(self._payments.create_collection, amount, reference=reference)
+
+    async def update_collection(self, collection_id: str, amount: Money) -> PaymentCollection:
+        """See `Payments.update_collection`."""
+        return await self._run(self._payments.update_collection, collection_id, amount)
+
+    async def collection(
+        self,
+        id: str | None = None,  # noqa: A002 - the name in Payments
+        *,
+        reference: str | None = None,
+    ) -> PaymentCollection:
+        """See `Payments.collection`."""
+        return await self._run(self._payments.collection, id, reference=reference)
+
+    async def collections(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> tuple[PaymentCollection, ...]:
+        """See `Payments.collections`."""
+        return await self._run(self._payments.collections, after=after, limit=limit)
+
+    async def initiate(
+        self,
+        collection_id: str,
+        *,
+        provider: str,
+        amount: Money | None = None,
+        data: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | None = None,
+        checkout: Checkout | None = None,
+        capture: str = "manual",
+        replaces: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """See `Payments.initiate`."""
+        return await self._run(
+            self._payments.initiate,
+            collection_id,
+            provider=provider,
+            amount=amount,
+            data=data,
+            payload=payload,
+            checkout=checkout,
+            capture=capture,
+            replaces=replaces,
+            idempotency_key=idempotency_key,
+        )
+
+    async def update(
+        self, session_id: str, amount: Money, *, idempotency_key: str | None = None
+    ) -> PaymentSession:
+        """See `Payments.update`."""
+        return await self._run(self._payments.update, session_id, amount, idempotency_key=idempotency_key)
+
+    async def authorize(
+        self,
+        session_id: str,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """See `Payments.authorize`."""
+        return await self._run(
+            self._payments.authorize, session_id, payload=payload, idempotency_key=idempotency_key
+        )
+
+    async def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
+        """See `Payments.resume`."""
+        return await self._run(self._payments.resume, session_id, payload=payload)
+
+    async def capture(
+        self,
+        session_id: str,
+        amount: Money | None = None,
+        *,
+        final: bool = False,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """See `Payments.capture`."""
+        return await self._run(
+            self._payments.capture, session_id, amount, final=final, idempotency_key=idempotency_key
+        )
+
+    async def refund(
+        self,
+        session_id: str,
+        amount: Money | None = None,
+        *,
+        capture: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """See `Payments.refund`."""
+        return await self._run(
+            self._payments.refund,
+            session_id,
+            amount,
+            capture=capture,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
+
+    async def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
+        """See `Payments.cancel`."""
+        return await self._run(self._payments.cancel, session_id, idempotency_key=idempotency_key)
+
+    async def sync(self, session_id: str) -> PaymentSession:
+        """See `Payments.sync`."""
+        return await self._run(self._payments.sync, session_id)
+
+    async def recover(self, *, limit: int = 100) -> Recovery:
+        """See `Payments.recover`."""
+        return await self._run(self._payments.recover, limit=limit)
+
+    async def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
+        """See `Payments.in_doubt`."""
+        return await self._run(self._payments.in_doubt, limit=limit)
+
+    async def resolve(
+        self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str
+    ) -> PaymentSession:
+        """See `Payments.resolve`."""
+        return await self._run(self._payments.resolve, operation_id, outcome, note=note)
+
+    async def get(self, session_id: str) -> PaymentSession:
+        """See `Payments.get`."""
+        return await self._run(self._payments.get, session_id)
+
+    async def sessions(
+        self,
+        *,
+        collection_id: str | None = None,
+        reference: str | None = None,
+        provider: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> tuple[PaymentSession, ...]:
+        """See `Payments.sessions`."""
+        return await self._run(
+            self._payments.sessions,
+            collection_id=collection_id,
+            reference=reference,
+            provider=provider,
+            status=status,
+            after=after,
+            limit=limit,
+        )
+
+    async def history(self, session_id: str) -> tuple[Operation, ...]:
+        """See `Payments.history`."""
+        return await self._run(self._payments.history, session_id)
+
+    async def events(self, *, after: str | None = None, limit: int = 100) -> tuple[Event, ...]:
+        """See `Payments.events`."""
+        return await self._run(self._payments.events, after=after, limit=limit)
+
+    async def providers(self) -> tuple[ProviderInfo, ...]:
+        """See `Payments.providers`."""
+        return await self._run(self._payments.providers)
+
+    async def handle_webhook(
+        self, provider: str, *, headers: Mapping[str, str], body: bytes, settle: bool = True
+    ) -> WebhookReply:
+        """See `Payments.handle_webhook`."""
+        return await self._run(
+            self._payments.handle_webhook, provider, headers=headers, body=body, settle=settle
+        )

@@ -1,0 +1,799 @@
+"""What a host application writes against: every call of paysession, and nothing of how it is done."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from paysession.change import Change
+from paysession.engine import Engine
+from paysession.errors import (
+    Declined,
+    IdempotencyMismatch,
+    InvalidAmount,
+    InvalidData,
+    NotApplied,
+    NotFound,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderError,
+    SessionBusy,
+    SettingsError,
+    StoreError,
+)
+from paysession.lifecycle import Request, verify
+from paysession.money import Money
+from paysession.operation import Kind
+from paysession.outcome import Outcome
+from paysession.plugins import Registry, installed
+from paysession.session import PaymentCollection, PaymentSession, summarize
+from paysession.settings import load_file
+from paysession.store import MemoryStore, OverLimit, Stale
+from paysession.values import Checkout, Status, encode, replace
+from paysession.webhooks import Inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
+    from types import TracebackType
+    from typing import Self
+
+    from paysession.operation import Event, Operation
+    from paysession.outcome import Capabilities, WebhookReply
+    from paysession.store import Store
+
+__all__ = ["InDoubt", "Payments", "ProviderInfo", "Recovery", "open_store"]
+
+MAX_TEXT: Final = 200
+MOST_ROWS: Final = 1000
+_CAPTURES: Final = ("manual", "automatic")
+_UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
+
+
+@frozen
+class InDoubt:
+    """An operation whose outcome is not known.
+
+    Attributes:
+        operation: The operation.
+        age: For how long it has been open.
+        reason: What is known of it.
+        next_check: When recovery looks again.
+        needs_person: The provider cannot tell, and repeating is not safe any more: see `resolve`.
+    """
+
+    operation: Operation
+    age: timedelta
+    reason: str
+    next_check: datetime | None
+    needs_person: bool
+
+
+@frozen
+class Recovery:
+    """What one round of `Payments.recover` did.
+
+    Attributes:
+        looked: How many sessions were due.
+        settled: The ids of those that are at rest now.
+        waiting: The ids of those that will be looked at again.
+        notifications: How many stored notifications were due.
+        notifications_done: How many of them need no further attempt.
+    """
+
+    looked: int
+    settled: tuple[str, ...]
+    waiting: tuple[str, ...]
+    notifications: int
+    notifications_done: int
+
+
+@frozen
+class ProviderInfo:
+    """A provider that is selected or installed.
+
+    Attributes:
+        name: The name under which sessions are initiated.
+        distribution: The distribution it comes from, with its version.
+        selected: Whether this application selected it.
+        capabilities: What it can do, if it could be loaded.
+        problem: What is wrong with it, in one sentence, or None.
+    """
+
+    name: str
+    distribution: str
+    selected: bool
+    capabilities: Capabilities | None
+    problem: str | None
+
+
+class Payments:
+    """Takes payments. Opened once per process with `Payments.open`; thread-safe.
+
+    Args:
+        store: Where the books are kept.
+        registry: The selected providers and plugins.
+        public_url: Where the host serves payments.
+        token: Returns 16 hexadecimal digits that nobody can guess; injectable for tests.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        public_url: str | None = None,
+        token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._engine = Engine(store, registry, public_url)
+        self._inbox = Inbox(self._engine)
+        self._token = token
+
+    @classmethod
+    def open(
+        cls,
+        url: str | None = None,
+        *,
+        providers: Mapping[str, object] | Iterable[str] | None = None,
+        plugins: Iterable[object] | None = None,
+        public_url: str | None = None,
+        config: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> Self:
+        """Open the books and select providers.
+
+        Args:
+            url: Where the books are kept: ``sqlite:///payments.db``, ``memory:`` for tests.
+                Without it, the file's ``store`` or ``PAYSESSION_DB``.
+            providers: The selected providers by name: a mapping of settings for each, with
+                ``"use"`` for another account of a plugin; or an instance; or just the names.
+                Without it, those of the file; without a file, every installed one, loaded when
+                it is first used.
+            plugins: Observers and wrappers: names of installed ones, or instances.
+            public_url: Where the host serves payments; providers are told to send notifications
+                to ``<public_url>/webhooks/<provider>``.
+            config: A TOML file with the same: ``store``, ``public_url``, ``plugins`` and tables
+                ``[providers.NAME]``.
+            environ: The environment, ``os.environ`` by default, with settings as
+                ``PAYSESSION_<PROVIDER>__<SETTING>``.
+            clock: Returns the time in UTC; the store's by default.
+
+        Raises:
+            ConfigurationError: Something of it is missing or wrong; the sentence says what.
+        """
+        environ = os.environ if environ is None else environ
+        file = load_file(config) if config is not None else {}
+        url = url or environ.get("PAYSESSION_DB") or file.get("store")
+        if not url:
+            raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
+        chosen = _selection(providers, file)
+        eager = chosen is not None
+        if chosen is None:
+            chosen = dict.fromkeys(installed("paysession.providers"))
+        registry = Registry(chosen, file.get("plugins", ()) if plugins is None else plugins, environ)
+        if eager:
+            registry.load_all()
+        store = open_store(url, clock=clock)
+        return cls(store, registry, public_url=public_url or file.get("public_url"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the providers and the store."""
+        self._registry.close()
+        self._store.close()
+
+    # --- collections ------------------------------------------------------------------------------
+
+    def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
+        """Say what has to be paid. With the same reference again, it is the same collection.
+
+        Args:
+            amount: More than zero.
+            reference: The host's own name for it, such as the order's number: 1 to 200 characters.
+
+        Raises:
+            InvalidAmount: Not an amount of money, or zero.
+            IdempotencyMismatch: The reference exists with another amount.
+        """
+        _check_amount(amount)
+        reference = _text(reference, "reference")
+        now = self._store.now()
+        collection = PaymentCollection(
+            id=_collection_id(reference), reference=reference, amount=amount, created_at=now, updated_at=now
+        )
+        try:
+            self._store.commit(Change(collection=collection))
+        except Stale:
+            found = self.collection(reference=reference)
+            if found.amount != amount:
+                raise IdempotencyMismatch(
+                    f"the collection {reference!r} exists with {found.amount}, not {amount}; "
+                    "update_collection() changes its amount"
+                ) from None
+            return found
+        return collection
+
+    def update_collection(self, collection_id: str, amount: Money) -> PaymentCollection:
+        """Change what has to be paid; never below what its sessions hold.
+
+        Raises:
+            InvalidAmount: Zero, another currency, or less than is held.
+            NotFound: There is no such collection.
+        """
+        _check_amount(amount)
+        row = self._collection(collection_id)
+        if row.amount.currency != amount.currency:
+            raise InvalidAmount(f"{amount} is not in the collection's currency {row.amount.currency}")
+        changed = replace(row, amount=amount, updated_at=self._store.now())
+        try:
+            self._store.commit(Change(collection=changed, collection_amount=True))
+        except OverLimit:
+            held = Money.from_minor(self._collection(collection_id).held, amount.currency)
+            raise InvalidAmount(
+                f"{amount} is below {held}, which its sessions hold; cancel one first"
+            ) from None
+        return self.collection(collection_id)
+
+    def collection(self, id: str | None = None, *, reference: str | None = None) -> PaymentCollection:  # noqa: A002
+        """Return a collection, by its id or by the host's reference, with its status and totals.
+
+        Raises:
+            NotFound: There is no such collection.
+        """
+        if id is None:
+            if reference is None:
+                raise NotFound("give the collection's id or its reference")
+            id = _collection_id(reference)  # noqa: A001
+        return self._with_totals(self._collection(id))
+
+    def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
+        """Return collections in the order of their ids, ``limit`` at a time, after an id."""
+        rows = self._store.collections(after=after, limit=_limit(limit))
+        return tuple(map(self._with_totals, rows))
+
+    def _collection(self, collection_id: str) -> PaymentCollection:
+        row = self._store.collection(collection_id)
+        if row is None:
+            raise NotFound(f"there is no collection {collection_id!r:.80}")
+        return row
+
+    def _with_totals(self, row: PaymentCollection) -> PaymentCollection:
+        sessions = self._store.sessions(collection_id=row.id, limit=None)
+        status, authorized, captured, refunded = summarize(row.amount.minor, sessions)
+        return replace(row, status=status, authorized=authorized, captured=captured, refunded=refunded)
+
+    # --- the life of a session --------------------------------------------------------------------
+
+    def initiate(
+        self,
+        collection_id: str,
+        *,
+        provider: str,
+        amount: Money | None = None,
+        data: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | None = None,
+        checkout: Checkout | None = None,
+        capture: str = "manual",
+        replaces: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """Begin a payment with one provider. Nothing is charged by this alone.
+
+        Args:
+            collection_id: What it pays for.
+            provider: The name of a selected provider.
+            amount: How much of it; all that no session holds, by default.
+            data: What the provider needs to know, from the host's server: the customer's id there.
+            payload: What came from the payer's browser: untrusted, and erased when it is done.
+            checkout: What is known of the payer's visit.
+            capture: ``automatic`` asks the provider to capture at authorization.
+            replaces: A session to cancel first; uncertainty about that refuses this call.
+            idempotency_key: The same key returns the first result.
+
+        Raises:
+            Declined: The provider refused; the session is canceled.
+            NotApplied: It did not happen; call again with the same key.
+            OutcomeUnknown: It is in doubt; nothing is charged in any case.
+            RequestError: Something of what was asked is wrong.
+        """
+        collection = self._collection(collection_id)
+        handle = self._registry.provider(provider)
+        if capture not in _CAPTURES:
+            raise InvalidData(f"capture is 'manual' or 'automatic', not {capture!r:.40}")
+        if checkout is not None and not isinstance(checkout, Checkout):
+            raise InvalidData(f"checkout is a Checkout, not {type(checkout).__name__}")
+        if amount is not None:
+            _check_amount(amount)
+        text = encode(data, "data")
+        key = _key(idempotency_key)
+        now = self._store.now()
+        session_id = self._session_id(collection, key, now)
+        existing = self._store.session(session_id) if key is not None else None
+        if replaces is not None and existing is None:
+            self.cancel(replaces)
+            collection = self._collection(collection_id)
+        digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32]
+        request = Request(
+            Kind.INITIATE, payload=_payload(payload), idempotency_key=key, extra=digest if key else ""
+        )
+        if existing is not None:
+            return self._engine.perform(session_id, request)
+        session = PaymentSession(
+            id=session_id,
+            collection_id=collection.id,
+            collection_reference=collection.reference,
+            provider=handle.name,
+            amount=_share(collection, amount),
+            capture=capture,
+            checkout=(checkout or Checkout()).filled(session_id),
+            data=text,
+            created_at=now,
+            updated_at=now,
+            version=0,
+        )
+        return self._engine.perform(session_id, request, session)
+
+    def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
+        """Return an id that sorts by time; the same key gives the same id, so it needs no index."""
+        if key is None:
+            return f"ps_{int(now.timestamp() * 1000):012x}{self._token()}"
+        digest = sha256(f"{collection.id} {key}".encode()).hexdigest()[:16]
+        return f"ps_{int(collection.created_at.timestamp() * 1000):012x}{digest}"
+
+    def update(self, session_id: str, amount: Money, *, idempotency_key: str | None = None) -> PaymentSession:
+        """Change the amount of a session that is not authorized yet.
+
+        Raises:
+            InvalidAmount: Zero, another currency, or more than the collection's amount.
+            InvalidTransition: It is authorized or canceled.
+            Declined, NotApplied, OutcomeUnknown: The provider's answer; the amount is as it was.
+        """
+        _check_amount(amount)
+        session = self.get(session_id)
+        _share(self._collection(session.collection_id), amount)
+        key = _key(idempotency_key)
+        return self._engine.perform(session_id, Request(Kind.UPDATE, amount, idempotency_key=key))
+
+    def authorize(
+        self,
+        session_id: str,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """Authorize the session's amount. A decline raises nothing: the status is then ``error``.
+
+        An authorized session is returned as it is, without a call.
+
+        Args:
+            session_id: The session.
+            payload: What came back from the payer's browser: untrusted, handed to the provider.
+            idempotency_key: The same key returns the first result.
+
+        Raises:
+            InvalidAmount: Other sessions hold the collection's amount.
+            InvalidTransition: It is canceled, or an authorization is pending.
+            NotApplied: It did not happen; try again.
+            OutcomeUnknown: It is in doubt.
+        """
+        session = self.get(session_id)
+        if session.status is Status.AUTHORIZED and session.open is None:
+            return session
+        request = Request(Kind.AUTHORIZE, payload=_payload(payload), idempotency_key=_key(idempotency_key))
+        return self._engine.perform(session_id, request)
+
+    def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
+        """The payer came back: authorize if that is due, settle doubt, and tell how it stands.
+
+        Never raises for a busy session, for doubt or for a decline: look at ``status``,
+        ``in_doubt`` and ``error``.
+        """
+        session = self.get(session_id)
+        try:
+            if session.open is not None:
+                session = self._engine.recover(session_id)
+            if session.authorizing is not None:
+                session = self._engine.sync(session_id)
+            if (
+                session.status in _UNAUTHORIZED
+                and session.open is None
+                and session.authorizing is None
+                and session.initiated
+            ):
+                session = self.authorize(session_id, payload=payload)
+        except (SessionBusy, ProviderError):
+            return self.get(session_id)
+        return session
+
+    def capture(
+        self,
+        session_id: str,
+        amount: Money | None = None,
+        *,
+        final: bool = False,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """Take what is authorized, or a part of it.
+
+        Args:
+            session_id: The session.
+            amount: How much; all that is left, by default. When nothing is left of what was
+                captured, the session is returned as it is.
+            final: Let go of the rest.
+            idempotency_key: Two captures of one amount are two captures; with the same key, one.
+
+        Raises:
+            InvalidAmount: More than is left.
+            InvalidTransition: The session is not authorized.
+            NotSupported: The provider does not capture, or not in parts.
+            Declined, NotApplied, OutcomeUnknown: The provider's answer.
+        """
+        key = _key(idempotency_key)
+        if amount is not None:
+            _check_amount(amount)
+        elif key is None:
+            session = self.get(session_id)
+            left = session.authorized - session.captured - session.capturing
+            if session.status is Status.AUTHORIZED and session.open is None and not left and session.captured:
+                return session
+        return self._engine.perform(
+            session_id, Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
+        )
+
+    def refund(
+        self,
+        session_id: str,
+        amount: Money | None = None,
+        *,
+        capture: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> PaymentSession:
+        """Give back what was captured, or a part of it.
+
+        Args:
+            session_id: The session.
+            amount: How much; all that is left, by default. When nothing is left of what was
+                refunded, the session is returned as it is.
+            capture: The id of the capture operation that it refers to.
+            reason: Why, in the host's words; handed to the provider.
+            idempotency_key: Two refunds of one amount are two refunds; with the same key, one.
+
+        Raises:
+            InvalidAmount: More than is left.
+            InvalidTransition: The session is not authorized.
+            NotSupported: The provider does not refund, or not in parts, or wants a capture named.
+            Declined, NotApplied, OutcomeUnknown: The provider's answer.
+        """
+        key = _key(idempotency_key)
+        if amount is not None:
+            _check_amount(amount)
+        elif key is None and capture is None:
+            session = self.get(session_id)
+            left = session.captured - session.refunded - session.refunding
+            if session.open is None and not left and session.refunded:
+                return session
+        request = Request(
+            Kind.REFUND,
+            amount,
+            idempotency_key=key,
+            reason=None if reason is None else _text(reason, "reason"),
+            capture_id=capture,
+        )
+        return self._engine.perform(session_id, request)
+
+    def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
+        """Let go of what is authorized and not captured; before any capture, end the session.
+
+        A canceled session is returned as it is, without a call, unless the provider holds money
+        for it all the same. If an operation is in doubt the cancel is remembered, and runs once
+        the doubt is settled.
+
+        Raises:
+            InvalidTransition: Everything is captured: refund it instead.
+            OutcomeUnknown: It is in doubt, or waits for another operation in doubt.
+            Declined, NotApplied: The provider's answer; the session is as it was.
+        """
+        session = self.get(session_id)
+        if session.status is Status.CANCELED and session.open is None and session.conflict is None:
+            return session
+        request = Request(Kind.CANCEL, idempotency_key=_key(idempotency_key))
+        if session.open is None:
+            if not session.initiated and session.status is Status.PENDING:
+                return self._engine.abandon(session_id)
+            return self._engine.perform(session_id, request)
+        try:
+            session = self._engine.recover(session_id)
+        except SessionBusy:
+            raise
+        if session.open is None:
+            return self.cancel(session_id, idempotency_key=idempotency_key)
+        session = self._engine.want_cancel(session_id)
+        if session.open is None and session.status is Status.CANCELED:
+            return session
+        raise OutcomeUnknown(
+            f"the operation {session.open} is in doubt; the cancel is remembered and runs once it is settled",
+            session_id=session_id,
+            operation_id=session.open,
+        )
+
+    # --- finding out ------------------------------------------------------------------------------
+
+    def sync(self, session_id: str) -> PaymentSession:
+        """Ask the provider how the session stands, and book it.
+
+        Raises:
+            NotApplied, OutcomeUnknown: The provider could not be asked.
+        """
+        return self._engine.sync(session_id)
+
+    def recover(self, *, limit: int = 100) -> Recovery:
+        """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+
+        Call it every few seconds from whatever scheduler the host has; any number of processes
+        may, at any time. Nothing that a provider answers is raised.
+
+        Args:
+            limit: At most so many sessions, and so many notifications.
+        """
+        limit = _limit(limit)
+        notifications, done = self._inbox.settle_due(limit)
+        due = self._store.due(self._store.now(), limit)
+        settled: list[str] = []
+        waiting: list[str] = []
+        for session_id in due:
+            session = self._engine.attend(session_id)
+            (waiting if session.due_at is not None else settled).append(session_id)
+        return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
+
+    def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
+        """Return the operations whose outcome is not known, the oldest first, with their age."""
+        now = self._store.now()
+        rows: list[InDoubt] = []
+        for operation in self._store.in_doubt(_limit(limit)):
+            session = self._store.session(operation.session_id)
+            if session is None or (operation.lease_until is not None and operation.lease_until > now):
+                continue  # somebody is at it
+            reason = (
+                operation.error.message if operation.error is not None else "the process that sent it is gone"
+            )
+            rows.append(
+                InDoubt(
+                    operation,
+                    now - operation.created_at,
+                    reason,
+                    session.due_at,
+                    self._engine.needs_person(session, operation),
+                )
+            )
+        return tuple(rows)
+
+    def resolve(
+        self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str
+    ) -> PaymentSession:
+        """Settle an operation by a person's word, where no provider can tell.
+
+        Args:
+            operation_id: An operation in doubt, or a pending one.
+            outcome: What became of it: an `Outcome`, a `Declined` or a `NotApplied`.
+            note: Who says so, and why; kept with the operation.
+
+        Raises:
+            InvalidTransition: The operation is closed.
+            InvalidData: The outcome does not fit the operation.
+            SessionBusy: Somebody is at it.
+        """
+        note = _text(note, "note")
+        if not isinstance(outcome, Outcome | Declined | NotApplied):
+            raise InvalidData(
+                f"an outcome is an Outcome, a Declined or a NotApplied, not {type(outcome).__name__}"
+            )
+        operation = self._store.operation(operation_id)
+        if isinstance(outcome, Outcome) and operation is not None:
+            try:
+                verify(self.get(operation.session_id), operation, outcome)
+            except OutcomeUnknown as error:
+                raise InvalidData(f"that does not fit the operation: {error}") from None
+        return self._engine.resolve(operation_id, outcome, note)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get(self, session_id: str) -> PaymentSession:
+        """Return a session as the books have it; no provider is called.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        return self._engine.load(session_id)
+
+    def sessions(
+        self,
+        *,
+        collection_id: str | None = None,
+        reference: str | None = None,
+        provider: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> tuple[PaymentSession, ...]:
+        """Return sessions in the order of their ids.
+
+        Args:
+            collection_id: Only those of this collection.
+            reference: Only those of the collection with this host's reference.
+            provider: Only those of this provider.
+            status: Only those with this status.
+            after: The id to go on after.
+            limit: How many at most, 1 to 1000.
+        """
+        if reference is not None and collection_id is None:
+            collection_id = _collection_id(reference)
+        if status is not None and status not in tuple(Status):
+            raise InvalidData(f"a status is one of {', '.join(Status)}, not {status!r:.40}")
+        return tuple(
+            self._store.sessions(
+                collection_id=collection_id,
+                provider=provider,
+                status=status,
+                after=after,
+                limit=_limit(limit),
+            )
+        )
+
+    def history(self, session_id: str) -> tuple[Operation, ...]:
+        """Return all operations of a session in their order.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        self.get(session_id)
+        return tuple(self._store.operations(session_id))
+
+    def events(self, *, after: str | None = None, limit: int = 100) -> tuple[Event, ...]:
+        """Return what happened after a cursor: every transition once, in order per session.
+
+        Args:
+            after: The ``cursor`` of the last event that was handled; save it in the transaction
+                that handles the event, and each is handled exactly once.
+            limit: How many at most, 1 to 1000.
+
+        Raises:
+            InvalidData: The cursor is none of this feed's.
+        """
+        try:
+            return tuple(self._store.events(after=after, limit=_limit(limit)))
+        except ValueError:
+            raise InvalidData(f"{after!r:.80} is no cursor of this event feed") from None
+
+    def providers(self) -> tuple[ProviderInfo, ...]:
+        """Return the selected providers, and the installed ones that are not selected."""
+        found: list[ProviderInfo] = []
+        offered = installed("paysession.providers")
+        for name in self._registry.names:
+            where = offered[name].distribution if name in offered else ""
+            try:
+                handle = self._registry.provider(name)
+            except PaysessionError as error:
+                found.append(ProviderInfo(name, where, True, None, str(error)))
+            else:
+                where = handle.distribution or where
+                found.append(ProviderInfo(name, where, True, handle.capabilities, None))
+        for name, entry in offered.items():
+            if name not in self._registry.names:
+                found.append(ProviderInfo(name, entry.distribution, False, None, None))
+        return tuple(found)
+
+    def handle_webhook(
+        self, provider: str, *, headers: Mapping[str, str], body: bytes, settle: bool = True
+    ) -> WebhookReply:
+        """Take a provider's notification in; answer the HTTP request with what is returned.
+
+        Verified, stored, then looked into: what is booked is what the provider tells when it is
+        asked. Whatever cannot be verified or stored is not acknowledged.
+
+        Args:
+            provider: The name of the selected provider, from the URL.
+            headers: The request's headers.
+            body: The request's body as raw bytes, before any decoding.
+            settle: False stores only, and leaves the rest to `recover`.
+        """
+        return self._inbox.receive(provider, headers, body, settle=settle)
+
+
+def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
+    """Open the store that a URL names; stores are found through ``paysession.stores`` by scheme.
+
+    Raises:
+        StoreError: No installed distribution offers the scheme, or the store cannot be opened.
+    """
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme == "memory":
+        return MemoryStore.open(url, clock=clock)
+    found = installed("paysession.stores", scheme).get(scheme)
+    if found is None:
+        raise StoreError(
+            f"no installed distribution keeps books at {scheme!r}:...; for SQLite and PostgreSQL: "
+            "pip install paysession-sql"
+        )
+    store: Store = found.load()(url, clock=clock)
+    return store
+
+
+def _selection(
+    providers: Mapping[str, object] | Iterable[str] | None, file: Mapping[str, Any]
+) -> dict[str, object] | None:
+    if providers is None:
+        return dict(file["providers"]) if "providers" in file else None
+    if isinstance(providers, str):
+        raise SettingsError(f'providers is a mapping or a list of names: ["{providers}"]')
+    tables = file.get("providers", {})
+    if hasattr(providers, "keys"):
+        chosen = dict(providers)  # type: ignore[arg-type]
+        return {
+            name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
+            for name, given in chosen.items()
+        }
+    return {name: tables.get(name) for name in providers}
+
+
+def _collection_id(reference: str) -> str:
+    return f"pc_{sha256(reference.encode()).hexdigest()[:28]}"
+
+
+def _share(collection: PaymentCollection, amount: Money | None) -> Money:
+    """Return a session's amount: what was asked, or all that no session holds."""
+    if amount is None:
+        left = collection.amount.minor - collection.held
+        if left <= 0:
+            raise InvalidAmount(
+                f"nothing is left of the collection {collection.reference!r}: other sessions hold {collection.amount}"
+            )
+        return Money.from_minor(left, collection.amount.currency)
+    if amount.currency != collection.amount.currency:
+        raise InvalidAmount(f"{amount} is not in the collection's currency {collection.amount.currency}")
+    if amount > collection.amount:
+        raise InvalidAmount(f"{amount} is more than the collection's {collection.amount}")
+    return amount
+
+
+def _check_amount(amount: Money) -> None:
+    if not isinstance(amount, Money):
+        raise InvalidAmount(
+            f'an amount is a Money, such as Money("42.00", "EUR"), not {type(amount).__name__}'
+        )
+    if not amount:
+        raise InvalidAmount("an amount of zero moves no money; there is nothing to authorize")
+
+
+def _text(value: str, name: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or "\x00" in value:
+        raise InvalidData(f"{name} is a str of 1 to {MAX_TEXT} characters")
+    return value
+
+
+def _key(value: str | None) -> str | None:
+    return None if value is None else _text(value, "idempotency_key")
+
+
+def _payload(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else encode(value, "payload")
+
+
+def _limit(limit: int) -> int:
+    if type(limit) is not int or not 0 < limit <= MOST_ROWS:
+        raise InvalidData(f"limit is an int from 1 to {MOST_ROWS}")
+    return limit
