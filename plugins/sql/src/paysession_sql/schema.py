@@ -1,0 +1,355 @@
+"""The tables, and how each value of the core is laid out in one: a column for every attribute.
+
+One list per value drives all of it: the table, the statements, and the way from a value to a row
+and back. Amounts are integer minor units; times are microseconds since 1970 in UTC, which every
+database compares and indexes alike; ``data`` and its like are JSON text, as the core hands it over.
+
+No column but a primary key is UNIQUE: ids are derived (a session's from the caller's key, an
+operation's from its session and ordinal), so the primary key is all that is needed, and the tables
+can be partitioned by hash.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from attrs import asdict, frozen
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+from paysession.change import Notification
+from paysession.money import Money
+from paysession.operation import Event, Kind, Operation, State
+from paysession.session import PaymentCollection, PaymentSession
+from paysession.values import Checkout, Failure, Status, dump_action, load_action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy.types import TypeEngine
+
+__all__ = ["COLLECTION", "EVENT", "NOTIFICATION", "OPERATION", "SESSION", "Layout", "metadata", "micros"]
+
+_Value = TypeVar("_Value")
+
+metadata: Final = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """Return a time as microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(stored: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=stored)
+
+
+@frozen
+class Place:
+    """Where one attribute of a value is kept.
+
+    Attributes:
+        attribute: Its name in the value.
+        columns: The names of its columns; mostly one, of the same name.
+        types: Their types.
+        write: Turns the attribute into what the columns hold; None: as it is.
+        read: Turns that back.
+        nullable: Whether it may be None.
+        fixed: Whether it never changes once the row is written.
+    """
+
+    attribute: str
+    columns: tuple[str, ...]
+    types: tuple[type[TypeEngine[Any]], ...]
+    write: Callable[[Any], Any] | None = None
+    read: Callable[..., Any] | None = None
+    nullable: bool = False
+    fixed: bool = False
+
+
+def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
+    return Place(name, (name.lstrip("_"),), (Text,), nullable=nullable, fixed=fixed)
+
+
+def _word(name: str, read: Callable[[str], Any]) -> Place:
+    return Place(name, (name,), (Text,), str, read)
+
+
+def _number(name: str, *, fixed: bool = False) -> Place:
+    return Place(name, (name,), (BigInteger,), fixed=fixed)
+
+
+def _flag(name: str) -> Place:
+    return Place(name, (name,), (Boolean,), None, bool)
+
+
+def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
+    return Place(name, (name,), (BigInteger,), micros, _moment, nullable=nullable, fixed=fixed)
+
+
+def _money(name: str, column: str = "amount") -> Place:
+    return Place(
+        name,
+        (column, "currency"),
+        (BigInteger, Text),
+        lambda money: (money.minor, money.currency),
+        Money.from_minor,
+    )
+
+
+def _failure(name: str) -> Place:
+    return Place(
+        name,
+        (f"{name}_code", f"{name}_message"),
+        (Text, Text),
+        lambda failure: (failure.code, failure.message),
+        Failure,
+        nullable=True,
+    )
+
+
+class Layout(Generic[_Value]):
+    """How the values of one class are laid out in one table.
+
+    Args:
+        cls: The class.
+        name: The table's name.
+        places: Where each attribute is kept.
+        *extra: Columns that no attribute has, and indexes.
+        finish: Completes a value's attributes when it is read.
+        unstored: Attributes that are not kept, with the value they have when read.
+    """
+
+    def __init__(
+        self,
+        cls: type[_Value],
+        name: str,
+        places: Sequence[Place],
+        *extra: Column[Any] | Index,
+        finish: Callable[[dict[str, Any]], None] | None = None,
+        unstored: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.cls = cls
+        self._finish = finish
+        self.unstored = unstored or {}
+        self.places = tuple(places)
+        columns: list[Column[Any]] = []
+        for place in self.places:
+            for column, type_ in zip(place.columns, place.types, strict=True):
+                key = column == "id" and not any(isinstance(part, Column) for part in extra)
+                columns.append(Column(column, type_(), primary_key=key, nullable=place.nullable))
+        self.columns = tuple(column.name for column in columns)
+        self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
+        self.table = Table(name, metadata, *columns, *extra)
+        self._writers = [(place.attribute, place.columns, place.write) for place in self.places]
+        self._readers = [
+            (place.attribute, len(place.columns), place.read, place.nullable) for place in self.places
+        ]
+
+    def row(self, value: _Value) -> dict[str, Any]:
+        """Return a value as the parameters of a statement."""
+        row: dict[str, Any] = {}
+        attributes = vars(value)
+        for attribute, columns, write in self._writers:
+            part = attributes[attribute]
+            if part is not None and write is not None:
+                part = write(part)
+            if len(columns) == 1:
+                row[columns[0]] = part
+            else:
+                row.update(zip(columns, part or (None,) * len(columns), strict=True))
+        return row
+
+    def value(self, row: Sequence[Any]) -> _Value:
+        """Return the value of a row that was selected in the order of ``columns``."""
+        value = object.__new__(self.cls)
+        attributes = vars(value)
+        place = 0
+        for attribute, width, read, nullable in self._readers:
+            if width == 1:
+                part = row[place]
+                if part is not None and read is not None:
+                    part = read(part)
+            elif nullable and row[place] is None:
+                part = None
+            else:
+                assert read is not None  # noqa: S101 - what takes two columns is read by a function
+                part = read(*row[place : place + width])
+            attributes[attribute] = part
+            place += width
+        attributes.update(self.unstored)
+        if self._finish is not None:
+            self._finish(attributes)
+        return value
+
+
+def _dump_checkout(checkout: Checkout) -> str:
+    return json.dumps(asdict(checkout, filter=lambda _, value: value is not None), separators=(",", ":"))
+
+
+def _load_checkout(text: str) -> Checkout:
+    return _NO_CHECKOUT if text == "{}" else Checkout(**json.loads(text))
+
+
+_NO_CHECKOUT: Final = Checkout()
+
+COLLECTION: Final = Layout(
+    PaymentCollection,
+    "collection",
+    [
+        _text("id", fixed=True),
+        _text("reference", fixed=True),
+        _money("amount"),
+        _number("held"),
+        _time("created_at", fixed=True),
+        _time("updated_at"),
+    ],
+)
+
+SESSION: Final = Layout(
+    PaymentSession,
+    "session",
+    [
+        _text("id", fixed=True),
+        _text("collection_id", fixed=True),
+        _text("collection_reference", fixed=True),
+        _text("provider", fixed=True),
+        _money("amount"),
+        _time("created_at", fixed=True),
+        _time("updated_at"),
+        _word("status", Status),
+        _text("capture", fixed=True),
+        Place("checkout", ("checkout",), (Text,), _dump_checkout, _load_checkout, fixed=True),
+        _text("reference", nullable=True),
+        Place("next_action", ("next_action",), (Text,), dump_action, load_action, nullable=True),
+        _time("expires_at", nullable=True),
+        _failure("error"),
+        _text("conflict", nullable=True),
+        _number("version"),
+        _text("_data"),
+        _number("authorized"),
+        _number("captured"),
+        _number("refunded"),
+        _number("capturing"),
+        _number("refunding"),
+        _number("pending"),
+        _number("held"),
+        _flag("initiated"),
+        _number("ordinal"),
+        _text("open", nullable=True),
+        _text("authorizing", nullable=True),
+        _flag("cancel_wanted"),
+        _time("due_at", nullable=True),
+        _number("checks"),
+    ],
+    Index(None, "collection_id"),
+    Index(None, "provider", "reference"),
+    Index(None, "due_at"),
+)
+
+OPERATION: Final = Layout(
+    Operation,
+    "operation",
+    [
+        _text("id", fixed=True),
+        _text("session_id", fixed=True),
+        Place("kind", ("kind",), (Text,), str, Kind, fixed=True),
+        _number("ordinal", fixed=True),
+        _money("amount"),
+        _word("state", State),
+        _time("created_at", fixed=True),
+        _time("updated_at"),
+        _text("origin", fixed=True),
+        _text("idempotency_key", nullable=True, fixed=True),
+        _text("fingerprint", nullable=True, fixed=True),
+        _flag("final"),
+        _text("reason", nullable=True, fixed=True),
+        _text("capture_id", nullable=True, fixed=True),
+        _text("reverses", nullable=True, fixed=True),
+        _text("reference", nullable=True),
+        _text("answer", nullable=True),
+        _failure("error"),
+        _text("note", nullable=True),
+        _text("_payload", nullable=True),
+        _text("_data", fixed=True),
+        _text("session_reference", nullable=True, fixed=True),
+        Place("session_status", ("session_status",), (Text,), str, Status, fixed=True),
+        _number("hold", fixed=True),
+        _number("attempt"),
+        _time("lease_until", nullable=True),
+        _time("sent_at", nullable=True),
+        _time("doubted_at", nullable=True),
+    ],
+    Index(None, "session_id", "ordinal"),
+    Index(None, "reference"),
+    Index(None, "state", "created_at"),
+    # What the engine fills in when it calls a hook.
+    unstored={"capture": None, "webhook_url": None},
+)
+
+_FIGURES: Final = ("authorized", "captured", "refunded")
+
+
+def _with_currency(attributes: dict[str, Any]) -> None:
+    """Make money of an event's figures, which share the currency of its amount."""
+    for name in _FIGURES:
+        key = f"{name}_amount"
+        attributes[key] = Money.from_minor(attributes[key], attributes["amount"].currency)
+
+
+EVENT: Final = Layout(
+    Event,
+    "event",
+    [
+        _text("id", fixed=True),
+        _text("type", fixed=True),
+        _text("session_id", fixed=True),
+        _text("collection_id", fixed=True),
+        _text("reference", fixed=True),
+        _text("provider", fixed=True),
+        _text("operation_id", nullable=True),
+        _money("amount"),
+        _word("status", Status),
+        *(Place(f"{name}_amount", (name,), (BigInteger,), attrgetter("minor")) for name in _FIGURES),
+        _number("version"),
+        _text("detail", nullable=True),
+        _time("occurred_at", fixed=True),
+    ],
+    # The place in the feed: one writer at a time gives numbers in the order of commit.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    finish=_with_currency,
+    unstored={"cursor": ""},
+)
+
+NOTIFICATION: Final = Layout(
+    Notification,
+    "notification",
+    [
+        _text("id", fixed=True),
+        _text("provider", fixed=True),
+        _text("type", fixed=True),
+        _time("received_at", fixed=True),
+        _text("session_id", nullable=True, fixed=True),
+        Place(
+            "references",
+            ("references_",),
+            (Text,),
+            json.dumps,
+            lambda text: tuple(json.loads(text)),
+            fixed=True,
+        ),
+        _text("effects", fixed=True),
+        Place("body", ("body",), (LargeBinary,), fixed=True),
+        _text("state"),
+        _time("due_at", nullable=True),
+        _number("attempts"),
+    ],
+    Index(None, "due_at"),
+)
