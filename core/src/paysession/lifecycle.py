@@ -91,6 +91,7 @@ class Request:
         capture: For a refund: the capture that it refers to, named or found.
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
+        origin: ``host``, or ``payer`` when the payer's return asks for it.
     """
 
     kind: Kind
@@ -103,6 +104,7 @@ class Request:
     capture: Operation | None = None
     capture_left: int | None = None
     extra: str = ""
+    origin: str = "host"
 
     @property
     def fingerprint(self) -> str:
@@ -181,6 +183,7 @@ def begin(
         state=State.STARTED,
         created_at=now,
         updated_at=now,
+        origin=request.origin,
         idempotency_key=request.idempotency_key,
         fingerprint=request.fingerprint if request.idempotency_key is not None else None,
         final=request.final,

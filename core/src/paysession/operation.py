@@ -72,7 +72,8 @@ class Operation:
         ordinal: Its number in the session, from 1.
         amount: This operation's amount (not a total).
         state: What became of it.
-        origin: ``host`` if we caused it, ``provider`` if it was found there.
+        origin: ``host`` if our application asked for it, ``payer`` if the payer's return did
+            (``resume``), ``provider`` if the effect was found there.
         idempotency_key: The caller's key, if one was given.
         final: For a capture: whether what is left is let go of.
         reason: For a refund: why.

@@ -414,7 +414,8 @@ class Payments:
                 and session.authorizing is None
                 and session.initiated
             ):
-                session = self.authorize(session_id, payload=payload)
+                request = Request(Kind.AUTHORIZE, payload=_payload(payload), origin="payer")
+                session = self._engine.perform(session_id, request)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
         return session
@@ -516,10 +517,7 @@ class Payments:
             if not session.initiated and session.status is Status.PENDING:
                 return self._engine.abandon(session_id)
             return self._engine.perform(session_id, request)
-        try:
-            session = self._engine.recover(session_id)
-        except SessionBusy:
-            raise
+        session = self._engine.recover(session_id)
         if session.open is None:
             return self.cancel(session_id, idempotency_key=idempotency_key)
         session = self._engine.want_cancel(session_id)
@@ -742,7 +740,7 @@ def _selection(
         raise SettingsError(f'providers is a mapping or a list of names: ["{providers}"]')
     tables = file.get("providers", {})
     if hasattr(providers, "keys"):
-        chosen = dict(providers)  # type: ignore[arg-type]
+        chosen: dict[str, Any] = dict(providers)  # type: ignore[arg-type]
         return {
             name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
             for name, given in chosen.items()
@@ -760,7 +758,7 @@ def _share(collection: PaymentCollection, amount: Money | None) -> Money:
         left = collection.amount.minor - collection.held
         if left <= 0:
             raise InvalidAmount(
-                f"nothing is left of the collection {collection.reference!r}: other sessions hold {collection.amount}"
+                f"nothing is left of the collection {collection.reference!r}: other sessions hold its amount"
             )
         return Money.from_minor(left, collection.amount.currency)
     if amount.currency != collection.amount.currency:

@@ -1,0 +1,372 @@
+"""How values are shown: as tables for people, as JSON for scripts. A session's ``data`` is neither."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from paysession import (
+        Event,
+        InDoubt,
+        Money,
+        Operation,
+        PaymentCollection,
+        PaymentSession,
+        PaysessionError,
+        ProviderInfo,
+        Recovery,
+    )
+
+__all__ = [
+    "collection_json",
+    "console",
+    "doubt_json",
+    "emit",
+    "error_json",
+    "event_json",
+    "operation_json",
+    "provider_json",
+    "recovery_json",
+    "session_json",
+    "show_collections",
+    "show_doubts",
+    "show_events",
+    "show_history",
+    "show_providers",
+    "show_recovery",
+    "show_session",
+    "show_sessions",
+]
+
+STYLES = {
+    "authorized": "green",
+    "captured": "green",
+    "succeeded": "green",
+    "refunded": "cyan",
+    "requires_more": "yellow",
+    "pending": "yellow",
+    "started": "yellow",
+    "error": "red",
+    "declined": "red",
+    "canceled": "dim",
+    "not_applied": "dim",
+}
+
+
+def console() -> Console:
+    """Return the console that writes to standard output as it is now."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def emit(tree: Any) -> None:
+    """Write JSON to standard output."""
+    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _money(money: Money) -> dict[str, str]:
+    return {"amount": f"{money.amount:f}", "currency": money.currency}
+
+
+def _word(word: str) -> Text:
+    return Text(word, style=STYLES.get(word, ""))
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def collection_json(collection: PaymentCollection) -> dict[str, Any]:
+    """Return a collection as JSON values."""
+    return {
+        "id": collection.id,
+        "reference": collection.reference,
+        "status": collection.status,
+        **_money(collection.amount),
+        "authorized": f"{collection.authorized_amount.amount:f}",
+        "captured": f"{collection.captured_amount.amount:f}",
+        "refunded": f"{collection.refunded_amount.amount:f}",
+        "created_at": _time(collection.created_at),
+        "updated_at": _time(collection.updated_at),
+    }
+
+
+def session_json(session: PaymentSession) -> dict[str, Any]:
+    """Return a session as JSON values."""
+    action = session.next_action
+    return {
+        "id": session.id,
+        "collection_id": session.collection_id,
+        "collection_reference": session.collection_reference,
+        "provider": session.provider,
+        "status": str(session.status),
+        "in_doubt": session.in_doubt,
+        **_money(session.amount),
+        "authorized": f"{session.authorized_amount.amount:f}",
+        "captured": f"{session.captured_amount.amount:f}",
+        "refunded": f"{session.refunded_amount.amount:f}",
+        "capture": session.capture,
+        "reference": session.reference,
+        "next_action": {"type": type(action).__name__, **asdict(action)} if action is not None else None,
+        "expires_at": _time(session.expires_at),
+        "error": asdict(session.error) if session.error is not None else None,
+        "conflict": session.conflict,
+        "version": session.version,
+        "created_at": _time(session.created_at),
+        "updated_at": _time(session.updated_at),
+    }
+
+
+def operation_json(operation: Operation) -> dict[str, Any]:
+    """Return an operation as JSON values."""
+    return {
+        "id": operation.id,
+        "session_id": operation.session_id,
+        "kind": str(operation.kind),
+        **_money(operation.amount),
+        "state": str(operation.state),
+        "origin": operation.origin,
+        "answer": operation.answer,
+        "reference": operation.reference,
+        "idempotency_key": operation.idempotency_key,
+        "capture": operation.capture_id,
+        "reverses": operation.reverses,
+        "reason": operation.reason,
+        "final": operation.final,
+        "error": asdict(operation.error) if operation.error is not None else None,
+        "note": operation.note,
+        "created_at": _time(operation.created_at),
+        "updated_at": _time(operation.updated_at),
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """Return an event as JSON values."""
+    return {
+        "cursor": event.cursor,
+        "id": event.id,
+        "type": event.type,
+        "session_id": event.session_id,
+        "collection_id": event.collection_id,
+        "reference": event.reference,
+        "provider": event.provider,
+        "operation_id": event.operation_id,
+        **_money(event.amount),
+        "status": str(event.status),
+        "authorized": f"{event.authorized_amount.amount:f}",
+        "captured": f"{event.captured_amount.amount:f}",
+        "refunded": f"{event.refunded_amount.amount:f}",
+        "version": event.version,
+        "detail": event.detail,
+        "occurred_at": _time(event.occurred_at),
+    }
+
+
+def provider_json(provider: ProviderInfo) -> dict[str, Any]:
+    """Return a provider as JSON values."""
+    capabilities = provider.capabilities
+    return {
+        "name": provider.name,
+        "distribution": provider.distribution,
+        "selected": provider.selected,
+        "problem": provider.problem,
+        "capabilities": None
+        if capabilities is None
+        else {
+            "capture": capabilities.capture,
+            "refund": capabilities.refund,
+            "lookup": capabilities.lookup,
+            "local": capabilities.local,
+        },
+    }
+
+
+def doubt_json(doubt: InDoubt) -> dict[str, Any]:
+    """Return an operation in doubt as JSON values."""
+    return {
+        "operation": operation_json(doubt.operation),
+        "age_seconds": round(doubt.age.total_seconds(), 3),
+        "reason": doubt.reason,
+        "next_check": _time(doubt.next_check),
+        "needs_person": doubt.needs_person,
+    }
+
+
+def recovery_json(recovery: Recovery) -> dict[str, Any]:
+    """Return what a round of recovery did as JSON values."""
+    return asdict(recovery)
+
+
+def error_json(error: PaysessionError) -> dict[str, Any]:
+    """Return an error as JSON values."""
+    return {
+        "error": {
+            "type": type(error).__name__,
+            "message": str(error),
+            "code": getattr(error, "code", None),
+            "session_id": error.session_id,
+            "operation_id": error.operation_id,
+        }
+    }
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    for column in columns:
+        right = column in ("amount", "authorized", "captured", "refunded")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def show_collections(collections: Sequence[PaymentCollection]) -> None:
+    """Show collections as a table."""
+    table = _table("collection", "reference", "status", "amount", "authorized", "captured", "refunded")
+    for row in collections:
+        table.add_row(
+            row.id,
+            Text(row.reference),
+            _word(row.status),
+            str(row.amount),
+            f"{row.authorized_amount.amount:f}",
+            f"{row.captured_amount.amount:f}",
+            f"{row.refunded_amount.amount:f}",
+        )
+    _print(table, collections, "no collections yet; create one with: paysession collection create")
+
+
+def show_sessions(sessions: Sequence[PaymentSession]) -> None:
+    """Show sessions as a table."""
+    table = _table("session", "for", "provider", "status", "amount", "authorized", "captured", "refunded")
+    for row in sessions:
+        table.add_row(
+            row.id,
+            Text(row.collection_reference),
+            row.provider,
+            _word(str(row.status)),
+            str(row.amount),
+            f"{row.authorized_amount.amount:f}",
+            f"{row.captured_amount.amount:f}",
+            f"{row.refunded_amount.amount:f}",
+        )
+    _print(table, sessions, "no sessions")
+
+
+def show_session(session: PaymentSession) -> None:
+    """Show one session, and what its payer is to do."""
+    out = console()
+    show_sessions([session])
+    if session.in_doubt:
+        out.print(f"in doubt: {session.open}; `paysession recover` settles it", style="yellow")
+    if session.error is not None:
+        out.print(Text(f"error: {session.error.code}: {session.error.message}", style="red"))
+    if session.conflict is not None:
+        out.print(Text(f"conflict: {session.conflict}", style="red"))
+    action = session.next_action
+    if action is not None:
+        out.print(Text(f"next: {type(action).__name__}", style="yellow"))
+        for name, value in asdict(action).items():
+            if isinstance(value, dict):
+                for key, text in value.items():
+                    out.print(Text(f"  {key}: {text}"))
+            else:
+                out.print(Text(f"  {name}: {value}"))
+
+
+def show_history(operations: Sequence[Operation]) -> None:
+    """Show a session's operations as a timeline."""
+    table = _table("time (UTC)", "operation", "amount", "state", "by", "id", "note")
+    for row in operations:
+        said = row.note or (f"{row.error.code}: {row.error.message}" if row.error is not None else "")
+        kind = f"{row.kind} (reversed)" if row.reverses is not None else str(row.kind)
+        table.add_row(
+            _clock(row.created_at),
+            kind,
+            str(row.amount),
+            _word(str(row.state)),
+            row.origin,
+            row.id,
+            Text(said),
+        )
+    _print(table, operations, "no operations")
+
+
+def show_events(events: Sequence[Event]) -> None:
+    """Show events as a table."""
+    table = _table("cursor", "time (UTC)", "event", "for", "amount", "status", "captured", "refunded")
+    for row in events:
+        table.add_row(
+            row.cursor,
+            _clock(row.occurred_at),
+            row.type,
+            Text(row.reference),
+            str(row.amount),
+            _word(str(row.status)),
+            f"{row.captured_amount.amount:f}",
+            f"{row.refunded_amount.amount:f}",
+        )
+    _print(table, events, "no events")
+
+
+def show_providers(providers: Sequence[ProviderInfo]) -> None:
+    """Show providers as a table, with what is wrong with each."""
+    table = _table("provider", "from", "selected", "capture", "refund", "lookup", "problem")
+    for row in providers:
+        can = row.capabilities
+        table.add_row(
+            row.name,
+            row.distribution,
+            "yes" if row.selected else "no",
+            can.capture if can else "",
+            can.refund if can else "",
+            ("local" if can.local else can.lookup) if can else "",
+            Text(row.problem or "", style="red"),
+        )
+    _print(table, providers, "no providers are installed; try: pip install paysession-manual")
+
+
+def show_doubts(doubts: Sequence[InDoubt]) -> None:
+    """Show operations in doubt as a table."""
+    table = _table("operation", "kind", "amount", "age", "next check (UTC)", "who", "reason")
+    for row in doubts:
+        table.add_row(
+            row.operation.id,
+            str(row.operation.kind),
+            str(row.operation.amount),
+            str(row.age).partition(".")[0],
+            _clock(row.next_check) if row.next_check is not None else "",
+            Text("a person", style="red") if row.needs_person else "recovery",
+            Text(row.reason),
+        )
+    _print(table, doubts, "nothing is in doubt")
+
+
+def show_recovery(recovery: Recovery) -> None:
+    """Say what a round of recovery did."""
+    out = console()
+    out.print(
+        f"{recovery.looked} due, {len(recovery.settled)} settled, {len(recovery.waiting)} waiting; "
+        f"{recovery.notifications} notifications due, {recovery.notifications_done} done"
+    )
+
+
+def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:
+    console().print(table if rows else otherwise)
