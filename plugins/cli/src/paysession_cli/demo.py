@@ -91,6 +91,12 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
             out.print(Text(f"{step:>2}. ", style="bold").append(call, style="bold cyan"))
             out.print(Text(f"    {result}"))
 
+    def seen(action: object) -> str:
+        fields = getattr(action, "fields", None) or getattr(action, "url", None) or type(action).__name__
+        if not isinstance(fields, dict):
+            return str(fields)
+        return ", ".join(f"{key} {value}" for key, value in fields.items())
+
     def state(session: PaymentSession) -> str:
         return (
             f"{session.status}: authorized {session.authorized_amount}, captured "
@@ -109,7 +115,10 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
         idempotency_key="order-1001:1",
     )
     action = session.next_action
-    say(f"initiate({order.reference!r}, provider={provider!r})", f"{session.status}; the payer sees {action}")
+    say(
+        f"initiate({order.reference!r}, provider={provider!r})",
+        f"{session.status}; the payer sees {seen(action)}",
+    )
     again = payments.initiate(
         order.id,
         provider=provider,

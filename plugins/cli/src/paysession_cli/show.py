@@ -65,7 +65,8 @@ STYLES = {
 
 def console() -> Console:
     """Return the console that writes to standard output as it is now."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    width = None if sys.stdout.isatty() else 160  # a pipe has no width; do not fold what is cut later
+    return Console(file=sys.stdout, highlight=False, width=width)
 
 
 def emit(tree: Any) -> None:
@@ -78,7 +79,7 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _clock(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return moment.strftime("%m-%d %H:%M:%S")
 
 
 def _money(money: Money) -> dict[str, str]:
@@ -233,7 +234,8 @@ def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for column in columns:
         right = column in ("amount", "authorized", "captured", "refunded")
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+        words = column in ("note", "reason", "problem", "reference", "for")
+        table.add_column(column, justify="right" if right else "left", no_wrap=not words, overflow="fold")
     return table
 
 
@@ -273,7 +275,12 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
 def show_session(session: PaymentSession) -> None:
     """Show one session, and what its payer is to do."""
     out = console()
-    show_sessions([session])
+    out.print(Text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
+    out.print(
+        _word(str(session.status)),
+        f"{session.amount}: authorized {session.authorized_amount.amount:f}, captured "
+        f"{session.captured_amount.amount:f}, refunded {session.refunded_amount.amount:f}",
+    )
     if session.in_doubt:
         out.print(f"in doubt: {session.open}; `paysession recover` settles it", style="yellow")
     if session.error is not None:
@@ -293,17 +300,17 @@ def show_session(session: PaymentSession) -> None:
 
 def show_history(operations: Sequence[Operation]) -> None:
     """Show a session's operations as a timeline."""
-    table = _table("time (UTC)", "operation", "amount", "state", "by", "id", "note")
+    table = _table("#", "time (UTC)", "operation", "amount", "state", "by", "note")
     for row in operations:
         said = row.note or (f"{row.error.code}: {row.error.message}" if row.error is not None else "")
         kind = f"{row.kind} (reversed)" if row.reverses is not None else str(row.kind)
         table.add_row(
+            str(row.ordinal),
             _clock(row.created_at),
             kind,
             str(row.amount),
             _word(str(row.state)),
             row.origin,
-            row.id,
             Text(said),
         )
     _print(table, operations, "no operations")
@@ -311,7 +318,7 @@ def show_history(operations: Sequence[Operation]) -> None:
 
 def show_events(events: Sequence[Event]) -> None:
     """Show events as a table."""
-    table = _table("cursor", "time (UTC)", "event", "for", "amount", "status", "captured", "refunded")
+    table = _table("cursor", "time (UTC)", "event", "for", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
             row.cursor,
@@ -319,7 +326,6 @@ def show_events(events: Sequence[Event]) -> None:
             row.type,
             Text(row.reference),
             str(row.amount),
-            _word(str(row.status)),
             f"{row.captured_amount.amount:f}",
             f"{row.refunded_amount.amount:f}",
         )
