@@ -211,6 +211,8 @@ COLLECTION: Final = Layout(
         _time("created_at", fixed=True),
         _time("updated_at"),
     ],
+    # Derived from the sessions when a collection is read.
+    unstored={"status": "not_paid", "authorized": 0, "captured": 0, "refunded": 0},
 )
 
 SESSION: Final = Layout(

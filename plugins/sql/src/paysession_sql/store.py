@@ -367,7 +367,10 @@ class SqliteStore:
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """See the protocol. One writer at a time numbers them in the order of commit."""
-        rows = self._rows(self._statements.events, after=int(after or 0), most=limit)
+        place = 0 if after is None else int(after)
+        if not 0 <= place < 2**63:
+            raise ValueError(after)
+        rows = self._rows(self._statements.events, after=place, most=limit)
         return [replace(EVENT.value(row[1:]), cursor=str(row[0])) for row in rows]
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:

@@ -1,0 +1,503 @@
+"""The contract of a store: a test class that any store package subclasses and passes."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import fields
+
+from paysession.change import Change, Notification
+from paysession.money import Money
+from paysession.operation import Event, Kind, Operation, State
+from paysession.session import PaymentCollection, PaymentSession
+from paysession.store import OverLimit, Stale
+from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paysession.store import Store
+
+__all__ = ["StoreContract"]
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
+EUR = "EUR"
+
+
+def a_collection(number: int = 1, minor: int = 4200) -> PaymentCollection:
+    """Return a collection."""
+    return PaymentCollection(
+        id=f"pc_{number:04}",
+        reference=f"order {number} ü",
+        amount=Money.from_minor(minor, EUR),
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def a_session(number: int = 1, **changes: Any) -> PaymentSession:
+    """Return a session with every attribute set to something."""
+    session = PaymentSession(
+        id=f"ps_{number:04}",
+        collection_id="pc_0001",
+        collection_reference="order 1 ü",
+        provider="fake",
+        amount=Money.from_minor(4200, EUR),
+        created_at=NOW,
+        updated_at=NOW + timedelta(microseconds=1),
+        status=Status.REQUIRES_MORE,
+        capture="automatic",
+        checkout=Checkout(return_url="https://x/?a=1&b=ü", email="a@b.c", locale="de-DE"),
+        reference=f"gw_{number}",
+        next_action=Redirect("https://x", "POST", {"k": "v"}),
+        expires_at=NOW + timedelta(days=1),
+        error=Failure("code", "words"),
+        conflict="amount",
+        version=1,
+        data='{"customer":"cus_1","n":[1,2.5,null,true],"ü":"\\u00fc"}',
+        authorized=9,
+        captured=8,
+        refunded=7,
+        capturing=6,
+        refunding=5,
+        pending=4,
+        held=3,
+        initiated=True,
+        ordinal=2,
+        open=f"ps_{number:04}-2",
+        authorizing=f"ps_{number:04}-1",
+        cancel_wanted=True,
+        due_at=NOW + timedelta(seconds=number),
+        checks=1,
+    )
+    return replace(session, **changes)
+
+
+def an_operation(session: str = "ps_0001", ordinal: int = 1, **changes: Any) -> Operation:
+    """Return an operation with every kept attribute set to something."""
+    operation = Operation(
+        id=f"{session}-{ordinal}",
+        session_id=session,
+        kind=Kind.REFUND,
+        ordinal=ordinal,
+        amount=Money.from_minor(100, EUR),
+        state=State.STARTED,
+        created_at=NOW + timedelta(seconds=ordinal),
+        updated_at=NOW,
+        origin="provider",
+        idempotency_key=f"key {ordinal}",
+        fingerprint="f",
+        final=True,
+        reason="r",
+        capture_id=f"{session}-0",
+        reverses=f"{session}-9",
+        reference=f"fx_{session}_{ordinal}",
+        answer="refunded",
+        error=Failure("c", "m"),
+        note="n",
+        payload='{"a":1}',
+        data='{"b":2}',
+        session_reference="gw",
+        session_status=Status.ERROR,
+        hold=12,
+        attempt=3,
+        lease_until=NOW,
+        sent_at=NOW,
+        doubted_at=NOW,
+    )
+    return replace(operation, **changes)
+
+
+def an_event(session: str = "ps_0001", version: int = 1) -> Event:
+    """Return an event."""
+    return Event(
+        id=f"{session}:{version}.0",
+        type="session.captured",
+        session_id=session,
+        collection_id="pc_0001",
+        reference="order 1 ü",
+        provider="fake",
+        operation_id=f"{session}-1",
+        amount=Money.from_minor(1, EUR),
+        status=Status.AUTHORIZED,
+        authorized_amount=Money.from_minor(2, EUR),
+        captured_amount=Money.from_minor(3, EUR),
+        refunded_amount=Money.from_minor(4, EUR),
+        version=version,
+        detail="d",
+        occurred_at=NOW,
+    )
+
+
+def a_notification(number: int = 1, **changes: Any) -> Notification:
+    """Return a notification with every attribute set to something."""
+    notification = Notification(
+        id=f"wh_{number:04}",
+        provider="fake",
+        type="t",
+        received_at=NOW,
+        session_id="ps_0001",
+        references=("a", "b"),
+        effects="[1]",
+        body=b"\x00\xff body",
+        state="received",
+        due_at=NOW + timedelta(seconds=number),
+        attempts=2,
+    )
+    return replace(notification, **changes)
+
+
+class StoreContract:
+    """Subclass it as ``class TestMyStore(StoreContract)`` with a fixture ``store``: an empty one.
+
+    A durable store also overrides `reopen`.
+    """
+
+    def reopen(self, store: Store) -> Store:
+        """Return the same books through a newly opened store; override it in a durable store."""
+        return store
+
+    def begun(self, store: Store, number: int = 1, **changes: Any) -> PaymentSession:
+        """Write a collection (once) and a session."""
+        if store.collection("pc_0001") is None:
+            store.commit(Change(collection=a_collection()))
+        session = a_session(number, **changes)
+        store.commit(Change(session=session))
+        return session
+
+    # --- what is written is what is read ---
+
+    @pytest.mark.parametrize(
+        "action",
+        [None, Redirect("u"), ClientAction("k", {"a": [1, {"b": None}]}), Instructions("k", {"iban": "x"})],
+    )
+    def test_every_attribute_of_a_session_is_read_back(self, store: Store, action: Any) -> None:
+        session = self.begun(store, next_action=action)
+        assert session == self.reopen(store).session(session.id)
+
+    def test_a_session_with_nothing_set_is_read_back(self, store: Store) -> None:
+        store.commit(Change(collection=a_collection()))
+        session = PaymentSession(
+            id="ps_1",
+            collection_id="pc_0001",
+            collection_reference="r",
+            provider="p",
+            amount=Money("1", EUR),
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        store.commit(Change(session=session))
+        assert session == self.reopen(store).session("ps_1")
+
+    def test_every_attribute_of_an_operation_is_read_back(self, store: Store) -> None:
+        session = self.begun(store)
+        bare = an_operation(ordinal=2)
+        for attribute in fields(Operation):
+            if attribute.default is None:
+                bare = replace(bare, **{attribute.name: None})
+        full = an_operation()
+        changed = replace(session, version=2)
+        store.commit(Change(session=changed, expected=1, operations=(full, bare)))
+        assert [full, bare] == list(self.reopen(store).operations(session.id))
+        assert full == store.operation(full.id)
+
+    def test_every_attribute_of_an_event_is_read_back(self, store: Store) -> None:
+        store.commit(Change(collection=a_collection()))
+        store.commit(Change(session=a_session(), events=(an_event(),)))
+        (event,) = self.reopen(store).events()
+        assert an_event() == replace(event, cursor="")
+        assert event.cursor
+
+    def test_every_attribute_of_a_notification_is_read_back(self, store: Store) -> None:
+        store.commit(Change(notification=a_notification()))
+        assert a_notification() == self.reopen(store).notification("wh_0001")
+
+    def test_a_collection_is_read_back_without_derived_figures(self, store: Store) -> None:
+        store.commit(Change(collection=a_collection()))
+        assert a_collection() == self.reopen(store).collection("pc_0001")
+
+    def test_what_does_not_exist_is_none(self, store: Store) -> None:
+        assert store.collection("nix") is None
+        assert store.session("nix") is None
+        assert store.operation("nix") is None
+        assert store.operation("") is None
+        assert store.notification("nix") is None
+        assert store.repeated("nix", "nix") is None
+        assert store.find_session("nix", ["nix"]) is None
+        assert not store.operations("nix")
+
+    # --- guards ---
+
+    def test_a_second_insert_is_stale_and_changes_nothing(self, store: Store) -> None:
+        session = self.begun(store)
+        other = replace(session, provider="other")
+        with pytest.raises(Stale):
+            store.commit(Change(session=other, events=(an_event(),)))
+        with pytest.raises(Stale):
+            store.commit(Change(collection=a_collection(minor=1)))
+        assert session == store.session(session.id)
+        assert not store.events()
+        assert store.collection("pc_0001") == a_collection()
+
+    def test_a_change_of_another_version_is_refused_whole(self, store: Store) -> None:
+        session = self.begun(store)
+        changed = replace(session, version=8, status=Status.CANCELED)
+        change = Change(
+            session=changed,
+            expected=7,
+            operations=(an_operation(),),
+            events=(an_event(),),
+            hold=10,
+            notification=a_notification(),
+        )
+        with pytest.raises(Stale):
+            store.commit(change)
+        assert session == store.session(session.id)
+        assert not store.operations(session.id)
+        assert not store.events()
+        assert store.notification("wh_0001") is None
+        assert store.collection("pc_0001") == a_collection()
+
+    def test_a_change_of_what_does_not_exist_is_stale(self, store: Store) -> None:
+        store.commit(Change(collection=a_collection()))
+        with pytest.raises(Stale):
+            store.commit(Change(session=a_session(version=2), expected=1))
+        with pytest.raises(Stale):
+            store.commit(Change(collection=a_collection(2), collection_amount=True))
+        with pytest.raises(Stale):
+            store.commit(Change(notification=a_notification(), notification_seen=True))
+
+    def test_an_operation_is_written_and_then_changed(self, store: Store) -> None:
+        session = self.begun(store)
+        store.commit(Change(session=replace(session, version=2), expected=1, operations=(an_operation(),)))
+        settled = an_operation(
+            state=State.SUCCEEDED, reference="fx", error=None, _payload=None, lease_until=None, attempt=4
+        )
+        store.commit(Change(session=replace(session, version=3), expected=2, operations=(settled,)))
+        assert [settled] == list(store.operations(session.id))
+
+    def test_a_hold_within_the_amount_is_taken_and_released(self, store: Store) -> None:
+        session = self.begun(store)
+        store.commit(Change(session=replace(session, version=2), expected=1, hold=4200))
+        held = store.collection("pc_0001")
+        assert held is not None and held.held == 4200
+        store.commit(Change(session=replace(session, version=3), expected=2, hold=-4200))
+        released = store.collection("pc_0001")
+        assert released is not None and released.held == 0
+
+    def test_a_hold_beyond_the_amount_is_refused_whole(self, store: Store) -> None:
+        session = self.begun(store)
+        change = Change(
+            session=replace(session, version=2), expected=1, hold=4201, operations=(an_operation(),)
+        )
+        with pytest.raises(OverLimit):
+            store.commit(change)
+        assert session == store.session(session.id)
+        assert not store.operations(session.id)
+
+    def test_what_has_happened_already_is_held_beyond_the_amount(self, store: Store) -> None:
+        session = self.begun(store)
+        change = Change(session=replace(session, version=2), expected=1, hold=5000, guarded=False)
+        store.commit(change)
+        held = store.collection("pc_0001")
+        assert held is not None and held.held == 5000
+
+    def test_the_amount_of_a_collection_changes_down_to_what_is_held(self, store: Store) -> None:
+        session = self.begun(store)
+        store.commit(Change(session=replace(session, version=2), expected=1, hold=4000))
+        later = NOW + timedelta(hours=1)
+        less = replace(a_collection(minor=4000), updated_at=later)
+        store.commit(Change(collection=less, collection_amount=True))
+        with pytest.raises(OverLimit):
+            store.commit(Change(collection=a_collection(minor=3999), collection_amount=True))
+        row = store.collection("pc_0001")
+        assert row is not None
+        assert (4000, 4000, later) == (row.amount.minor, row.held, row.updated_at)
+
+    def test_a_notification_is_stored_once_and_then_changed(self, store: Store) -> None:
+        store.commit(Change(notification=a_notification()))
+        with pytest.raises(Stale):
+            store.commit(Change(notification=a_notification(body=b"other")))
+        seen = a_notification(state="processed", due_at=None, attempts=3)
+        store.commit(Change(notification=seen, notification_seen=True))
+        assert seen == store.notification("wh_0001")
+        assert not store.due_notifications(NOW + timedelta(days=1), 10)
+
+    # --- reads ---
+
+    def test_sessions_are_filtered_and_paged_in_order(self, store: Store) -> None:
+        for number in (3, 1, 2):
+            status = Status.CANCELED if number == 2 else Status.PENDING
+            self.begun(store, number, status=status, provider="fake" if number < 3 else "other")
+
+        def ids(**filters: Any) -> list[str]:
+            return [row.id for row in store.sessions(**filters)]
+
+        assert ids() == ["ps_0001", "ps_0002", "ps_0003"]
+        assert ids(limit=2) == ["ps_0001", "ps_0002"]
+        assert ids(after="ps_0001", limit=1) == ["ps_0002"]
+        assert ids(limit=None, after="ps_0002") == ["ps_0003"]
+        assert ids(status="canceled") == ["ps_0002"]
+        assert ids(provider="fake", status="pending") == ["ps_0001"]
+        assert ids(collection_id="pc_0001", provider="other") == ["ps_0003"]
+        assert ids(collection_id="pc_0002") == []
+
+    def test_collections_are_paged_in_order(self, store: Store) -> None:
+        for number in (2, 3, 1):
+            store.commit(Change(collection=a_collection(number)))
+        assert [row.id for row in store.collections(limit=2)] == ["pc_0001", "pc_0002"]
+        assert [row.id for row in store.collections(after="pc_0002")] == ["pc_0003"]
+
+    def test_a_session_is_found_by_its_own_and_its_operations_references(self, store: Store) -> None:
+        for number in (1, 2):
+            session = self.begun(store, number)
+            row = an_operation(session.id)
+            store.commit(Change(session=replace(session, version=2), expected=1, operations=(row,)))
+        assert store.find_session("fake", ["nix", "gw_2"]) == "ps_0002"
+        assert store.find_session("fake", ["fx_ps_0001_1"]) == "ps_0001"
+        assert store.find_session("other", ["gw_2", "fx_ps_0001_1"]) is None
+        assert store.find_session("fake", []) is None
+
+    def test_a_repeated_key_finds_the_last_operation_with_it(self, store: Store) -> None:
+        session = self.begun(store)
+        rows = tuple(an_operation(ordinal=n, idempotency_key="k" if n < 11 else None) for n in (2, 10, 11))
+        store.commit(Change(session=replace(session, version=2), expected=1, operations=rows))
+        found = store.repeated(session.id, "k")
+        assert found is not None and found.ordinal == 10
+        assert [row.ordinal for row in store.operations(session.id)] == [2, 10, 11]
+        assert store.repeated(session.id, "other") is None
+
+    def test_what_is_due_comes_the_longest_due_first(self, store: Store) -> None:
+        for number in (3, 1, 2):
+            self.begun(store, number)
+        self.begun(store, 4, due_at=None)
+        assert list(store.due(NOW + timedelta(seconds=2), 10)) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW + timedelta(days=1), 2)) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW, 10)) == []
+
+    def test_due_notifications_come_the_longest_due_first(self, store: Store) -> None:
+        for number in (2, 1):
+            store.commit(Change(notification=a_notification(number)))
+        found = store.due_notifications(NOW + timedelta(days=1), 10)
+        assert [row.id for row in found] == ["wh_0001", "wh_0002"]
+        assert len(store.due_notifications(NOW + timedelta(days=1), 1)) == 1
+        assert not store.due_notifications(NOW, 10)
+
+    def test_operations_in_doubt_come_the_oldest_first(self, store: Store) -> None:
+        session = self.begun(store)
+        rows = (
+            an_operation(ordinal=3),
+            an_operation(ordinal=1),
+            an_operation(ordinal=2, state=State.PENDING),
+        )
+        store.commit(Change(session=replace(session, version=2), expected=1, operations=rows))
+        assert [row.ordinal for row in store.in_doubt(10)] == [1, 3]
+        assert len(store.in_doubt(1)) == 1
+
+    def test_events_are_read_by_cursor_in_pages(self, store: Store) -> None:
+        session = self.begun(store)
+        for version in range(1, 6):
+            changed = replace(session, version=version + 1)
+            store.commit(Change(session=changed, expected=version, events=(an_event(version=version),)))
+        first = store.events(limit=2)
+        rest = store.events(after=first[-1].cursor, limit=10)
+        assert [1, 2, 3, 4, 5] == [row.version for row in [*first, *rest]]
+        assert not store.events(after=rest[-1].cursor)
+
+    @pytest.mark.parametrize("cursor", ["", "x", "1.5", "'; --"])
+    def test_a_cursor_of_another_feed_is_refused(self, store: Store, cursor: str) -> None:
+        with pytest.raises(ValueError):
+            store.events(after=cursor)
+
+    def test_the_clock_has_a_time_zone(self, store: Store) -> None:
+        assert store.now().utcoffset() == timedelta(0)
+
+    # --- at once ---
+
+    def test_of_many_changes_of_one_version_one_is_made(self, store: Store) -> None:
+        session = self.begun(store)
+        threads = 8
+        barrier = threading.Barrier(threads)
+
+        def change(worker: int) -> int:
+            won = 0
+            for version in range(1, 11):
+                barrier.wait()
+                row = an_operation(ordinal=worker * 100 + version, reverses=None)
+                changed = replace(session, version=version + 1, ordinal=worker)
+                try:
+                    store.commit(
+                        Change(
+                            session=changed,
+                            expected=version,
+                            operations=(row,),
+                            events=(an_event(version=version),),
+                            hold=1,
+                        )
+                    )
+                    won += 1
+                except Stale:
+                    pass
+                barrier.wait()
+            return won
+
+        with ThreadPoolExecutor(threads) as pool:
+            assert sum(pool.map(change, range(threads))) == 10
+        after = store.session(session.id)
+        collection = store.collection("pc_0001")
+        assert after is not None and collection is not None
+        assert (after.version, collection.held) == (11, 10)
+        assert len(store.operations(session.id)) == 10
+        assert [row.version for row in store.events()] == list(range(1, 11))
+
+    def test_holds_at_once_never_exceed_the_amount(self, store: Store) -> None:
+        sessions = [self.begun(store, number) for number in range(1, 9)]
+
+        def hold(session: PaymentSession) -> bool:
+            try:
+                store.commit(Change(session=replace(session, version=2), expected=1, hold=1000))
+            except OverLimit:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(hold, sessions)) == 4
+        collection = store.collection("pc_0001")
+        assert collection is not None and collection.held == 4000
+
+    def test_a_reader_by_cursor_misses_no_event(self, store: Store) -> None:
+        writers, each = 4, 25
+        sessions = [self.begun(store, number) for number in range(1, writers + 1)]
+        seen: list[Event] = []
+        done = threading.Event()
+
+        def write(session: PaymentSession) -> None:
+            for version in range(1, each + 1):
+                changed = replace(session, version=version + 1)
+                event = an_event(session.id, version)
+                store.commit(Change(session=changed, expected=version, events=(event,)))
+
+        def read() -> None:
+            cursor: str | None = None
+            while True:
+                last = done.is_set()
+                page: Sequence[Event] = store.events(after=cursor, limit=7)
+                seen.extend(page)
+                if page:
+                    cursor = page[-1].cursor
+                elif last:
+                    return
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(write, sessions))
+        done.set()
+        reader.join()
+        for session in sessions:
+            versions = [row.version for row in seen if row.session_id == session.id]
+            assert versions == list(range(1, each + 1))

@@ -1,0 +1,454 @@
+"""What each call does, and what it refuses."""
+
+from decimal import Decimal
+
+import pytest
+
+from paysession import (
+    Checkout,
+    Declined,
+    IdempotencyMismatch,
+    InvalidAmount,
+    InvalidData,
+    InvalidTransition,
+    Money,
+    NotApplied,
+    NotFound,
+    NotSupported,
+    Outcome,
+    OutcomeUnknown,
+    Payments,
+    PaysessionError,
+    ProviderNotFound,
+    Redirect,
+    StoreError,
+)
+from paysession.testing import FakeProvider
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def test_one_life(shop):
+    pay, fake = shop.payments, shop.fake
+    session = pay.initiate(
+        shop.order.id,
+        provider="fake",
+        data={"customer": "cus_1"},
+        checkout=Checkout(return_url="https://shop/{session_id}"),
+    )
+    assert session.status == "requires_more"
+    assert session.next_action == Redirect(f"https://fake.example/approve/{session.id}")
+    assert session.checkout.return_url == f"https://shop/{session.id}"
+    assert session.data == {"customer": "cus_1", "account": session.id}
+    session = pay.resume(session.id, payload={"token": "t"})
+    assert (session.status, session.authorized_amount) == ("authorized", eur("42.00"))
+    session = pay.capture(session.id, eur("20.00"), idempotency_key="ship-1")
+    session = pay.capture(session.id, eur("10.00"), idempotency_key="ship-2")
+    session = pay.refund(session.id, eur("5.00"), idempotency_key="return-1")
+    assert (session.captured_amount, session.refunded_amount) == (eur("30.00"), eur("5.00"))
+    session = pay.cancel(session.id)
+    assert (session.status, session.authorized_amount) == ("authorized", eur("30.00"))
+    order = pay.collection(shop.order.id)
+    assert (order.status, order.held) == ("partially_refunded", 3000)
+    assert [row.kind for row in fake.ledger] == ["authorize", "capture", "capture", "refund", "cancel"]
+    assert [row.kind for row in pay.history(session.id)] == [
+        "initiate", "authorize", "capture", "capture", "refund", "cancel",
+    ]  # fmt: skip
+    assert [row.type for row in pay.events()] == [
+        "session.initiated", "session.authorized", "session.captured", "session.captured",
+        "session.refunded", "session.released",
+    ]  # fmt: skip
+
+
+def test_the_collections_status_follows_its_sessions(shop):
+    pay = shop.payments
+
+    def status():
+        return pay.collection(reference="order-1").status
+
+    assert status() == "not_paid"
+    part = pay.initiate(shop.order.id, provider="fake", amount=eur("20.00"))
+    assert status() == "awaiting"
+    pay.authorize(part.id)
+    assert status() == "partially_authorized"
+    rest = pay.initiate(shop.order.id, provider="fake")
+    assert rest.amount == eur("22.00")
+    pay.authorize(rest.id)
+    assert status() == "authorized"
+    pay.capture(part.id)
+    assert status() == "partially_captured"
+    pay.capture(rest.id)
+    assert status() == "captured"
+    pay.refund(part.id)
+    assert status() == "partially_refunded"
+    pay.refund(rest.id)
+    assert status() == "refunded"
+
+
+def test_a_collection_all_of_whose_sessions_are_canceled_is_canceled(shop):
+    session = shop.session("requires_more")
+    shop.payments.cancel(session.id)
+    assert shop.payments.collection(shop.order.id).status == "canceled"
+
+
+def test_the_same_reference_is_the_same_collection(shop):
+    again = shop.payments.create_collection(eur("42.00"), reference="order-1")
+    assert again.id == shop.order.id
+    with pytest.raises(IdempotencyMismatch):
+        shop.payments.create_collection(eur("43.00"), reference="order-1")
+
+
+def test_a_collections_amount_never_falls_below_what_is_held(shop):
+    session = shop.session()
+    assert shop.payments.update_collection(shop.order.id, eur("50.00")).amount == eur("50.00")
+    with pytest.raises(InvalidAmount, match="below"):
+        shop.payments.update_collection(shop.order.id, eur("41.99"))
+    shop.payments.cancel(session.id)
+    assert shop.payments.update_collection(shop.order.id, eur("1.00")).amount == eur("1.00")
+    with pytest.raises(InvalidAmount, match="currency"):
+        shop.payments.update_collection(shop.order.id, Money("1", "USD"))
+
+
+def test_several_sessions_may_be_initiated_and_one_authorized(shop):
+    one, two = shop.session("requires_more"), shop.session("requires_more")
+    shop.payments.authorize(one.id)
+    before = shop.payments.get(two.id)
+    with pytest.raises(InvalidAmount, match="no room"):
+        shop.payments.authorize(two.id)
+    assert shop.payments.get(two.id) == before
+    shop.payments.cancel(one.id)
+    assert shop.payments.authorize(two.id).status == "authorized"
+
+
+def test_a_refund_does_not_make_room(shop):
+    session = shop.session("captured")
+    shop.payments.refund(session.id)
+    with pytest.raises(InvalidAmount, match="nothing is left"):
+        shop.payments.initiate(shop.order.id, provider="fake")
+
+
+def test_replaces_cancels_the_other_session_first(shop):
+    one = shop.session()
+    two = shop.payments.initiate(shop.order.id, provider="fake", replaces=one.id, idempotency_key="k")
+    assert shop.payments.get(one.id).status == "canceled"
+    assert two.amount == eur("42.00")
+    assert two == shop.payments.initiate(shop.order.id, provider="fake", replaces=one.id, idempotency_key="k")
+
+
+def test_replaces_refuses_when_the_cancel_is_uncertain(shop):
+    one = shop.session()
+    shop.fake.fail_next("lost_answer", kind="cancel")
+    shop.fake.fail_next("timeout", kind="authorize")
+    shop.fake.capabilities = shop.fake.capabilities
+    two = None
+    try:
+        two = shop.payments.initiate(shop.order.id, provider="fake", replaces=one.id)
+    except OutcomeUnknown:
+        assert len(shop.payments.sessions()) == 1
+    else:
+        assert shop.payments.get(one.id).status == "canceled"  # the lookup settled it within the call
+        assert two.status == "requires_more"
+
+
+def test_authorize_on_an_authorized_session_calls_nobody(shop):
+    session = shop.session()
+    calls = len(shop.fake.calls)
+    assert session == shop.payments.authorize(session.id)
+    assert session == shop.payments.resume(session.id)
+    assert calls == len(shop.fake.calls)
+
+
+def test_cancel_on_a_canceled_session_calls_nobody(shop):
+    session = shop.payments.cancel(shop.session().id)
+    calls = len(shop.fake.calls)
+    assert session == shop.payments.cancel(session.id)
+    assert calls == len(shop.fake.calls)
+
+
+def test_a_decline_at_authorize_raises_nothing_and_may_be_tried_again(shop):
+    session = shop.session("requires_more")
+    shop.fake.fail_next("declined")
+    session = shop.payments.authorize(session.id)
+    assert (session.status, session.error.code) == ("error", "refused")
+    assert shop.payments.collection(shop.order.id).held == 0
+    session = shop.payments.authorize(session.id)
+    assert (session.status, session.error) == ("authorized", None)
+    keys = [key for kind, key in shop.fake.calls if kind == "authorize"]
+    assert len(set(keys)) == 2  # a new key after a definite answer
+
+
+def test_a_payer_who_gives_up_ends_in_error_without_raising(shop):
+    session = shop.session("requires_more")
+    shop.fake.payer_declines(session.id)
+    assert shop.payments.resume(session.id).status == "error"
+
+
+def test_a_declined_initiate_raises_and_leaves_a_canceled_session(shop):
+    shop.fake.fail_next("declined")
+    with pytest.raises(Declined) as caught:
+        shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
+    assert shop.payments.get(caught.value.session_id).status == "canceled"
+    with pytest.raises(Declined):
+        shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
+
+
+@pytest.mark.parametrize("call", ["capture", "refund", "cancel", "update"])
+def test_a_decline_leaves_the_session_as_it_was(shop, call):
+    session = shop.session({"refund": "captured", "update": "requires_more"}.get(call, "authorized"))
+    shop.fake.fail_next("declined")
+    arguments = (eur("10.00"),) if call == "update" else ()
+    with pytest.raises(Declined) as caught:
+        getattr(shop.payments, call)(session.id, *arguments)
+    assert caught.value.code == "refused"
+    after = shop.payments.get(session.id)
+    for name in ("status", "amount", "authorized", "captured", "refunded", "held", "open"):
+        assert getattr(session, name) == getattr(after, name)
+    assert shop.payments.history(session.id)[-1].state == "declined"
+    getattr(shop.payments, call)(session.id, *arguments)
+
+
+def test_an_update_changes_the_amount_when_it_settles(shop):
+    session = shop.session("requires_more")
+    session = shop.payments.update(session.id, eur("10.00"))
+    assert session.amount == eur("10.00")
+    assert session.next_action is not None
+    session = shop.payments.authorize(session.id)
+    assert session.authorized_amount == eur("10.00")
+    with pytest.raises(InvalidTransition):
+        shop.payments.update(session.id, eur("5.00"))
+
+
+def test_an_update_beyond_the_collection_is_refused(shop):
+    session = shop.session("requires_more")
+    with pytest.raises(InvalidAmount):
+        shop.payments.update(session.id, eur("42.01"))
+
+
+def test_automatic_capture_is_asked_of_the_provider(shop):
+    session = shop.session(capture="automatic")
+    assert (session.status, session.captured_amount) == ("authorized", eur("42.00"))
+    capture = shop.payments.history(session.id)[-1]
+    assert (capture.kind, capture.amount) == ("capture", eur("42.00"))
+    assert shop.payments.refund(session.id).refunded_amount == eur("42.00")
+
+
+def test_a_final_capture_lets_go_of_the_rest(shop):
+    session = shop.payments.capture(shop.session().id, eur("20.00"), final=True)
+    assert session.authorized_amount == session.captured_amount == eur("20.00")
+    assert shop.payments.collection(shop.order.id).held == 2000
+
+
+def test_capture_all_again_and_refund_all_again_change_nothing(shop):
+    session = shop.payments.capture(shop.session().id)
+    assert session == shop.payments.capture(session.id)
+    session = shop.payments.refund(session.id)
+    assert session == shop.payments.refund(session.id)
+    assert [row.kind for row in shop.fake.ledger] == ["authorize", "capture", "refund"]
+
+
+# --- idempotency keys -----------------------------------------------------------------------------
+
+
+def test_two_captures_of_one_amount_are_two_and_with_a_key_one(shop):
+    session = shop.session()
+    for _ in range(2):
+        shop.payments.capture(session.id, eur("5.00"))
+    for _ in range(3):
+        session = shop.payments.capture(session.id, eur("5.00"), idempotency_key="k")
+    assert session.captured_amount == eur("15.00")
+    assert shop.fake.total(session.id, "capture") == 1500
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda pay, id_: pay.capture(id_, eur("6.00"), idempotency_key="k"),
+        lambda pay, id_: pay.capture(id_, eur("5.00"), final=True, idempotency_key="k"),
+        lambda pay, id_: pay.refund(id_, eur("5.00"), idempotency_key="k"),
+        lambda pay, id_: pay.cancel(id_, idempotency_key="k"),
+    ],
+)
+def test_a_key_with_other_parameters_is_refused(shop, other):
+    session = shop.payments.capture(shop.session().id, eur("5.00"), idempotency_key="k")
+    with pytest.raises(IdempotencyMismatch):
+        other(shop.payments, session.id)
+    assert session == shop.payments.get(session.id)
+
+
+def test_a_key_of_initiate_with_other_parameters_is_refused(shop):
+    one = shop.payments.initiate(shop.order.id, provider="fake", data={"a": 1}, idempotency_key="k")
+    assert one == shop.payments.initiate(shop.order.id, provider="fake", data={"a": 1}, idempotency_key="k")
+    with pytest.raises(IdempotencyMismatch):
+        shop.payments.initiate(shop.order.id, provider="fake", data={"a": 2}, idempotency_key="k")
+    assert len(shop.payments.sessions()) == 1
+
+
+def test_a_key_starts_the_next_attempt_after_not_applied(shop):
+    session = shop.session()
+    shop.fake.fail_next("not_applied")
+    with pytest.raises(NotApplied):
+        shop.payments.capture(session.id, idempotency_key="k")
+    assert shop.payments.capture(session.id, idempotency_key="k").captured_amount == eur("42.00")
+    assert [row.state for row in shop.payments.history(session.id)][-2:] == ["not_applied", "succeeded"]
+
+
+def test_a_keyed_initiate_that_was_not_applied_is_tried_again_on_the_same_session(shop):
+    shop.fake.fail_next("not_applied")
+    with pytest.raises(NotApplied) as caught:
+        shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
+    with pytest.raises(InvalidTransition, match="initiate again"):
+        shop.payments.authorize(caught.value.session_id)
+    session = shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
+    assert (session.id, session.status) == (caught.value.session_id, "requires_more")
+
+
+def test_an_initiate_without_a_key_that_was_not_applied_ends_the_session(shop):
+    shop.fake.fail_next("not_applied")
+    with pytest.raises(NotApplied) as caught:
+        shop.payments.initiate(shop.order.id, provider="fake")
+    assert shop.payments.get(caught.value.session_id).status == "canceled"
+
+
+def test_a_session_that_no_provider_accepted_is_canceled_without_a_call(shop):
+    shop.fake.fail_next("not_applied")
+    with pytest.raises(NotApplied) as caught:
+        shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
+    assert shop.payments.cancel(caught.value.session_id).status == "canceled"
+    assert not shop.fake.calls
+
+
+def test_a_declined_capture_is_declined_again_under_its_key(shop):
+    session = shop.session()
+    shop.fake.fail_next("declined")
+    for _ in range(2):
+        with pytest.raises(Declined):
+            shop.payments.capture(session.id, idempotency_key="k")
+    assert shop.payments.capture(session.id, idempotency_key="k2").captured_amount == eur("42.00")
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+BIG = {"x": "y" * 1_000_000}
+REFUSED = [
+    ("float", InvalidAmount, lambda pay, s: pay.capture(s.id, 42.0)),
+    ("int", InvalidAmount, lambda pay, s: pay.capture(s.id, 42)),
+    ("decimal", InvalidAmount, lambda pay, s: pay.capture(s.id, Decimal(42))),
+    ("zero", InvalidAmount, lambda pay, s: pay.capture(s.id, eur("0"))),
+    ("other currency", InvalidAmount, lambda pay, s: pay.capture(s.id, Money("1", "USD"))),
+    ("above authorized", InvalidAmount, lambda pay, s: pay.capture(s.id, eur("42.01"))),
+    ("refund without capture", InvalidAmount, lambda pay, s: pay.refund(s.id, eur("1"))),
+    ("refund all without capture", InvalidAmount, lambda pay, s: pay.refund(s.id)),
+    ("refund of an unknown capture", InvalidData, lambda pay, s: pay.refund(s.id, eur("1"), capture="x")),
+    ("update", InvalidTransition, lambda pay, s: pay.update(s.id, eur("1"))),
+    ("unknown session", NotFound, lambda pay, s: pay.capture("ps_x")),
+    ("None session", NotFound, lambda pay, s: pay.get(None)),
+    ("unknown collection", NotFound, lambda pay, s: pay.initiate("pc_x", provider="fake")),
+    ("unknown history", NotFound, lambda pay, s: pay.history("ps_x")),
+    ("no name", NotFound, lambda pay, s: pay.collection()),
+    ("unknown provider", ProviderNotFound, lambda pay, s: pay.initiate(s.collection_id, provider="nix")),
+    ("data", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", data={"a": object()})),
+    ("big data", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", data=BIG)),
+    ("big payload", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", payload=BIG)),
+    ("capture mode", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", capture="x")),
+    ("checkout", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", checkout={})),
+    ("initiate currency", InvalidAmount,
+     lambda pay, s: pay.initiate(s.collection_id, provider="fake", amount=Money("1", "USD"))),
+    ("initiate too much", InvalidAmount,
+     lambda pay, s: pay.initiate(s.collection_id, provider="fake", amount=eur("42.01"))),
+    ("empty key", InvalidData, lambda pay, s: pay.capture(s.id, idempotency_key="")),
+    ("long key", InvalidData, lambda pay, s: pay.capture(s.id, idempotency_key="k" * 201)),
+    ("key of another type", InvalidData, lambda pay, s: pay.capture(s.id, idempotency_key=3)),
+    ("reference", InvalidData, lambda pay, s: pay.create_collection(eur("1"), reference="")),
+    ("zero collection", InvalidAmount, lambda pay, s: pay.create_collection(eur("0"), reference="r")),
+    ("str collection", InvalidAmount, lambda pay, s: pay.create_collection("42.00", reference="r")),
+    ("cursor", InvalidData, lambda pay, s: pay.events(after="x")),
+    ("limit", InvalidData, lambda pay, s: pay.events(limit=0)),
+    ("limit type", InvalidData, lambda pay, s: pay.recover(limit="9")),
+    ("status", InvalidData, lambda pay, s: pay.sessions(status="paid")),
+    ("resolve what is closed", InvalidTransition,
+     lambda pay, s: pay.resolve(f"{s.id}-1", Outcome.pending(), note="n")),
+    ("resolve nothing", NotFound, lambda pay, s: pay.resolve("x-1", Outcome.pending(), note="n")),
+    ("resolve with a word", InvalidData, lambda pay, s: pay.resolve(f"{s.id}-1", "declined", note="n")),
+    ("resolve without a note", InvalidData, lambda pay, s: pay.resolve(f"{s.id}-1", Outcome.pending(), note="")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "call"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_bad_input_is_a_typed_error_and_changes_nothing(shop, error, call):
+    session = shop.session()
+    books, calls = (shop.payments.sessions(), shop.payments.events()), list(shop.fake.calls)
+    with pytest.raises(error) as caught:
+        call(shop.payments, session)
+    assert isinstance(caught.value, PaysessionError) and str(caught.value)
+    assert books == (shop.payments.sessions(), shop.payments.events())
+    assert calls == shop.fake.calls
+
+
+def test_capture_after_cancel_is_refused(shop):
+    session = shop.payments.cancel(shop.session().id)
+    for call in (shop.payments.capture, shop.payments.refund, shop.payments.authorize):
+        with pytest.raises(InvalidTransition, match="canceled"):
+            call(session.id)
+
+
+def test_cancel_after_a_full_capture_is_refused(shop):
+    session = shop.session("captured")
+    with pytest.raises(InvalidTransition, match="refund"):
+        shop.payments.cancel(session.id)
+
+
+def test_refund_above_captured_is_refused(shop):
+    session = shop.session("captured")
+    shop.payments.refund(session.id, eur("40.00"))
+    with pytest.raises(InvalidAmount, match=r"2\.00 EUR is left"):
+        shop.payments.refund(session.id, eur("2.01"))
+
+
+@pytest.mark.parametrize("offered", ["none", "full", "once"])
+def test_a_provider_captures_as_it_declared(make_shop, offered):
+    shop = make_shop(FakeProvider(capture=offered))
+    session = shop.session()
+    if offered == "once":
+        session = shop.payments.capture(session.id, eur("20.00"))
+        assert session.authorized_amount == eur("20.00")
+        with pytest.raises(InvalidAmount):
+            shop.payments.capture(session.id, eur("1.00"))
+        return
+    with pytest.raises(NotSupported):
+        shop.payments.capture(session.id, eur("20.00"))
+    if offered == "full":
+        assert shop.payments.capture(session.id).captured_amount == eur("42.00")
+
+
+@pytest.mark.parametrize("offered", ["none", "full"])
+def test_a_provider_refunds_as_it_declared(make_shop, offered):
+    shop = make_shop(FakeProvider(refund=offered))
+    session = shop.session("captured")
+    with pytest.raises(NotSupported):
+        shop.payments.refund(session.id, eur("20.00"))
+    if offered == "full":
+        assert shop.payments.refund(session.id).refunded_amount == eur("42.00")
+
+
+def test_a_refund_names_its_capture_and_not_more_than_that(shop):
+    session = shop.session()
+    shop.payments.capture(session.id, eur("20.00"))
+    session = shop.payments.capture(session.id, eur("22.00"))
+    capture = shop.payments.history(session.id)[2]
+    with pytest.raises(InvalidAmount):
+        shop.payments.refund(session.id, eur("20.01"), capture=capture.id)
+    shop.payments.refund(session.id, eur("15.00"), capture=capture.id)
+    session = shop.payments.refund(session.id, capture=capture.id)
+    assert session.refunded_amount == eur("20.00")
+    assert [row.capture_id for row in shop.payments.history(session.id)][-2:] == [capture.id] * 2
+
+
+def test_a_store_is_found_by_its_scheme():
+    with pytest.raises(StoreError, match="pip install paysession-sql"):
+        Payments.open("oracle://x", providers={"fake": FakeProvider()})
+    with pytest.raises(StoreError, match="say where"):
+        Payments.open(providers={"fake": FakeProvider()}, environ={})
+    with Payments.open("memory:", providers={"fake": FakeProvider()}) as payments:
+        assert payments.providers()[0].name == "fake"

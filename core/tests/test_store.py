@@ -1,0 +1,10 @@
+import pytest
+
+from paysession import MemoryStore
+from paysession.testing import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self):
+        return MemoryStore()

@@ -1,0 +1,105 @@
+import copy
+import json
+import logging
+import pickle
+
+import attrs
+import pytest
+
+from paysession import Checkout, ClientAction, Instructions, InvalidData, Redirect, Secret
+from paysession.values import MAX_JSON, decode, dump_action, encode, load_action, replace
+
+
+def test_a_secret_does_not_show_itself(caplog):
+    secret = Secret("sk_live_1")
+
+    @attrs.frozen
+    class Settings:
+        api_key: Secret
+
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>40}",
+        repr(attrs.asdict(Settings(secret))),
+        repr(Settings(secret)),
+        repr([secret]),
+    ]
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("x").debug("%s %r", secret, secret)
+    assert "sk_live" not in "".join([*shown, caplog.text])
+    for hide in (pickle.dumps, json.dumps):
+        with pytest.raises(TypeError):
+            hide(secret)
+    with pytest.raises(TypeError):
+        copy.copy(secret)
+
+
+def test_a_secret_is_revealed_to_who_asks():
+    assert Secret(Secret("x")).reveal() == "x"
+    assert Secret("x") == Secret("x") != Secret("y")
+    assert Secret("x") != "x"
+    assert not Secret("")
+    assert len({Secret("x"), Secret("x")}) == 1
+    with pytest.raises(TypeError):
+        Secret(3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": float("nan")},
+        {"a": object()},
+        {"a": {1, 2}},
+        {1: "a"},
+        ["a"],
+        "a",
+        [],
+        3,
+        {"a": b"bytes"},
+        {"a": "x" * MAX_JSON},
+    ],
+)
+def test_data_that_is_no_small_json_object_is_refused(data):
+    with pytest.raises(InvalidData):
+        encode(data, "data")
+
+
+def test_data_is_kept_as_text_and_read_as_a_copy():
+    text = encode({"ü": [1, None, {"b": True}]}, "data")
+    assert decode(text) == {"ü": [1, None, {"b": True}]}
+    assert decode(text) is not decode(text)
+    assert encode(None, "data") == encode({}, "data") == "{}"
+    assert decode(None) == {}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        None,
+        Redirect("https://x", "POST", {"a": "b"}),
+        ClientAction("k", {"p": [1]}),
+        Instructions("k", {"iban": "x"}),
+    ],
+)
+def test_a_next_action_survives_its_text(action):
+    assert action == load_action(dump_action(action))
+
+
+def test_the_session_id_is_filled_into_urls():
+    checkout = Checkout(return_url="https://x/{session_id}?a={b}", cancel_url="https://y", email="e")
+    assert checkout.filled("ps_1") == Checkout(
+        return_url="https://x/ps_1?a={b}", cancel_url="https://y", email="e"
+    )
+    assert "e@x" not in repr(Checkout(email="e@x"))
+
+
+def test_replace_changes_a_copy():
+    before = Checkout  # a slotted class is not what replace is for
+    del before
+    from paysession import Money
+
+    money = Money("1", "EUR")
+    assert replace(money, minor=5).minor == 5
+    assert money.minor == 100
