@@ -340,7 +340,9 @@ class _Books:
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
         if pending is not None:
             refuse(draft, pending, Declined("canceled", "the provider has canceled the session"))
-        self._close_pending_cancel()
+        for row in self._operations:
+            if row.kind is Kind.CANCEL and row.state is State.PENDING:
+                cancel = draft.close(row, State.SUCCEEDED, answer="found", error=None)
         if session.status is Status.CANCELED and session.authorized <= kept:
             draft.set(cancel_wanted=False, conflict=session.conflict if kept else None)
             return
@@ -352,11 +354,6 @@ class _Books:
             amount = Money.from_minor(max(0, left), session.amount.currency)
             cancel = draft.add_found(Kind.CANCEL, amount, State.SUCCEEDED, answer="found")
         draft.release(cancel)
-
-    def _close_pending_cancel(self) -> None:
-        for row in self._operations:
-            if row.kind is Kind.CANCEL and row.state is State.PENDING:
-                self._draft.close(row, State.SUCCEEDED, answer="found", error=None)
 
     def waiting(self, snapshot: Snapshot) -> None:
         """Book that the gateway shows no authorization: it waits for the payer, or refused."""

@@ -1,0 +1,202 @@
+"""What is refused when it is registered, and how one provider is called."""
+
+import pytest
+
+from paysession import (
+    Capabilities,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    Payments,
+    ProviderLoadError,
+    ProviderNotFound,
+    Secret,
+    SettingsError,
+    hookimpl,
+)
+from paysession.testing import FakeProvider
+
+
+class Least:
+    capabilities = Capabilities()
+
+    @hookimpl
+    def initiate(self): ...
+
+    @hookimpl
+    def authorize(self): ...
+
+    @hookimpl
+    def cancel(self): ...
+
+
+def refused(match, **attributes):
+    cls = type("Odd", (Least,), attributes)
+    with pytest.raises(ProviderLoadError, match=match):
+        Payments.open("memory:", providers={"odd": cls()}, environ={})
+
+
+def test_the_least_provider_is_accepted():
+    Payments.open("memory:", providers={"least": Least()}, environ={}).close()
+
+
+@pytest.mark.parametrize("hook", ["initiate", "authorize", "cancel"])
+def test_a_missing_required_hook(hook):
+    refused(f"does not implement the hook '{hook}'", **{hook: None})
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "hook"),
+    [
+        (Capabilities(capture="full"), "capture"),
+        (Capabilities(refund="full"), "refund"),
+        (Capabilities(lookup="consistent"), "retrieve"),
+    ],
+)
+def test_a_declared_capability_without_its_hook(capabilities, hook):
+    refused(f"'{hook}', and its capabilities declare it", capabilities=capabilities)
+
+
+def test_no_capabilities():
+    refused("has no capabilities", capabilities=None)
+    refused("has no capabilities", capabilities={"capture": "full"})
+
+
+def test_an_unknown_hook():
+    refused("unknown hook 'charge'", charge=hookimpl(lambda self, session: None))
+
+
+def test_a_keyword_only_parameter():
+    def capture(self, *, session): ...
+
+    refused("keyword-only", capture=hookimpl(capture))
+
+
+def test_a_variable_parameter():
+    def capture(self, **kwargs): ...
+
+    refused("keyword-only or variable", capture=hookimpl(capture))
+
+
+def test_a_parameter_that_the_hook_lacks():
+    refused("takes an argument 'order'", capture=hookimpl(lambda self, order: None))
+
+
+def test_a_defaulted_parameter():
+    refused("a default", capture=hookimpl(lambda self, session, order=None: None))
+    refused("a default", capture=hookimpl(lambda self, session, operation=None: None))
+
+
+def test_an_async_hook():
+    async def capture(self, session): ...
+
+    async def refund(self, session):
+        yield
+
+    refused("async", capture=hookimpl(capture))
+    refused("async", refund=hookimpl(refund))
+
+
+def test_a_wrong_api_version():
+    refused("API_VERSION 2", API_VERSION=2)
+
+
+def test_a_hook_that_only_wraps_does_not_answer():
+    def authorize(self):
+        return (yield)
+
+    refused("does not implement the hook 'authorize'", authorize=hookimpl(wrapper=True)(authorize))
+
+
+def test_a_wrapper_that_does_not_yield():
+    class Wrap:
+        key = Secret("hidden")
+
+        @hookimpl(wrapper=True)
+        def capture(self): ...
+
+        def __repr__(self):
+            return "hidden"
+
+    with pytest.raises(ProviderLoadError, match="cannot be registered") as caught:
+        Payments.open("memory:", providers={"fake": FakeProvider()}, plugins=[Wrap()], environ={})
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_plugin_that_answers_a_provider_hook():
+    with pytest.raises(ProviderLoadError, match="only wrap"):
+        Payments.open("memory:", providers={}, plugins=[Least()], environ={})
+
+
+def test_a_plugin_without_hooks():
+    with pytest.raises(ProviderLoadError, match="no hook"):
+        Payments.open("memory:", providers={}, plugins=[object()], environ={})
+
+
+def test_what_is_not_installed_is_named():
+    with pytest.raises(ProviderNotFound, match="pip install paysession-nix"):
+        Payments.open("memory:", providers=["nix"], environ={})
+    with pytest.raises(SettingsError, match="list of names"):
+        Payments.open("memory:", providers="manual", environ={})
+
+
+def test_a_session_is_seen_by_its_own_provider_only(make_shop):
+    shop = make_shop()
+    other = FakeProvider()
+    payments = Payments.open("memory:", providers={"a": FakeProvider(), "b": other}, environ={})
+    order = payments.create_collection(shop.order.amount, reference="r")
+    payments.authorize(payments.initiate(order.id, provider="a").id)
+    assert not other.calls
+
+
+SECRET = "sk_live_hidden"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError(f"url?key={SECRET}"), OutcomeUnknown(f"bad {SECRET}"), NotApplied(f"refused {SECRET}")],
+)
+def test_a_secret_in_an_error_of_the_plugin_does_not_get_out(make_shop, caplog, error):
+    class Leaks(FakeProvider):
+        def __init__(self):
+            super().__init__(lookup="none")
+            self.api_key = Secret(SECRET)
+
+        @hookimpl
+        def capture(self):
+            raise error
+
+    shop = make_shop(Leaks())
+    session = shop.session()
+    with caplog.at_level(0), pytest.raises((OutcomeUnknown, NotApplied)) as caught:
+        shop.payments.capture(session.id)
+    shown = [
+        str(caught.value),
+        repr(caught.value),
+        repr(caught.value.__cause__),
+        repr(shop.payments.get(session.id)),
+        repr(shop.payments.history(session.id)),
+        repr(shop.payments.events()),
+        repr(shop.payments.in_doubt()),
+        caplog.text,
+    ]
+    assert not [text for text in shown if SECRET in text]
+    assert "***" in str(caught.value)
+
+
+def test_data_and_next_action_are_not_shown(make_shop):
+    class Tells(FakeProvider):
+        @hookimpl
+        def initiate(self, session):
+            from paysession import ClientAction
+
+            return Outcome.requires_more(
+                next_action=ClientAction("k", {"client_secret": SECRET}), data={"token": SECRET}
+            )
+
+    shop = make_shop(Tells())
+    session = shop.session("requires_more")
+    assert session.next_action.params == {"client_secret": SECRET}
+    assert SECRET not in repr(session) + repr(shop.payments.events()) + repr(
+        shop.payments.history(session.id)
+    )

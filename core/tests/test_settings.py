@@ -1,0 +1,111 @@
+from datetime import timedelta
+
+import pytest
+from attrs import field, frozen
+from attrs.validators import in_
+
+from paysession import Payments, Secret, SettingsError
+from paysession.settings import build
+from paysession.testing import FakeProvider
+
+
+@frozen(kw_only=True)
+class Gateway:
+    api_key: Secret
+    hooks: tuple[Secret, ...] = ()
+    timeout: float = 10.0
+    retries: int = 2
+    live: bool = False
+    lag: timedelta = timedelta(0)
+    mode: str = field(default="a", validator=in_(("a", "b")))
+    account: str | None = None
+    token: Secret | None = None
+
+
+def test_settings_come_from_code_and_environment_and_code_wins():
+    environ = {
+        "PAYSESSION_PAY_US__API_KEY": "sk_env",
+        "PAYSESSION_PAY_US__HOOKS": "one, two",
+        "PAYSESSION_PAY_US__TIMEOUT": "2.5",
+        "PAYSESSION_PAY_US__RETRIES": "5",
+        "PAYSESSION_PAY_US__LIVE": "Yes",
+        "PAYSESSION_PAY_US__LAG": "30",
+        "PAYSESSION_PAY_US__TOKEN": "t",
+        "PAYSESSION_OTHER__API_KEY": "x",
+    }
+    made = build("pay-us", Gateway, {"retries": 1, "account": "acct"}, environ)
+    assert made == Gateway(
+        api_key=Secret("sk_env"), hooks=(Secret("one"), Secret("two")), timeout=2.5, retries=1, live=True,
+        lag=timedelta(seconds=30), account="acct", token=Secret("t"),
+    )  # fmt: skip
+    assert "sk_env" not in repr(made)
+
+
+def test_texts_become_secrets():
+    made = build("p", Gateway, {"api_key": "sk", "hooks": ["a", Secret("b")]}, {})
+    assert (made.api_key, made.hooks) == (Secret("sk"), (Secret("a"), Secret("b")))
+    assert build("p", Gateway, {"api_key": "sk", "hooks": "a"}, {}).hooks == (Secret("a"),)
+    environ = {"PAYSESSION_P__HOOKS": '["a,b", "c"]'}
+    assert build("p", Gateway, {"api_key": "sk"}, environ).hooks == (Secret("a,b"), Secret("c"))
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "match"),
+    [
+        ({}, {}, "missing setting api_key; .*PAYSESSION_P__API_KEY"),
+        ({"api_key": "k", "api_kex": "v"}, {}, "unknown setting 'api_kex' .did you mean 'api_key'"),
+        ({"api_key": "k"}, {"PAYSESSION_P__NIX": "v"}, "unknown setting 'nix'"),
+        ({"api_key": "k"}, {"PAYSESSION_P__RETRIES": "many"}, "'retries' must be a int"),
+        ({"api_key": "k"}, {"PAYSESSION_P__LIVE": "perhaps"}, "'live' must be a bool"),
+        ({"api_key": 3}, {}, "'api_key' must be a Secret"),
+        ({"api_key": "k", "mode": "c"}, {}, "mode"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_shows_no_value(given, environ, match):
+    with pytest.raises(SettingsError, match=match):
+        build("p", Gateway, given, environ)
+
+
+def test_a_refused_secret_is_not_repeated():
+    def check(instance, attribute, value):
+        raise ValueError(f"bad key {value.reveal()}")
+
+    @frozen
+    class Picky:
+        api_key: Secret = field(validator=check)
+
+    with pytest.raises(SettingsError) as caught:
+        build("p", Picky, {"api_key": "sk_hidden"}, {})
+    assert "sk_hidden" not in str(caught.value)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_file_selects_what_code_does_not(tmp_path):
+    config = write(tmp_path / "pay.toml", 'store = "memory:"\npublic_url = "https://x"\n')
+    with Payments.open(config=config, providers={"fake": FakeProvider()}, environ={}) as payments:
+        assert [row.name for row in payments.providers() if row.selected] == ["fake"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("stor = 1", "unknown key 'stor' .* .did you mean 'store'"),
+        ("not toml", "cannot be read"),
+        ("providers = 3", "is a table"),
+        ("[providers]\nmanual = 3", "is a table"),
+        ('store = "memory:"\n[providers.nix]', "no installed distribution offers"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(tmp_path, text, match):
+    config = write(tmp_path / "pay.toml", text)
+    with pytest.raises(Exception, match=match):
+        Payments.open(config=config, environ={})
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        Payments.open(config=tmp_path / "nix.toml", environ={})

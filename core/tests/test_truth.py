@@ -1,0 +1,397 @@
+"""The gateway's own truth: dashboards, browsers, chargebacks, and what contradicts our books."""
+
+from datetime import timedelta
+
+import pytest
+
+from paysession import Capabilities, Money, NotApplied, Outcome, OutcomeUnknown, hookimpl
+from paysession.outcome import Effect, Snapshot
+from paysession.testing import FakeProvider
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+class Told(FakeProvider):
+    """A gateway that shows whatever a test says."""
+
+    snapshot = None
+
+    @hookimpl
+    def retrieve(self, session):
+        return self.snapshot if self.snapshot is not None else super().retrieve(session)
+
+
+@pytest.fixture
+def told(make_shop):
+    return make_shop(Told())
+
+
+def kinds(shop, session):
+    return [(row.kind, row.origin, row.state) for row in shop.payments.history(session.id)]
+
+
+def test_a_refund_in_the_dashboard_becomes_the_providers_operation(shop):
+    session = shop.session("captured")
+    shop.payments.refund(session.id, eur("2.00"))
+    shop.fake.refund_in_dashboard(session.id, eur("5.00"))
+    for _ in range(2):
+        session = shop.payments.sync(session.id)
+    assert session.refunded_amount == eur("7.00")
+    assert kinds(shop, session)[-2:] == [("refund", "host", "succeeded"), ("refund", "provider", "succeeded")]
+    assert session.conflict is None
+
+
+def test_a_capture_in_the_dashboard_is_booked(shop):
+    session = shop.session()
+    shop.fake.capture_in_dashboard(session.id, eur("5.00"))
+    session = shop.payments.sync(session.id)
+    assert (session.captured_amount, session.authorized_amount) == (eur("5.00"), eur("42.00"))
+
+
+@pytest.mark.parametrize(("captured", "status", "left"), [(None, "canceled", 0), ("5.00", "authorized", 500)])
+def test_an_authorization_that_expires_follows_the_rules_of_cancel(shop, captured, status, left):
+    session = shop.session()
+    if captured:
+        shop.payments.capture(session.id, eur(captured))
+    shop.fake.cancel_in_dashboard(session.id)
+    session = shop.payments.sync(session.id)
+    assert (session.status, session.authorized) == (status, left)
+    assert shop.payments.collection(shop.order.id).held == left
+    assert kinds(shop, session)[-1] == ("cancel", "provider", "succeeded")
+    version = session.version
+    assert shop.payments.sync(session.id).version == version
+
+
+def test_what_the_browser_authorized_is_booked_without_our_call(shop):
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    session = shop.payments.sync(session.id)
+    assert (session.status, session.authorized_amount, session.held) == ("authorized", eur("42.00"), 4200)
+    assert shop.payments.collection(shop.order.id).held == 4200
+
+
+def test_what_the_browser_authorized_beyond_the_limit_is_reported_and_cancelled(shop):
+    one, two = shop.session("requires_more"), shop.session("requires_more")
+    shop.payments.authorize(one.id)
+    shop.fake.authorize_in_browser(two.id)
+    two = shop.payments.sync(two.id)
+    assert two.status == "canceled"
+    assert [event.type for event in shop.payments.events()].count("session.conflict") == 1
+    assert shop.fake.ledger[-1].kind == "cancel"
+    assert shop.payments.collection(shop.order.id).held == 4200
+
+
+def test_an_authorization_after_the_cancel_is_booked_and_cancelled(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    session = told.payments.sync(session.id)
+    assert (session.status, session.authorized, session.conflict) == ("canceled", 0, None)
+    conflicts = [event for event in told.payments.events() if event.type == "session.conflict"]
+    assert len(conflicts) == 1
+    assert conflicts[0].authorized_amount == eur("42.00")
+    assert told.payments.collection(told.order.id).held == 0
+
+
+def test_money_taken_after_the_cancel_can_be_refunded(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    told.fake.capture_in_dashboard(session.id, eur("42.00"))
+    session = told.payments.sync(session.id)
+    assert (session.status, session.captured_amount) == ("canceled", eur("42.00"))
+    assert session.conflict == "authorized_after_cancel"
+    session = told.payments.refund(session.id)
+    assert (session.refunded_amount, session.conflict) == (eur("42.00"), None)
+
+
+def test_an_object_that_outlived_the_cancel_is_cancelled(told):
+    session = told.session("requires_more")
+    told.fake.fail_next("timeout", kind="cancel")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    told.settle()
+    assert told.payments.get(session.id).status == "canceled"
+    assert told.fake._accounts[session.id].canceled
+
+
+def test_a_browser_that_confirms_during_an_update_decides_it(told):
+    for asked, confirmed in (("40.00", "40.00"), ("40.00", "42.00")):
+        session = told.session("requires_more")
+        told.fake.fail_next("timeout", kind="update")
+        with pytest.raises(OutcomeUnknown):
+            told.payments.update(session.id, eur(asked))
+        told.fake.authorize_in_browser(session.id, eur(confirmed))
+        session = told.payments.sync(session.id)
+        assert (session.amount, session.authorized_amount) == (eur(confirmed), eur(confirmed))
+        assert not session.in_doubt
+        told.payments.cancel(session.id)
+
+
+def test_a_reversed_refund_is_undone_once_by_an_operation_of_its_own(told):
+    session = told.session("captured")
+    told.payments.refund(session.id, eur("5.00"))
+    refund = told.payments.history(session.id)[-1]
+    effects = [
+        Effect("capture", eur("42.00"), reference=told.fake.ledger[1].reference),
+        Effect("refund", eur("5.00"), "failed", refund.reference, refund.key),
+    ]
+    told.fake.snapshot = Snapshot("authorized", effects=effects)
+    for _ in range(3):
+        session = told.payments.sync(session.id)
+    assert session.refunded == 0
+    assert [row.reverses for row in told.payments.history(session.id)] == [None] * 4 + [refund.id]
+    assert [e.type for e in told.payments.events()][-2:] == ["session.refunded", "session.reversed"]
+
+
+def test_totals_alone_are_booked_too(told):
+    session = told.session()
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42"), captured=eur("30"), refunded=eur("7"))
+    session = told.payments.sync(session.id)
+    assert (session.captured, session.refunded) == (3000, 700)
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42"), captured=eur("30"), refunded=eur("4"))
+    session = told.payments.sync(session.id)
+    assert (session.captured, session.refunded) == (3000, 400)
+    assert told.payments.sync(session.id).version == session.version
+
+
+def test_totals_settle_an_operation_in_doubt(told):
+    session = told.session()
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = Snapshot("authorized", captured=eur("20.00"))
+    session = told.payments.capture(session.id, eur("20.00"))
+    assert session.captured_amount == eur("20.00")
+    assert kinds(told, session)[-1] == ("capture", "host", "succeeded")
+
+
+def test_an_effect_without_a_key_settles_the_operation_in_doubt_and_one_with_another_key_does_not(told):
+    session = told.session()
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = Snapshot(
+        "authorized", effects=[Effect("capture", eur("20.00"), reference="a", key="")]
+    )
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id, eur("20.00"))
+    assert told.payments.get(session.id).captured_amount == eur("20.00")  # somebody else's
+    ours = Effect("capture", eur("20.00"), reference="b")
+    told.fake.snapshot = Snapshot("authorized", effects=[*told.fake.snapshot.effects, ours])
+    session = told.payments.sync(session.id)
+    assert (session.captured_amount, session.in_doubt) == (eur("40.00"), False)
+
+
+def test_another_amount_than_was_asked_is_booked_and_reported(told):
+    session = told.session()
+    told.fake.fail_next("timeout", kind="capture")
+    key = f"{session.id}-3"
+    told.fake.snapshot = Snapshot(
+        "authorized", effects=[Effect("capture", eur("19.00"), reference="a", key=key)]
+    )
+    session = told.payments.capture(session.id, eur("20.00"))
+    assert (session.captured_amount, session.conflict) == (eur("19.00"), "amount")
+
+
+def test_another_currency_is_reported_and_settles_nothing(told):
+    session = told.session()
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = Snapshot("authorized", captured=Money("42.00", "USD"))
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    session = told.payments.get(session.id)
+    assert (session.captured, session.conflict, session.in_doubt) == (0, "currency", True)
+    conflicts = [e for e in told.payments.events() if e.type == "session.conflict"]
+    told.payments.sync(session.id)
+    assert conflicts == [e for e in told.payments.events() if e.type == "session.conflict"]
+
+
+def test_an_object_of_another_session_is_not_taken_for_ours(told):
+    session = told.session("requires_more")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42"), session_id="ps_other")
+    with pytest.raises(OutcomeUnknown, match="another session"):
+        told.payments.sync(session.id)
+    assert session == told.payments.get(session.id)
+
+
+class Slow(Told):
+    """A gateway that accepts captures, refunds, authorizations and cancels, and finishes them later."""
+
+    @hookimpl
+    def authorize(self, session, operation):
+        self.calls.append((operation.kind, operation.key))
+        return Outcome.pending(reference="pi")
+
+    @hookimpl
+    def refund(self, session, operation):
+        return Outcome.pending(reference="re_1")
+
+    @hookimpl
+    def cancel(self, session, operation):
+        return Outcome.pending()
+
+
+@pytest.fixture
+def slow(make_shop):
+    return make_shop(Slow())
+
+
+def test_a_pending_authorization_reserves_and_settles_later(slow):
+    session = slow.session()
+    assert (session.status, session.authorized, session.held) == ("pending", 0, 4200)
+    with pytest.raises(Exception, match="pending at the provider"):
+        slow.payments.authorize(session.id)
+    assert slow.payments.resume(session.id).status == "pending"
+    slow.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"))
+    slow.settle()
+    session = slow.payments.get(session.id)
+    assert (session.status, session.authorized, session.pending, session.due_at) == (
+        "authorized",
+        4200,
+        0,
+        None,
+    )
+    assert kinds(slow, session)[-1] == ("authorize", "host", "succeeded")
+
+
+def test_a_pending_authorization_that_fails_releases_its_amount(slow):
+    session = slow.session()
+    slow.fake.snapshot = Snapshot("error")
+    session = slow.payments.sync(session.id)
+    assert (session.status, session.held, session.pending) == ("error", 0, 0)
+    events = [event.type for event in slow.payments.events()]
+    assert events == ["session.initiated", "operation.pending", "session.error"]
+
+
+@pytest.mark.parametrize(("state", "refunded"), [("succeeded", 4200), ("failed", 0)])
+def test_a_pending_refund_is_left_out_of_the_totals_until_it_settles(slow, state, refunded):
+    session = slow.session()
+    slow.fake.snapshot = told = Snapshot("authorized", authorized=eur("42.00"), captured=eur("42.00"))
+    slow.payments.sync(session.id)
+    session = slow.payments.refund(session.id)
+    assert (session.refunded, session.refunding) == (0, 4200)
+    with pytest.raises(Exception, match="nothing is left"):
+        slow.payments.refund(session.id)
+    effect = Effect("refund", eur("42.00"), state, "re_1")
+    slow.fake.snapshot = Snapshot(
+        "authorized", authorized=told.authorized, captured=told.captured, effects=[effect]
+    )
+    session = slow.payments.sync(session.id)
+    assert (session.refunded, session.refunding, session.pending) == (refunded, 0, 0)
+
+
+def test_a_pending_cancel_ends_the_session_when_it_settles(slow):
+    session = slow.session("requires_more")
+    session = slow.payments.cancel(session.id)
+    assert (session.status, session.pending) == ("requires_more", 1)
+    slow.fake.snapshot = Snapshot("canceled")
+    slow.settle()
+    session = slow.payments.get(session.id)
+    assert (session.status, session.pending) == ("canceled", 0)
+    assert [row.kind for row in slow.payments.history(session.id)] == ["initiate", "cancel"]
+
+
+def test_a_payer_who_approved_and_never_returned_is_no_lost_sale(make_shop):
+    shop = make_shop(FakeProvider(approve=False))
+    session = shop.session("requires_more")
+    assert shop.payments.resume(session.id).status == "requires_more"
+    shop.settle()
+    assert shop.payments.get(session.id).status == "requires_more"
+    shop.fake.payer_approves(session.id)
+    shop.settle()
+    assert shop.payments.get(session.id).status == "authorized"
+
+
+def test_a_payer_who_never_comes_is_not_asked_about_for_ever(make_shop):
+    shop = make_shop(FakeProvider(approve=False))
+    session = shop.session("requires_more")
+    for _ in range(100):
+        shop.clock.forward(hours=6)
+        shop.payments.recover()
+    assert shop.payments.get(session.id).due_at is None
+
+
+def test_a_lookup_that_lags_undoes_nothing_it_does_not_show_yet(told):
+    told.fake.capabilities = Capabilities(
+        capture="multiple", refund="multiple", lookup="lagging", lookup_lag=timedelta(minutes=5)
+    )
+    shop = type(told)(told.fake)
+    session = shop.session("captured")
+    shop.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("0"))
+    assert shop.payments.sync(session.id).captured_amount == eur("42.00")
+
+
+def test_what_the_observers_hear(make_shop):
+    heard = []
+
+    class Watch:
+        @hookimpl
+        def session_changed(self, before, after, operation):
+            heard.append((before.status if before else None, after.status, operation.kind))
+
+        @hookimpl
+        def operation_in_doubt(self, operation):
+            heard.append(("doubt", operation.kind))
+
+        @hookimpl
+        def conflict_found(self, session, kind, expected, found):
+            heard.append((kind, expected, found))
+
+    class Broken:
+        @hookimpl
+        def session_changed(self, after):
+            raise RuntimeError("an observer's own fault")
+
+    shop = make_shop(FakeProvider(), plugins=[Broken(), Watch()])
+    session = shop.session("requires_more")
+    shop.fake.fail_next("timeout", kind="authorize")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    shop.fake.cancel_in_dashboard(session.id)
+    shop.fake.authorize_in_browser(session.id, eur("50.00"))
+    shop.payments.sync(session.id)
+    assert ("requires_more", "requires_more", "initiate") in heard or (
+        "pending",
+        "requires_more",
+        "initiate",
+    ) in heard
+    assert ("doubt", "authorize") in heard
+    assert ("requires_more", "authorized", "authorize") in heard
+    assert ("amount", "42.00 EUR", "50.00 EUR") in heard
+
+
+def test_wrappers_stand_around_the_provider_and_may_veto(make_shop):
+    class Limit:
+        veto = False
+
+        @hookimpl(wrapper=True)
+        def capture(self, session, operation):
+            if self.veto:
+                raise NotApplied("not at night")
+            answer = yield
+            assert answer.answer == "captured"
+            return answer
+
+    class Loses:
+        lose = False
+
+        @hookimpl(wrapper=True)
+        def refund(self, operation):
+            answer = yield
+            if self.lose:
+                raise NotApplied("after the fact")
+            return answer
+
+    limit, loses = Limit(), Loses()
+    shop = make_shop(FakeProvider(), plugins=[limit, loses])
+    session = shop.session()
+    limit.veto = True
+    with pytest.raises(NotApplied, match="night"):
+        shop.payments.capture(session.id)
+    assert shop.fake.total(session.id, "capture") == 0
+    limit.veto = False
+    shop.payments.capture(session.id)
+    loses.lose = True  # it hides an answer: what it says proves nothing, and the lookup decides
+    assert shop.payments.refund(session.id).refunded_amount == eur("42.00")

@@ -1,0 +1,174 @@
+import pytest
+
+from paysession import Capabilities, MemoryStore, Money, hookimpl
+from paysession.outcome import Effect, WebhookEvent
+from paysession.provider import OutcomeUnknown
+from paysession.testing import FakeProvider
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def post(shop, session_id, **options):
+    settle = options.pop("settle", True)
+    headers, body = shop.fake.webhook(session_id, **options)
+    return shop.payments.handle_webhook("fake", headers=headers, body=body, settle=settle)
+
+
+def test_a_notification_leads_to_what_the_provider_tells(shop):
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    assert post(shop, session.id).status == 200
+    assert shop.payments.get(session.id).status == "authorized"
+
+
+def test_an_approval_learnt_by_notification_goes_on(make_shop):
+    shop = make_shop(FakeProvider(approve=False))
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    post(shop, session.id)
+    assert shop.payments.get(session.id).status == "authorized"
+
+
+def test_a_duplicate_changes_nothing(shop):
+    session = shop.session("captured")
+    shop.fake.refund_in_dashboard(session.id, eur("5.00"))
+    replies = [post(shop, session.id, id="evt_x") for _ in range(3)]
+    assert [reply.body for reply in replies] == ["ok", "nothing new", "nothing new"]
+    assert [event.type for event in shop.payments.events()].count("session.refunded") == 1
+
+
+@pytest.mark.parametrize("spoil", ["signature", "body", "missing", "garbage"])
+def test_a_forged_notification_is_rejected_and_not_stored(shop, spoil):
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    headers, body = shop.fake.webhook(session.id)
+    if spoil == "signature":
+        headers = {"Fake-Signature": "0" * 64}
+    elif spoil == "missing":
+        headers = {}
+    elif spoil == "garbage":
+        headers = {"Fake-Signature": "é\x00"}
+    else:
+        body += b" "
+    assert shop.payments.handle_webhook("fake", headers=headers, body=body).status == 400
+    assert session == shop.payments.get(session.id)
+    shop.settle()
+    assert not shop.store._notifications
+
+
+def test_only_raw_bytes_are_taken(shop):
+    with pytest.raises(TypeError):
+        shop.payments.handle_webhook("fake", headers={}, body="text")
+    assert shop.payments.handle_webhook("fake", headers={}, body=b"x" * 2_000_000).status == 413
+    assert shop.payments.handle_webhook("nix", headers={}, body=b"").status == 404
+
+
+def test_a_provider_without_notifications_rejects_them(make_shop):
+    class Silent:
+        capabilities = Capabilities()
+
+        @hookimpl
+        def initiate(self): ...
+
+        @hookimpl
+        def authorize(self): ...
+
+        @hookimpl
+        def cancel(self): ...
+
+    shop = make_shop(Silent())
+    assert shop.payments.handle_webhook("fake", headers={}, body=b"{}").status == 400
+
+
+def test_settle_false_stores_and_leaves_the_rest_to_recovery(shop):
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    assert post(shop, session.id, settle=False).status == 200
+    assert shop.payments.get(session.id).status == "requires_more"
+    done = shop.payments.recover()
+    assert (done.notifications, done.notifications_done) == (1, 1)
+    assert shop.payments.get(session.id).status == "authorized"
+
+
+def test_a_notification_that_overtakes_its_session_is_tried_again(shop):
+    post(shop, "ps_later")
+    (kept,) = shop.store._notifications.values()
+    assert (kept.state, kept.attempts) == ("received", 1)
+    shop.clock.forward(days=3)
+    shop.payments.recover()
+    (kept,) = shop.store._notifications.values()
+    assert (kept.state, kept.due_at) == ("unmatched", None)
+
+
+def test_a_notification_is_settled_again_after_a_failure(make_shop):
+    class Down(FakeProvider):
+        down = True
+
+        @hookimpl
+        def retrieve(self, session):
+            if self.down:
+                raise OutcomeUnknown("down")
+            return super().retrieve(session)
+
+    shop = make_shop(Down())
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    assert post(shop, session.id, id="e").status == 200
+    assert shop.payments.get(session.id).status == "requires_more"
+    shop.fake.down = False
+    assert post(shop, session.id, id="e").body == "ok"  # it was not processed, so it is no duplicate
+    assert shop.payments.get(session.id).status == "authorized"
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(make_shop):
+    class Full(MemoryStore):
+        def commit(self, change):
+            if change.notification is not None:
+                raise OSError("disk full")
+            super().commit(change)
+
+    shop = make_shop()
+    shop.payments._inbox._store = Full()
+    session = shop.session("requires_more")
+    assert post(shop, session.id).status == 503
+
+
+def test_a_plugin_that_breaks_on_a_notification_does_not_acknowledge_it(make_shop):
+    class Breaks(FakeProvider):
+        @hookimpl
+        def parse_webhook(self, headers, body):
+            raise KeyError("whsec_fake")
+
+    shop = make_shop(Breaks())
+    reply = shop.payments.handle_webhook("fake", headers={}, body=b"")
+    assert (reply.status, reply.body) == (503, "try again")
+
+
+class Bank(FakeProvider):
+    """A gateway that cannot be asked and whose statements tell effects."""
+
+    effects = ()
+
+    def __init__(self):
+        super().__init__(lookup="none", approve=False)
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        return [WebhookEvent(None, "statement", references=[body.decode()], effects=self.effects)]
+
+
+def test_a_statement_of_a_bank_that_cannot_be_asked_is_booked(make_shop):
+    shop = make_shop(Bank())
+    session = shop.session("requires_more")
+    statement = [
+        [Effect("authorize", eur("42.00"), reference="a"), Effect("capture", eur("42.00"), reference="b")],
+        [Effect("refund", eur("2.00"), reference="c")],
+    ]
+    for effects in statement * 2:  # the bank sends everything twice
+        shop.fake.effects = effects
+        reference = f"fake_{session.id}".encode()
+        assert shop.payments.handle_webhook("fake", headers={}, body=reference).status == 200
+    session = shop.payments.get(session.id)
+    assert (session.status, session.captured, session.refunded) == ("authorized", 4200, 200)
