@@ -107,6 +107,8 @@ class Engine:
                     session = self.load(session_id)
             if session.open is not None:
                 session = self._make_way(session)
+            if lifecycle.nothing_left(session, request):
+                return session
             if not provider.implements(request.kind):
                 raise NotSupported(
                     f"the provider {provider.name} does not {request.kind}", session_id=session_id
@@ -452,8 +454,9 @@ class Engine:
         window_ends = sent_at + capabilities.window(operation.kind)
         if now + capabilities.call_limit < window_ends:
             return self._send_again(provider, session, operation)
-        no_effect_possible = seen is not None or operation.kind is Kind.INITIATE
-        if no_effect_possible and now >= window_ends + max(GRACE, capabilities.lookup_lag):
+        # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
+        no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
+        if no_effect and now >= window_ends + max(GRACE, capabilities.lookup_lag):
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)

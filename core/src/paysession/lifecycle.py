@@ -51,6 +51,7 @@ __all__ = [
     "doubt",
     "forget_cancel",
     "note",
+    "nothing_left",
     "postpone",
     "refuse",
     "verify",
@@ -152,6 +153,18 @@ def with_capture(
     if chosen is None:
         return request
     return replace(request, capture=rows[chosen], capture_left=left[chosen])
+
+
+def nothing_left(session: PaymentSession, request: Request) -> bool:
+    """Return whether all that was to be captured or refunded is: then there is nothing to do."""
+    if request.amount is not None or request.capture_id is not None or session.open is not None:
+        return False
+    if request.kind is Kind.CAPTURE:
+        left = session.authorized - session.captured - session.capturing
+        return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
+    if request.kind is Kind.REFUND:
+        return session.refunded > 0 and session.captured - session.refunded - session.refunding == 0
+    return False
 
 
 def begin(

@@ -254,6 +254,7 @@ class Snapshot:
 
     Attributes:
         status: The session's status as the gateway sees it; None if it knows no such object.
+        amount: What the gateway's object is to authorize; None: not told. It settles an update.
         authorized: What is authorized now, captured parts included; None: not told.
         captured: All that was captured; None: not told.
         refunded: All that was given back; None: not told.
@@ -268,6 +269,7 @@ class Snapshot:
     """
 
     status: Status | None = field(converter=_status)
+    amount: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     authorized: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     captured: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     refunded: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
@@ -279,6 +281,16 @@ class Snapshot:
     next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
     expires_at: datetime | None = field(default=None, kw_only=True)
     error: Failure | None = field(default=None, validator=optional(instance_of(Failure)), kw_only=True)
+
+    def tells(self, kind: Kind) -> bool:
+        """Return whether an effect of this kind would show here, so that its absence is evidence."""
+        if kind is Kind.UPDATE:
+            return self.amount is not None
+        if kind is Kind.CAPTURE:
+            return self.status is not None and (self.captured is not None or bool(self.effects))
+        if kind is Kind.REFUND:
+            return self.status is not None and (self.refunded is not None or bool(self.effects))
+        return self.status is not None or kind in (Kind.INITIATE, Kind.AUTHORIZE)
 
     @classmethod
     def absent(cls) -> Snapshot:

@@ -446,11 +446,6 @@ class Payments:
         key = _key(idempotency_key)
         if amount is not None:
             _check_amount(amount)
-        elif key is None:
-            session = self.get(session_id)
-            left = session.authorized - session.captured - session.capturing
-            if session.status is Status.AUTHORIZED and session.open is None and not left and session.captured:
-                return session
         return self._engine.perform(
             session_id, Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
         )
@@ -483,11 +478,6 @@ class Payments:
         key = _key(idempotency_key)
         if amount is not None:
             _check_amount(amount)
-        elif key is None and capture is None:
-            session = self.get(session_id)
-            left = session.captured - session.refunded - session.refunding
-            if session.open is None and not left and session.refunded:
-                return session
         request = Request(
             Kind.REFUND,
             amount,

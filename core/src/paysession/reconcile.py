@@ -71,7 +71,13 @@ def apply_snapshot(
     if snapshot.status is None:
         return draft
     currency = session.amount.currency
-    told = [snapshot.authorized, snapshot.captured, snapshot.refunded, *(e.amount for e in snapshot.effects)]
+    told = [
+        snapshot.amount,
+        snapshot.authorized,
+        snapshot.captured,
+        snapshot.refunded,
+        *(e.amount for e in snapshot.effects),
+    ]
     other = next((money for money in told if money is not None and money.currency != currency), None)
     if other is not None:
         draft.conflict("currency", currency, other)
@@ -96,6 +102,10 @@ def apply_snapshot(
         books.canceled()
     else:
         books.waiting(snapshot)
+    more = draft.session.held - session.held
+    if more > max(0, room) and draft.session.conflict is None:
+        free, found = (Money.from_minor(minor, currency) for minor in (max(0, room), more))
+        draft.conflict("over_limit", free, found)
     draft.wait(capabilities)
     return draft
 
@@ -400,6 +410,12 @@ class _Books:
             draft.close(row, State.SUCCEEDED, answer=str(status), error=None, reference=snapshot.reference)
             draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
             draft.tell("session.initiated", row)
+        elif row.kind is Kind.UPDATE:
+            if snapshot.amount == row.amount != draft.session.amount:
+                draft.close(row, State.SUCCEEDED, answer="found", error=None)
+                held = row.amount.minor if draft.session.held else 0
+                draft.set(amount=row.amount, status=status, held=held, error=snapshot.error)
+                draft.tell("session.updated", row)
         elif row.kind is Kind.AUTHORIZE:
             if any(e.kind is Kind.AUTHORIZE and e.state == "pending" for e in snapshot.effects):
                 draft.close(row, State.PENDING, answer="pending", error=None)

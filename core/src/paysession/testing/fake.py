@@ -88,7 +88,7 @@ class _Account:
     effects: list[Effect] = field(factory=list)
 
     def total(self, kind: Kind) -> int:
-        return sum(e.amount.minor for e in self.effects if e.kind is kind and e.state == "succeeded")
+        return sum(e.amount.minor for e in self.effects if e.kind == kind and e.state == "succeeded")
 
 
 class FakeProvider:
@@ -308,6 +308,7 @@ class FakeProvider:
             currency = account.amount.currency
             return Snapshot(
                 status,
+                amount=account.amount,
                 authorized=Money.from_minor(account.authorized, currency),
                 captured=Money.from_minor(captured, currency),
                 refunded=Money.from_minor(account.total(Kind.REFUND), currency),

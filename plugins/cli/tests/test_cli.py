@@ -1,0 +1,149 @@
+"""The command, each call in a process of its own, as a person or a script would use it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PAYSESSION = [sys.executable, "-c", "from paysession_cli.main import main; main()"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*arguments, status=0, **environ):
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+        done = subprocess.run(
+            [*PAYSESSION, *arguments], capture_output=True, text=True, cwd=tmp_path, env={**clean, **environ},
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert status == done.returncode, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def ask(run):
+    def ask(*arguments, **options):
+        return json.loads(run(*arguments, "--json", **options).stdout)
+
+    return ask
+
+
+def test_one_life_in_separate_processes(run, ask, tmp_path):
+    made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    assert (made["status"], made["amount"]) == ("not_paid", "42.00")
+    session = ask("session", "initiate", "order-1001", "--provider", "manual")
+    assert (session["status"], session["next_action"]["kind"]) == ("pending", "bank_transfer")
+    assert "data" not in session
+    id_ = session["id"]
+    session = ask("session", "authorize", id_, "--by", "ann", "--reference", "12/3")
+    assert (session["status"], session["authorized"]) == ("authorized", "42.00")
+    ask("session", "capture", id_, "20.00", "--key", "ship-1")
+    ask("session", "capture", id_, "20.00", "--key", "ship-1")
+    ask("session", "capture", id_, "10.00", "--key", "ship-2")
+    ask("session", "refund", id_, "5.00", "--reason", "broken")
+    history = ask("session", "history", id_)
+    assert (history["captured"], history["refunded"]) == ("30.00", "5.00")
+    assert [row["kind"] for row in history["operations"]] == [
+        "initiate", "authorize", "capture", "capture", "refund",
+    ]  # fmt: skip
+    assert ask("session", "cancel", id_)["authorized"] == "30.00"
+    assert ask("collection", "show", "order-1001")["status"] == "partially_refunded"
+    assert [row["id"] for row in ask("session", "list", "--reference", "order-1001")] == [id_]
+    assert [row["id"] for row in ask("collection", "list")] == [made["id"]]
+    assert ask("session", "sync", id_)["id"] == ask("session", "show", id_)["id"]
+    events = ask("events")
+    assert [row["type"] for row in ask("events", "--after", events[0]["cursor"])][0] == "session.authorized"
+    assert ask("recover")["looked"] == 0
+    assert ask("in-doubt") == []
+    assert ask("collection", "update", "order-1001", "50.00")["amount"] == "50.00"
+    assert (tmp_path / "paysession.db").exists()
+
+
+def test_the_same_commands_answer_a_person(run):
+    run("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = json.loads(run("session", "initiate", "order-1001", "--json").stdout)["id"]
+    assert "iban" not in run("session", "show", id_).stdout
+    assert "42.00 EUR" in run("session", "authorize", id_).stdout
+    for command in (
+        ["session", "history", id_], ["session", "list"], ["collection", "list"], ["events"], ["recover"],
+        ["in-doubt"], ["collection", "show", "order-1001"], ["providers"],
+    ):  # fmt: skip
+        assert run(*command).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["collection", "create", "12.345", "EUR", "--reference", "r"], "more decimals than EUR"),
+        (["collection", "create", "forty", "EUR", "--reference", "r"], "is not a number"),
+        (["collection", "create", "1", "XXX", "--reference", "r"], "is not a currency"),
+        (["collection", "show", "nix"], "there is no collection"),
+        (["session", "show", "nix"], "there is no session"),
+        (["session", "capture", "nix", "1.00"], "there is no session"),
+        (["session", "history", "nix"], "there is no session"),
+        (["resolve", "ps_x-1", "declined", "--note", "n"], "there is no session"),
+        (["events", "--after", "x"], "no cursor"),
+        (["providers", "--db", "oracle:x"], "pip install paysession-sql"),
+        (["providers", "--config", "nix.toml"], "no settings file"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_a_status(run, arguments, sentence):
+    done = run(*arguments, status=1)
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    failed = run(*arguments, "--json", status=1)
+    assert sentence in json.loads(failed.stdout)["error"]["message"]
+
+
+def test_wrong_usage_has_a_status_of_its_own(run):
+    run("session", "captur", status=2)
+    run("collection", "create", status=2)
+    assert "Usage" in run("--help").stdout
+
+
+def test_the_database_is_chosen_by_option_and_environment(run, ask, tmp_path):
+    ask("collection", "create", "1", "EUR", "--reference", "a", "--db", "one.db")
+    ask("collection", "create", "2", "EUR", "--reference", "b", PAYSESSION_DB=f"sqlite:///{tmp_path}/two.db")
+    assert [row["amount"] for row in ask("collection", "list", "--db", f"sqlite:///{tmp_path}/one.db")] == [
+        "1.00"
+    ]
+    assert [row["amount"] for row in ask("--db", "two.db", "collection", "list")] == ["2.00"]
+
+
+def test_a_file_in_the_folder_configures(ask, tmp_path):
+    (tmp_path / "paysession.toml").write_text(
+        'store = "sqlite:///shop.db"\n[providers.till]\nuse = "manual"\nmethod = "cash"\n'
+    )
+    assert {row["name"]: row["selected"] for row in ask("providers")} == {"till": True, "manual": False}
+    ask("collection", "create", "1", "EUR", "--reference", "a")
+    assert ask("session", "initiate", "a", "--provider", "till")["next_action"]["kind"] == "cash"
+    assert (tmp_path / "shop.db").exists()
+
+
+def test_what_is_wrong_with_a_provider_is_listed(run, ask, tmp_path):
+    done = run("providers", PAYSESSION_MANUAL__IBAM="DE02", status=1)
+    assert "unknown setting 'ibam'" in done.stdout.replace("\n", " ")
+
+
+def test_the_demo_runs_to_its_end(run, ask):
+    told = ask("demo")
+    assert told["collection"]["status"] == "partially_refunded"
+    assert (told["session"]["captured"], told["session"]["refunded"]) == ("35.00", "5.00")
+    assert "taken once" in run("demo").stdout
+
+
+def test_the_demo_keeps_its_database_when_asked_and_overwrites_none(run, ask):
+    ask("demo", "--keep", "kept.db")
+    assert len(ask("session", "list", "--db", "kept.db")) == 1
+    assert "exists" in run("demo", "--keep", "kept.db", status=1).stderr
+    assert "nix" in run("demo", "--provider", "nix", status=1).stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered(run, shell):
+    assert "paysession" in run("completion", shell).stdout
