@@ -1,4 +1,4 @@
-"""The rules as data, walked completely: every status × every operation × every answer."""
+"""The rules as data, walked completely: every status x every operation x every answer."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -17,8 +17,8 @@ from paysession import (
     PaymentSession,
     State,
     Status,
+    lifecycle,
 )
-from paysession import lifecycle
 from paysession.lifecycle import ALLOWED, Request
 from paysession.outcome import ANSWERS, Answer
 from paysession.values import replace

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession.change import Change
-from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from paysession.money import Money
     from paysession.outcome import Capabilities
     from paysession.session import PaymentSession
 

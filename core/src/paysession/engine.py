@@ -15,6 +15,7 @@ asked, and who wins when two are at it: every commit is guarded by the session's
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -473,7 +474,7 @@ class Engine:
         )
         as_begun = replace(
             session,
-            _data=operation._data,  # noqa: SLF001 - the text, which only values hand to each other
+            _data=operation.data_text,
             reference=operation.session_reference,
             status=operation.session_status,
         )
@@ -549,10 +550,8 @@ class Engine:
         session = self.load(session_id)
         provider = self.registry.provider(session.provider)
         if session.open is not None:
-            try:
+            with suppress(SessionBusy):  # in flight: what the provider shows can be booked all the same
                 session = self.recover(session_id)
-            except SessionBusy:
-                pass  # in flight; what the provider shows can be booked all the same
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
             return session
         operation = self.store.operation(session.open) if session.open is not None else None

@@ -203,7 +203,7 @@ def begin(
         reason=request.reason,
         capture_id=request.capture.id if request.capture is not None else None,
         payload=request.payload,
-        data=session._data,  # noqa: SLF001 - the text, which only values hand to each other
+        data=session.data_text,
         session_reference=session.reference,
         session_status=session.status,
         hold=hold,

@@ -111,8 +111,8 @@ class Operation:
     answer: str | None = None
     error: Failure | None = None
     note: str | None = None
-    _payload: str | None = field(default=None, repr=False)
-    _data: str = field(default="{}", repr=False)
+    _payload: str | None = field(default=None, repr=False, alias="payload")
+    _data: str = field(default="{}", repr=False, alias="data")
     """The session's ``data`` as it was at begin, as JSON text: what a repetition is sent with."""
     session_reference: str | None = None
     """The session's ``reference`` as it was at begin."""
@@ -146,6 +146,11 @@ class Operation:
         if not _LABEL.fullmatch(label):
             raise ValueError(f"a subkey's label is 1 to 12 small letters and digits, not {label!r}")
         return f"{self.id}-{label}"
+
+    @property
+    def data_text(self) -> str:
+        """The session's ``data`` as it was at begin, as JSON text."""
+        return self._data
 
     @property
     def payload(self) -> dict[str, Any]:

@@ -248,6 +248,13 @@ def _effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     return effects
 
 
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    texts = tuple(texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("references are str")
+    return texts
+
+
 @frozen
 class Snapshot:
     """The gateway's truth about one session, as ``retrieve`` saw it. Totals are cumulative.
@@ -313,7 +320,7 @@ class WebhookEvent:
     id: str | None = field(validator=_TEXT)
     type: str = field(validator=instance_of(str))
     session_id: str | None = field(default=None, validator=_TEXT)
-    references: Sequence[str] = field(default=(), converter=tuple)
+    references: Sequence[str] = field(default=(), converter=_texts)
     effects: Sequence[Effect] = field(default=(), converter=_effects)
 
 

@@ -27,7 +27,6 @@ from paysession.errors import (
     WebhookRejected,
 )
 from paysession.hooks import API_VERSION, PROJECT, ObserverHooks, ProviderHooks, hookimpl
-from paysession.operation import Kind
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
 from paysession.settings import build, redact, secrets_of
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
-    from paysession.operation import Operation
+    from paysession.operation import Kind, Operation
     from paysession.session import PaymentSession
 
 __all__ = ["Installed", "Provider", "Registry", "installed"]
@@ -109,8 +108,8 @@ def _implementations(plugin: object) -> dict[str, tuple[Callable[..., Any], bool
     for name in dir(plugin):
         static = inspect.getattr_static(plugin, name, None)
         function = getattr(static, "__func__", static)
-        options = getattr(function, f"{PROJECT}_impl", None)
-        if callable(function) and isinstance(options, dict):
+        options: dict[str, Any] | None = getattr(function, f"{PROJECT}_impl", None)
+        if callable(function) and options is not None:
             found[options.get("specname") or name] = (function, bool(options.get("wrapper")))
     return found
 

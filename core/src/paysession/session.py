@@ -62,7 +62,7 @@ class PaymentSession:
     error: Failure | None = None
     conflict: str | None = None
     version: int = 1
-    _data: str = field(default="{}", repr=False)
+    _data: str = field(default="{}", repr=False, alias="data")
 
     authorized: int = 0
     captured: int = 0
@@ -95,6 +95,11 @@ class PaymentSession:
     def data(self) -> dict[str, Any]:
         """What belongs to the provider, such as the customer's id there: a copy, server-side only."""
         return decode(self._data)
+
+    @property
+    def data_text(self) -> str:
+        """``data`` as the JSON text that is stored."""
+        return self._data
 
     @property
     def in_doubt(self) -> bool:

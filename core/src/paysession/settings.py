@@ -49,8 +49,8 @@ def load_file(path: str | PathLike[str]) -> dict[str, Any]:
     for key in tree:
         if key not in _FILE_KEYS:
             raise SettingsError(f"unknown key {key!r} in {path!s}{_suggest(key, _FILE_KEYS)}")
-    providers = tree.get("providers", {})
-    if not isinstance(providers, dict) or not all(isinstance(part, dict) for part in providers.values()):
+    providers: Any = tree.get("providers", {})
+    if not hasattr(providers, "values") or not all(hasattr(part, "keys") for part in providers.values()):
         raise SettingsError(f"in {path!s} each provider is a table: [providers.NAME]")
     return tree
 

@@ -118,7 +118,7 @@ class Redirect:
 
     url: str
     method: str = "GET"
-    fields: Mapping[str, str] = Factory(dict)
+    fields: Mapping[str, str] = Factory(dict[str, str])
 
 
 @frozen
@@ -131,7 +131,7 @@ class ClientAction:
     """
 
     kind: str
-    params: Mapping[str, Any] = Factory(dict)
+    params: Mapping[str, Any] = Factory(dict[str, Any])
 
 
 @frozen
@@ -144,7 +144,7 @@ class Instructions:
     """
 
     kind: str
-    fields: Mapping[str, str] = Factory(dict)
+    fields: Mapping[str, str] = Factory(dict[str, str])
 
 
 NextAction = Redirect | ClientAction | Instructions

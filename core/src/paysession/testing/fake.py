@@ -85,7 +85,7 @@ class _Account:
     declined: bool = False
     canceled: bool = False
     authorized: int = 0
-    effects: list[Effect] = field(factory=list)
+    effects: list[Effect] = field(factory=list[Effect])
 
     def total(self, kind: Kind) -> int:
         return sum(e.amount.minor for e in self.effects if e.kind == kind and e.state == "succeeded")
@@ -115,7 +115,7 @@ class FakeProvider:
         refund: str = "multiple",
         lookup: str = "consistent",
         replay_window: timedelta = timedelta(hours=24),
-        webhook_secret: str = "whsec_fake",
+        webhook_secret: str = "whsec_fake",  # noqa: S107 - it guards nothing
     ) -> None:
         self.capabilities = Capabilities(
             capture=capture, refund=refund, lookup=lookup, replay_window=replay_window

@@ -405,7 +405,7 @@ class StoreContract:
             store.commit(Change(session=changed, expected=version, events=(an_event(version=version),)))
         first = store.events(limit=2)
         rest = store.events(after=first[-1].cursor, limit=10)
-        assert [1, 2, 3, 4, 5] == [row.version for row in [*first, *rest]]
+        assert [row.version for row in [*first, *rest]] == [1, 2, 3, 4, 5]
         assert not store.events(after=rest[-1].cursor)
 
     @pytest.mark.parametrize("cursor", ["", "x", "1.5", "'; --"])

@@ -228,9 +228,7 @@ class SqliteStore:
         connection = self._writer
         try:
             if connection is None:
-                if self._closed:
-                    raise StoreError("the store is closed")
-                connection = self._writer = self._connect()
+                connection = self._writer = self._open_writer()
             execute = connection.execute
             execute("BEGIN IMMEDIATE")
             alone = len(group) == 1
@@ -250,6 +248,11 @@ class SqliteStore:
             if not isinstance(error, Exception):
                 raise
 
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreError("the store is closed")
+        return self._connect()
+
     def _make(self, connection: sqlite3.Connection, ticket: _Ticket, *, alone: bool) -> None:
         """Make one change; when it is refused, the others of the group stand."""
         if not alone:
@@ -266,48 +269,43 @@ class SqliteStore:
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
         statements = self._statements
 
-        def run(statement: Statement, row: dict[str, Any]) -> int:
-            return connection.execute(statement.text, statement.parameters(row)).rowcount
-
-        def insert(statement: Statement, row: dict[str, Any]) -> None:
-            try:
-                run(statement, row)
-            except sqlite3.IntegrityError:
-                raise Stale(row["id"]) from None
-
         if change.collection is not None:
-            row = COLLECTION.row(change.collection)
-            if not change.collection_amount:
-                insert(statements.insert_collection, row)
-            elif not run(statements.update_amount, {**row, "key": row["id"]}):
-                held = connection.execute(
-                    statements.collection.text, statements.collection.parameters({"key": row["id"]})
-                ).fetchall()
-                raise OverLimit(row["id"]) if held else Stale(row["id"])
+            self._write_collection(connection, change.collection, change.collection_amount)
         session = change.session
         if session is not None:
             if change.hold:
                 guarded = change.guarded and change.hold > 0
                 hold = statements.hold_within if guarded else statements.hold
-                if not run(hold, {"key": session.collection_id, "more": change.hold}):
+                if not _run(connection, hold, {"key": session.collection_id, "more": change.hold}):
                     raise OverLimit(session.collection_id)
             row = SESSION.row(session)
             if not change.expected:
-                insert(statements.insert_session, row)
+                _insert(connection, statements.insert_session, row)
             else:
                 row["key"], row["expected"] = session.id, change.expected
-                if not run(statements.update_session, row):
+                if not _run(connection, statements.update_session, row):
                     raise Stale(session.id)
         for operation in change.operations:
-            run(statements.write_operation, OPERATION.row(operation))
+            _run(connection, statements.write_operation, OPERATION.row(operation))
         for event in change.events:
-            run(statements.insert_event, EVENT.row(event))
+            _run(connection, statements.insert_event, EVENT.row(event))
         if change.notification is not None:
             row = NOTIFICATION.row(change.notification)
             if not change.notification_seen:
-                insert(statements.insert_notification, row)
-            elif not run(statements.update_notification, {**row, "key": row["id"]}):
+                _insert(connection, statements.insert_notification, row)
+            elif not _run(connection, statements.update_notification, {**row, "key": row["id"]}):
                 raise Stale(row["id"])
+
+    def _write_collection(
+        self, connection: sqlite3.Connection, collection: PaymentCollection, amount_only: bool
+    ) -> None:
+        statements, row = self._statements, COLLECTION.row(collection)
+        if not amount_only:
+            _insert(connection, statements.insert_collection, row)
+        elif not _run(connection, statements.update_amount, {**row, "key": row["id"]}):
+            known = statements.collection
+            found = connection.execute(known.text, known.parameters({"key": row["id"]})).fetchall()
+            raise OverLimit(row["id"]) if found else Stale(row["id"])
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -388,3 +386,14 @@ class SqliteStore:
     def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
         """See the protocol."""
         return self._values(NOTIFICATION, self._statements.due_notifications, now=micros(now), most=limit)
+
+
+def _run(connection: sqlite3.Connection, statement: Statement, row: dict[str, Any]) -> int:
+    return connection.execute(statement.text, statement.parameters(row)).rowcount
+
+
+def _insert(connection: sqlite3.Connection, statement: Statement, row: dict[str, Any]) -> None:
+    try:
+        _run(connection, statement, row)
+    except sqlite3.IntegrityError:
+        raise Stale(row["id"]) from None
