@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
+from paysession.money import Money
 from paysession.values import Status, decode
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from paysession.money import Money
     from paysession.values import Failure
 
 __all__ = ["KEY_LENGTH", "Event", "Kind", "Operation", "State"]
@@ -178,9 +178,6 @@ class Event:
         operation_id: The operation that made the transition, or None.
         amount: That operation's amount, or the session's.
         status: The session's status after it.
-        authorized_amount: The session's total after it.
-        captured_amount: The session's total after it.
-        refunded_amount: The session's total after it.
         version: The session's version after it: events of one session are in its order.
         detail: For a conflict, what was expected and what was found; for a failure its code.
         occurred_at: When the transition was written.
@@ -196,9 +193,24 @@ class Event:
     operation_id: str | None
     amount: Money
     status: Status
-    authorized_amount: Money
-    captured_amount: Money
-    refunded_amount: Money
+    authorized: int
+    captured: int
+    refunded: int
     version: int
     detail: str | None = None
     occurred_at: datetime
+
+    @property
+    def authorized_amount(self) -> Money:
+        """The session's total after it."""
+        return Money.from_minor(self.authorized, self.amount.currency)
+
+    @property
+    def captured_amount(self) -> Money:
+        """The session's total after it."""
+        return Money.from_minor(self.captured, self.amount.currency)
+
+    @property
+    def refunded_amount(self) -> Money:
+        """The session's total after it."""
+        return Money.from_minor(self.refunded, self.amount.currency)

@@ -199,8 +199,9 @@ def replace(value: _Value, /, **changes: Any) -> _Value:
     every operation would pay several times. Names are the attributes', underscores included.
     """
     new = object.__new__(type(value))
-    new.__dict__.update(value.__dict__)
-    new.__dict__.update(changes)
+    attributes = value.__dict__.copy()
+    attributes.update(changes)
+    object.__setattr__(new, "__dict__", attributes)
     return new
 
 

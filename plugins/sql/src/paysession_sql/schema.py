@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import asdict, frozen
@@ -123,7 +122,6 @@ class Layout(Generic[_Value]):
         name: The table's name.
         places: Where each attribute is kept.
         *extra: Columns that no attribute has, and indexes.
-        finish: Completes a value's attributes when it is read.
         unstored: Attributes that are not kept, with the value they have when read.
     """
 
@@ -133,11 +131,9 @@ class Layout(Generic[_Value]):
         name: str,
         places: Sequence[Place],
         *extra: Column[Any] | Index,
-        finish: Callable[[dict[str, Any]], None] | None = None,
         unstored: Mapping[str, Any] | None = None,
     ) -> None:
         self.cls = cls
-        self._finish = finish
         self.unstored = unstored or {}
         self.places = tuple(places)
         columns: list[Column[Any]] = []
@@ -185,8 +181,6 @@ class Layout(Generic[_Value]):
             attributes[attribute] = part
             place += width
         attributes.update(self.unstored)
-        if self._finish is not None:
-            self._finish(attributes)
         return value
 
 
@@ -296,16 +290,6 @@ OPERATION: Final = Layout(
     unstored={"capture": None, "webhook_url": None},
 )
 
-_FIGURES: Final = ("authorized", "captured", "refunded")
-
-
-def _with_currency(attributes: dict[str, Any]) -> None:
-    """Make money of an event's figures, which share the currency of its amount."""
-    for name in _FIGURES:
-        key = f"{name}_amount"
-        attributes[key] = Money.from_minor(attributes[key], attributes["amount"].currency)
-
-
 EVENT: Final = Layout(
     Event,
     "event",
@@ -319,14 +303,15 @@ EVENT: Final = Layout(
         _text("operation_id", nullable=True),
         _money("amount"),
         _word("status", Status),
-        *(Place(f"{name}_amount", (name,), (BigInteger,), attrgetter("minor")) for name in _FIGURES),
+        _number("authorized"),
+        _number("captured"),
+        _number("refunded"),
         _number("version"),
         _text("detail", nullable=True),
         _time("occurred_at", fixed=True),
     ],
     # The place in the feed: one writer at a time gives numbers in the order of commit.
     Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    finish=_with_currency,
     unstored={"cursor": ""},
 )
 
