@@ -14,7 +14,7 @@ from attrs import frozen
 
 from paysession.errors import InvalidAmount
 
-__all__ = ["MAX_MINOR", "Money", "exponent"]
+__all__ = ["MAX_MINOR", "Money", "Totals", "exponent"]
 
 MAX_MINOR: Final = 10**15 - 1
 """The largest amount in minor units: it fits a 64-bit column and a JSON number exactly."""
@@ -169,6 +169,33 @@ class Money:
         if self.currency != other.currency:
             raise InvalidAmount(f"{self} and {other} are of two currencies")
         return other.minor
+
+
+class Totals:
+    """What was authorized, captured and refunded, of an amount and in its currency.
+
+    The totals are kept as integer minor units (``authorized``); they are told as `Money`.
+    """
+
+    amount: Money
+    authorized: int
+    captured: int
+    refunded: int
+
+    @property
+    def authorized_amount(self) -> Money:
+        """What is authorized, captured parts included."""
+        return Money.from_minor(self.authorized, self.amount.currency)
+
+    @property
+    def captured_amount(self) -> Money:
+        """What was captured, refunds not deducted."""
+        return Money.from_minor(self.captured, self.amount.currency)
+
+    @property
+    def refunded_amount(self) -> Money:
+        """What was given back."""
+        return Money.from_minor(self.refunded, self.amount.currency)
 
 
 def _set(money: Money, minor: int, currency: str) -> None:

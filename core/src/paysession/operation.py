@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from paysession.money import Money
+from paysession.money import Money, Totals
 from paysession.values import Status, decode
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Operation:
 
 
 @frozen(slots=False, kw_only=True)
-class Event:
+class Event(Totals):
     """One transition of one session, as written in the transaction that made it.
 
     It names amounts and states only: no ``data``, no next action, nothing of the payer's.
@@ -199,18 +199,3 @@ class Event:
     version: int
     detail: str | None = None
     occurred_at: datetime
-
-    @property
-    def authorized_amount(self) -> Money:
-        """The session's total after it."""
-        return Money.from_minor(self.authorized, self.amount.currency)
-
-    @property
-    def captured_amount(self) -> Money:
-        """The session's total after it."""
-        return Money.from_minor(self.captured, self.amount.currency)
-
-    @property
-    def refunded_amount(self) -> Money:
-        """The session's total after it."""
-        return Money.from_minor(self.refunded, self.amount.currency)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, field, frozen
 
-from paysession.money import Money
+from paysession.money import Money, Totals
 from paysession.values import Checkout, Status, decode
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["PaymentCollection", "PaymentSession", "summarize"]
 
 
 @frozen(slots=False, kw_only=True)
-class PaymentSession:
+class PaymentSession(Totals):
     """An amount to be authorized by one provider.
 
     Amounts in lower-case plain names (``authorized``, ``held``) are integer minor units of the
@@ -106,24 +106,9 @@ class PaymentSession:
         """Whether an operation was begun whose outcome is not known (yet)."""
         return self.open is not None
 
-    @property
-    def authorized_amount(self) -> Money:
-        """What is authorized, captured parts included."""
-        return Money.from_minor(self.authorized, self.amount.currency)
-
-    @property
-    def captured_amount(self) -> Money:
-        """What was captured, refunds not deducted."""
-        return Money.from_minor(self.captured, self.amount.currency)
-
-    @property
-    def refunded_amount(self) -> Money:
-        """What was given back."""
-        return Money.from_minor(self.refunded, self.amount.currency)
-
 
 @frozen(slots=False, kw_only=True)
-class PaymentCollection:
+class PaymentCollection(Totals):
     """What has to be paid: an amount and the host's reference.
 
     Attributes:
@@ -151,21 +136,6 @@ class PaymentCollection:
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
-
-    @property
-    def authorized_amount(self) -> Money:
-        """What its sessions have authorized."""
-        return Money.from_minor(self.authorized, self.amount.currency)
-
-    @property
-    def captured_amount(self) -> Money:
-        """What its sessions have captured."""
-        return Money.from_minor(self.captured, self.amount.currency)
-
-    @property
-    def refunded_amount(self) -> Money:
-        """What its sessions have given back."""
-        return Money.from_minor(self.refunded, self.amount.currency)
 
 
 def summarize(amount: int, sessions: Iterable[PaymentSession]) -> tuple[str, int, int, int]:
