@@ -76,10 +76,7 @@ def test_what_is_no_database_is_refused(tmp_path):
 
 
 def test_commits_are_durable_and_many_may_read(store):
-    with store._reading() as connection:
-        pragmas = [
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
-        ]
+    pragmas = [store.query(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
     assert pragmas == ["wal", 2]
 
 
@@ -91,9 +88,8 @@ def test_every_read_uses_an_index(store):
     for name, statement in statements.items():
         if not hasattr(statement, "text") or not statement.text.startswith(("SELECT", "UPDATE")):
             continue
-        with store._reading() as connection:
-            given = (None,) * len(statement._names)
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", given).fetchall()
+        given = (None,) * len(statement._names)
+        plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", given)
         details = [row[-1] for row in plan]
         assert all("SCAN" not in detail or "USING INDEX" in detail for detail in details), (name, details)
         assert all("SEARCH" in detail or "B-TREE" in detail for detail in details), (name, details)

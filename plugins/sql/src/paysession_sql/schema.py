@@ -144,23 +144,31 @@ class Layout(Generic[_Value]):
         self.columns = tuple(column.name for column in columns)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
         self.table = Table(name, metadata, *columns, *extra)
-        self._writers = [(place.attribute, place.columns, place.write) for place in self.places]
+        self._plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
+        self._single = [
+            (place.attribute, place.columns[0], place.write)
+            for place in places
+            if place.write is not None and len(place.columns) == 1
+        ]
+        self._double = [
+            (place.attribute, place.columns, place.write)
+            for place in places
+            if place.write is not None and len(place.columns) > 1
+        ]
         self._readers = [
             (place.attribute, len(place.columns), place.read, place.nullable) for place in self.places
         ]
 
     def row(self, value: _Value) -> dict[str, Any]:
         """Return a value as the parameters of a statement."""
-        row: dict[str, Any] = {}
         attributes = vars(value)
-        for attribute, columns, write in self._writers:
+        row = {column: attributes[attribute] for attribute, column in self._plain}
+        for attribute, column, write in self._single:
             part = attributes[attribute]
-            if part is not None and write is not None:
-                part = write(part)
-            if len(columns) == 1:
-                row[columns[0]] = part
-            else:
-                row.update(zip(columns, part or (None,) * len(columns), strict=True))
+            row[column] = None if part is None else write(part)
+        for attribute, columns, write in self._double:
+            part = attributes[attribute]
+            row[columns[0]], row[columns[1]] = (None, None) if part is None else write(part)
         return row
 
     def value(self, row: Sequence[Any]) -> _Value:

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -29,7 +29,7 @@ from paysession_sql.statements import Statements
 from paysession_sql.upgrade import check, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Self
 
@@ -100,8 +100,11 @@ class SqliteStore:
         path = os.path.abspath(path)  # noqa: PTH100 - the process may change its folder
         store = cls(path, clock=clock or utc_now)
         try:
-            with store._reading() as connection:
+            connection = store._connect()
+            try:
                 current = check(connection)
+            finally:
+                connection.close()
             if not current:
                 upgrade(f"sqlite:///{path}")
         except (sqlite3.Error, OSError) as error:
@@ -143,29 +146,44 @@ class SqliteStore:
             raise
         return connection
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for one statement; each sees every commit made before."""
+    def _borrow(self) -> sqlite3.Connection:
+        """Return a connection to read with; it sees every commit made before.
+
+        While nobody writes that is the writer, whose cache still holds what it wrote: another
+        connection would fetch those pages again after every commit.
+        """
         if self._pid != os.getpid():
             self._reset()  # a connection must not cross a fork; the parent's is left alone
+        with self._lock:
+            if not self._leading and self._writer is not None:
+                self._leading = True
+                return self._writer
         try:
-            connection = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            connection = self._connect()
-        try:
-            yield connection
-        finally:
-            if self._closed:
-                connection.close()
-            else:
-                self._idle.append(connection)
+            return self._connect()
 
-    def _rows(self, statement: Statement, **given: Any) -> list[Any]:
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection is self._writer:
+            self._hand_over()
+        elif self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def query(self, text: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a statement that reads."""
         try:
-            with self._reading() as connection:
-                return connection.execute(statement.text, statement.parameters(given)).fetchall()
+            connection = self._borrow()
+            try:
+                return connection.execute(text, parameters).fetchall()
+            finally:
+                self._give_back(connection)
         except sqlite3.Error as error:
             raise StoreError(f"the database {self.path} cannot be read: {error}") from error
+
+    def _rows(self, statement: Statement, **given: Any) -> list[Any]:
+        return self.query(statement.text, statement.parameters(given))
 
     def _values(self, layout: Layout[_Value], statement: Statement, **given: Any) -> list[_Value]:
         value = layout.value
@@ -212,17 +230,19 @@ class SqliteStore:
         try:
             self._commit_group(group)
         finally:
-            with self._lock:
-                heir = self._queue[0] if self._queue else None
-                if heir is not None:
-                    heir.leads = True
-                else:
-                    self._leading = False
             for ticket in group:
-                if ticket is not heir:
-                    ticket.woken.release()
-            if heir is not None:
-                heir.woken.release()
+                ticket.woken.release()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the first that waits lead, or nobody."""
+        with self._lock:
+            heir = self._queue[0] if self._queue else None
+            if heir is None:
+                self._leading = False
+                return
+            heir.leads = True
+        heir.woken.release()
 
     def _commit_group(self, group: list[_Ticket]) -> None:
         connection = self._writer
