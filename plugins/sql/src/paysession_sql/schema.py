@@ -114,6 +114,30 @@ def _failure(name: str) -> Place:
     )
 
 
+class _Writers:
+    """How attributes become columns, sorted by what that takes: this runs for every row written."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
+        written = [
+            (place.attribute, place.columns, place.write) for place in places if place.write is not None
+        ]
+        self._single = [(name, columns[0], write) for name, columns, write in written if len(columns) == 1]
+        self._double = [
+            (n, columns[0], columns[1], write) for n, columns, write in written if len(columns) > 1
+        ]
+
+    def row(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        row = {column: attributes[attribute] for attribute, column in self._plain}
+        for attribute, column, write in self._single:
+            part = attributes[attribute]
+            row[column] = None if part is None else write(part)
+        for attribute, one, two, write in self._double:
+            part = attributes[attribute]
+            row[one], row[two] = (None, None) if part is None else write(part)
+        return row
+
+
 class Layout(Generic[_Value]):
     """How the values of one class are laid out in one table.
 
@@ -144,32 +168,19 @@ class Layout(Generic[_Value]):
         self.columns = tuple(column.name for column in columns)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
         self.table = Table(name, metadata, *columns, *extra)
-        self._plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
-        self._single = [
-            (place.attribute, place.columns[0], place.write)
-            for place in places
-            if place.write is not None and len(place.columns) == 1
-        ]
-        self._double = [
-            (place.attribute, place.columns, place.write)
-            for place in places
-            if place.write is not None and len(place.columns) > 1
-        ]
+        self._all = _Writers(places)
+        self._changing = _Writers([place for place in places if not place.fixed])
         self._readers = [
             (place.attribute, len(place.columns), place.read, place.nullable) for place in self.places
         ]
 
     def row(self, value: _Value) -> dict[str, Any]:
-        """Return a value as the parameters of a statement."""
-        attributes = vars(value)
-        row = {column: attributes[attribute] for attribute, column in self._plain}
-        for attribute, column, write in self._single:
-            part = attributes[attribute]
-            row[column] = None if part is None else write(part)
-        for attribute, columns, write in self._double:
-            part = attributes[attribute]
-            row[columns[0]], row[columns[1]] = (None, None) if part is None else write(part)
-        return row
+        """Return a value as the parameters of an insert."""
+        return self._all.row(vars(value))
+
+    def changes(self, value: _Value) -> dict[str, Any]:
+        """Return what can change in a value as the parameters of an update."""
+        return self._changing.row(vars(value))
 
     def value(self, row: Sequence[Any]) -> _Value:
         """Return the value of a row that was selected in the order of ``columns``."""
@@ -193,6 +204,8 @@ class Layout(Generic[_Value]):
 
 
 def _dump_checkout(checkout: Checkout) -> str:
+    if checkout == _NO_CHECKOUT:
+        return "{}"
     return json.dumps(asdict(checkout, filter=lambda _, value: value is not None), separators=(",", ":"))
 
 

@@ -298,10 +298,10 @@ class SqliteStore:
                 hold = statements.hold_within if guarded else statements.hold
                 if not _run(connection, hold, {"key": session.collection_id, "more": change.hold}):
                     raise OverLimit(session.collection_id)
-            row = SESSION.row(session)
             if not change.expected:
-                _insert(connection, statements.insert_session, row)
+                _insert(connection, statements.insert_session, SESSION.row(session))
             else:
+                row = SESSION.changes(session)
                 row["key"], row["expected"] = session.id, change.expected
                 if not _run(connection, statements.update_session, row):
                     raise Stale(session.id)
