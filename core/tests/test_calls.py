@@ -22,6 +22,7 @@ from paysession import (
     ProviderNotFound,
     Redirect,
     StoreError,
+    hookimpl,
 )
 from paysession.testing import FakeProvider
 
@@ -375,9 +376,104 @@ def test_bad_input_is_a_typed_error_and_changes_nothing(shop, error, call):
     books, calls = (shop.payments.sessions(), shop.payments.events()), list(shop.fake.calls)
     with pytest.raises(error) as caught:
         call(shop.payments, session)
-    assert isinstance(caught.value, PaysessionError) and str(caught.value)
+    assert isinstance(caught.value, PaysessionError)
+    assert len(str(caught.value)) > 10
     assert books == (shop.payments.sessions(), shop.payments.events())
     assert calls == shop.fake.calls
+
+
+def test_texts_and_limits_are_accepted_up_to_their_bounds(shop):
+    session = shop.session()
+    long = "k" * 200
+    assert shop.payments.capture(session.id, idempotency_key=long).captured == 4200
+    assert shop.payments.create_collection(eur("1"), reference="r" * 200).reference == "r" * 200
+    assert len(shop.payments.events(limit=1000)) == 3
+    assert len(shop.payments.events(limit=1)) == 1
+    for limit in (1001, -1, True, 1.0, None):
+        with pytest.raises(InvalidData, match="from 1 to 1000"):
+            shop.payments.sessions(limit=limit)
+
+
+def test_sessions_are_listed_by_what_is_asked(shop):
+    pay = shop.payments
+    one, two = shop.session("requires_more"), shop.session()
+    other = pay.create_collection(eur("1.00"), reference="order-2")
+    three = pay.initiate(other.id, provider="fake")
+
+    def ids(**filters):
+        return {row.id for row in pay.sessions(**filters)}
+
+    assert ids() == {one.id, two.id, three.id}
+    assert ids(reference="order-2") == ids(collection_id=other.id) == {three.id}
+    assert ids(status="authorized") == {two.id}
+    assert ids(provider="nix") == set()
+    first, *rest = [row.id for row in pay.sessions()]
+    assert [row.id for row in pay.sessions(after=first)] == rest
+    assert [row.id for row in pay.sessions(limit=1)] == [first]
+
+
+def test_collections_are_listed_with_their_status(shop):
+    shop.session("captured")
+    shop.payments.create_collection(eur("1.00"), reference="order-2")
+    rows = shop.payments.collections()
+    assert {(row.reference, row.status, row.captured) for row in rows} == {
+        ("order-1", "captured", 4200),
+        ("order-2", "not_paid", 0),
+    }
+    assert shop.payments.collections(limit=1) == rows[:1]
+    assert shop.payments.collections(after=rows[0].id) == rows[1:]
+
+
+def test_what_is_in_doubt_is_listed_with_its_age_and_reason(make_shop):
+    shop = make_shop(FakeProvider(lookup="none"))
+    session = shop.session()
+    listed = []
+    shop.fake.fail_next("timeout", kind="capture", then=lambda: listed.extend(shop.payments.in_doubt()))
+    with pytest.raises(OutcomeUnknown) as caught:
+        shop.payments.capture(session.id)
+    assert not listed  # in flight is not in doubt
+    shop.clock.forward(minutes=3)
+    (doubt,) = shop.payments.in_doubt()
+    assert doubt.operation.id == caught.value.operation_id
+    assert (doubt.age.total_seconds(), doubt.reason) == (180, "no answer within the time limit")
+    assert doubt.next_check == shop.payments.get(session.id).due_at
+    assert not doubt.needs_person
+
+
+def test_a_round_of_recovery_tells_what_it_did(make_shop):
+    shop = make_shop(FakeProvider(lookup="none"))
+    session = shop.session()
+    shop.fake.fail_next("timeout", kind="capture")
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id)
+    assert shop.payments.recover().looked == 0  # not yet
+    shop.clock.forward(minutes=1)
+    done = shop.payments.recover(limit=1)
+    assert (done.looked, done.settled, done.waiting) == (1, (), (session.id,))
+    shop.clock.forward(minutes=1)
+    done = shop.payments.recover()
+    assert (done.looked, done.settled, done.waiting) == (1, (session.id,), ())
+
+
+def test_the_public_url_tells_providers_where_to_notify(make_shop):
+    seen = []
+
+    class Spy(FakeProvider):
+        @hookimpl
+        def initiate(self, session, operation):
+            seen.append(operation.webhook_url)
+            return super().initiate(session, operation)
+
+    for url in ("https://shop/pay", "https://shop/pay/", None):
+        with Payments.open("memory:", providers={"spy": Spy()}, public_url=url, environ={}) as pay:
+            pay.initiate(pay.create_collection(eur("1"), reference="r").id, provider="spy")
+    assert seen == ["https://shop/pay/webhooks/spy"] * 2 + [None]
+
+
+def test_a_canceled_session_does_not_wait_for_anything(shop):
+    session = shop.payments.cancel(shop.session().id)
+    assert (session.due_at, session.held, session.cancel_wanted) == (None, 0, False)
 
 
 def test_capture_after_cancel_is_refused(shop):

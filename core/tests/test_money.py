@@ -24,6 +24,9 @@ def test_the_table_of_currencies_is_that_of_iso_4217():
         ("5.123", "KWD", 5123),
         ("0.0001", "CLF", 1),
         ("12.340", "EUR", 1234),
+        ("12.34000", "EUR", 1234),
+        ("0.00000", "EUR", 0),
+        ("7.0", "JPY", 7),
         ("0", "EUR", 0),
         ("-0.00", "EUR", 0),
         ("0E+999999", "EUR", 0),
@@ -43,6 +46,8 @@ def test_an_amount_is_held_in_minor_units(amount, currency, minor):
         (True, "EUR"),
         (None, "EUR"),
         ("12.345", "EUR"),
+        ("12.34001", "EUR"),
+        ("0.00001", "EUR"),
         ("0.5", "JPY"),
         ("-1", "EUR"),
         ("-0.01", "EUR"),
@@ -64,7 +69,7 @@ def test_an_amount_is_held_in_minor_units(amount, currency, minor):
     ],
 )
 def test_what_is_no_amount_is_refused(amount, currency):
-    with pytest.raises(InvalidAmount):
+    with pytest.raises(InvalidAmount, match=r"^.{10,200}$"):
         Money(amount, currency)
 
 

@@ -109,3 +109,55 @@ def test_a_file_that_is_wrong_is_refused(tmp_path, text, match):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(SettingsError, match="there is no settings file"):
         Payments.open(config=tmp_path / "nix.toml", environ={})
+
+
+def test_code_wins_over_the_environment_and_that_over_the_file(tmp_path):
+    config = write(tmp_path / "pay.toml", 'store = "oracle:x"\npublic_url = "https://file"\n')
+    fake = {"fake": FakeProvider()}
+    for options, environ in (
+        ({"url": "memory:"}, {"PAYSESSION_DB": "oracle:y"}),
+        ({}, {"PAYSESSION_DB": "memory:"}),
+    ):
+        Payments.open(config=config, providers=fake, environ=environ, **options).close()
+    with pytest.raises(Exception, match="oracle"):
+        Payments.open(config=config, providers=fake, environ={})
+
+
+def test_an_account_uses_another_name_and_the_settings_of_the_file_and_of_the_code_are_joined(
+    tmp_path, monkeypatch
+):
+    from paysession import plugins
+
+    class Entry:
+        distribution = "paysession-gate 1"
+
+        def load(self):
+            class Gate(FakeProvider):
+                def __init__(self, api_key: Secret, mode: str = "a"):
+                    super().__init__()
+                    self.api_key, self.mode = api_key, mode
+
+            return Gate
+
+    monkeypatch.setattr(plugins, "installed", lambda group, name=None: {"gate": Entry()})
+    monkeypatch.setattr("paysession.payments.installed", lambda group, name=None: {"gate": Entry()})
+    config = write(
+        tmp_path / "pay.toml", 'store = "memory:"\n[providers.gate-us]\nuse = "gate"\napi_key = "file"\n'
+    )
+    for given, expected in (
+        (["gate-us"], ("file", "a")),
+        ({"gate-us": {"mode": "b"}}, ("file", "b")),
+        (None, ("file", "a")),
+        ({"gate-us": {"api_key": "code"}}, ("code", "a")),
+    ):
+        with Payments.open(config=config, providers=given, environ={}) as pay:
+            plugin = pay._registry.provider("gate-us").plugin
+            assert (plugin.api_key.reveal(), plugin.mode) == expected
+            selected, offered = pay.providers()
+            assert (selected.name, selected.selected, selected.problem) == ("gate-us", True, None)
+            assert selected.distribution == offered.distribution == "paysession-gate 1"
+            assert (offered.name, offered.selected, offered.capabilities) == ("gate", False, None)
+    with Payments.open("memory:", environ={}) as pay:  # all that is installed, loaded when it is used
+        (broken,) = pay.providers()
+    assert (broken.name, broken.selected, broken.capabilities) == ("gate", True, None)
+    assert "missing setting api_key" in broken.problem
