@@ -511,8 +511,8 @@ class Payments:
         if session.open is None:
             return self.cancel(session_id, idempotency_key=idempotency_key)
         session = self._engine.want_cancel(session_id)
-        if session.open is None and session.status is Status.CANCELED:
-            return session
+        if session.open is None:  # settled just now
+            return self.cancel(session_id, idempotency_key=idempotency_key)
         raise OutcomeUnknown(
             f"the operation {session.open} is in doubt; the cancel is remembered and runs once it is settled",
             session_id=session_id,
