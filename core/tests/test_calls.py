@@ -542,3 +542,99 @@ def test_a_store_is_found_by_its_scheme():
         Payments.open(providers={"fake": FakeProvider()}, environ={})
     with Payments.open("memory:", providers={"fake": FakeProvider()}) as payments:
         assert payments.providers()[0].name == "fake"
+
+
+# --- what mutations of the calls survived, and no longer do ---------------------------------------
+
+
+class Keeps(FakeProvider):
+    """Keeps the operations that its hooks were called with."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.seen = []
+
+    @hookimpl
+    def authorize(self, session, operation):
+        self.seen.append(operation)
+        return super().authorize(session, operation)
+
+    @hookimpl
+    def refund(self, session, operation):
+        self.seen.append(operation)
+        return super().refund(session, operation)
+
+
+def test_two_keys_are_two_sessions(shop):
+    one, two = (shop.payments.initiate(shop.order.id, provider="fake", idempotency_key=k) for k in ("a", "b"))
+    other = shop.payments.create_collection(eur("1.00"), reference="order-2")
+    three = shop.payments.initiate(other.id, provider="fake", idempotency_key="a")
+    assert len({one.id, two.id, three.id}) == 3
+
+
+def test_ids_of_sessions_sort_by_time(shop):
+    ids = []
+    for _ in range(5):
+        ids.append(shop.session("requires_more").id)
+        shop.clock.forward(milliseconds=2)
+    assert sorted(ids) == ids
+    assert {31} == {len(id_) for id_ in ids}
+    assert int(ids[0][3:15], 16) == int(shop.clock.now.timestamp() * 1000) - 10
+
+
+def test_authorize_hands_the_payload_over_and_keeps_its_key(make_shop):
+    shop = make_shop(Keeps())
+    session = shop.session("requires_more")
+    shop.fake.fail_next("declined")
+    for _ in range(2):
+        declined = shop.payments.authorize(session.id, payload={"token": "t"}, idempotency_key="k")
+        assert declined.status == "error"
+    assert [row.payload for row in shop.fake.seen] == [{"token": "t"}]
+    assert shop.payments.authorize(session.id, idempotency_key="k2").status == "authorized"
+    assert [row.idempotency_key for row in shop.payments.history(session.id)] == [None, "k", "k2"]
+
+
+def test_update_keeps_its_key(shop):
+    session = shop.session("requires_more")
+    for _ in range(2):
+        session = shop.payments.update(session.id, eur("10.00"), idempotency_key="k")
+    with pytest.raises(IdempotencyMismatch):
+        shop.payments.update(session.id, eur("11.00"), idempotency_key="k")
+    assert len(shop.payments.history(session.id)) == 2
+
+
+def test_the_reason_of_a_refund_reaches_the_provider(make_shop):
+    shop = make_shop(Keeps())
+    session = shop.session("captured")
+    shop.payments.refund(session.id, eur("1.00"), reason="arrived broken")
+    assert shop.fake.seen[-1].reason == shop.payments.history(session.id)[-1].reason == "arrived broken"
+
+
+def test_a_collection_tells_the_totals_of_all_its_sessions(shop):
+    for amount in ("20.00", "22.00"):
+        session = shop.payments.initiate(shop.order.id, provider="fake", amount=eur(amount))
+        shop.payments.authorize(session.id)
+        shop.payments.capture(session.id, eur("10.00"))
+        shop.payments.refund(session.id, eur("1.00"))
+    order = shop.payments.collection(shop.order.id)
+    assert (order.authorized_amount, order.captured_amount, order.refunded_amount) == (
+        eur("42.00"), eur("20.00"), eur("2.00"),
+    )  # fmt: skip
+
+
+def test_a_cancel_settles_the_doubt_before_it_and_keeps_its_key(make_shop):
+    shop = make_shop(FakeProvider(lookup="none"))
+    session = shop.session("requires_more")
+    shop.fake.fail_next("lost_answer", kind="authorize")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    for _ in range(2):
+        assert shop.payments.cancel(session.id, idempotency_key="k").status == "canceled"
+    assert [row.kind for row in shop.fake.ledger] == ["authorize", "cancel"]
+    assert shop.payments.history(session.id)[-1].idempotency_key == "k"
+
+
+def test_a_changed_amount_is_dated(shop):
+    shop.clock.forward(days=1)
+    changed = shop.payments.update_collection(shop.order.id, eur("43.00"))
+    assert (changed.created_at, changed.updated_at) == (shop.order.created_at, shop.clock.now)
