@@ -100,7 +100,8 @@ def floor(path, commits, rounds):
         for commit in range(commits):
             begins = commits == 8 and commit % 2 == 0
             rows[1]["id"] = f"{key}-{commit // 2 if commits == 8 else commit}"
-            connection.execute(texts.session.text, (key,)).fetchall()
+            if begins or commits == 4:  # a finish decides on what its begin has read
+                connection.execute(texts.session.text, (key,)).fetchall()
             connection.execute("BEGIN IMMEDIATE")
             if commit == (2 if commits == 8 else 1):
                 connection.execute(texts.hold_within.text, texts.hold_within.parameters(hold))
