@@ -152,6 +152,8 @@ class Machine(RuleBasedStateMachine):
             assert (session.captured, session.refunded) == (total["capture"], total["refund"])
             authorized = account.authorized if account is not None else 0
             assert session.authorized == authorized
+            if account is not None and session.initiated and not account.canceled:
+                assert session.amount == account.amount
             rows = self.payments.history(session.id)
             for kind in ("capture", "refund"):
                 done = [row for row in rows if row.kind == kind and row.state == "succeeded"]
