@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.panel import Panel
 from rich.text import Text
 
-from paysession import Checkout, InvalidAmount, Money, Payments, PaymentSession, StoreError
+from paysession import Checkout, InvalidAmount, Kind, Money, Payments, PaymentSession, StoreError
 from paysession_cli import show
 
 if TYPE_CHECKING:
@@ -140,8 +140,10 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
         payments.capture(session.id, Money("10.00", "EUR"))
     except InvalidAmount as error:
         say('capture(Money("10.00", "EUR"))', f"refused: {error}")
-    session = payments.refund(session.id, Money("5.00", "EUR"), idempotency_key="return-1")
-    say('refund(Money("5.00", "EUR"), idempotency_key="return-1")', state(session))
+    # Named, since some gateways refund one capture at a time.
+    capture = next(row.id for row in payments.history(session.id) if row.kind is Kind.CAPTURE)
+    session = payments.refund(session.id, Money("5.00", "EUR"), capture=capture, idempotency_key="return-1")
+    say('refund(Money("5.00", "EUR"), capture=..., idempotency_key="return-1")', state(session))
     session = payments.cancel(session.id)
     say("cancel(): what is left is let go of", state(session))
     order = payments.collection(order.id)
