@@ -23,10 +23,10 @@ class Clock:
 class Shop:
     """Payments with a fake provider, and a session of 42 euros to work on."""
 
-    def __init__(self, provider=None, plugins=(), store=None):
+    def __init__(self, provider=None, plugins=(), store=MemoryStore):
         self.clock = Clock()
         self.fake = provider if provider is not None else FakeProvider()
-        self.store = store if store is not None else MemoryStore(clock=self.clock)
+        self.store = store(clock=self.clock)
         self.payments = Payments(self.store, Registry({"fake": self.fake}, plugins))
         self.order = self.payments.create_collection(Money("42.00", "EUR"), reference="order-1")
 

@@ -308,9 +308,8 @@ class CrashingStore(MemoryStore):
     ("point", "commits"), [("after", 0), ("before", 1), ("after", 1)], ids=["begun", "answered", "finished"]
 )
 def test_a_process_that_dies_leaves_what_recovery_settles(make_shop, kind, point, commits):
-    shop = make_shop()
-    shop.payments._engine.store = shop.payments._store = shop.store = store = CrashingStore(clock=shop.clock)
-    shop.order = shop.payments.create_collection(eur("42.00"), reference="order-2")
+    shop = make_shop(store=CrashingStore)
+    store = shop.store
     session_id, call = act(shop, kind)
     setattr(store, point, commits)
     with pytest.raises(Crash):
@@ -328,10 +327,8 @@ def test_a_process_that_dies_leaves_what_recovery_settles(make_shop, kind, point
 
 
 def test_an_initiate_that_died_is_resumed_by_its_key(make_shop):
-    shop = make_shop()
-    shop.payments._engine.store = shop.payments._store = store = CrashingStore(clock=shop.clock)
-    shop.order = shop.payments.create_collection(eur("42.00"), reference="order-2")
-    store.before = 1
+    shop = make_shop(store=CrashingStore)
+    shop.store.before = 1
     with pytest.raises(Crash):
         shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
     shop.clock.forward(minutes=5)
@@ -352,11 +349,9 @@ def test_a_process_paused_before_it_sent_sends_nothing(make_shop):
                 self.pause = False
                 shop.clock.forward(minutes=5)
 
-    shop = make_shop()
-    shop.payments._engine.store = shop.payments._store = store = Paused(clock=shop.clock)
-    shop.order = shop.payments.create_collection(eur("42.00"), reference="order-2")
+    shop = make_shop(store=Paused)
     session = shop.session()
-    store.pause = True
+    shop.store.pause = True
     with pytest.raises(NotApplied, match="paused"):
         shop.payments.capture(session.id)
     assert effects(shop, session.id, "capture") == 0

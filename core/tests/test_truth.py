@@ -3,10 +3,22 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
-from paysession import Capabilities, Money, NotApplied, Outcome, OutcomeUnknown, hookimpl
+from paysession import (
+    Capabilities,
+    Failure,
+    InvalidAmount,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    hookimpl,
+)
 from paysession.outcome import Effect, Snapshot
 from paysession.testing import FakeProvider
+
+LOST = Failure("lost_or_stolen_card", "The card was reported lost.")
 
 
 def eur(amount):
@@ -17,6 +29,13 @@ class Told(FakeProvider):
     """A gateway that shows whatever a test says."""
 
     snapshot = None
+    refund_pending = False
+
+    @hookimpl
+    def refund(self, session, operation):
+        if self.refund_pending:
+            return Outcome.pending(reference="re_1")
+        return super().refund(session, operation)
 
     @hookimpl
     def retrieve(self, session):
@@ -136,14 +155,47 @@ def test_a_reversed_refund_is_undone_once_by_an_operation_of_its_own(told):
     refund = told.payments.history(session.id)[-1]
     effects = [
         Effect("capture", eur("42.00"), reference=told.fake.ledger[1].reference),
-        Effect("refund", eur("5.00"), "failed", refund.reference, refund.key),
+        Effect("refund", eur("5.00"), "failed", refund.reference, refund.key, error=LOST),
     ]
     told.fake.snapshot = Snapshot("authorized", effects=effects)
     for _ in range(3):
         session = told.payments.sync(session.id)
     assert session.refunded == 0
-    assert [row.reverses for row in told.payments.history(session.id)] == [None] * 4 + [refund.id]
+    rows = told.payments.history(session.id)
+    assert [row.reverses for row in rows] == [None] * 4 + [refund.id]
+    assert rows[-1].error == LOST
     assert [e.type for e in told.payments.events()][-2:] == ["session.refunded", "session.reversed"]
+
+
+def test_a_dashboard_refund_counts_against_the_capture_it_names(told):
+    told.fake.capabilities = evolve(told.fake.capabilities, refund_needs_capture=True)
+    told = type(told)(told.fake)
+    session = told.session()
+    for amount in ("20.00", "15.00"):
+        session = told.payments.capture(session.id, eur(amount))
+    first, second = (row for row in told.payments.history(session.id) if row.kind == "capture")
+    told.fake.snapshot = Snapshot(
+        "authorized", effects=[Effect("refund", eur("12.00"), reference="re_1", capture=second.reference)]
+    )
+    told.payments.sync(session.id)
+    assert told.payments.history(session.id)[-1].capture_id == second.id
+    with pytest.raises(InvalidAmount, match=r"3\.00 EUR is left"):
+        told.payments.refund(session.id, eur("4.00"), capture=second.id)
+    session = told.payments.refund(session.id, eur("20.00"), capture=first.id)
+    assert session.refunded_amount == eur("32.00")
+
+
+def test_a_pending_refund_that_fails_keeps_the_gateways_reason(told):
+    session = told.session("captured")
+    told.fake.refund_pending = True
+    session = told.payments.refund(session.id, eur("5.00"))
+    refund = told.payments.history(session.id)[-1]
+    assert (refund.state, session.refunded) == ("pending", 0)
+    failed = Effect("refund", eur("5.00"), "failed", "re_1", refund.key, error=LOST)
+    told.fake.snapshot = Snapshot("authorized", effects=[failed])
+    session = told.payments.sync(session.id)
+    refund = told.payments.history(session.id)[-1]
+    assert (refund.state, refund.error, session.refunding) == ("declined", LOST, 0)
 
 
 def test_totals_alone_are_booked_too(told):

@@ -2,11 +2,13 @@ import copy
 import json
 import logging
 import pickle
+from datetime import datetime
 
 import attrs
 import pytest
 
-from paysession import Checkout, ClientAction, Instructions, InvalidData, Redirect, Secret
+from paysession import Checkout, ClientAction, Instructions, InvalidData, Outcome, Redirect, Secret
+from paysession.outcome import Snapshot
 from paysession.values import MAX_JSON, decode, dump_action, encode, load_action, replace
 
 
@@ -103,3 +105,21 @@ def test_replace_changes_a_copy():
     money = Money("1", "EUR")
     assert replace(money, minor=5).minor == 5
     assert money.minor == 100
+
+
+@pytest.mark.parametrize("make", [Outcome.pending, lambda **given: Snapshot("pending", **given)])
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"expires_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is what is refused
+        ({"expires_at": "2026-01-01"}, "time zone"),
+        ({"reference": 7}, "reference is a str, not int"),
+        (
+            {"next_action": "https://shop.example"},
+            "next_action is a Redirect or ClientAction or Instructions",
+        ),
+    ],
+)
+def test_an_answer_of_wrong_types_is_refused_where_it_is_made(make, given, wanted):
+    with pytest.raises(TypeError, match=wanted):
+        make(**given)

@@ -1,6 +1,6 @@
 import pytest
 
-from paysession import Capabilities, MemoryStore, Money, hookimpl
+from paysession import Capabilities, Failure, MemoryStore, Money, hookimpl
 from paysession.outcome import Effect, WebhookEvent
 from paysession.provider import OutcomeUnknown
 from paysession.testing import FakeProvider
@@ -164,7 +164,7 @@ def test_a_statement_of_a_bank_that_cannot_be_asked_is_booked(make_shop):
     session = shop.session("requires_more")
     statement = [
         [Effect("authorize", eur("42.00"), reference="a"), Effect("capture", eur("42.00"), reference="b")],
-        [Effect("refund", eur("2.00"), reference="c")],
+        [Effect("refund", eur("2.00"), reference="c", capture="b", error=Failure("AC04", "closed account"))],
     ]
     for effects in statement * 2:  # the bank sends everything twice
         shop.fake.effects = effects
@@ -172,3 +172,5 @@ def test_a_statement_of_a_bank_that_cannot_be_asked_is_booked(make_shop):
         assert shop.payments.handle_webhook("fake", headers={}, body=reference).status == 200
     session = shop.payments.get(session.id)
     assert (session.status, session.captured, session.refunded) == ("authorized", 4200, 200)
+    rows = {row.kind: row for row in shop.payments.history(session.id)}
+    assert rows["refund"].capture_id == rows["capture"].id

@@ -195,7 +195,7 @@ class Draft:
             session=session,
             expected=self.before.version,
             operations=tuple(self.operations.values()),
-            events=tuple(self._event(place, *told) for place, told in enumerate(self._told)),
+            events=tuple([self._event(place, *told) for place, told in enumerate(self._told)]),
             hold=session.held - self.before.held,
             guarded=guarded,
         )

@@ -148,6 +148,11 @@ class Operation:
         return f"{self.id}-{label}"
 
     @property
+    def message(self) -> str:
+        """What is known of why it was declined, was not applied or is in doubt."""
+        return self.error.message if self.error is not None else "no answer was recorded"
+
+    @property
     def data_text(self) -> str:
         """The session's ``data`` as it was at begin, as JSON text."""
         return self._data

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
-from attrs.validators import in_, instance_of, optional
+from attrs.validators import in_, instance_of
 
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Sequence
+
+    from attrs import Attribute
 
     from paysession.values import NextAction
 
@@ -55,9 +56,27 @@ ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
 }
 """Which hook may answer what. Any other answer counts as unknown."""
 
-_ACTION = optional(instance_of((Redirect, ClientAction, Instructions)))
-_TEXT = optional(instance_of(str))
-_AMOUNT = optional(instance_of(Money))
+
+def _optional(*types: type) -> Callable[[object, Attribute[Any], Any], None]:
+    """Return a validator: one call, where attrs' own make three for each field of each answer."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, types):
+            wanted = " or ".join(cls.__name__ for cls in types)
+            raise TypeError(f"{attribute.name} is a {wanted}, not {type(value).__name__}")
+
+    return check
+
+
+_ACTION = _optional(Redirect, ClientAction, Instructions)
+_TEXT = _optional(str)
+_AMOUNT = _optional(Money)
+_DURATION = _optional(timedelta)
+
+
+def _moment(_: object, attribute: Attribute[Any], value: datetime | None) -> None:
+    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+        raise TypeError(f"{attribute.name} is a datetime with a time zone, such as datetime.now(UTC)")
 
 
 def _status(status: Status | str | None) -> Status | None:
@@ -68,7 +87,7 @@ def _json(data: Mapping[str, Any] | None) -> str | None:
     return None if data is None else encode(data, "data")
 
 
-@frozen(kw_only=True)
+@frozen(slots=False, kw_only=True)
 class Outcome:
     """What became of an operation: made with one of the six class methods.
 
@@ -84,8 +103,8 @@ class Outcome:
     """The new data as JSON text; None leaves the session's."""
     reference: str | None = field(default=None, validator=_TEXT)
     next_action: NextAction | None = field(default=None, validator=_ACTION, repr=False)
-    expires_at: datetime | None = None
-    check_after: timedelta | None = None
+    expires_at: datetime | None = field(default=None, validator=_moment)
+    check_after: timedelta | None = field(default=None, validator=_DURATION)
 
     @classmethod
     def pending(
@@ -230,6 +249,9 @@ class Effect:
         reference: The gateway's id of it. What has one is never taken for something else.
         key: The operation's key, if the gateway keeps it (in metadata, say). What has one is
             matched beyond doubt.
+        capture: For a refund: the gateway's id of the capture that it refers to, so that it counts
+            against what is left of that one.
+        error: For one that failed or was reversed: why.
     """
 
     kind: Kind = field(converter=Kind)
@@ -239,6 +261,8 @@ class Effect:
     )
     reference: str | None = field(default=None, validator=_TEXT)
     key: str | None = field(default=None, validator=_TEXT)
+    capture: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
 
 
 def _effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
@@ -286,8 +310,8 @@ class Snapshot:
     data: str | None = field(default=None, converter=_json, kw_only=True, repr=False)
     reference: str | None = field(default=None, validator=_TEXT, kw_only=True)
     next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
-    expires_at: datetime | None = field(default=None, kw_only=True)
-    error: Failure | None = field(default=None, validator=optional(instance_of(Failure)), kw_only=True)
+    expires_at: datetime | None = field(default=None, validator=_moment, kw_only=True)
+    error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
 
     def tells(self, kind: Kind) -> bool:
         """Return whether an effect of this kind would show here, so that its absence is evidence."""

@@ -50,6 +50,7 @@ __all__ = ["InDoubt", "Payments", "ProviderInfo", "Recovery", "open_store"]
 
 MAX_TEXT: Final = 200
 MOST_ROWS: Final = 1000
+_NO_CHECKOUT: Final = Checkout()
 _CAPTURES: Final = ("manual", "automatic")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
@@ -132,6 +133,7 @@ class Payments:
         self._store = store
         self._registry = registry
         self._engine = Engine(store, registry, public_url)
+        self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
         self._token = token
 
@@ -326,12 +328,10 @@ class Payments:
         if replaces is not None and existing is None:
             self.cancel(replaces)
             collection = self._collection(collection_id)
-        digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32]
-        request = Request(
-            Kind.INITIATE, payload=_payload(payload), idempotency_key=key, extra=digest if key else ""
-        )
+        digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
+        request = Request(Kind.INITIATE, payload=_payload(payload), idempotency_key=key, extra=digest)
         if existing is not None:
-            return self._engine.perform(session_id, request)
+            return self._engine.perform(existing, request)
         session = PaymentSession(
             id=session_id,
             collection_id=collection.id,
@@ -339,13 +339,13 @@ class Payments:
             provider=handle.name,
             amount=_share(collection, amount),
             capture=capture,
-            checkout=(checkout or Checkout()).filled(session_id),
+            checkout=checkout.filled(session_id) if checkout is not None else _NO_CHECKOUT,
             data=text,
             created_at=now,
             updated_at=now,
             version=0,
         )
-        return self._engine.perform(session_id, request, session)
+        return self._engine.perform(session, request)
 
     def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
         """Return an id that sorts by time; the same key gives the same id, so it needs no index."""
@@ -366,7 +366,7 @@ class Payments:
         session = self.get(session_id)
         _share(self._collection(session.collection_id), amount)
         key = _key(idempotency_key)
-        return self._engine.perform(session_id, Request(Kind.UPDATE, amount, idempotency_key=key))
+        return self._engine.perform(session, Request(Kind.UPDATE, amount, idempotency_key=key))
 
     def authorize(
         self,
@@ -394,7 +394,7 @@ class Payments:
         if session.status is Status.AUTHORIZED and session.open is None:
             return session
         request = Request(Kind.AUTHORIZE, payload=_payload(payload), idempotency_key=_key(idempotency_key))
-        return self._engine.perform(session_id, request)
+        return self._engine.perform(session, request)
 
     def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
         """The payer came back: authorize if that is due, settle doubt, and tell how it stands.
@@ -405,9 +405,9 @@ class Payments:
         session = self.get(session_id)
         try:
             if session.open is not None:
-                session = self._engine.recover(session_id)
+                session = self._recovery.recover(session_id)
             if session.authorizing is not None:
-                session = self._engine.sync(session_id)
+                session = self._recovery.sync(session_id)
             if (
                 session.status in _UNAUTHORIZED
                 and session.open is None
@@ -415,7 +415,7 @@ class Payments:
                 and session.initiated
             ):
                 request = Request(Kind.AUTHORIZE, payload=_payload(payload), origin="payer")
-                session = self._engine.perform(session_id, request)
+                session = self._engine.perform(session, request)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
         return session
@@ -447,7 +447,7 @@ class Payments:
         if amount is not None:
             _check_amount(amount)
         return self._engine.perform(
-            session_id, Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
+            self.get(session_id), Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
         )
 
     def refund(
@@ -485,7 +485,7 @@ class Payments:
             reason=None if reason is None else _text(reason, "reason"),
             capture_id=capture,
         )
-        return self._engine.perform(session_id, request)
+        return self._engine.perform(self.get(session_id), request)
 
     def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
         """Let go of what is authorized and not captured; before any capture, end the session.
@@ -505,12 +505,12 @@ class Payments:
         request = Request(Kind.CANCEL, idempotency_key=_key(idempotency_key))
         if session.open is None:
             if not session.initiated and session.status is Status.PENDING:
-                return self._engine.abandon(session_id)
-            return self._engine.perform(session_id, request)
-        session = self._engine.recover(session_id)
+                return self._recovery.abandon(session_id)
+            return self._engine.perform(session, request)
+        session = self._recovery.recover(session_id)
         if session.open is None:
             return self.cancel(session_id, idempotency_key=idempotency_key)
-        session = self._engine.want_cancel(session_id)
+        session = self._recovery.want_cancel(session_id)
         if session.open is None:  # settled just now
             return self.cancel(session_id, idempotency_key=idempotency_key)
         raise OutcomeUnknown(
@@ -527,7 +527,7 @@ class Payments:
         Raises:
             NotApplied, OutcomeUnknown: The provider could not be asked.
         """
-        return self._engine.sync(session_id)
+        return self._recovery.sync(session_id)
 
     def recover(self, *, limit: int = 100) -> Recovery:
         """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
@@ -544,7 +544,7 @@ class Payments:
         settled: list[str] = []
         waiting: list[str] = []
         for session_id in due:
-            session = self._engine.attend(session_id)
+            session = self._recovery.attend(session_id)
             (waiting if session.due_at is not None else settled).append(session_id)
         return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
 
@@ -565,7 +565,7 @@ class Payments:
                     now - operation.created_at,
                     reason,
                     session.due_at,
-                    self._engine.needs_person(session, operation),
+                    self._recovery.needs_person(session, operation),
                 )
             )
         return tuple(rows)
@@ -596,7 +596,7 @@ class Payments:
                 verify(self.get(operation.session_id), operation, outcome)
             except OutcomeUnknown as error:
                 raise InvalidData(f"that does not fit the operation: {error}") from None
-        return self._engine.resolve(operation_id, outcome, note)
+        return self._recovery.resolve(operation_id, outcome, note)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paysession.errors import Declined, NotApplied, OutcomeUnknown, WebhookRejected
+from paysession.errors import Declined, InvalidAmount, NotApplied, OutcomeUnknown, WebhookRejected
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
 from paysession.operation import Kind, Operation
@@ -20,6 +20,7 @@ __all__ = [
     "Effect",
     "Failure",
     "Instructions",
+    "InvalidAmount",
     "Kind",
     "Money",
     "NotApplied",

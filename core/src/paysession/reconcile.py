@@ -15,7 +15,7 @@ from paysession.lifecycle import refuse
 from paysession.money import Money
 from paysession.operation import Kind, State
 from paysession.outcome import Snapshot
-from paysession.values import Failure, Status
+from paysession.values import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.outcome import Capabilities, Effect
     from paysession.session import PaymentSession
+    from paysession.values import Failure
 
 __all__ = ["apply_snapshot", "snapshot_of_effects"]
 
@@ -170,19 +171,33 @@ class _Books:
             if row is not None:
                 draft.conflict("effect_after_refusal", f"{row.id} {row.state}", f"{effect.amount} {state}")
                 draft.put(row, reference=None)
-            found = draft.add_found(effect.kind, effect.amount, state, reference=token, answer="found")
+            found = draft.add_found(
+                effect.kind,
+                effect.amount,
+                state,
+                reference=token,
+                answer="found",
+                capture_id=self._capture_of(effect),
+            )
             self._matched.add(found.id)
             if state is State.SUCCEEDED:
                 self._book(found)
         elif row.state in _OPEN:
             if effect.state == "failed":
-                refuse(draft, row, Declined("failed", "the provider reports that it failed"))
+                refuse(draft, row, _declined(effect.error))
             elif effect.state != "pending":
                 self._settle(row, effect.amount)
             elif row.state is State.STARTED:
                 draft.close(row, State.PENDING, answer="pending", error=None)
         if effect.state == "reversed" or (effect.state == "failed" and row is not None):
-            self._reverse(row)
+            self._reverse(row, effect.error)
+
+    def _capture_of(self, effect: Effect) -> str | None:
+        """Return the id of the capture operation that a refund found there refers to."""
+        if effect.capture is None:
+            return None
+        captures = (row for row in self._operations if row.kind is Kind.CAPTURE)
+        return next((row.id for row in captures if row.reference == effect.capture), None)
 
     def _settle(self, row: Operation, amount: Money) -> None:
         draft = self._draft
@@ -199,18 +214,20 @@ class _Books:
         else:
             self._draft.refund(row)
 
-    def _reverse(self, row: Operation | None) -> None:
+    def _reverse(self, row: Operation | None, error: Failure | None) -> None:
         """Undo what had succeeded, once, as an operation of its own."""
         if row is None:
             return
         row = self._draft.operations.get(row.id, row)
         done = any(other.reverses == row.id for other in self._operations)
         if row.state is State.SUCCEEDED and not done:
-            self._undo(row, row.amount)
+            self._undo(row, row.amount, error)
 
-    def _undo(self, row: Operation, amount: Money) -> None:
+    def _undo(self, row: Operation, amount: Money, error: Failure | None = None) -> None:
         draft = self._draft
-        undone = draft.add_found(row.kind, amount, State.SUCCEEDED, reverses=row.id, answer="reversed")
+        undone = draft.add_found(
+            row.kind, amount, State.SUCCEEDED, reverses=row.id, answer="reversed", error=error
+        )
         session = draft.session
         if row.kind is Kind.REFUND:
             draft.set(refunded=session.refunded - amount.minor)
@@ -388,8 +405,7 @@ class _Books:
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
         if pending is not None:
             if status is Status.ERROR:
-                error = snapshot.error or Failure("failed", "the provider reports that it failed")
-                refuse(draft, pending, Declined(error.code, error.message))
+                refuse(draft, pending, _declined(snapshot.error))
                 return
             if status is Status.PENDING:
                 return
@@ -425,5 +441,10 @@ class _Books:
                 draft.set(status=status, next_action=snapshot.next_action, error=None)
                 draft.tell("session.requires_more", row)
             elif status is Status.ERROR and row.session_status is not Status.ERROR:
-                error = snapshot.error or Failure("failed", "the provider reports that it failed")
-                refuse(draft, row, Declined(error.code, error.message))
+                refuse(draft, row, _declined(snapshot.error))
+
+
+def _declined(error: Failure | None) -> Declined:
+    if error is None:
+        return Declined("failed", "the provider reports that it failed")
+    return Declined(error.code, error.message)

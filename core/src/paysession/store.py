@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from paysession.change import Change, Notification
 from paysession.operation import State
@@ -124,9 +125,8 @@ class Store(Protocol):
         ...
 
 
-def utc_now() -> datetime:
-    """Return the system's time in UTC."""
-    return datetime.now(UTC)
+utc_now: Final = partial(datetime.now, UTC)
+"""Returns the system's time in UTC."""
 
 
 class MemoryStore:

@@ -35,6 +35,7 @@ MAX_JSON: Final = 65_536
 """The largest ``data`` or ``payload``, in characters of JSON."""
 
 _Value = TypeVar("_Value")
+_write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class Status(StrEnum):
@@ -216,7 +217,7 @@ def encode(value: Mapping[str, Any] | None, name: str) -> str:
     if not hasattr(value, "keys"):
         return _refuse(name, value)
     try:
-        text = json.dumps(dict(value), allow_nan=False, separators=(",", ":"))
+        text = _write(dict(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidData(f"{name} cannot be written as JSON: {error}") from None
     if len(text) > MAX_JSON:

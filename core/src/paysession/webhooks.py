@@ -21,7 +21,7 @@ from paysession.operation import Kind
 from paysession.outcome import Effect, WebhookReply
 from paysession.reconcile import snapshot_of_effects
 from paysession.store import Stale
-from paysession.values import replace
+from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,35 +144,31 @@ class Inbox:
         return None
 
     def _apply(self, notification: Notification, session_id: str) -> None:
-        engine = self._engine
+        engine, recovery = self._engine, self._engine.recovery
         effects = _load(notification.effects)
         provider = engine.registry.provider(notification.provider)
         if not effects or provider.capabilities.lookup != "none":
-            engine.sync(session_id)
+            recovery.sync(session_id)
             return
-        while True:
-            session = engine.load(session_id)
-            draft = engine.book(provider, session, snapshot_of_effects(session, effects))
-            if draft is None:
-                return
-            try:
-                engine.commit(draft)
-            except Stale:
-                continue
-            return
+        engine.decide(
+            session_id,
+            lambda session: recovery.book(provider, session, snapshot_of_effects(session, effects)),
+        )
 
 
 def _dump(effects: Sequence[Effect]) -> str:
     return json.dumps(
         [
-            [
-                effect.kind,
-                effect.amount.minor,
-                effect.amount.currency,
-                effect.state,
-                effect.reference,
-                effect.key,
-            ]
+            {
+                "kind": effect.kind,
+                "minor": effect.amount.minor,
+                "currency": effect.amount.currency,
+                "state": effect.state,
+                "reference": effect.reference,
+                "key": effect.key,
+                "capture": effect.capture,
+                "error": effect.error and [effect.error.code, effect.error.message],
+            }
             for effect in effects
         ]
     )
@@ -180,6 +176,14 @@ def _dump(effects: Sequence[Effect]) -> str:
 
 def _load(text: str) -> list[Effect]:
     return [
-        Effect(Kind(kind), Money.from_minor(minor, currency), state, reference, key)
-        for kind, minor, currency, state, reference, key in json.loads(text)
+        Effect(
+            Kind(part["kind"]),
+            Money.from_minor(part["minor"], part["currency"]),
+            part["state"],
+            part["reference"],
+            part["key"],
+            capture=part["capture"],
+            error=part["error"] and Failure(*part["error"]),
+        )
+        for part in json.loads(text)
     ]

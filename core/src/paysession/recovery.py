@@ -1,0 +1,351 @@
+"""Recovery: finding out what became of an operation whose answer was lost, and asking for the truth.
+
+The provider is asked first, wherever it can be asked. What it shows is booked by ``reconcile``; what
+it does not show is sent again, under the same key, only where that cannot cause a second effect.
+Everything that learns of the gateway's state comes through here: a caller that meets doubt, the
+payer's return, a notification, `sync`, and the rounds of ``Payments.recover``.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from paysession import lifecycle
+from paysession.errors import (
+    InvalidTransition,
+    NotApplied,
+    NotFound,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderError,
+    SessionBusy,
+)
+from paysession.operation import Kind, State
+from paysession.outcome import Outcome
+from paysession.reconcile import apply_snapshot
+from paysession.store import Stale
+from paysession.values import Status, replace
+
+if TYPE_CHECKING:
+    from paysession.draft import Draft
+    from paysession.engine import Engine
+    from paysession.errors import Declined
+    from paysession.operation import Operation
+    from paysession.outcome import Snapshot
+    from paysession.plugins import Provider
+    from paysession.session import PaymentSession
+
+__all__ = ["ATTEMPTS", "Recoverer", "too_fast"]
+
+logger = logging.getLogger("paysession")
+
+ATTEMPTS: Final = 20
+"""How often a decision is made again because the session moved meanwhile."""
+
+GRACE: Final = timedelta(minutes=10)
+"""How long after the last possible send an absent effect counts as evidence that there is none."""
+
+_WAITING: Final = (Status.PENDING, Status.REQUIRES_MORE)
+
+
+class Recoverer:
+    """Settles what is open, and asks providers for the truth.
+
+    Args:
+        engine: Carries out what that leads to.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- what is in doubt -------------------------------------------------------------------------
+
+    def recover(self, session_id: str) -> PaymentSession:
+        """Find out what became of the session's open operation; return the session as it is then.
+
+        Raises:
+            SessionBusy: Somebody is at it, and the lease has not run out.
+        """
+        for _ in range(ATTEMPTS):
+            session = self._engine.load(session_id)
+            if session.open is None:
+                return session
+            operation = self._engine.store.operation(session.open)
+            if operation is None or operation.state is not State.STARTED:
+                continue
+            now = self._engine.store.now()
+            if operation.lease_until is not None and operation.lease_until > now:
+                raise SessionBusy(
+                    f"the {operation.kind} {operation.id} is in flight; try again shortly",
+                    session_id=session_id,
+                    operation_id=operation.id,
+                )
+            provider = self._engine.registry.provider(session.provider)
+            draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=provider.capabilities)
+            try:
+                self._engine.store.commit(draft.change())
+            except Stale:
+                continue
+            return self._find_out(provider, draft.session, claimed)
+        raise too_fast(session_id)
+
+    def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
+        """Look first; then, where it cannot cause a second effect, send again under the same key."""
+        capabilities = provider.capabilities
+        now = self._engine.store.now()
+        sent_at = operation.sent_at or operation.created_at
+        reason: ProviderError = OutcomeUnknown(operation.message)
+        seen: Snapshot | None = None
+        if capabilities.lookup != "none":
+            try:
+                session, seen = self._apply_truth(provider, session.id, operation)
+            except ProviderError as error:
+                return self._still_in_doubt(session.id, operation, error)
+            except Stale:
+                return self._engine.load(session.id)
+            if session.open != operation.id:
+                return session
+            if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
+                return self._still_in_doubt(session.id, operation, reason)
+        window_ends = sent_at + capabilities.window(operation.kind)
+        if now + capabilities.call_limit < window_ends:
+            return self._send_again(provider, session, operation)
+        # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
+        no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
+        if no_effect and now >= window_ends + max(GRACE, capabilities.lookup_lag):
+            # Nothing was sent since, and the provider, asked now, knows nothing of it.
+            gone = NotApplied("the provider shows no trace of it, long after it was last sent")
+            return self._settle(provider, session.id, operation, gone)
+        return self._still_in_doubt(session.id, operation, reason)
+
+    def _send_again(
+        self, provider: Provider, session: PaymentSession, operation: Operation
+    ) -> PaymentSession:
+        """Repeat an operation with its key and with the session as it was at begin."""
+        capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
+        operation = self._engine.addressed(operation, session, capture)
+        as_begun = replace(
+            session,
+            _data=operation.data_text,
+            reference=operation.session_reference,
+            status=operation.session_status,
+        )
+        answer = self._engine.ask(provider, as_begun, operation)
+        if not _is_success(answer) and provider.capabilities.lookup != "none":
+            # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
+            # happened since: the lookup decides, not the replay.
+            found = self.look(provider, session, operation)
+            if found is not None:
+                return found[0]
+        if isinstance(answer, NotApplied):
+            # That says nothing about the first time it was sent.
+            answer = OutcomeUnknown(answer.message, data=answer.data, reference=answer.reference)
+        return self._settle(provider, session.id, operation, answer)
+
+    def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
+        provider = self._engine.registry.provider(self._engine.load(session_id).provider)
+        unknown = OutcomeUnknown(reason.message, data=reason.data, reference=reason.reference)
+        return self._settle(provider, session_id, operation, unknown)
+
+    def _settle(
+        self,
+        provider: Provider,
+        session_id: str,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+        note: str | None = None,
+    ) -> PaymentSession:
+        """Write down what recovery or a person found out; who was overtaken leaves it as it is."""
+        engine = self._engine
+
+        def rule(session: PaymentSession) -> Draft | None:
+            current = engine.store.operation(operation.id)
+            if current is None or current.state.closed or current.attempt != operation.attempt:
+                return None
+            return engine.settled(provider, session, current, answer, note)
+
+        return engine.decide(session_id, rule)
+
+    def resolve(
+        self, operation_id: str, answer: Outcome | Declined | NotApplied, note: str
+    ) -> PaymentSession:
+        """Settle an operation by a person's word."""
+        operation = self._engine.store.operation(operation_id)
+        if operation is None:
+            raise NotFound(f"there is no operation {operation_id!r:.80}")
+        session = self._engine.load(operation.session_id)
+        if operation.state.closed:
+            raise InvalidTransition(
+                f"the operation is closed: {operation.state}",
+                session_id=session.id,
+                operation_id=operation_id,
+            )
+        if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+            raise SessionBusy(
+                "the operation is in flight; try again shortly",
+                session_id=session.id,
+                operation_id=operation_id,
+            )
+        provider = self._engine.registry.provider(session.provider)
+        return self._settle(provider, session.id, operation, answer, note)
+
+    def look(
+        self, provider: Provider, session: PaymentSession, operation: Operation
+    ) -> tuple[PaymentSession, Operation] | None:
+        """Ask the provider about an operation in doubt; None: that did not settle it."""
+        try:
+            self._apply_truth(provider, session.id, operation)
+        except (ProviderError, Stale):
+            return None
+        current = self._engine.store.operation(operation.id)
+        if current is None or current.state is State.STARTED:
+            return None
+        return self._engine.load(session.id), current
+
+    # --- asking for the truth ---------------------------------------------------------------------
+
+    def _apply_truth(
+        self, provider: Provider, session_id: str, operation: Operation | None
+    ) -> tuple[PaymentSession, Snapshot]:
+        """Fetch a snapshot and book it at the version that was read before it was fetched."""
+        for _ in range(ATTEMPTS):
+            session = self._engine.load(session_id)
+            snapshot = provider.retrieve(session, operation)
+            draft = self.book(provider, session, snapshot)
+            if draft is None:
+                return session, snapshot
+            try:
+                self._engine.store.commit(draft.change())
+            except Stale:
+                continue
+            self._engine.tell(draft)
+            return self._engine.follow(draft.session), snapshot
+        raise Stale(session_id)
+
+    def book(self, provider: Provider, session: PaymentSession, snapshot: Snapshot) -> Draft | None:
+        """Return what a snapshot does to the books; None: nothing."""
+        collection = self._engine.store.collection(session.collection_id)
+        assert collection is not None  # noqa: S101 - sessions are written with their collection
+        draft = apply_snapshot(
+            session,
+            self._engine.store.operations(session.id),
+            snapshot,
+            room=collection.amount.minor - collection.held,
+            now=self._engine.store.now(),
+            capabilities=provider.capabilities,
+        )
+        return draft if draft.changed else None
+
+    def sync(self, session_id: str) -> PaymentSession:
+        """Ask the provider how the session stands, book it, and go on where it says `ready`.
+
+        Raises:
+            NotApplied, OutcomeUnknown: The provider could not be asked.
+        """
+        session = self._engine.load(session_id)
+        provider = self._engine.registry.provider(session.provider)
+        if session.open is not None:
+            with suppress(SessionBusy):  # in flight: what the provider shows can be booked all the same
+                session = self.recover(session_id)
+        if provider.capabilities.lookup == "none" or provider.capabilities.local:
+            return session
+        operation = self._engine.store.operation(session.open) if session.open is not None else None
+        try:
+            session, snapshot = self._apply_truth(provider, session_id, operation)
+        except Stale:
+            raise too_fast(session_id) from None
+        if (
+            snapshot.ready
+            and session.status in _WAITING
+            and session.open is None
+            and session.authorizing is None
+            and session.initiated
+        ):
+            session = self._engine.perform(session, lifecycle.Request(Kind.AUTHORIZE))
+        return session
+
+    def want_cancel(self, session_id: str) -> PaymentSession:
+        """Remember that a cancel was asked for while an operation is in doubt."""
+
+        def rule(session: PaymentSession) -> Draft | None:
+            if session.cancel_wanted or session.open is None:
+                return None
+            return lifecycle.want_cancel(session, now=self._engine.store.now())
+
+        return self._engine.decide(session_id, rule)
+
+    def abandon(self, session_id: str) -> PaymentSession:
+        """End a session that no provider has accepted: there is nothing to cancel anywhere."""
+
+        def rule(session: PaymentSession) -> Draft | None:
+            if session.open is not None or session.initiated or session.status is Status.CANCELED:
+                return None
+            return lifecycle.abandon(session, now=self._engine.store.now())
+
+        return self._engine.decide(session_id, rule)
+
+    def needs_person(self, session: PaymentSession, operation: Operation) -> bool:
+        """Return whether only a person can tell what became of an operation: the provider had its time."""
+        try:
+            capabilities = self._engine.registry.provider(session.provider).capabilities
+        except PaysessionError:
+            return True
+        sent_at = operation.sent_at or operation.created_at
+        told_by = sent_at + capabilities.window(operation.kind)
+        if capabilities.lookup != "none":
+            told_by += max(GRACE, capabilities.lookup_lag)
+        return self._engine.store.now() >= told_by
+
+    def attend(self, session_id: str) -> PaymentSession:
+        """Do whatever is due for a session; what stays open gets a later time.
+
+        Provider failures and busy sessions are not raised: the next round looks again.
+        """
+        session = self._engine.load(session_id)
+        try:
+            if session.open is not None:
+                session = self.recover(session_id)
+            elif not session.cancel_wanted:
+                session = self.sync(session_id)
+            session = self._engine.follow(session)
+        except SessionBusy:
+            return self._engine.load(session_id)
+        except PaysessionError as error:
+            logger.info("session %s is not settled: %s", session_id, error)
+            session = self._engine.load(session_id)
+        return self._postpone(session)
+
+    def _postpone(self, session: PaymentSession) -> PaymentSession:
+        now = self._engine.store.now()
+        for _ in range(ATTEMPTS):
+            if session.due_at is None or session.due_at > now:
+                return session
+            try:
+                capabilities = self._engine.registry.provider(session.provider).capabilities
+            except PaysessionError:
+                capabilities = None
+            draft = lifecycle.postpone(session, now=now, capabilities=capabilities)
+            try:
+                self._engine.store.commit(draft.change())
+            except Stale:
+                session = self._engine.load(session.id)
+                continue
+            return draft.session
+        return session
+
+
+def too_fast(session_id: str) -> SessionBusy:
+    """Return the error for a session that moved at every attempt to change it."""
+    return SessionBusy("the session changes too fast; try again", session_id=session_id)
+
+
+def _is_success(answer: Outcome | ProviderError) -> bool:
+    return isinstance(answer, Outcome) and answer.answer.value in (
+        "authorized",
+        "captured",
+        "refunded",
+        "canceled",
+    )
