@@ -19,8 +19,9 @@ from paysession import (
     Status,
     lifecycle,
 )
-from paysession.lifecycle import ALLOWED, Request
+from paysession.lifecycle import ALLOWED
 from paysession.outcome import ANSWERS, Answer
+from paysession.request import Request
 from paysession.values import replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

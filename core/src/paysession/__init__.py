@@ -34,7 +34,8 @@ from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
-from paysession.payments import InDoubt, Payments, ProviderInfo, Recovery
+from paysession.payments import Payments
+from paysession.reports import InDoubt, ProviderInfo, Recovery
 from paysession.session import PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Secret, Status

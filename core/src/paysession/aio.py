@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paysession.money import Money
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.payments import InDoubt, ProviderInfo, Recovery
+    from paysession.reports import InDoubt, ProviderInfo, Recovery
     from paysession.session import PaymentCollection, PaymentSession
     from paysession.values import Checkout
 

@@ -33,6 +33,7 @@ from paysession.errors import (
 from paysession.operation import Kind, Operation, State
 from paysession.outcome import Outcome
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
+from paysession.request import Request, nothing_left, with_capture
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paysession.draft import Draft
-    from paysession.lifecycle import Request
     from paysession.plugins import Provider, Registry
     from paysession.session import PaymentSession
     from paysession.store import Store
@@ -103,7 +103,7 @@ class Engine:
                     session = self.load(session.id)
             if session.open is not None:
                 session = self._make_way(session)
-            if lifecycle.nothing_left(session, request):
+            if nothing_left(session, request):
                 return session
             if not provider.implements(request.kind):
                 raise NotSupported(
@@ -113,7 +113,7 @@ class Engine:
                 request.capture_id is not None or provider.capabilities.refund_needs_capture
             ):
                 rows = self.store.operations(session.id)
-                request = lifecycle.with_capture(session, request, rows, provider.capabilities)
+                request = with_capture(session, request, rows, provider.capabilities)
             now = self.store.now()
             draft, operation = lifecycle.begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
@@ -398,7 +398,7 @@ class Engine:
         if not session.cancel_wanted or session.open is not None:
             return session
         try:
-            return self.perform(session, lifecycle.Request(Kind.CANCEL))
+            return self.perform(session, Request(Kind.CANCEL))
         except PaysessionError as error:
             logger.info("the cancel of session %s is still wanted: %s", session.id, error)
             session = self.load(session.id)

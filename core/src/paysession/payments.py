@@ -7,8 +7,15 @@ import secrets
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
-
+from paysession.arguments import (
+    check_amount,
+    checked_key,
+    checked_limit,
+    checked_payload,
+    checked_text,
+    collection_id_of,
+    share_of,
+)
 from paysession.change import Change
 from paysession.engine import Engine
 from paysession.errors import (
@@ -22,94 +29,37 @@ from paysession.errors import (
     PaysessionError,
     ProviderError,
     SessionBusy,
-    SettingsError,
     StoreError,
 )
-from paysession.lifecycle import Request, verify
+from paysession.lifecycle import verify
 from paysession.money import Money
+from paysession.opening import open_store, selection
 from paysession.operation import Kind
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
+from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.request import Request
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
-from paysession.store import MemoryStore, OverLimit, Stale
+from paysession.store import OverLimit, Stale
 from paysession.values import Checkout, Status, encode, replace
 from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
     from paysession.operation import Event, Operation
-    from paysession.outcome import Capabilities, WebhookReply
+    from paysession.outcome import WebhookReply
     from paysession.store import Store
 
-__all__ = ["InDoubt", "Payments", "ProviderInfo", "Recovery", "open_store"]
+__all__ = ["Payments"]
 
-MAX_TEXT: Final = 200
-MOST_ROWS: Final = 1000
 _NO_CHECKOUT: Final = Checkout()
 _CAPTURES: Final = ("manual", "automatic")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
-
-
-@frozen
-class InDoubt:
-    """An operation whose outcome is not known.
-
-    Attributes:
-        operation: The operation.
-        age: For how long it has been open.
-        reason: What is known of it.
-        next_check: When recovery looks again.
-        needs_person: The provider cannot tell, and repeating is not safe any more: see `resolve`.
-    """
-
-    operation: Operation
-    age: timedelta
-    reason: str
-    next_check: datetime | None
-    needs_person: bool
-
-
-@frozen
-class Recovery:
-    """What one round of `Payments.recover` did.
-
-    Attributes:
-        looked: How many sessions were due.
-        settled: The ids of those that are at rest now.
-        waiting: The ids of those that will be looked at again.
-        notifications: How many stored notifications were due.
-        notifications_done: How many of them need no further attempt.
-    """
-
-    looked: int
-    settled: tuple[str, ...]
-    waiting: tuple[str, ...]
-    notifications: int
-    notifications_done: int
-
-
-@frozen
-class ProviderInfo:
-    """A provider that is selected or installed.
-
-    Attributes:
-        name: The name under which sessions are initiated.
-        distribution: The distribution it comes from, with its version.
-        selected: Whether this application selected it.
-        capabilities: What it can do, if it could be loaded.
-        problem: What is wrong with it, in one sentence, or None.
-    """
-
-    name: str
-    distribution: str
-    selected: bool
-    capabilities: Capabilities | None
-    problem: str | None
 
 
 class Payments:
@@ -175,7 +125,7 @@ class Payments:
         url = url or environ.get("PAYSESSION_DB") or file.get("store")
         if not url:
             raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
-        chosen = _selection(providers, file)
+        chosen = selection(providers, file)
         eager = chosen is not None
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))
@@ -211,11 +161,11 @@ class Payments:
             InvalidAmount: Not an amount of money, or zero.
             IdempotencyMismatch: The reference exists with another amount.
         """
-        _check_amount(amount)
-        reference = _text(reference, "reference")
+        check_amount(amount)
+        reference = checked_text(reference, "reference")
         now = self._store.now()
         collection = PaymentCollection(
-            id=_collection_id(reference), reference=reference, amount=amount, created_at=now, updated_at=now
+            id=collection_id_of(reference), reference=reference, amount=amount, created_at=now, updated_at=now
         )
         try:
             self._store.commit(Change(collection=collection))
@@ -236,7 +186,7 @@ class Payments:
             InvalidAmount: Zero, another currency, or less than is held.
             NotFound: There is no such collection.
         """
-        _check_amount(amount)
+        check_amount(amount)
         row = self._collection(collection_id)
         if row.amount.currency != amount.currency:
             raise InvalidAmount(f"{amount} is not in the collection's currency {row.amount.currency}")
@@ -259,12 +209,12 @@ class Payments:
         if id is None:
             if reference is None:
                 raise NotFound("give the collection's id or its reference")
-            id = _collection_id(reference)  # noqa: A001
+            id = collection_id_of(reference)  # noqa: A001
         return self._with_totals(self._collection(id))
 
     def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
         """Return collections in the order of their ids, ``limit`` at a time, after an id."""
-        rows = self._store.collections(after=after, limit=_limit(limit))
+        rows = self._store.collections(after=after, limit=checked_limit(limit))
         return tuple(map(self._with_totals, rows))
 
     def _collection(self, collection_id: str) -> PaymentCollection:
@@ -319,9 +269,9 @@ class Payments:
         if checkout is not None and not isinstance(checkout, Checkout):
             raise InvalidData(f"checkout is a Checkout, not {type(checkout).__name__}")
         if amount is not None:
-            _check_amount(amount)
+            check_amount(amount)
         text = encode(data, "data")
-        key = _key(idempotency_key)
+        key = checked_key(idempotency_key)
         now = self._store.now()
         session_id = self._session_id(collection, key, now)
         existing = self._store.session(session_id) if key is not None else None
@@ -329,7 +279,7 @@ class Payments:
             self.cancel(replaces)
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(Kind.INITIATE, payload=_payload(payload), idempotency_key=key, extra=digest)
+        request = Request(Kind.INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
         if existing is not None:
             return self._engine.perform(existing, request)
         session = PaymentSession(
@@ -337,7 +287,7 @@ class Payments:
             collection_id=collection.id,
             collection_reference=collection.reference,
             provider=handle.name,
-            amount=_share(collection, amount),
+            amount=share_of(collection, amount),
             capture=capture,
             checkout=checkout.filled(session_id) if checkout is not None else _NO_CHECKOUT,
             data=text,
@@ -362,10 +312,10 @@ class Payments:
             InvalidTransition: It is authorized or canceled.
             Declined, NotApplied, OutcomeUnknown: The provider's answer; the amount is as it was.
         """
-        _check_amount(amount)
+        check_amount(amount)
         session = self.get(session_id)
-        _share(self._collection(session.collection_id), amount)
-        key = _key(idempotency_key)
+        share_of(self._collection(session.collection_id), amount)
+        key = checked_key(idempotency_key)
         return self._engine.perform(session, Request(Kind.UPDATE, amount, idempotency_key=key))
 
     def authorize(
@@ -393,7 +343,9 @@ class Payments:
         session = self.get(session_id)
         if session.status is Status.AUTHORIZED and session.open is None:
             return session
-        request = Request(Kind.AUTHORIZE, payload=_payload(payload), idempotency_key=_key(idempotency_key))
+        request = Request(
+            Kind.AUTHORIZE, payload=checked_payload(payload), idempotency_key=checked_key(idempotency_key)
+        )
         return self._engine.perform(session, request)
 
     def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
@@ -414,7 +366,7 @@ class Payments:
                 and session.authorizing is None
                 and session.initiated
             ):
-                request = Request(Kind.AUTHORIZE, payload=_payload(payload), origin="payer")
+                request = Request(Kind.AUTHORIZE, payload=checked_payload(payload), origin="payer")
                 session = self._engine.perform(session, request)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
@@ -443,9 +395,9 @@ class Payments:
             NotSupported: The provider does not capture, or not in parts.
             Declined, NotApplied, OutcomeUnknown: The provider's answer.
         """
-        key = _key(idempotency_key)
+        key = checked_key(idempotency_key)
         if amount is not None:
-            _check_amount(amount)
+            check_amount(amount)
         return self._engine.perform(
             self.get(session_id), Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
         )
@@ -475,14 +427,14 @@ class Payments:
             NotSupported: The provider does not refund, or not in parts, or wants a capture named.
             Declined, NotApplied, OutcomeUnknown: The provider's answer.
         """
-        key = _key(idempotency_key)
+        key = checked_key(idempotency_key)
         if amount is not None:
-            _check_amount(amount)
+            check_amount(amount)
         request = Request(
             Kind.REFUND,
             amount,
             idempotency_key=key,
-            reason=None if reason is None else _text(reason, "reason"),
+            reason=None if reason is None else checked_text(reason, "reason"),
             capture_id=capture,
         )
         return self._engine.perform(self.get(session_id), request)
@@ -502,7 +454,7 @@ class Payments:
         session = self.get(session_id)
         if session.status is Status.CANCELED and session.open is None and session.conflict is None:
             return session
-        request = Request(Kind.CANCEL, idempotency_key=_key(idempotency_key))
+        request = Request(Kind.CANCEL, idempotency_key=checked_key(idempotency_key))
         if session.open is None:
             if not session.initiated and session.status is Status.PENDING:
                 return self._recovery.abandon(session_id)
@@ -538,7 +490,7 @@ class Payments:
         Args:
             limit: At most so many sessions, and so many notifications.
         """
-        limit = _limit(limit)
+        limit = checked_limit(limit)
         notifications, done = self._inbox.settle_due(limit)
         due = self._store.due(self._store.now(), limit)
         settled: list[str] = []
@@ -552,7 +504,7 @@ class Payments:
         """Return the operations whose outcome is not known, the oldest first, with their age."""
         now = self._store.now()
         rows: list[InDoubt] = []
-        for operation in self._store.in_doubt(_limit(limit)):
+        for operation in self._store.in_doubt(checked_limit(limit)):
             session = self._store.session(operation.session_id)
             if session is None or (operation.lease_until is not None and operation.lease_until > now):
                 continue  # somebody is at it
@@ -585,7 +537,7 @@ class Payments:
             InvalidData: The outcome does not fit the operation.
             SessionBusy: Somebody is at it.
         """
-        note = _text(note, "note")
+        note = checked_text(note, "note")
         if not isinstance(outcome, Outcome | Declined | NotApplied):
             raise InvalidData(
                 f"an outcome is an Outcome, a Declined or a NotApplied, not {type(outcome).__name__}"
@@ -629,7 +581,7 @@ class Payments:
             limit: How many at most, 1 to 1000.
         """
         if reference is not None and collection_id is None:
-            collection_id = _collection_id(reference)
+            collection_id = collection_id_of(reference)
         if status is not None and status not in tuple(Status):
             raise InvalidData(f"a status is one of {', '.join(Status)}, not {status!r:.40}")
         return tuple(
@@ -638,7 +590,7 @@ class Payments:
                 provider=provider,
                 status=status,
                 after=after,
-                limit=_limit(limit),
+                limit=checked_limit(limit),
             )
         )
 
@@ -663,7 +615,7 @@ class Payments:
             InvalidData: The cursor is none of this feed's.
         """
         try:
-            return tuple(self._store.events(after=after, limit=_limit(limit)))
+            return tuple(self._store.events(after=after, limit=checked_limit(limit)))
         except ValueError:
             raise InvalidData(f"{after!r:.80} is no cursor of this event feed") from None
 
@@ -700,88 +652,3 @@ class Payments:
             settle: False stores only, and leaves the rest to `recover`.
         """
         return self._inbox.receive(provider, headers, body, settle=settle)
-
-
-def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
-    """Open the store that a URL names; stores are found through ``paysession.stores`` by scheme.
-
-    Raises:
-        StoreError: No installed distribution offers the scheme, or the store cannot be opened.
-    """
-    scheme = url.partition(":")[0].partition("+")[0]
-    if scheme == "memory":
-        return MemoryStore.open(url, clock=clock)
-    found = installed("paysession.stores", scheme).get(scheme)
-    if found is None:
-        raise StoreError(
-            f"no installed distribution keeps books at {scheme!r}:...; for SQLite and PostgreSQL: "
-            "pip install paysession-sql"
-        )
-    store: Store = found.load()(url, clock=clock)
-    return store
-
-
-def _selection(
-    providers: Mapping[str, object] | Iterable[str] | None, file: Mapping[str, Any]
-) -> dict[str, object] | None:
-    if providers is None:
-        return dict(file["providers"]) if "providers" in file else None
-    if isinstance(providers, str):
-        raise SettingsError(f'providers is a mapping or a list of names: ["{providers}"]')
-    tables = file.get("providers", {})
-    if hasattr(providers, "keys"):
-        chosen: dict[str, Any] = dict(providers)  # type: ignore[arg-type]
-        return {
-            name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
-            for name, given in chosen.items()
-        }
-    return {name: tables.get(name) for name in providers}
-
-
-def _collection_id(reference: str) -> str:
-    return f"pc_{sha256(reference.encode()).hexdigest()[:28]}"
-
-
-def _share(collection: PaymentCollection, amount: Money | None) -> Money:
-    """Return a session's amount: what was asked, or all that no session holds."""
-    if amount is None:
-        left = collection.amount.minor - collection.held
-        if left <= 0:
-            raise InvalidAmount(
-                f"nothing is left of the collection {collection.reference!r}: other sessions hold its amount"
-            )
-        return Money.from_minor(left, collection.amount.currency)
-    if amount.currency != collection.amount.currency:
-        raise InvalidAmount(f"{amount} is not in the collection's currency {collection.amount.currency}")
-    if amount > collection.amount:
-        raise InvalidAmount(f"{amount} is more than the collection's {collection.amount}")
-    return amount
-
-
-def _check_amount(amount: Money) -> None:
-    if not isinstance(amount, Money):
-        raise InvalidAmount(
-            f'an amount is a Money, such as Money("42.00", "EUR"), not {type(amount).__name__}'
-        )
-    if not amount:
-        raise InvalidAmount("an amount of zero moves no money; there is nothing to authorize")
-
-
-def _text(value: str, name: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or "\x00" in value:
-        raise InvalidData(f"{name} is a str of 1 to {MAX_TEXT} characters")
-    return value
-
-
-def _key(value: str | None) -> str | None:
-    return None if value is None else _text(value, "idempotency_key")
-
-
-def _payload(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else encode(value, "payload")
-
-
-def _limit(limit: int) -> int:
-    if type(limit) is not int or not 0 < limit <= MOST_ROWS:
-        raise InvalidData(f"limit is an int from 1 to {MOST_ROWS}")
-    return limit

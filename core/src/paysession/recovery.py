@@ -26,6 +26,7 @@ from paysession.errors import (
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
 from paysession.reconcile import apply_snapshot
+from paysession.request import Request
 from paysession.store import Stale
 from paysession.values import Status, replace
 
@@ -264,7 +265,7 @@ class Recoverer:
             and session.authorizing is None
             and session.initiated
         ):
-            session = self._engine.perform(session, lifecycle.Request(Kind.AUTHORIZE))
+            session = self._engine.perform(session, Request(Kind.AUTHORIZE))
         return session
 
     def want_cancel(self, session_id: str) -> PaymentSession:

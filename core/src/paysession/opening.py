@@ -1,0 +1,62 @@
+"""What `Payments.open` needs: the store that a URL names, and the providers that were chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paysession.errors import SettingsError, StoreError
+from paysession.plugins import installed
+from paysession.store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from paysession.store import Store
+
+__all__ = ["open_store", "selection"]
+
+
+def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
+    """Open the store that a URL names; stores are found through ``paysession.stores`` by scheme.
+
+    Raises:
+        StoreError: No installed distribution offers the scheme, or the store cannot be opened.
+    """
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme == "memory":
+        return MemoryStore.open(url, clock=clock)
+    found = installed("paysession.stores", scheme).get(scheme)
+    if found is None:
+        raise StoreError(
+            f"no installed distribution keeps books at {scheme!r}:...; for SQLite and PostgreSQL: "
+            "pip install paysession-sql"
+        )
+    store: Store = found.load()(url, clock=clock)
+    return store
+
+
+def selection(
+    providers: Mapping[str, object] | Iterable[str] | None, file: Mapping[str, Any]
+) -> dict[str, object] | None:
+    """Return the settings of the chosen providers by name; None: none were chosen, so all installed.
+
+    Args:
+        providers: What was given in code.
+        file: What a settings file says; code wins over it.
+
+    Raises:
+        SettingsError: One name was given where several are expected.
+    """
+    if providers is None:
+        return dict(file["providers"]) if "providers" in file else None
+    if isinstance(providers, str):
+        raise SettingsError(f'providers is a mapping or a list of names: ["{providers}"]')
+    tables = file.get("providers", {})
+    if hasattr(providers, "keys"):
+        chosen: dict[str, Any] = dict(providers)  # type: ignore[arg-type]
+        return {
+            name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
+            for name, given in chosen.items()
+        }
+    return {name: tables.get(name) for name in providers}

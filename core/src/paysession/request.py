@@ -1,0 +1,110 @@
+"""What is asked of a session, before the rules have seen it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from paysession.errors import InvalidData, NotSupported
+from paysession.operation import Kind, State
+from paysession.values import Status, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paysession.money import Money
+    from paysession.operation import Operation
+    from paysession.outcome import Capabilities
+    from paysession.session import PaymentSession
+
+__all__ = ["Request", "nothing_left", "with_capture"]
+
+_FAILED: Final = (State.DECLINED, State.NOT_APPLIED)
+
+
+@frozen(slots=False)
+class Request:
+    """What is asked of a session, before the rules have seen it.
+
+    Attributes:
+        kind: Which effect.
+        amount: How much; None: all that is left.
+        payload: What the payer's browser sent, as JSON text.
+        idempotency_key: The caller's key.
+        final: For a capture: let go of the rest.
+        reason: For a refund: why.
+        capture_id: For a refund: the capture that the caller named.
+        capture: For a refund: the capture that it refers to, named or found.
+        capture_left: For a refund of one capture: how much of that is left, in minor units.
+        extra: A digest of what else a repetition must have in common.
+        origin: ``host``, or ``payer`` when the payer's return asks for it.
+    """
+
+    kind: Kind
+    amount: Money | None = None
+    payload: str | None = None
+    idempotency_key: str | None = None
+    final: bool = False
+    reason: str | None = None
+    capture_id: str | None = None
+    capture: Operation | None = None
+    capture_left: int | None = None
+    extra: str = ""
+    origin: str = "host"
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be the same when an idempotency key is used again."""
+        parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
+        return " ".join([self.kind, *map(str, parts)])
+
+
+def with_capture(
+    session: PaymentSession, request: Request, operations: Sequence[Operation], capabilities: Capabilities
+) -> Request:
+    """Return a refund request with the capture that it refers to, and what is left of that.
+
+    Raises:
+        InvalidData: The operation named is no capture of this session that succeeded.
+        NotSupported: The provider refunds one capture at a time, and several could be meant.
+    """
+    undone = {row.reverses for row in operations if row.reverses is not None}
+    left: dict[str, int] = {}
+    rows = {row.id: row for row in operations if row.reverses is None and row.id not in undone}
+    for row in rows.values():
+        if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED:
+            left[row.id] = row.amount.minor
+    for row in rows.values():
+        if row.kind is Kind.REFUND and row.capture_id in left and row.state not in _FAILED:
+            left[row.capture_id] -= row.amount.minor
+    chosen = request.capture_id
+    if chosen is not None and chosen not in left:
+        raise InvalidData(
+            f"{chosen!r:.80} is no capture of this session that succeeded", session_id=session.id
+        )
+    if chosen is None and capabilities.refund_needs_capture:
+        wanted = request.amount.minor if request.amount is not None else 1
+        fitting = [key for key, minor in left.items() if minor >= wanted]
+        if len(fitting) > 1 and len(left) > 1:
+            raise NotSupported(
+                f"{session.provider} refunds one capture at a time: name it with capture=, one of "
+                + ", ".join(fitting),
+                session_id=session.id,
+            )
+        chosen = fitting[0] if fitting else next(iter(left), None)
+    if chosen is None:
+        return request
+    return replace(request, capture=rows[chosen], capture_left=left[chosen])
+
+
+def nothing_left(session: PaymentSession, request: Request) -> bool:
+    """Return whether all that was to be captured or refunded is: then there is nothing to do."""
+    if request.amount is not None or request.capture_id is not None or session.open is not None:
+        return False
+    if request.kind is Kind.CAPTURE:
+        left = session.authorized - session.captured - session.capturing
+        return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
+    if request.kind is Kind.REFUND:
+        return session.refunded > 0 and session.captured - session.refunded - session.refunding == 0
+    return False
