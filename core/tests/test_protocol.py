@@ -337,6 +337,37 @@ def test_an_initiate_that_died_is_resumed_by_its_key(make_shop):
     assert len(shop.payments.sessions()) == len(shop.fake._accounts) == 1
 
 
+class Overtaken(MemoryStore):
+    """A store in which something else happens just before a commit."""
+
+    first = None
+
+    def commit(self, change):
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        super().commit(change)
+
+
+@pytest.mark.parametrize("kind", ["authorize", "cancel"])
+def test_a_call_that_another_one_has_done_meanwhile_returns_what_that_made(make_shop, kind):
+    shop = make_shop(store=Overtaken)
+    session_id, call = act(shop, kind)
+    shop.store.first = call
+    session = call()
+    assert done(shop, session_id, kind)
+    assert session == shop.payments.get(session_id)
+    assert effects(shop, session_id, kind) == 1
+
+
+def test_a_payer_who_returns_while_a_notification_authorizes_sees_the_result(make_shop):
+    shop = make_shop(store=Overtaken)
+    session_id, call = act(shop, "authorize")
+    shop.store.first = call
+    assert shop.payments.resume(session_id).status == "authorized"
+    assert effects(shop, session_id, "authorize") == 1
+
+
 def test_a_process_paused_before_it_sent_sends_nothing(make_shop):
     class Paused(MemoryStore):
         """Time passes between the commit of begin and the call."""

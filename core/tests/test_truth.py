@@ -16,6 +16,7 @@ from paysession import (
     hookimpl,
 )
 from paysession.outcome import Effect, Snapshot
+from paysession.plugins import Provider
 from paysession.testing import FakeProvider
 
 LOST = Failure("lost_or_stolen_card", "The card was reported lost.")
@@ -264,6 +265,35 @@ def test_an_object_of_another_session_is_not_taken_for_ours(told):
     with pytest.raises(OutcomeUnknown, match="another session"):
         told.payments.sync(session.id)
     assert session == told.payments.get(session.id)
+
+
+@pytest.mark.parametrize("reference", [None, "fake_other"])
+def test_an_object_found_elsewhere_is_adopted_only_if_it_carries_our_id(told, reference):
+    if reference is None:
+        told.fake.fail_next("timeout", kind="initiate")
+        told.fake.snapshot = Snapshot.absent()
+        with pytest.raises(OutcomeUnknown):
+            told.session()
+        session = told.payments.sessions()[0]
+    else:
+        session = told.session("requires_more")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42"), reference=reference)
+    with pytest.raises(OutcomeUnknown, match="does not carry our session's id"):
+        Provider("fake", told.fake).retrieve(session, None)
+    told.fake.snapshot = Snapshot("authorized", reference=reference, session_id=session.id)
+    assert Provider("fake", told.fake).retrieve(session, None) is told.fake.snapshot
+
+
+def test_a_payer_who_is_ready_waits_while_another_session_holds_the_amount(make_shop):
+    shop = make_shop(FakeProvider(approve=False))
+    session = shop.session("requires_more")
+    other = shop.session("requires_more")
+    shop.fake.payer_approves(other.id)
+    shop.payments.authorize(other.id)
+    shop.fake.payer_approves(session.id)
+    assert shop.payments.sync(session.id).status == "requires_more"
+    shop.payments.cancel(other.id)
+    assert shop.payments.sync(session.id).status == "authorized"
 
 
 class Slow(Told):

@@ -1,7 +1,8 @@
 import pytest
 
-from paysession import Capabilities, Failure, MemoryStore, Money, hookimpl
+from paysession import Capabilities, Failure, MemoryStore, Money, Payments, hookimpl
 from paysession.outcome import Effect, WebhookEvent
+from paysession.plugins import Registry
 from paysession.provider import OutcomeUnknown
 from paysession.testing import FakeProvider
 
@@ -144,6 +145,11 @@ def test_a_plugin_that_breaks_on_a_notification_does_not_acknowledge_it(make_sho
     shop = make_shop(Breaks())
     reply = shop.payments.handle_webhook("fake", headers={}, body=b"")
     assert (reply.status, reply.body) == (503, "try again")
+
+
+def test_a_provider_that_cannot_be_loaded_has_its_notifications_sent_again():
+    with Payments(MemoryStore(), Registry({"fake": object()})) as payments:
+        assert payments.handle_webhook("fake", headers={}, body=b"{}").status == 503
 
 
 class Bank(FakeProvider):

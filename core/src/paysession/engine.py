@@ -33,7 +33,7 @@ from paysession.errors import (
 from paysession.operation import Kind, Operation, State
 from paysession.outcome import Outcome
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
-from paysession.request import Request, nothing_left, with_capture
+from paysession.request import Request, nothing_to_do, with_capture
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -103,7 +103,7 @@ class Engine:
                     session = self.load(session.id)
             if session.open is not None:
                 session = self._make_way(session)
-            if nothing_left(session, request):
+            if nothing_to_do(session, request):
                 return session
             if not provider.implements(request.kind):
                 raise NotSupported(
@@ -125,7 +125,11 @@ class Engine:
                 session = self.load(session.id)
                 continue
             except OverLimit:
-                raise self._no_room(session) from None
+                current = self.load(session.id)
+                if current.version == session.version:
+                    raise self._no_room(session) from None
+                session = current  # what holds the amount may be this session's own operation
+                continue
             session = draft.session
             answer = self.ask(provider, session, operation)
             return self._finish(provider, session, operation, answer)

@@ -291,7 +291,8 @@ class Snapshot:
         refunded: All that was given back; None: not told.
         effects: What happened there, one by one.
         ready: The payer approved, and our ``authorize`` may go on.
-        session_id: Our session's id as the object carries it; one that carries another is refused.
+        session_id: Our session's id as the object carries it. One that carries another is refused, and
+            so is one that carries none and is not the object with the session's ``reference``.
         data: Replaces the session's data; None leaves it. Stored as JSON text.
         reference: The gateway's id of the session's object.
         next_action: What the payer must do, with ``requires_more``.

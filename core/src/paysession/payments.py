@@ -341,8 +341,6 @@ class Payments:
             OutcomeUnknown: It is in doubt.
         """
         session = self.get(session_id)
-        if session.status is Status.AUTHORIZED and session.open is None:
-            return session
         request = Request(
             Kind.AUTHORIZE, payload=checked_payload(payload), idempotency_key=checked_key(idempotency_key)
         )
@@ -452,8 +450,6 @@ class Payments:
             Declined, NotApplied: The provider's answer; the session is as it was.
         """
         session = self.get(session_id)
-        if session.status is Status.CANCELED and session.open is None and session.conflict is None:
-            return session
         request = Request(Kind.CANCEL, idempotency_key=checked_key(idempotency_key))
         if session.open is None:
             if not session.initiated and session.status is Status.PENDING:

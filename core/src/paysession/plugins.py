@@ -303,6 +303,10 @@ class Provider:
             raise OutcomeUnknown(f"{self.name} answered {self._shown(answer)} to retrieve")
         if answer.session_id is not None and answer.session_id != session.id:
             raise OutcomeUnknown(f"{self.name} retrieved an object that carries another session's id")
+        found_elsewhere = session.reference is None or answer.reference not in (None, session.reference)
+        if answer.status is not None and answer.session_id is None and found_elsewhere:
+            # An object that is not the one we know by its reference has to prove that it is ours.
+            raise OutcomeUnknown(f"{self.name} retrieved an object that does not carry our session's id")
         return answer
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> tuple[WebhookEvent, ...]:

@@ -21,6 +21,7 @@ from paysession.errors import (
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
+    RequestError,
     SessionBusy,
 )
 from paysession.operation import Kind, State
@@ -265,7 +266,11 @@ class Recoverer:
             and session.authorizing is None
             and session.initiated
         ):
-            session = self._engine.perform(session, Request(Kind.AUTHORIZE))
+            try:
+                session = self._engine.perform(session, Request(Kind.AUTHORIZE))
+            except RequestError as error:  # another session holds the amount: ask again when it is due
+                logger.info("session %s is ready and cannot be authorized: %s", session_id, error)
+                session = self._engine.load(session_id)
         return session
 
     def want_cancel(self, session_id: str) -> PaymentSession:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from paysession.outcome import Capabilities
     from paysession.session import PaymentSession
 
-__all__ = ["Request", "nothing_left", "with_capture"]
+__all__ = ["Request", "nothing_to_do", "with_capture"]
 
 _FAILED: Final = (State.DECLINED, State.NOT_APPLIED)
 
@@ -98,10 +98,14 @@ def with_capture(
     return replace(request, capture=rows[chosen], capture_left=left[chosen])
 
 
-def nothing_left(session: PaymentSession, request: Request) -> bool:
-    """Return whether all that was to be captured or refunded is: then there is nothing to do."""
+def nothing_to_do(session: PaymentSession, request: Request) -> bool:
+    """Return whether what is asked for is done already: then no provider is called."""
     if request.amount is not None or request.capture_id is not None or session.open is not None:
         return False
+    if request.kind is Kind.AUTHORIZE:
+        return session.status is Status.AUTHORIZED
+    if request.kind is Kind.CANCEL:
+        return session.status is Status.CANCELED and session.conflict is None
     if request.kind is Kind.CAPTURE:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0

@@ -256,6 +256,8 @@ class MemoryStore:
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         start = 0 if after is None else int(after)
+        if start < 0:
+            raise ValueError(after)
         with self._lock:
             rows = self._events[start : start + limit]
         return [replace(row, cursor=str(start + place)) for place, row in enumerate(rows, 1)]

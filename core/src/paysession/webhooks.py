@@ -15,7 +15,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from paysession.change import Change, Notification
-from paysession.errors import OutcomeUnknown, PaysessionError, ProviderNotFound, WebhookRejected
+from paysession.errors import (
+    ConfigurationError,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderNotFound,
+    WebhookRejected,
+)
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.outcome import Effect, WebhookReply
@@ -66,7 +72,7 @@ class Inbox:
         except WebhookRejected as error:
             logger.warning("a notification for %s was rejected: %s", provider, error)
             return WebhookReply(400, "rejected")
-        except OutcomeUnknown as error:
+        except (OutcomeUnknown, ConfigurationError) as error:
             logger.warning("a notification for %s could not be checked: %s", provider, error)
             return WebhookReply(503, "try again")
         try:

@@ -408,7 +408,7 @@ class StoreContract:
         assert [row.version for row in [*first, *rest]] == [1, 2, 3, 4, 5]
         assert not store.events(after=rest[-1].cursor)
 
-    @pytest.mark.parametrize("cursor", ["", "x", "1.5", "'; --"])
+    @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "'; --"])
     def test_a_cursor_of_another_feed_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(ValueError):
             store.events(after=cursor)
