@@ -1,0 +1,134 @@
+"""What all commands share: the options, the open books, and how an error is told."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError
+from paysession_cli import show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paysession import PaymentSession
+
+__all__ = ["EXIT_FAILED", "App", "common", "money", "pairs_of", "pass_app", "remember"]
+
+DEFAULT_DB: Final = "sqlite:///paysession.db"
+DEFAULT_CONFIG: Final = "paysession.toml"
+EXIT_FAILED, EXIT_IN_DOUBT = 1, 3
+
+
+class App:
+    """What every command shares: the database, the settings, and how to answer."""
+
+    def __init__(self) -> None:
+        self.db: str | None = None
+        self.config: str | None = None
+        self.json = False
+
+    def payments(self, **options: Any) -> Payments:
+        """Open the books."""
+        config = self.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)  # noqa: PTH110
+        url = self.db or (DEFAULT_DB if config is None else None)
+        if url is not None and ":" not in url:
+            url = f"sqlite:///{url}"
+        return Payments.open(url, config=config, **options)
+
+    def answer(self, tree: Any, shown: Callable[[], None]) -> None:
+        """Answer in JSON, or as a table."""
+        if self.json:
+            show.emit(tree)
+        else:
+            shown()
+
+    def session(self, session: PaymentSession) -> None:
+        """Answer with a session."""
+        self.answer(show.session_json(session), lambda: show.show_session(session))
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)
+
+
+def remember(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return the callback of an option that `App` keeps under this name, wherever it was given."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> Any:
+        if value:
+            setattr(context.ensure_object(App), name, value)
+        return value
+
+    return keep
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--db``, ``--config`` and ``--json``, and turn errors into one sentence."""
+
+    @click.option(
+        "--db",
+        envvar="PAYSESSION_DB",
+        metavar="URL",
+        expose_value=False,
+        callback=remember("db"),
+        help=f"Where the books are kept: a URL or a file. [default: {DEFAULT_DB}]",
+    )
+    @click.option(
+        "--config",
+        envvar="PAYSESSION_CONFIG",
+        type=click.Path(dir_okay=False),
+        expose_value=False,
+        callback=remember("config"),
+        help=f"A TOML file with settings. [default: {DEFAULT_CONFIG}, if there is one]",
+    )
+    @click.option(
+        "--json",
+        "json_",
+        is_flag=True,
+        expose_value=False,
+        callback=remember("json"),
+        help="Answer in JSON.",
+    )
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        app = click.get_current_context().ensure_object(App)
+        try:
+            return command(*args, **kwargs)
+        except PaysessionError as error:
+            _fail(app, error)
+
+    return run
+
+
+def _fail(app: App, error: PaysessionError) -> NoReturn:
+    if app.json:
+        show.emit(show.error_json(error))
+    click.secho(f"Error: {error}", fg="red", err=True)
+    sys.exit(EXIT_IN_DOUBT if isinstance(error, OutcomeUnknown) else EXIT_FAILED)
+
+
+def money(amount: str | None, currency: str) -> Money | None:
+    """Return an optional amount in a currency."""
+    return None if amount is None else Money(amount, currency)
+
+
+def pairs_of(pairs: tuple[str, ...], name: str) -> dict[str, Any] | None:
+    """Return ``KEY=VALUE`` options as a mapping; one that begins with ``{`` is JSON."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        if pair.lstrip().startswith("{"):
+            try:
+                found.update(json.loads(pair))
+            except json.JSONDecodeError as error:
+                raise InvalidData(f"--{name} is not JSON: {error}") from None
+            continue
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InvalidData(f"--{name} is KEY=VALUE or a JSON object, not {pair!r:.80}")
+        found[key] = value
+    return found or None

@@ -1,0 +1,222 @@
+"""``paysession session``: an amount to be authorized by one provider."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+
+import click
+
+from paysession import Checkout, Money, Status
+from paysession_cli import show
+from paysession_cli.app import EXIT_FAILED, App, common, money, pairs_of, pass_app
+from paysession_cli.collection import collection_id
+
+__all__ = ["session"]
+
+
+@click.group()
+def session() -> None:
+    """An amount to be authorized by one provider."""
+
+
+_key = click.option("--idempotency-key", "--key", "key", help="The same key again returns the first result.")
+
+
+@session.command("initiate")
+@click.argument("collection_")
+@click.option("--provider", default="manual", show_default=True)
+@click.option("--amount", help="Less than all that is left.")
+@click.option(
+    "--data", multiple=True, metavar="KEY=VALUE", help="What the provider needs, such as customer=cus_1."
+)
+@click.option("--email", help="The payer's address.")
+@click.option("--return-url", help="Where the provider sends the payer back to.")
+@click.option("--cancel-url", help="Where it sends a payer who gave up.")
+@click.option("--capture", type=click.Choice(["manual", "automatic"]), default="manual", show_default=True)
+@click.option("--replaces", metavar="SESSION", help="A session to cancel first.")
+@_key
+@common
+@pass_app
+def session_initiate(
+    app: App,
+    collection_: str,
+    provider: str,
+    amount: str | None,
+    data: tuple[str, ...],
+    email: str | None,
+    return_url: str | None,
+    cancel_url: str | None,
+    capture: str,
+    replaces: str | None,
+    key: str | None,
+) -> None:
+    """Begin a payment of a collection, named by its id or reference. Nothing is charged by this."""
+    with app.payments() as payments:
+        found = payments.collection(collection_id(payments, collection_))
+        begun = payments.initiate(
+            found.id,
+            provider=provider,
+            amount=money(amount, found.amount.currency),
+            data=pairs_of(data, "data"),
+            checkout=Checkout(return_url=return_url, cancel_url=cancel_url, email=email),
+            capture=capture,
+            replaces=replaces,
+            idempotency_key=key,
+        )
+    app.session(begun)
+
+
+@session.command("authorize")
+@click.argument("id_")
+@click.option("--by", default=None, help="Who confirms, for the provider manual. [default: your user name]")
+@click.option("--reference", help="By what, such as: statement 12, line 3.")
+@click.option("--payload", multiple=True, metavar="KEY=VALUE", help="What the payer's browser sent.")
+@_key
+@common
+@pass_app
+def session_authorize(
+    app: App, id_: str, by: str | None, reference: str | None, payload: tuple[str, ...], key: str | None
+) -> None:
+    """Authorize the session's amount."""
+    with app.payments() as payments:
+        sent = pairs_of(payload, "payload") or {}
+        if payments.get(id_).provider == "manual" or by is not None:
+            sent.setdefault("by", by or _user())
+        if reference is not None:
+            sent["reference"] = reference
+        done = payments.authorize(id_, payload=sent or None, idempotency_key=key)
+    app.session(done)
+    if done.status is Status.ERROR:
+        sys.exit(EXIT_FAILED)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without users
+        return "somebody at the command line"
+
+
+@session.command("capture")
+@click.argument("id_")
+@click.argument("amount", required=False)
+@click.option("--final", is_flag=True, help="Let go of the rest.")
+@_key
+@common
+@pass_app
+def session_capture(app: App, id_: str, amount: str | None, final: bool, key: str | None) -> None:
+    """Take what is authorized: all that is left, or AMOUNT of it."""
+    with app.payments() as payments:
+        part = money(amount, payments.get(id_).amount.currency)
+        app.session(payments.capture(id_, part, final=final, idempotency_key=key))
+
+
+@session.command("refund")
+@click.argument("id_")
+@click.argument("amount", required=False)
+@click.option("--capture", metavar="OPERATION", help="Which capture it refers to.")
+@click.option("--reason", help="Why.")
+@_key
+@common
+@pass_app
+def session_refund(
+    app: App, id_: str, amount: str | None, capture: str | None, reason: str | None, key: str | None
+) -> None:
+    """Give back what was captured: all that is left, or AMOUNT of it."""
+    with app.payments() as payments:
+        part = money(amount, payments.get(id_).amount.currency)
+        app.session(payments.refund(id_, part, capture=capture, reason=reason, idempotency_key=key))
+
+
+@session.command("update")
+@click.argument("id_")
+@click.argument("amount")
+@_key
+@common
+@pass_app
+def session_update(app: App, id_: str, amount: str, key: str | None) -> None:
+    """Change the amount of a session that is not authorized yet."""
+    with app.payments() as payments:
+        part = Money(amount, payments.get(id_).amount.currency)
+        app.session(payments.update(id_, part, idempotency_key=key))
+
+
+@session.command("cancel")
+@click.argument("id_")
+@_key
+@common
+@pass_app
+def session_cancel(app: App, id_: str, key: str | None) -> None:
+    """Let go of what is authorized and not captured."""
+    with app.payments() as payments:
+        app.session(payments.cancel(id_, idempotency_key=key))
+
+
+@session.command("sync")
+@click.argument("id_")
+@common
+@pass_app
+def session_sync(app: App, id_: str) -> None:
+    """Ask the provider how the session stands."""
+    with app.payments() as payments:
+        app.session(payments.sync(id_))
+
+
+@session.command("show")
+@click.argument("id_")
+@common
+@pass_app
+def session_show(app: App, id_: str) -> None:
+    """Show a session as the books have it."""
+    with app.payments() as payments:
+        app.session(payments.get(id_))
+
+
+@session.command("list")
+@click.option("--collection", "collection_", metavar="ID", help="Only those of a collection.")
+@click.option("--reference", help="Only those of the collection with this reference.")
+@click.option("--provider", help="Only those of a provider.")
+@click.option("--status", type=click.Choice([str(status) for status in Status]))
+@click.option("--after", metavar="ID", help="Go on after this session.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@common
+@pass_app
+def session_list(
+    app: App,
+    collection_: str | None,
+    reference: str | None,
+    provider: str | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+) -> None:
+    """List sessions."""
+    with app.payments() as payments:
+        found = payments.sessions(
+            collection_id=collection_,
+            reference=reference,
+            provider=provider,
+            status=status,
+            after=after,
+            limit=limit,
+        )
+    app.answer([show.session_json(row) for row in found], lambda: show.show_sessions(found))
+
+
+@session.command("history")
+@click.argument("id_")
+@common
+@pass_app
+def session_history(app: App, id_: str) -> None:
+    """Show every operation of a session."""
+    with app.payments() as payments:
+        rows = payments.history(id_)
+        found = payments.get(id_)
+
+    def shown() -> None:
+        show.show_history(rows)
+        show.show_session(found)
+
+    tree = {**show.session_json(found), "operations": [show.operation_json(row) for row in rows]}
+    app.answer(tree, shown)
