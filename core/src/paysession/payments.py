@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +77,7 @@ class Payments:
         registry: Registry,
         *,
         public_url: str | None = None,
-        token: Callable[[], str] = lambda: secrets.token_hex(8),
+        token: Callable[[], str] = lambda: os.urandom(8).hex(),
     ) -> None:
         self._store = store
         self._registry = registry

@@ -8,7 +8,6 @@ environment, and the environment over the file.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import types
@@ -189,5 +188,7 @@ def _into(hint: Any, value: Any, *, text: bool) -> Any:
 
 
 def _suggest(word: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
+    from difflib import get_close_matches  # noqa: PLC0415 - only who mistypes pays for it
+
+    close = get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

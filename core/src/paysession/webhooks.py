@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
+import os
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -88,7 +88,7 @@ class Inbox:
 
     def _keep(self, provider: str, event: WebhookEvent, body: bytes) -> Notification | None:
         """Store a notification; None: it was processed before."""
-        name = event.id if event.id is not None else secrets.token_hex(16)
+        name = event.id if event.id is not None else os.urandom(16).hex()
         now = self._store.now()
         digest = sha256(f"{provider}\n{name}".encode()).hexdigest()
         notification = Notification(
