@@ -203,13 +203,13 @@ def _refund_amount(session: PaymentSession, request: Request, capabilities: Capa
 
 
 def _part(session: PaymentSession, asked: Money | None, left: int, verb: str) -> Money:
-    left_over = Money.from_minor(max(0, left), session.amount.currency)
+    currency = session.amount.currency
     if asked is None:
-        asked = left_over
-    if not asked or asked > left_over:
+        asked = Money.from_minor(max(0, left), currency)
+    if not 0 < asked.minor <= left:
         raise InvalidAmount(
-            f"cannot {verb} {asked}: {left_over} is left to {verb}"
-            if left_over
+            f"cannot {verb} {asked}: {Money.from_minor(left, currency)} is left to {verb}"
+            if left > 0
             else f"nothing is left to {verb}",
             session_id=session.id,
         )
