@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paysession import MemoryStore, Money, Payments
+from paysession import MemoryStore, Money, Payments, hookimpl
 from paysession.plugins import Registry
 from paysession.testing import FakeProvider
 
@@ -18,6 +18,38 @@ class Clock:
 
     def forward(self, **duration):
         self.now += timedelta(**duration)
+
+
+class Told(FakeProvider):
+    """A gateway that shows, and answers, what a test says; otherwise what `FakeProvider` would.
+
+    Attributes:
+        snapshot: What ``retrieve`` shows, or raises.
+        answers: What the hook of a kind answers, or raises, at every call.
+    """
+
+    snapshot = None
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.answers = {}
+
+    def _answer(self, operation, act):
+        answer = self.answers.get(operation.kind)
+        if answer is None:
+            return super()._answer(operation, act)
+        self.calls.append((operation.kind, operation.key))
+        return _said(answer)
+
+    @hookimpl
+    def retrieve(self, session):
+        return super().retrieve(session) if self.snapshot is None else _said(self.snapshot)
+
+
+def _said(answer):
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class Shop:
@@ -39,6 +71,22 @@ class Shop:
             session = self.payments.capture(session.id)
         return session
 
+    def books(self, session_id):
+        """Return how a session stands, in one line: status and minor units."""
+        row = self.payments.get(session_id)
+        return (row.status, row.authorized, row.captured, row.refunded, row.conflict)
+
+    def rows(self, session_id):
+        """Return a session's operations: kind, origin, state, answer, minor units."""
+        return [
+            (str(row.kind), row.origin, str(row.state), row.answer, row.amount.minor)
+            for row in self.payments.history(session_id)
+        ]
+
+    def told(self, session_id=None):
+        """Return the types of a session's events in their order."""
+        return [row.type for row in self.payments.events() if session_id in (None, row.session_id)]
+
     def settle(self):
         """Let recovery come round until nothing is due any more."""
         for _ in range(20):
@@ -54,3 +102,19 @@ def shop():
 @pytest.fixture
 def make_shop():
     return Shop
+
+
+@pytest.fixture
+def told():
+    """Return a shop whose gateway shows, and answers, what the test says."""
+    return Shop(Told())
+
+
+@pytest.fixture
+def make_told():
+    """Return a maker of such shops; it takes the options of `FakeProvider`, and ``store``."""
+
+    def make(store=MemoryStore, **options):
+        return Shop(Told(**options), store=store)
+
+    return make

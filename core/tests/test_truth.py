@@ -26,28 +26,6 @@ def eur(amount):
     return Money(amount, "EUR")
 
 
-class Told(FakeProvider):
-    """A gateway that shows whatever a test says."""
-
-    snapshot = None
-    refund_pending = False
-
-    @hookimpl
-    def refund(self, session, operation):
-        if self.refund_pending:
-            return Outcome.pending(reference="re_1")
-        return super().refund(session, operation)
-
-    @hookimpl
-    def retrieve(self, session):
-        return self.snapshot if self.snapshot is not None else super().retrieve(session)
-
-
-@pytest.fixture
-def told(make_shop):
-    return make_shop(Told())
-
-
 def kinds(shop, session):
     return [(row.kind, row.origin, row.state) for row in shop.payments.history(session.id)]
 
@@ -188,7 +166,7 @@ def test_a_dashboard_refund_counts_against_the_capture_it_names(told):
 
 def test_a_pending_refund_that_fails_keeps_the_gateways_reason(told):
     session = told.session("captured")
-    told.fake.refund_pending = True
+    told.fake.answers["refund"] = Outcome.pending(reference="re_1")
     session = told.payments.refund(session.id, eur("5.00"))
     refund = told.payments.history(session.id)[-1]
     assert (refund.state, session.refunded) == ("pending", 0)
@@ -296,26 +274,15 @@ def test_a_payer_who_is_ready_waits_while_another_session_holds_the_amount(make_
     assert shop.payments.sync(session.id).status == "authorized"
 
 
-class Slow(Told):
-    """A gateway that accepts captures, refunds, authorizations and cancels, and finishes them later."""
-
-    @hookimpl
-    def authorize(self, session, operation):
-        self.calls.append((operation.kind, operation.key))
-        return Outcome.pending(reference="pi")
-
-    @hookimpl
-    def refund(self, session, operation):
-        return Outcome.pending(reference="re_1")
-
-    @hookimpl
-    def cancel(self, session, operation):
-        return Outcome.pending()
-
-
 @pytest.fixture
-def slow(make_shop):
-    return make_shop(Slow())
+def slow(told):
+    """Return a shop whose gateway accepts operations, and finishes them later."""
+    told.fake.answers = {
+        "authorize": Outcome.pending(reference="pi"),
+        "refund": Outcome.pending(reference="re_1"),
+        "cancel": Outcome.pending(),
+    }
+    return told
 
 
 def test_a_pending_authorization_reserves_and_settles_later(slow):

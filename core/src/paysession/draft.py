@@ -58,7 +58,8 @@ class Draft:
         """Write an operation in a state in which nobody is at it; the browser's payload goes."""
         session = self.session
         if session.open == operation.id:
-            self.set(open=None, checks=0)
+            again = session.cancel_wanted and operation.kind is Kind.CANCEL
+            self.set(open=None, checks=session.checks if again else 0)
         if operation.state is State.PENDING:
             self._reserve(operation, -1)
         operation = self.put(
@@ -126,7 +127,7 @@ class Draft:
         """Book that nothing is authorized any more beyond what was, or is being, captured."""
         session = self.session
         kept = session.captured + session.capturing
-        self.set(authorized=kept, held=kept, cancel_wanted=False, next_action=None)
+        self.set(authorized=kept, held=kept, cancel_wanted=False, next_action=None, checks=0)
         if kept and session.status is Status.AUTHORIZED:
             self.tell("session.released", operation)
             return

@@ -272,7 +272,9 @@ class Engine:
             written = draft.operations[operation.id]
             if written.state is State.STARTED:
                 self.registry.tell("operation_in_doubt", operation=written)
-            return self._result(self.follow(draft.session), written, answer)
+            # A wanted cancel that failed is not tried again at once, but when recovery looks again.
+            session = draft.session if operation.kind is Kind.CANCEL else self.follow(draft.session)
+            return self._result(session, written, answer)
         raise too_fast(session.id)
 
     def _overtaken(

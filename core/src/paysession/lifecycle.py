@@ -118,7 +118,9 @@ def begin(
         sent_at=now,
     )
     draft.operations[operation.id] = operation
-    draft.set(ordinal=ordinal, open=operation.id, due_at=lease_until, checks=0, held=held + hold)
+    # A cancel that is wanted is tried at growing intervals, a new operation each time.
+    checks = session.checks if kind is Kind.CANCEL and session.cancel_wanted else 0
+    draft.set(ordinal=ordinal, open=operation.id, due_at=lease_until, checks=checks, held=held + hold)
     return draft, operation
 
 
@@ -353,6 +355,8 @@ def refuse(
         draft.tell("session.error", operation, detail=failure.code)
     else:
         draft.set(held=draft.session.held - operation.hold)
+        if operation.kind is Kind.CANCEL and draft.session.cancel_wanted:
+            draft.set(checks=draft.session.checks + 1)
         draft.tell("operation.failed", operation, detail=failure.code)
 
 

@@ -1,0 +1,92 @@
+"""A cancel that is wanted, because nobody else can end what is open: when it runs, and when it stops."""
+
+import pytest
+
+from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown
+from paysession.outcome import Snapshot
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def beyond_the_limit(told):
+    """Return a session that a browser authorized while another one holds the order's amount."""
+    session = told.session("requires_more")
+    told.session()
+    told.fake.authorize_in_browser(session.id)
+    return session.id
+
+
+def cancels(told):
+    return [kind for kind, _ in told.fake.calls].count("cancel")
+
+
+REFUSALS = [NotApplied("down"), Declined("no", "not now"), OutcomeUnknown("reset")]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["not applied", "declined", "unknown"])
+def test_a_wanted_cancel_that_fails_is_tried_once_and_then_at_growing_intervals(told, refusal):
+    session_id = beyond_the_limit(told)
+    told.fake.answers["cancel"] = refusal
+    session = told.payments.sync(session_id)
+    assert (session.status, session.conflict, session.cancel_wanted) == ("authorized", "over_limit", True)
+    assert cancels(told) == 1
+    waits = []
+    for tries in range(2, 7):
+        waits.append((session.due_at - told.clock.now).total_seconds())
+        told.clock.now = session.due_at
+        assert told.payments.recover().waiting == (session_id,)
+        session = told.payments.get(session_id)
+        assert cancels(told) == tries
+    assert waits == [5, 10, 20, 40, 80]
+    del told.fake.answers["cancel"]
+    told.settle()
+    session = told.payments.get(session_id)
+    assert (session.status, session.authorized, session.due_at) == ("canceled", 0, None)
+    assert told.payments.collection(told.order.id).held == 4200  # the other session's
+
+
+def test_a_wanted_cancel_with_nothing_left_to_cancel_is_forgotten(told):
+    session_id = beyond_the_limit(told)
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.payments.sync(session_id)
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("42.00"))
+    told.clock.forward(minutes=1)
+    told.payments.sync(session_id)  # somebody captures it meanwhile
+    told.payments.recover()
+    session = told.payments.get(session_id)
+    assert (session.status, session.captured, session.cancel_wanted) == ("authorized", 4200, False)
+    assert session.due_at is None
+    assert cancels(told) == 1
+
+
+def test_a_cancel_is_remembered_once(told):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown, match="remembered") as caught:
+            told.payments.cancel(session.id)
+        assert (caught.value.session_id, caught.value.operation_id) == (session.id, f"{session.id}-2")
+    session = told.payments.get(session.id)
+    assert session.cancel_wanted
+    assert cancels(told) == 0
+    told.fake.answers.clear()
+    told.fake.snapshot = None
+    told.settle()
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert cancels(told) == 1
+
+
+def test_a_wanted_cancel_that_the_gateway_accepts_is_not_asked_for_again(told):
+    session_id = beyond_the_limit(told)
+    told.fake.answers["cancel"] = Outcome.pending()
+    session = told.payments.sync(session_id)
+    assert (session.pending, session.cancel_wanted) == (1, False)
+    told.settle()
+    assert cancels(told) == 1
+    told.fake.snapshot = Snapshot("canceled")
+    told.settle()
+    assert told.books(session_id) == ("canceled", 0, 0, 0, None)
