@@ -219,9 +219,13 @@ class _Books:
         if row is None:
             return
         row = self._draft.operations.get(row.id, row)
-        done = any(other.reverses == row.id for other in self._operations)
-        if row.state is State.SUCCEEDED and not done:
-            self._undo(row, row.amount, error)
+        left = self._left(row)
+        if row.state is State.SUCCEEDED and left:
+            self._undo(row, Money.from_minor(left, row.amount.currency), error)
+
+    def _left(self, row: Operation) -> int:
+        """Return what of an operation was not undone, in minor units."""
+        return row.amount.minor - sum(o.amount.minor for o in self._operations if o.reverses == row.id)
 
     def _undo(self, row: Operation, amount: Money, error: Failure | None = None) -> None:
         draft = self._draft
@@ -258,18 +262,14 @@ class _Books:
             self._book(found)
 
     def _undo_total(self, kind: Kind, minor: int, currency: str) -> None:
-        undone = {row.reverses for row in self._operations}
         rows = [
-            row
+            (row, self._left(row))
             for row in self._operations
-            if row.kind is kind
-            and row.state is State.SUCCEEDED
-            and row.reverses is None
-            and row.id not in undone
+            if row.kind is kind and row.state is State.SUCCEEDED and row.reverses is None
         ]
-        rows.sort(key=lambda row: (row.amount.minor != minor, -row.ordinal))
-        for row in rows:
-            part = min(minor, row.amount.minor)
+        rows.sort(key=lambda pair: (pair[1] != minor, -pair[0].ordinal))
+        for row, left in rows:
+            part = min(minor, left)
             if part:
                 self._undo(row, Money.from_minor(part, currency))
             minor -= part

@@ -69,15 +69,18 @@ def with_capture(
         InvalidData: The operation named is no capture of this session that succeeded.
         NotSupported: The provider refunds one capture at a time, and several could be meant.
     """
-    undone = {row.reverses for row in operations if row.reverses is not None}
+    rows = {row.id: row for row in operations}
+    stands = {row.id: row.amount.minor for row in operations if row.reverses is None}
+    for row in operations:
+        if row.reverses is not None:
+            stands[row.reverses] -= row.amount.minor
     left: dict[str, int] = {}
-    rows = {row.id: row for row in operations if row.reverses is None and row.id not in undone}
-    for row in rows.values():
-        if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED:
-            left[row.id] = row.amount.minor
-    for row in rows.values():
+    for row in operations:
+        if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
+            left[row.id] = stands[row.id]
+    for row in operations:
         if row.kind is Kind.REFUND and row.capture_id in left and row.state not in _FAILED:
-            left[row.capture_id] -= row.amount.minor
+            left[row.capture_id] -= stands.get(row.id, 0)
     chosen = request.capture_id
     if chosen is not None and chosen not in left:
         raise InvalidData(
