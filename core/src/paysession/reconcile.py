@@ -288,7 +288,9 @@ class _Books:
             return
         self._settle_update(told)
         session = draft.session
-        found = max(told.minor if told is not None else session.amount.minor, kept)
+        # What was captured and returned since is not authorized any more.
+        expected = session.amount.minor - self._returned()
+        found = max(told.minor if told is not None else expected, kept)
         amount = Money.from_minor(found, session.amount.currency)
         canceled = session.status is Status.CANCELED
         if canceled and found <= draft.before.authorized:
@@ -312,6 +314,10 @@ class _Books:
                 draft.conflict("amount", session.amount, amount)
         if (canceled or beyond > room) and not kept:
             draft.set(cancel_wanted=True)
+
+    def _returned(self) -> int:
+        rows = (row for row in self._operations if row.kind is Kind.CAPTURE and row.reverses is not None)
+        return sum(row.amount.minor for row in rows)
 
     def _adjust(self, found: int) -> None:
         """Bring an authorization that we know of to what the gateway shows of it."""
