@@ -95,12 +95,14 @@ def apply_snapshot(
     for effect in snapshot.effects:
         if effect.kind in (Kind.CAPTURE, Kind.REFUND):
             books.book_effect(effect)
+        elif effect.kind is Kind.CANCEL:
+            books.book_cancel(effect)
     books.book_total(Kind.CAPTURE, snapshot.captured)
     books.book_total(Kind.REFUND, snapshot.refunded)
     if snapshot.status is Status.AUTHORIZED:
         books.authorized(snapshot, room)
     elif snapshot.status is Status.CANCELED:
-        books.canceled()
+        books.canceled(room)
     else:
         books.waiting(snapshot)
     more = draft.session.held - session.held
@@ -191,6 +193,17 @@ class _Books:
                 draft.close(row, State.PENDING, answer="pending", error=None)
         if effect.state == "reversed" or (effect.state == "failed" and row is not None):
             self._reverse(row, effect.error)
+
+    def book_cancel(self, effect: Effect) -> None:
+        """Book that a cancel of ours is under way, or failed; that one succeeded the status tells."""
+        row = self._find(effect)
+        if row is None or row.state not in _OPEN:
+            return
+        if effect.state == "failed":
+            refuse(self._draft, row, _declined(effect.error))
+        elif effect.state == "pending" and row.state is State.STARTED:
+            self._draft.close(row, State.PENDING, answer="pending", error=None)
+            self._draft.set(cancel_wanted=False)
 
     def _capture_of(self, effect: Effect) -> str | None:
         """Return the id of the capture operation that a refund found there refers to."""
@@ -327,8 +340,8 @@ class _Books:
         difference = session.authorized - found
         if difference > 0:
             amount = Money.from_minor(difference, currency)
-            row = self._open
-            if row is not None and row.kind is Kind.CANCEL:
+            row = next((r for r in self._operations if r.kind is Kind.CANCEL and r.state in _OPEN), None)
+            if row is not None:
                 row = draft.close(row, State.SUCCEEDED, answer="found", error=None)
                 draft.set(cancel_wanted=False)
             else:
@@ -358,11 +371,15 @@ class _Books:
         else:
             refuse(draft, row, Declined("authorized", "the payer had confirmed the former amount"))
 
-    def canceled(self) -> None:
+    def canceled(self, room: int) -> None:
         """Book that the gateway holds nothing beyond what was captured."""
         draft = self._draft
         session = draft.session
         kept = session.captured + session.capturing
+        if kept and session.status is not Status.AUTHORIZED:
+            # It took money before it let go of the rest: that much was authorized.
+            taken = Money.from_minor(kept, session.amount.currency)
+            self.authorized(Snapshot(Status.AUTHORIZED, authorized=taken), room)
         row = self._open
         cancel = None
         if row is not None and row.kind in (Kind.CANCEL, Kind.AUTHORIZE):

@@ -1,0 +1,254 @@
+"""What the gateway shows of a cancel: ours in doubt or under way, its own, and what it kept."""
+
+import pytest
+
+from paysession import Declined, Failure, InvalidTransition, Money, Outcome, OutcomeUnknown
+from paysession.outcome import Effect, Snapshot
+
+TOO_LATE = Failure("too_late", "It was settled this morning.")
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def in_doubt(told, kind, session, *arguments):
+    """Leave an operation of a kind in doubt, and return its id."""
+    told.fake.fail_next("timeout", kind=kind)
+    with pytest.raises(OutcomeUnknown) as caught:
+        getattr(told.payments, kind)(session.id, *arguments)
+    assert caught.value.session_id == session.id
+    return caught.value.operation_id
+
+
+def captured_in_part(told):
+    session = told.session()
+    return told.payments.capture(session.id, eur("20.00"))
+
+
+def test_a_pending_cancel_of_the_rest_settles_when_the_rest_is_gone(told):
+    session = captured_in_part(told)
+    told.fake.answers["cancel"] = Outcome.pending()
+    assert told.payments.cancel(session.id).pending == 1
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
+    session = told.payments.sync(session.id)
+    assert (session.pending, session.due_at) == (0, None)
+    assert told.books(session.id) == ("authorized", 2000, 2000, 0, None)
+    assert told.rows(session.id)[-1] == ("cancel", "host", "succeeded", "found", 2200)
+    assert told.told()[-2:] == ["operation.pending", "session.released"]
+    assert told.payments.collection(told.order.id).held == 2000
+
+
+def test_a_cancel_of_the_rest_in_doubt_settles_when_the_rest_is_gone(told):
+    session = captured_in_part(told)
+    told.fake.fail_next("timeout", kind="cancel")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
+    session = told.payments.cancel(session.id)
+    assert not session.in_doubt
+    assert told.rows(session.id)[-1] == ("cancel", "host", "succeeded", "found", 2200)
+    assert told.told()[-1] == "session.released"
+
+
+def test_a_rest_that_the_gateway_let_go_of_by_itself_is_booked_as_its_cancel(told):
+    session = captured_in_part(told)
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("30.00"), captured=eur("20.00"))
+    told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 3000, 2000, 0, None)
+    assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 1200)
+    assert told.told()[-1] == "session.released"
+    assert told.payments.collection(told.order.id).held == 3000
+
+
+def test_an_authorization_that_grew_is_booked_and_reported(told):
+    session = told.session()
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("45.00"))
+    for _ in range(2):
+        told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 4500, 0, 0, "amount")
+    event = told.payments.events()[-1]
+    assert (event.type, event.detail) == ("session.conflict", "amount: expected 42.00 EUR, found 45.00 EUR")
+    assert told.told().count("session.conflict") == 1
+    assert told.payments.collection(told.order.id).held == 4500
+
+
+@pytest.mark.parametrize("answer", [Outcome.pending(), OutcomeUnknown("reset")], ids=["pending", "in doubt"])
+def test_a_cancel_that_fails_at_the_gateway_is_closed_with_its_reason(told, answer):
+    session = told.session()
+    told.fake.answers["cancel"] = answer
+    failed = Effect("cancel", eur("42.00"), "failed", key=f"{session.id}-3", error=TOO_LATE)
+    if isinstance(answer, Outcome):
+        assert told.payments.cancel(session.id).pending == 1
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[failed])
+        session = told.payments.sync(session.id)
+    else:
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[failed])
+        with pytest.raises(Declined, match="settled this morning") as caught:
+            told.payments.cancel(session.id)
+        assert (caught.value.code, caught.value.operation_id) == ("too_late", f"{session.id}-3")
+        session = told.payments.get(session.id)
+    assert (session.status, session.pending, session.open, session.due_at) == ("authorized", 0, None, None)
+    assert told.payments.history(session.id)[-1].error == TOO_LATE
+    assert told.told()[-1] == "operation.failed"
+    assert told.payments.sync(session.id).version == session.version
+
+
+def test_a_cancel_in_doubt_that_the_gateway_has_under_way_is_pending(told):
+    session = told.session()
+    told.fake.answers["cancel"] = OutcomeUnknown("reset")
+    under_way = Effect("cancel", eur("42.00"), "pending", key=f"{session.id}-3")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[under_way])
+    told.payments.cancel(session.id)
+    session = told.payments.sync(session.id)
+    assert (session.status, session.pending, session.in_doubt) == ("authorized", 1, False)
+    told.fake.snapshot = Snapshot("canceled")
+    told.settle()
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert told.told()[-2:] == ["operation.pending", "session.canceled"]
+
+
+# --- the gateway says canceled, while something of ours is open -----------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "arguments", "row", "told_of"),
+    [
+        ("cancel", "authorized", (), ("cancel", "host", "succeeded", "found", 4200), ["session.canceled"]),
+        (
+            "authorize",
+            "requires_more",
+            (),
+            ("authorize", "host", "succeeded", "canceled", 4200),
+            ["session.canceled"],
+        ),
+        (
+            "update",
+            "requires_more",
+            (eur("40.00"),),
+            ("update", "host", "declined", None, 4000),
+            ["operation.failed", "session.canceled"],
+        ),
+        (
+            "capture",
+            "authorized",
+            (),
+            ("capture", "host", "declined", None, 4200),
+            ["operation.failed", "session.canceled"],
+        ),
+    ],
+)
+def test_canceled_settles_what_is_in_doubt(told, kind, before, arguments, row, told_of):
+    session = told.session(before)
+    operation_id = in_doubt(told, kind, session, *arguments)
+    told.fake.snapshot = Snapshot("canceled")
+    earlier = len(told.payments.events())
+    session = told.payments.sync(session.id)
+    assert (session.status, session.authorized, session.held) == ("canceled", 0, 0)
+    assert (session.open, session.due_at, session.next_action) == (None, None, None)
+    rows = dict(zip([r.id for r in told.payments.history(session.id)], told.rows(session.id), strict=True))
+    assert rows.pop(operation_id) == row
+    assert told.told()[earlier:] == told_of
+    if kind in ("cancel", "authorize"):
+        assert told.payments.events()[-1].operation_id == operation_id
+    else:
+        failed = next(r for r in told.payments.history(session.id) if r.id == operation_id)
+        assert failed.error == Failure("canceled", "the provider has canceled the session")
+        assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 4200)
+        assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+    assert told.payments.collection(told.order.id).held == 0
+    assert told.payments.sync(session.id).version == session.version
+
+
+def test_a_refund_in_doubt_is_not_settled_by_a_cancel(told):
+    session = captured_in_part(told)
+    in_doubt(told, "refund", session)
+    told.fake.fail_next("timeout", kind="refund")
+    told.fake.snapshot = Snapshot("canceled", captured=eur("20.00"))
+    session = told.payments.sync(session.id)
+    assert session.in_doubt
+    assert told.books(session.id) == ("authorized", 2000, 2000, 0, None)
+    told.fake.snapshot = None
+    told.fake.cancel_in_dashboard(session.id)
+    told.settle()
+    assert told.books(session.id) == ("authorized", 2000, 2000, 2000, None)
+
+
+def test_canceled_ends_a_pending_authorization(told):
+    told.fake.answers["authorize"] = Outcome.pending()
+    session = told.session()
+    told.fake.snapshot = Snapshot("canceled")
+    session = told.payments.sync(session.id)
+    assert (session.status, session.pending, session.authorizing, session.held) == ("canceled", 0, None, 0)
+    assert told.payments.history(session.id)[1].error.code == "canceled"
+    assert told.told()[-2:] == ["session.error", "session.canceled"]
+
+
+def test_a_pending_cancel_settles_when_the_gateway_says_canceled(told):
+    session = told.session()
+    told.fake.answers["cancel"] = Outcome.pending()
+    told.payments.cancel(session.id)
+    told.fake.snapshot = Snapshot("canceled")
+    session = told.payments.sync(session.id)
+    assert (session.status, session.pending) == ("canceled", 0)
+    assert told.rows(session.id)[-1] == ("cancel", "host", "succeeded", "found", 4200)
+    assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+
+
+def test_an_object_that_is_canceled_before_it_was_authorized_ends_the_session(told):
+    session = told.session("requires_more")
+    told.fake.snapshot = Snapshot("canceled")
+    session = told.payments.sync(session.id)
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert session.next_action is None
+    assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 4200)
+    with pytest.raises(InvalidTransition, match="canceled") as caught:
+        told.payments.authorize(session.id)
+    assert caught.value.session_id == session.id
+
+
+def test_an_initiate_in_doubt_whose_object_is_canceled_ends_the_session_once(told):
+    told.fake.fail_next("lost_answer", kind="initiate")
+    told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown) as caught:
+        told.session("requires_more")
+    told.fake.snapshot = Snapshot("canceled", session_id=caught.value.session_id)
+    session = told.payments.sync(caught.value.session_id)
+    assert (session.status, session.error.code, session.open) == ("canceled", "canceled", None)
+    assert told.told() == ["session.canceled"]
+    assert told.payments.sync(session.id).version == session.version
+
+
+def test_a_canceled_object_after_a_full_capture_changes_nothing(told):
+    session = told.session("captured")
+    told.fake.snapshot = Snapshot("canceled", captured=eur("42.00"))
+    assert told.payments.sync(session.id).version == session.version
+
+
+# --- canceled, and the gateway has taken money ----------------------------------------------------
+
+
+def test_money_taken_before_the_gateway_canceled_can_be_refunded(told):
+    session = told.session("requires_more")
+    told.fake.authorize_in_browser(session.id)
+    told.fake.capture_in_dashboard(session.id, eur("20.00"))
+    told.fake.snapshot = Snapshot("canceled", effects=told.fake._accounts[session.id].effects)
+    for _ in range(2):
+        told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 2000, 2000, 0, "amount")
+    assert told.payments.collection(told.order.id).held == 2000
+    assert told.told()[-3:] == ["session.captured", "session.authorized", "session.conflict"]
+    assert told.payments.refund(session.id).refunded == 2000
+
+
+def test_money_taken_for_a_canceled_session_is_reported_and_can_be_refunded(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    told.fake.capture_in_dashboard(session.id, eur("20.00"))
+    told.fake.snapshot = Snapshot("canceled", effects=told.fake._accounts[session.id].effects)
+    for _ in range(2):
+        session = told.payments.sync(session.id)
+    assert told.books(session.id) == ("canceled", 2000, 2000, 0, "authorized_after_cancel")
+    assert told.told().count("session.conflict") == 1
+    session = told.payments.refund(session.id)
+    assert (session.refunded, session.conflict) == (2000, None)
+    assert told.payments.sync(session.id).version == session.version
