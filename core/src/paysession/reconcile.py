@@ -299,7 +299,7 @@ class _Books:
             if told is not None:
                 self._adjust(max(told.minor, kept))
             return
-        self._settle_update(told)
+        self._settle_update(told if told is not None else snapshot.amount)
         session = draft.session
         # What was captured and returned since is not authorized any more.
         expected = session.amount.minor - self._returned()
@@ -433,6 +433,11 @@ class _Books:
             if status is Status.PENDING:
                 return
             draft.close(pending, State.SUCCEEDED, answer=str(status), error=None)
+        if not session.initiated:
+            # The provider was sure that it had not made the object; it has.
+            draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
+            draft.tell("session.initiated")
+            return
         if snapshot.next_action is not None and snapshot.next_action != session.next_action:
             draft.set(next_action=snapshot.next_action)
         if session.status is not status or session.error != (snapshot.error or session.error):

@@ -105,6 +105,8 @@ def nothing_to_do(session: PaymentSession, request: Request) -> bool:
     """Return whether what is asked for is done already: then no provider is called."""
     if request.amount is not None or request.capture_id is not None or session.open is not None:
         return False
+    if request.kind is Kind.INITIATE:
+        return session.initiated
     if request.kind is Kind.AUTHORIZE:
         return session.status is Status.AUTHORIZED
     if request.kind is Kind.CANCEL:
