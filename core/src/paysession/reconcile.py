@@ -32,21 +32,37 @@ _BEFORE: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 _OPEN: Final = (State.STARTED, State.PENDING)
 
 
-def snapshot_of_effects(session: PaymentSession, effects: Iterable[Effect]) -> Snapshot:
+def snapshot_of_effects(
+    session: PaymentSession, operations: Sequence[Operation], effects: Iterable[Effect]
+) -> Snapshot:
     """Return what a verified notification tells, for a gateway that cannot be asked."""
-    status, authorized = session.status, None
+    status, authorized, error = session.status, None, None
     effects = tuple(effects)
     for effect in effects:
         done = effect.state in ("pending", "succeeded")
         if effect.kind is Kind.CANCEL and effect.state == "succeeded":
             status = Status.CANCELED
         elif effect.kind is Kind.CAPTURE and done:
+            if status is not Status.AUTHORIZED:
+                # What arrived was authorized, and no more: a payer may transfer too little.
+                authorized = Money.from_minor(0, session.amount.currency)
             status = Status.AUTHORIZED
         elif effect.kind is Kind.AUTHORIZE and effect.state == "succeeded":
-            status, authorized = Status.AUTHORIZED, effect.amount
-        elif effect.kind is Kind.AUTHORIZE and effect.state == "failed" and session.status in _BEFORE:
-            status = Status.ERROR
-    return Snapshot(status, authorized=authorized, effects=effects)
+            if not _is_booked(effect, operations):
+                status, authorized = Status.AUTHORIZED, effect.amount
+        elif effect.kind is Kind.AUTHORIZE and effect.state == "failed" and status in _BEFORE:
+            status, error = Status.ERROR, effect.error
+    return Snapshot(status, authorized=authorized, effects=effects, error=error)
+
+
+def _is_booked(effect: Effect, operations: Sequence[Operation]) -> bool:
+    """Return whether a statement that comes again tells of an authorization that was booked."""
+    return any(
+        row.kind is Kind.AUTHORIZE
+        and row.state is State.SUCCEEDED
+        and (row.id == effect.key or (row.reference is not None and row.reference == effect.reference))
+        for row in operations
+    )
 
 
 def apply_snapshot(
@@ -310,10 +326,14 @@ class _Books:
             return  # booked before, and being cancelled
         beyond = found - draft.before.held
         row = self._authorizing()
+        reference = next((e.reference for e in snapshot.effects if e.kind is Kind.AUTHORIZE), None)
         if row is not None:
-            row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None)
+            reference = row.reference or reference
+            row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None, reference=reference)
         else:
-            row = draft.add_found(Kind.AUTHORIZE, amount, State.SUCCEEDED, answer="found")
+            row = draft.add_found(
+                Kind.AUTHORIZE, amount, State.SUCCEEDED, answer="found", reference=reference
+            )
         draft.set(initiated=True, next_action=None)
         if canceled:
             draft.set(authorized=found, held=found)

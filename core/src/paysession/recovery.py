@@ -26,17 +26,19 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot
+from paysession.reconcile import apply_snapshot, snapshot_of_effects
 from paysession.request import Request
 from paysession.store import Stale
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paysession.draft import Draft
     from paysession.engine import Engine
     from paysession.errors import Declined
     from paysession.operation import Operation
-    from paysession.outcome import Snapshot
+    from paysession.outcome import Effect, Snapshot
     from paysession.plugins import Provider
     from paysession.session import PaymentSession
 
@@ -216,7 +218,7 @@ class Recoverer:
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
             snapshot = provider.retrieve(session, operation)
-            draft = self.book(provider, session, snapshot)
+            draft = self._book(provider, session, snapshot)
             if draft is None:
                 return session, snapshot
             try:
@@ -227,7 +229,18 @@ class Recoverer:
             return self._engine.follow(draft.session), snapshot
         raise Stale(session_id)
 
-    def book(self, provider: Provider, session: PaymentSession, snapshot: Snapshot) -> Draft | None:
+    def book_effects(
+        self, provider: Provider, session_id: str, effects: Sequence[Effect]
+    ) -> PaymentSession:
+        """Book what is known to have happened at a provider that cannot be asked."""
+
+        def rule(session: PaymentSession) -> Draft | None:
+            rows = self._engine.store.operations(session_id)
+            return self._book(provider, session, snapshot_of_effects(session, rows, effects))
+
+        return self._engine.decide(session_id, rule)
+
+    def _book(self, provider: Provider, session: PaymentSession, snapshot: Snapshot) -> Draft | None:
         """Return what a snapshot does to the books; None: nothing."""
         collection = self._engine.store.collection(session.collection_id)
         assert collection is not None  # noqa: S101 - sessions are written with their collection

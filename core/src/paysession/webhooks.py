@@ -25,7 +25,6 @@ from paysession.errors import (
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.outcome import Effect, WebhookReply
-from paysession.reconcile import snapshot_of_effects
 from paysession.store import Stale
 from paysession.values import Failure, replace
 
@@ -150,16 +149,13 @@ class Inbox:
         return None
 
     def _apply(self, notification: Notification, session_id: str) -> None:
-        engine, recovery = self._engine, self._engine.recovery
+        recovery = self._engine.recovery
         effects = _load(notification.effects)
-        provider = engine.registry.provider(notification.provider)
+        provider = self._engine.registry.provider(notification.provider)
         if not effects or provider.capabilities.lookup != "none":
             recovery.sync(session_id)
             return
-        engine.decide(
-            session_id,
-            lambda session: recovery.book(provider, session, snapshot_of_effects(session, effects)),
-        )
+        recovery.book_effects(provider, session_id, effects)
 
 
 def _dump(effects: Sequence[Effect]) -> str:

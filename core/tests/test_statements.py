@@ -1,0 +1,240 @@
+"""A gateway that cannot be asked, such as a bank: what its statements tell is booked, once."""
+
+import json
+
+import pytest
+
+from paysession import Failure, Money, Outcome, OutcomeUnknown, hookimpl
+from paysession.outcome import Effect, WebhookEvent
+from paysession.testing import FakeProvider
+
+CLOSED = Failure("AC04", "The account is closed.")
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+class Bank(FakeProvider):
+    """Takes transfers, accepts or declines debits later, and tells of it in statements."""
+
+    def __init__(self):
+        super().__init__(lookup="none", approve=False)
+        self.lines = ()
+
+    @hookimpl
+    def authorize(self):
+        return Outcome.pending()
+
+    @hookimpl
+    def capture(self, operation):
+        return Outcome.captured(operation.amount)
+
+    @hookimpl
+    def cancel(self):
+        return Outcome.canceled()
+
+    @hookimpl
+    def parse_webhook(self, body):
+        return [WebhookEvent(None, "statement", session_id=json.loads(body), effects=self.lines)]
+
+
+@pytest.fixture
+def shop(make_shop):
+    return make_shop(Bank())
+
+
+def state(shop, session, *lines):
+    """Have the bank state these lines, twice; return the session and what was told of them."""
+    earlier = len(shop.payments.events())
+    shop.fake.lines = lines
+    body = json.dumps(session.id).encode()
+    assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
+    session, events = shop.payments.get(session.id), shop.payments.events()[earlier:]
+    assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
+    assert shop.payments.get(session.id) == session  # banks send everything again
+    return session, [event.type for event in events]
+
+
+def test_a_transfer_authorizes_and_captures_what_arrived(shop):
+    session, events = state(
+        shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1")
+    )
+    assert shop.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    assert (session.held, session.next_action) == (4200, None)
+    assert events == ["session.captured", "session.authorized"]
+    assert shop.rows(session.id)[1:] == [
+        ("capture", "provider", "succeeded", "found", 4200),
+        ("authorize", "provider", "succeeded", "found", 4200),
+    ]
+
+
+def test_a_transfer_of_too_little_is_not_taken_for_all(shop):
+    session, events = state(
+        shop, shop.session("requires_more"), Effect("capture", eur("20.00"), reference="t1")
+    )
+    assert shop.books(session.id) == ("authorized", 2000, 2000, 0, "amount")
+    assert shop.payments.collection(shop.order.id).held == 2000
+    assert events == ["session.captured", "session.authorized", "session.conflict"]
+    session, events = state(shop, session, Effect("capture", eur("22.00"), reference="t2"))
+    assert (session.authorized, session.captured, session.held) == (4200, 4200, 4200)
+    assert events == ["session.captured"]
+
+
+def test_a_transfer_of_too_much_is_booked_and_reported(shop):
+    session, events = state(
+        shop, shop.session("requires_more"), Effect("capture", eur("50.00"), reference="t1")
+    )
+    assert shop.books(session.id) == ("authorized", 5000, 5000, 0, "over_limit")
+    assert not session.cancel_wanted  # money that arrived is refunded, not cancelled
+    assert events == ["session.captured", "session.authorized", "session.conflict"]
+    assert shop.payments.collection(shop.order.id).held == 5000
+
+
+@pytest.mark.parametrize("amount", ["20.00", "42.00"])
+def test_a_transfer_for_a_canceled_session_is_reported_and_can_be_refunded(shop, amount):
+    session = shop.payments.cancel(shop.session("requires_more").id)
+    session, events = state(shop, session, Effect("capture", eur(amount), reference="t1"))
+    minor = eur(amount).minor
+    assert shop.books(session.id) == ("canceled", minor, minor, 0, "authorized_after_cancel")
+    assert (session.held, session.cancel_wanted) == (minor, False)
+    assert events == ["session.captured", "session.conflict"]
+
+
+def test_a_transfer_under_way_reserves_its_amount_until_it_arrives(shop):
+    session = shop.session("requires_more")
+    session, events = state(shop, session, Effect("capture", eur("42.00"), "pending", "t1"))
+    assert shop.books(session.id) == ("authorized", 4200, 0, 0, None)
+    assert (session.capturing, session.pending) == (4200, 1)
+    assert events == ["operation.pending", "session.authorized"]
+    assert session.due_at is None  # nobody can be asked
+    session, events = state(shop, session, Effect("capture", eur("42.00"), "succeeded", "t1"))
+    assert (session.captured, session.capturing, session.pending) == (4200, 0, 0)
+    assert events == ["session.captured"]
+
+
+def test_a_transfer_that_bounced_was_never_money(shop):
+    session = shop.session("requires_more")
+    session, events = state(shop, session, Effect("capture", eur("42.00"), "failed", "t1"))
+    assert (session.status, session.captured, events) == ("requires_more", 0, [])
+
+
+def test_a_debit_that_the_bank_accepted_is_authorized(shop):
+    session = shop.session()
+    assert (session.status, session.pending) == ("pending", 1)
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="m1"))
+    assert shop.books(session.id) == ("authorized", 4200, 0, 0, None)
+    assert shop.rows(session.id)[1:] == [("authorize", "host", "succeeded", "authorized", 4200)]
+    assert shop.payments.history(session.id)[1].reference == "m1"
+    assert events == ["session.authorized"]
+
+
+def test_an_authorization_stated_again_after_its_rest_was_released_stays_released(shop):
+    session = shop.session()
+    accepted = Effect("authorize", eur("42.00"), reference="m1")
+    state(shop, session, accepted)
+    shop.payments.capture(session.id, eur("20.00"))
+    session = shop.payments.cancel(session.id)
+    assert shop.books(session.id) == ("authorized", 2000, 2000, 0, None)
+    session, events = state(shop, session, accepted)
+    assert shop.books(session.id) == ("authorized", 2000, 2000, 0, None)
+    assert events == []
+
+
+@pytest.mark.parametrize("named", [{"reference": "m1"}, {"key": "{}-2"}], ids=["reference", "key"])
+def test_an_authorization_stated_again_after_its_cancel_stays_canceled(shop, named):
+    session = shop.session()
+    named = {name: value.format(session.id) for name, value in named.items()}
+    accepted = Effect("authorize", eur("42.00"), **named)
+    state(shop, session, accepted)
+    session = shop.payments.cancel(session.id)
+    session, events = state(shop, session, accepted)
+    assert (shop.books(session.id), events) == (("canceled", 0, 0, 0, None), [])
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="m2"))
+    assert events == ["session.conflict", "session.canceled"]  # another one is not the same
+
+
+def test_an_authorization_of_another_amount_is_booked_as_stated(shop):
+    session = shop.session("requires_more")
+    session, events = state(shop, session, Effect("authorize", eur("30.00"), reference="m1"))
+    assert shop.books(session.id) == ("authorized", 3000, 0, 0, "amount")
+    assert events == ["session.authorized", "session.conflict"]
+
+
+def test_a_debit_that_the_bank_refused_ends_in_error_with_its_reason(shop):
+    session = shop.session()
+    refused = Effect("authorize", eur("42.00"), "failed", "m1", error=CLOSED)
+    session, events = state(shop, session, refused)
+    assert (session.status, session.error, session.held, session.pending) == ("error", CLOSED, 0, 0)
+    assert shop.payments.history(session.id)[1].error == CLOSED
+    assert events == ["session.error"]
+
+
+def test_a_debit_in_doubt_that_the_bank_works_on_is_pending(make_shop):
+    class Lost(Bank):
+        @hookimpl
+        def authorize(self):
+            raise OutcomeUnknown("reset")
+
+    shop = make_shop(Lost())
+    session = shop.session("requires_more")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), "pending", "m1"))
+    assert (session.status, session.pending, session.in_doubt) == ("pending", 1, False)
+    assert events == ["operation.pending"]
+
+
+def test_a_refused_authorization_does_not_touch_what_was_authorized_before(shop):
+    session = shop.session()
+    session, _ = state(shop, session, Effect("authorize", eur("42.00"), reference="m1"))
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), "failed", "m0"))
+    assert (shop.books(session.id), events) == (("authorized", 4200, 0, 0, None), [])
+
+
+def test_a_mandate_that_the_bank_ended_cancels_the_session(shop):
+    session = shop.session()
+    session, _ = state(shop, session, Effect("authorize", eur("42.00"), reference="m1"))
+    session, events = state(shop, session, Effect("cancel", eur("42.00"), reference="x1"))
+    assert shop.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert events == ["session.canceled"]
+    assert shop.payments.collection(shop.order.id).held == 0
+
+
+@pytest.mark.parametrize("state_", ["pending", "failed", "reversed"])
+def test_a_cancel_that_did_not_happen_cancels_nothing(shop, state_):
+    session, events = state(shop, shop.session("requires_more"), Effect("cancel", eur("42.00"), state_, "x1"))
+    assert (session.status, events) == ("requires_more", [])
+
+
+def test_a_debit_returned_after_it_was_captured_is_undone(shop):
+    session, _ = state(shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1"))
+    returned = Effect("capture", eur("42.00"), "reversed", "t1", error=CLOSED)
+    session, events = state(shop, session, returned)
+    assert shop.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert shop.payments.history(session.id)[-1].error == CLOSED
+    assert events == ["session.reversed"]
+
+
+def test_a_refund_names_the_transfer_it_gives_back(shop):
+    session, _ = state(shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1"))
+    session, events = state(
+        shop,
+        session,
+        Effect("refund", eur("2.00"), reference="r1", capture="t1"),
+        Effect("refund", eur("3.00"), reference="r2", capture="unknown"),
+    )
+    assert (session.refunded, events) == (500, ["session.refunded"] * 2)
+    rows = shop.payments.history(session.id)
+    assert [row.capture_id for row in rows][-2:] == [rows[1].id, None]
+
+
+def test_a_statement_about_an_unknown_session_is_kept_until_it_is_known(shop):
+    shop.fake.lines = (Effect("capture", eur("42.00"), reference="t1", error=CLOSED, key="k"),)
+    body = json.dumps("ps_unknown").encode()
+    assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
+    assert not shop.payments.events()
+    assert shop.payments.recover().notifications == 0  # not due at once
+    shop.clock.forward(seconds=20)
+    done = shop.payments.recover()
+    assert (done.notifications, done.notifications_done) == (1, 0)
