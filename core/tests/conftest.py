@@ -26,6 +26,7 @@ class Told(FakeProvider):
     Attributes:
         snapshot: What ``retrieve`` shows, or raises.
         answers: What the hook of a kind answers, or raises, at every call.
+        meanwhile: What happens, once, while the hook of a kind is called.
     """
 
     snapshot = None
@@ -33,8 +34,10 @@ class Told(FakeProvider):
     def __init__(self, **options):
         super().__init__(**options)
         self.answers = {}
+        self.meanwhile = {}
 
     def _answer(self, operation, act):
+        self.meanwhile.pop(operation.kind, bool)()
         answer = self.answers.get(operation.kind)
         if answer is None:
             return super()._answer(operation, act)

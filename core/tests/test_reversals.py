@@ -14,9 +14,7 @@ def eur(amount):
 
 
 def total(captured, refunded="0", authorized="42"):
-    return Snapshot(
-        "authorized", authorized=eur(authorized), captured=eur(captured), refunded=eur(refunded)
-    )
+    return Snapshot("authorized", authorized=eur(authorized), captured=eur(captured), refunded=eur(refunded))
 
 
 def reversed_rows(told, session_id):
@@ -38,7 +36,11 @@ def test_a_capture_that_is_returned_is_undone_once_and_ends_the_session(told):
     assert (last.reverses, last.error) == (capture.id, RETURNED)
     assert told.told()[-2:] == ["session.captured", "session.reversed"]
     event = told.payments.events()[-1]
-    assert (event.operation_id, event.captured_amount, event.authorized_amount) == (last.id, eur("0"), eur("0"))
+    assert (event.operation_id, event.captured_amount, event.authorized_amount) == (
+        last.id,
+        eur("0"),
+        eur("0"),
+    )
     assert not [kind for kind, _ in told.fake.calls if kind == "cancel"]
 
 
@@ -162,6 +164,19 @@ def test_a_refund_that_bounced_leaves_its_capture_to_be_refunded_again(told):
     told.fake.snapshot = None
     told.fake._accounts[session.id].effects.pop()
     assert told.payments.refund(session.id, capture=capture.id).refunded == 4200
+
+
+def test_a_capture_that_is_undone_leaves_what_the_gateway_still_shows_authorized(told):
+    session = told.session("captured")
+    told.fake.snapshot = total("0")
+    for _ in range(2):
+        told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+    assert told.payments.collection(told.order.id).held == 4200
+    assert told.told()[-1] == "session.reversed"
+    told.fake.snapshot = None
+    told.fake._accounts[session.id].effects.clear()
+    assert told.payments.capture(session.id).captured == 4200
 
 
 def test_a_total_that_lags_undoes_nothing_and_one_that_does_not_lag_any_more_does(make_told):

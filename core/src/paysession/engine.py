@@ -30,8 +30,8 @@ from paysession.errors import (
     ProviderError,
     SessionBusy,
 )
-from paysession.operation import Kind, Operation, State
-from paysession.outcome import Outcome
+from paysession.operation import REFUSED, Kind, Operation, State
+from paysession.outcome import Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession.request import Request, nothing_to_do, with_capture
 from paysession.store import OverLimit, Stale
@@ -291,11 +291,8 @@ class Engine:
         )
         if not agrees and not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
             session = self._keep(session, operation.id, answer)
-            if operation.state is not State.STARTED and provider.capabilities.lookup != "none":
-                try:
-                    session = self.recovery.sync(session.id)
-                except (ProviderError, SessionBusy):
-                    session = self.load(session.id)
+            if operation.state is not State.STARTED:
+                session = self._look_again(provider, session, operation, answer)
             operation = self.store.operation(operation.id) or operation
         if operation.state is State.STARTED:
             raise SessionBusy(
@@ -303,7 +300,34 @@ class Engine:
                 session_id=session.id,
                 operation_id=operation.id,
             )
+        if isinstance(answer, Outcome) and operation.state in REFUSED:
+            if operation.kind is Kind.AUTHORIZE:
+                return session
+            if operation.kind is not Kind.INITIATE:
+                raise OutcomeUnknown(
+                    f"the provider did {operation.kind} {operation.amount}, after that had been settled as "
+                    f"{operation.state}; look at the session before you repeat it",
+                    session_id=session.id,
+                    operation_id=operation.id,
+                )
         return self._result(session, operation, answer)
+
+    def _look_again(
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+    ) -> PaymentSession:
+        """Have the provider's truth decide between an answer and what was settled meanwhile."""
+        if provider.capabilities.lookup != "none":
+            try:
+                return self.recovery.sync(session.id)
+            except (ProviderError, SessionBusy):
+                return self.load(session.id)
+        if isinstance(answer, Outcome) and operation.state in REFUSED:
+            return self.recovery.book_effects(provider, session.id, effects_of(operation, answer))
+        return session
 
     def _keep(
         self, session: PaymentSession, operation_id: str, answer: Outcome | ProviderError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from paysession.values import Failure
 
-__all__ = ["KEY_LENGTH", "Event", "Kind", "Operation", "State"]
+__all__ = ["KEY_LENGTH", "REFUSED", "Event", "Kind", "Operation", "State"]
 
 KEY_LENGTH: Final = 50
 """An operation's key, and every subkey of it, has at most so many characters."""
@@ -56,6 +56,8 @@ class State(StrEnum):
 
 
 _OPEN: Final = (State.STARTED, State.PENDING)
+REFUSED: Final = (State.DECLINED, State.NOT_APPLIED)
+"""The states of an operation that had no effect."""
 
 
 @frozen(slots=False, kw_only=True)

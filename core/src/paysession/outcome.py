@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
+    from paysession.operation import Operation
     from paysession.values import NextAction
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Snapshot",
     "WebhookEvent",
     "WebhookReply",
+    "effects_of",
 ]
 
 
@@ -232,6 +234,21 @@ class Outcome:
             next_action=next_action,
             expires_at=expires_at,
         )
+
+
+def effects_of(operation: Operation, outcome: Outcome) -> tuple[Effect, ...]:
+    """Return what an answer says that happened at the gateway; nothing, if it moved no money."""
+    kind, answer = operation.kind, outcome.answer
+    if kind in (Kind.INITIATE, Kind.UPDATE) or answer is Answer.REQUIRES_MORE:
+        return ()
+    state: EffectState = "pending" if answer is Answer.PENDING else "succeeded"
+    if kind is Kind.AUTHORIZE and answer is Answer.CANCELED:
+        kind = Kind.CANCEL
+    amount = outcome.amount or operation.amount
+    effects: tuple[Effect, ...] = (Effect(kind, amount, state, outcome.reference, operation.key),)
+    if kind is Kind.AUTHORIZE and answer is Answer.CAPTURED:
+        effects += (Effect(Kind.CAPTURE, amount, key=operation.key),)
+    return effects
 
 
 EffectState = Literal["pending", "succeeded", "failed", "reversed"]

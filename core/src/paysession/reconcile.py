@@ -13,7 +13,7 @@ from paysession.draft import Draft
 from paysession.errors import Declined
 from paysession.lifecycle import refuse
 from paysession.money import Money
-from paysession.operation import Kind, State
+from paysession.operation import REFUSED, Kind, State
 from paysession.outcome import Snapshot
 from paysession.values import Status
 
@@ -182,20 +182,23 @@ class _Books:
             self._matched.add(row.id)
             if row.reference is None and effect.reference is not None:
                 row = draft.put(row, reference=effect.reference)
-        if row is None or row.state in (State.DECLINED, State.NOT_APPLIED):
+        if row is None or row.state in REFUSED:
             if effect.state not in ("succeeded", "pending"):
                 return
             state = State.SUCCEEDED if effect.state == "succeeded" else State.PENDING
             if row is not None:
                 draft.conflict("effect_after_refusal", f"{row.id} {row.state}", f"{effect.amount} {state}")
                 draft.put(row, reference=None)
+            # It answers for the caller's key from now on, so that a repeated call is no second effect.
             found = draft.add_found(
                 effect.kind,
                 effect.amount,
                 state,
                 reference=token,
                 answer="found",
-                capture_id=self._capture_of(effect),
+                capture_id=(row and row.capture_id) or self._capture_of(effect),
+                idempotency_key=row and row.idempotency_key,
+                fingerprint=row and row.fingerprint,
             )
             self._matched.add(found.id)
             if state is State.SUCCEEDED:
@@ -311,8 +314,9 @@ class _Books:
         session = draft.session
         kept = session.captured + session.capturing
         told = snapshot.authorized
-        if session.status is Status.AUTHORIZED and self._draft.before.status is Status.AUTHORIZED:
+        if draft.before.status is Status.AUTHORIZED and (session.status is Status.AUTHORIZED or told):
             if told is not None:
+                draft.set(status=Status.AUTHORIZED)  # though a capture was undone just now
                 self._adjust(max(told.minor, kept))
             return
         self._settle_update(told if told is not None else snapshot.amount)
@@ -369,7 +373,8 @@ class _Books:
             draft.set(authorized=found, held=found)
             draft.tell("session.released", row)
         elif difference < 0 and not self._lagging:
-            draft.conflict("amount", session.authorized_amount, Money.from_minor(found, currency))
+            if found > draft.before.authorized:
+                draft.conflict("amount", session.authorized_amount, Money.from_minor(found, currency))
             draft.set(authorized=found, held=found)
 
     def _authorizing(self) -> Operation | None:

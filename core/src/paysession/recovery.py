@@ -229,9 +229,7 @@ class Recoverer:
             return self._engine.follow(draft.session), snapshot
         raise Stale(session_id)
 
-    def book_effects(
-        self, provider: Provider, session_id: str, effects: Sequence[Effect]
-    ) -> PaymentSession:
+    def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
         """Book what is known to have happened at a provider that cannot be asked."""
 
         def rule(session: PaymentSession) -> Draft | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from paysession.errors import InvalidData, NotSupported
-from paysession.operation import Kind, State
+from paysession.operation import REFUSED, Kind, State
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from paysession.session import PaymentSession
 
 __all__ = ["Request", "nothing_to_do", "with_capture"]
-
-_FAILED: Final = (State.DECLINED, State.NOT_APPLIED)
 
 
 @frozen(slots=False)
@@ -79,7 +77,7 @@ def with_capture(
         if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
             left[row.id] = stands[row.id]
     for row in operations:
-        if row.kind is Kind.REFUND and row.capture_id in left and row.state not in _FAILED:
+        if row.kind is Kind.REFUND and row.capture_id in left and row.state not in REFUSED:
             left[row.capture_id] -= stands.get(row.id, 0)
     chosen = request.capture_id
     if chosen is not None and chosen not in left:

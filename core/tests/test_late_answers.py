@@ -1,0 +1,221 @@
+"""A process that was paused in a call: somebody else settled its operation, and then its answer comes."""
+
+import pytest
+
+from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy
+from paysession.outcome import Snapshot
+
+REFUSALS = [NotApplied("never arrived"), Declined("no", "said the bank")]
+LOOKUPS = ["consistent", "none"]
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def settle_meanwhile(shop, kind, answer, session_id):
+    """Have a person settle the next operation of a kind while its call hangs."""
+
+    def person():
+        shop.clock.forward(minutes=5)
+        operation = shop.payments.history(session_id)[-1]
+        shop.payments.resolve(operation.id, answer, note="ann, by phone")
+
+    shop.fake.meanwhile[kind] = person
+
+
+def recover_meanwhile(shop, kind):
+    def takes_over():
+        shop.clock.forward(minutes=5)
+        shop.payments.recover()
+
+    shop.fake.meanwhile[kind] = takes_over
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_an_answer_that_agrees_with_what_recovery_found_is_the_result(make_told, lookup):
+    told = make_told(lookup=lookup)
+    session = told.session()
+    recover_meanwhile(told, "capture")
+    session = told.payments.capture(session.id)
+    assert session == told.payments.get(session.id)
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    assert told.fake.total(session.id, "capture") == 4200
+    assert told.told(session.id).count("session.captured") == 1
+    assert told.payments.history(session.id)[-1].note is None
+
+
+def test_an_answer_that_comes_while_recovery_is_at_it_is_kept_and_looked_into_at_once(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    recover_meanwhile(told, "capture")
+    told.fake.fail_next("timeout", kind="capture")  # recovery's own try: nobody knows
+    with pytest.raises(SessionBusy, match="overtaken") as caught:
+        told.payments.capture(session.id)
+    operation = told.payments.history(session.id)[-1]
+    assert (caught.value.session_id, caught.value.operation_id) == (session.id, operation.id)
+    assert (operation.state, operation.note) == ("started", "late answer: captured 42.00 EUR fx_2")
+    assert told.payments.get(session.id).due_at == told.clock.now
+    assert told.payments.recover().settled == (session.id,)
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    assert told.fake.total(session.id, "capture") == 4200
+
+
+def test_a_refusal_that_comes_while_recovery_is_at_it_is_kept(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    recover_meanwhile(told, "capture")
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.fail_next("declined", kind="capture")
+    with pytest.raises(SessionBusy):
+        told.payments.capture(session.id)
+    assert told.payments.history(session.id)[-1].note == "late answer: Declined: refused on demand"
+    assert told.payments.get(session.id).in_doubt
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["not applied", "declined"])
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_what_was_done_after_it_had_been_settled_as_refused_is_booked(make_told, lookup, refusal, kind):
+    told = make_told(lookup=lookup)
+    session = told.session("authorized" if kind == "capture" else "captured")
+    settle_meanwhile(told, kind, refusal, session.id)
+    call = getattr(told.payments, kind)
+    with pytest.raises(OutcomeUnknown, match="look at the session before you repeat it") as caught:
+        call(session.id, eur("10.00"), idempotency_key="k")
+    operation = told.payments.history(session.id)[-2]
+    assert (caught.value.session_id, caught.value.operation_id) == (session.id, operation.id)
+    assert operation.note.startswith(f"ann, by phone; late answer: {kind}")
+    found = told.payments.history(session.id)[-1]
+    assert (found.origin, found.state, found.amount) == ("provider", "succeeded", eur("10.00"))
+    session = told.payments.get(session.id)
+    booked = {"capture": session.captured, "refund": session.refunded}[kind]
+    assert (booked, session.conflict) == (1000, "effect_after_refusal")
+    event = next(row for row in told.payments.events() if row.type == "session.conflict")
+    expected = f"effect_after_refusal: expected {operation.id} {operation.state}, found 10.00 EUR succeeded"
+    assert event.detail == expected
+    # The caller's key names what was done: repeated, it is no second effect.
+    again = call(session.id, eur("10.00"), idempotency_key="k")
+    assert again == session
+    assert told.fake.total(session.id, kind) == 1000
+    told.settle()
+    assert told.payments.get(session.id).version == session.version
+    assert told.told().count("session.conflict") == 1
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["not applied", "declined"])
+@pytest.mark.parametrize("capture", ["manual", "automatic"])
+def test_an_authorization_after_it_had_been_settled_as_refused_is_the_result(
+    make_told, lookup, refusal, capture
+):
+    told = make_told(lookup=lookup)
+    session = told.session("requires_more", capture=capture)
+    settle_meanwhile(told, "authorize", refusal, session.id)
+    session = told.payments.authorize(session.id)
+    captured = 4200 if capture == "automatic" else 0
+    assert told.books(session.id) == ("authorized", 4200, captured, 0, None)
+    assert (session, session.held) == (told.payments.get(session.id), 4200)
+    assert told.payments.collection(told.order.id).held == 4200
+    assert told.told().count("session.authorized") == 1
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_a_cancel_after_it_had_been_settled_as_refused_ends_the_session(make_told, lookup):
+    told = make_told(lookup=lookup)
+    session = told.session()
+    settle_meanwhile(told, "cancel", NotApplied("never arrived"), session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+    assert told.payments.cancel(session.id).status == "canceled"
+    assert told.fake.total(session.id, "cancel") == 4200
+    assert told.told().count("session.canceled") == 1
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_an_authorization_that_ended_the_object_ends_the_session(make_told, lookup):
+    told = make_told(lookup=lookup)
+    session = told.session("requires_more")
+    told.fake.cancel_in_dashboard(session.id)
+    settle_meanwhile(told, "authorize", NotApplied("never arrived"), session.id)
+    assert told.payments.authorize(session.id).status == "canceled"
+    assert told.payments.collection(told.order.id).held == 0
+
+
+def test_a_slow_refund_after_it_had_been_settled_as_refused_is_pending(make_told):
+    told = make_told(lookup="none")
+    session = told.session("captured")
+    told.fake.answers["refund"] = Outcome.pending(reference="re_1")
+    settle_meanwhile(told, "refund", NotApplied("never arrived"), session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.refund(session.id, eur("10.00"))
+    session = told.payments.get(session.id)
+    assert (session.refunded, session.refunding, session.pending) == (0, 1000, 1)
+
+
+@pytest.mark.parametrize("kind", ["initiate", "update"])
+def test_what_moves_no_money_is_refused_as_it_was_settled(make_told, kind):
+    told = make_told(lookup="none")
+    session = told.session("requires_more", idempotency_key="k")
+    if kind == "update":
+        settle_meanwhile(told, "update", NotApplied("never arrived"), session.id)
+        with pytest.raises(OutcomeUnknown):
+            told.payments.update(session.id, eur("40.00"))
+        assert told.payments.get(session.id).amount == eur("42.00")
+        return
+
+    def person():
+        told.clock.forward(minutes=5)
+        (doubt,) = told.payments.in_doubt()
+        told.payments.resolve(doubt.operation.id, NotApplied("never arrived"), note="ann")
+
+    told.fake.meanwhile["initiate"] = person
+    with pytest.raises(NotApplied, match="never arrived") as caught:
+        told.session("requires_more")
+    assert told.payments.get(caught.value.session_id).status == "canceled"
+    assert caught.value.operation_id == f"{caught.value.session_id}-1"
+
+
+def test_a_refusal_that_contradicts_a_persons_word_has_the_gateway_decide(told):
+    session = told.session()
+    settle_meanwhile(told, "capture", Outcome.captured(eur("42.00")), session.id)
+    told.fake.fail_next("declined", kind="capture")
+    session = told.payments.capture(session.id)
+    assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+    operation = told.payments.history(session.id)[2]
+    assert operation.note == "ann, by phone; late answer: Declined: refused on demand"
+    assert told.told()[-2:] == ["session.captured", "session.reversed"]
+
+
+def test_an_answer_that_a_person_settled_without_a_reference_agrees(told):
+    session = told.session()
+    settle_meanwhile(told, "capture", Outcome.captured(eur("42.00")), session.id)
+    session = told.payments.capture(session.id)
+    assert told.payments.history(session.id)[-1].note == "ann, by phone"
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+
+
+def test_a_late_answer_is_looked_into_later_where_the_gateway_is_down(told):
+    session = told.session()
+    settle_meanwhile(told, "capture", NotApplied("never arrived"), session.id)
+    told.fake.snapshot = NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id, eur("10.00"))
+    session = told.payments.get(session.id)
+    assert (session.captured, session.due_at) == (0, told.clock.now)
+    told.fake.snapshot = None
+    assert told.payments.recover().settled == (session.id,)
+    assert told.books(session.id) == ("authorized", 4200, 1000, 0, "effect_after_refusal")
+
+
+def test_an_answer_that_tells_nothing_adds_nothing(told):
+    session = told.session()
+    settle_meanwhile(told, "capture", NotApplied("never arrived"), session.id)
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = Snapshot("authorized")
+    with pytest.raises(NotApplied, match="never arrived") as caught:
+        told.payments.capture(session.id)
+    operation = told.payments.history(session.id)[-1]
+    assert (caught.value.session_id, caught.value.operation_id) == (session.id, operation.id)
+    assert operation.note == "ann, by phone"
