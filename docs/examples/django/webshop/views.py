@@ -1,0 +1,99 @@
+"""What a browser sees, and what a gateway calls."""
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from paysession import (
+    Checkout,
+    Declined,
+    Money,
+    NotFound,
+    PaymentSession,
+    PaysessionError,
+    Redirect,
+    RequestError,
+    Status,
+)
+from webshop.models import Order
+from webshop.payments import follow, payments
+
+View = Callable[..., HttpResponse]
+
+
+def payment_errors(view: View) -> View:
+    """Answer what paysession refuses with a status and a sentence."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, **arguments: str) -> HttpResponse:
+        try:
+            return view(request, **arguments)
+        except NotFound:
+            return HttpResponse("There is no such payment.", status=404)
+        except (Declined, RequestError):
+            return HttpResponse("That payment is not possible.", status=409)
+        except PaysessionError:
+            return HttpResponse("Not now; please try again.", status=503)
+
+    return answer
+
+
+def page(request: HttpRequest, number: str, session: PaymentSession | None = None) -> HttpResponse:
+    """Show an order, and how its payment stands."""
+    order = get_object_or_404(Order, number=number)
+    chosen = [row.name for row in payments().providers() if row.selected]
+    total = Money.from_minor(order.minor, order.currency)
+    context = {"order": order, "total": total, "session": session, "providers": chosen}
+    return render(request, "order.html", context)
+
+
+@require_GET
+def show(request: HttpRequest, number: str) -> HttpResponse:
+    """Show an order."""
+    return page(request, number)
+
+
+@require_POST
+@payment_errors
+def pay(request: HttpRequest, number: str) -> HttpResponse:
+    """Begin a payment with the provider that the payer chose."""
+    order = get_object_or_404(Order, number=number)
+    provider = request.POST["provider"]
+    collection = payments().create_collection(
+        Money.from_minor(order.minor, order.currency), reference=order.number
+    )
+    earlier = payments().sessions(collection_id=collection.id, provider=provider)
+    ended = sum(session.status is Status.CANCELED for session in earlier)
+    session = payments().initiate(
+        collection.id,
+        provider=provider,
+        capture="automatic",
+        checkout=Checkout(return_url=request.build_absolute_uri("/back/") + "{session_id}"),
+        idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
+    )
+    if isinstance(session.next_action, Redirect):
+        return redirect(session.next_action.url)
+    return page(request, number, session)
+
+
+@require_GET
+@payment_errors
+def back(request: HttpRequest, session_id: str) -> HttpResponse:
+    """Take the payer back from the provider."""
+    session = payments().resume(session_id, payload=request.GET.dict())
+    follow()
+    if isinstance(session.next_action, Redirect):
+        return redirect(session.next_action.url)
+    return page(request, session.collection_reference, session)
+
+
+@csrf_exempt  # the provider's signature guards it
+@require_POST
+def webhook(request: HttpRequest, provider: str) -> HttpResponse:
+    """Take a provider's notification in: the raw body, before anything is decoded."""
+    reply = payments().handle_webhook(provider, headers=request.headers, body=request.body)
+    return HttpResponse(reply.body, status=reply.status, content_type="text/plain")
