@@ -1,72 +1,254 @@
-"""The documentation says what is so: its examples run, its tables are the code's own."""
+"""The documentation says what is so: its examples run, its tables are the code's own, nothing is left out."""
 
+import ast
+import importlib
+import importlib.util
+import inspect
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 
+import paysession
+from paysession import Payments, errors
 from paysession.hooks import ObserverHooks, ProviderHooks
-from paysession.lifecycle import ALLOWED
-from paysession.operation import Kind
-from paysession.outcome import ANSWERS
+from paysession.settings import _FILE_KEYS
+from paysession_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    page
+    for page in (
+        *ROOT.glob("*.md"),
+        *sorted(DOCS.glob("**/*.md")),
+        *ROOT.glob("core/README.md"),
+        *sorted(ROOT.glob("plugins/*/README.md")),
+    )
+    if "_build" not in page.parts
+]
 
 
-def examples(page):
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+def name_of(page):
+    return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if examples(page)], ids=lambda page: str(page.relative_to(ROOT))
-)
-def test_the_examples_of_a_page_run_in_their_order(page, tmp_path, monkeypatch, capsys):
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+# --- what is shown runs ---------------------------------------------------------------------------
+
+
+class Told:
+    """A ``print`` that remembers its lines one by one."""
+
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, *words):
+        self.lines.append(" ".join(map(str, words)))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "example"}
-    promised = []
-    for example in examples(page):
-        exec(compile(example, str(page), "exec"), names)
-        promised += re.findall(r"^print\(.*\)  # (\S.*)$", example, re.MULTILINE)
-    printed = capsys.readouterr().out
-    for words in promised:
-        assert words in printed or " nobody " in words
+    for text in blocks(page, "toml"):
+        name = re.match(r"# (\S+\.toml)\n", text)
+        if name:
+            (tmp_path / name[1]).write_text(text)
+    told = Told()
+    names = {"__name__": "example", "print": told}
+    for example in blocks(page, "python"):
+        tree = ast.parse(example)
+        for statement in tree.body:
+            told.lines.clear()
+            exec(compile(ast.Module([statement], []), str(page), "exec"), names)
+            line = example.splitlines()[statement.end_lineno - 1]
+            promised = re.match(r"print\(.*\)  # (\S.*)$", line)
+            if promised:
+                assert told.lines == [promised[1]], line
     if "payments" in names:
         names["payments"].close()
 
 
-def test_the_table_of_the_lifecycle_is_the_codes_own():
-    rows = [
-        f"| {kind} | {', '.join(sorted(ALLOWED[kind]))} | {', '.join(sorted(ANSWERS[kind]))} |"
-        for kind in Kind
-    ]
-    assert "\n".join(rows) in (ROOT / "docs/lifecycle.md").read_text()
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_commands_of_a_page_exist_with_their_options(page):
+    for line in "".join(blocks(page, "console") + blocks(page, "bash")).splitlines():
+        found = re.search(r"(?:^\$ |bin/)(paysession [^#|]*)", line)
+        if not found or "uv run" in line:
+            continue
+        words = shlex.split(found[1])[1:]
+        command, context = cli, click.Context(cli, info_name="paysession")
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            command = command.commands[words.pop(0)]
+            context = click.Context(command, parent=context)
+        known = {option for parameter in command.params for option in parameter.opts}
+        unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known
+        assert not unknown - {"--help", "--version"}, line
+        arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
+        assert sum(argument.required for argument in arguments) <= len(words), line
 
 
-def test_every_hook_is_on_the_page_for_authors_with_its_arguments():
-    page = (ROOT / "docs/provider.md").read_text()
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_to_files(page):
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)\s#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_begins_with_the_two_commands():
+    shell = blocks(ROOT / "README.md", "console")
+    assert shell[0].strip().endswith("paysession demo")
+    assert shell[1].strip().endswith("pytest")
+
+
+# --- what is generated is up to date --------------------------------------------------------------
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_the_reference_takes_from_the_code_is_the_codes_own():
+    stale = [name_of(path) for path, text in generator().generated().items() if path.read_text() != text]
+    assert not stale, "run: python docs/generate.py"
+
+
+def test_the_table_of_transitions_covers_every_operation_answer_and_status():
+    from paysession.lifecycle import ALLOWED
+    from paysession.outcome import ANSWERS
+
+    found = {(kind, answer, before) for kind, answer, before, _ in generator().transitions()}
+    for kind, statuses in ALLOWED.items():
+        for answer in (*ANSWERS[kind], "declined", "not applied", "unknown"):
+            for status in ["new"] if kind == "initiate" else statuses:
+                assert (kind, answer, status) in found
+
+
+# --- nothing is left out --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def documented(tmp_path_factory):
+    """Every object that the built documentation describes, by resolving the names in its inventory."""
+    from sphinx.util.inventory import InventoryFile
+
+    built = tmp_path_factory.mktemp("docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", built / "trees", DOCS, built / "html"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with (built / "html/objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    return {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
+
+
+def resolve(name):
+    module, _, rest = name, "", ""
+    while True:
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            module, _, last = module.rpartition(".")
+            rest = f"{last}.{rest}" if rest else last
+            if not module:
+                return None
+            continue
+        break
+    for part in rest.split(".") if rest else ():
+        found = getattr(found, part, None)
+    return found
+
+
+PUBLIC = ["paysession", "paysession.provider", "paysession.testing", "paysession_manual", "paysession_sql"]
+PUBLIC += ["paysession_cli.main", "paysession_cli.demo"]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module, documented):
+    objects = [found for found in map(resolve, documented) if found is not None]
+    home = importlib.import_module(module)
+    missing = []
+    for name in home.__all__:
+        thing = getattr(home, name)
+        if isinstance(thing, click.Command):
+            continue  # the page about the command line is generated from it
+        described = any(found is thing for found in objects if not isinstance(found, int | str))
+        if not (described or f"{module}.{name}" in documented or f"paysession.{name}" in documented):
+            missing.append(name)
+    assert not missing
+
+
+@pytest.mark.parametrize("of", [paysession.Payments, paysession.AsyncPayments])
+def test_every_call_is_in_the_reference(of, documented):
+    calls = [name for name, _ in inspect.getmembers(of, callable) if not name.startswith("_")]
+    assert not [name for name in calls if f"paysession.Payments.{name}" not in documented]
+
+
+def test_every_hook_is_in_the_reference_and_on_the_page_for_authors_with_its_arguments(documented):
+    reference, guide = (DOCS / "reference/hooks.md").read_text(), (DOCS / "provider.md").read_text()
     for spec in (ProviderHooks, ObserverHooks):
         for name, hook in vars(spec).items():
             if name.startswith("_"):
                 continue
             arguments = ", ".join(hook.__code__.co_varnames[1 : hook.__code__.co_argcount])
-            row = re.search(rf"`{name}`[^|\n]*\|([^|\n]*)\|", page)
-            assert f"`{name}({arguments})`" in page or (row and arguments in row[1]), name
+            assert f"| `{name}({arguments})` |" in reference, name
+            assert f"paysession.hooks.{spec.__name__}.{name}" in documented
+            row = re.search(rf"`{name}`[^|\n]*\|([^|\n]*)\|", guide)
+            assert f"`{name}({arguments})`" in guide or (row and arguments in row[1]), name
 
 
-def test_the_readme_begins_with_the_two_commands():
-    shell = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    assert shell[0].strip().endswith("paysession demo")
-    assert shell[1].strip().endswith("pytest")
+def test_every_error_is_on_the_page_about_errors_with_what_to_do():
+    rows = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", (DOCS / "reference/errors.md").read_text(), re.MULTILINE)
+    leaves = [name for name in errors.__all__ if not getattr(errors, name).__subclasses__()]
+    assert sorted(rows) == sorted(leaves)
 
 
-def test_every_error_is_on_the_page_about_errors():
-    from paysession import errors
+def literals(call):
+    """Return the first arguments of every call of a method of that name in the core."""
+    found = set()
+    for path in (ROOT / "core/src/paysession").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == call and node.args:
+                first = node.args[0]
+                choices = (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,)
+                found |= {choice.value for choice in choices if isinstance(choice, ast.Constant)}
+    return found
 
-    page = (ROOT / "docs/errors.md").read_text()
-    leaves = [
-        name
-        for name in errors.__all__
-        if not getattr(errors, name).__subclasses__() and name != "WebhookRejected"
-    ]
-    assert not [name for name in leaves if name not in page]
+
+def test_every_type_of_event_and_every_conflict_is_on_the_page_about_events():
+    page = (DOCS / "reference/events.md").read_text()
+    types, conflicts = page.split("## Conflicts")
+    told = {name for name in literals("tell") if "." in name}
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", types, re.MULTILINE)) == told
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", conflicts, re.MULTILINE)) == literals("conflict")
+
+
+def test_every_setting_is_on_the_page_about_configuration():
+    page = (DOCS / "reference/configuration.md").read_text()
+    parameters = [name for name in inspect.signature(Payments.open).parameters if name != "cls"]
+    assert not [name for name in (*parameters, *_FILE_KEYS) if f"`{name}`" not in page and name not in page]
+
+
+def test_every_setting_of_the_manual_provider_is_on_its_page():
+    from paysession_manual import Manual
+
+    page = (DOCS / "manual.md").read_text()
+    assert not [name for name in inspect.signature(Manual).parameters if f"`{name}`" not in page]
+
+
+def test_every_example_folder_has_its_guide():
+    for folder in (DOCS / "examples").iterdir():
+        guides = [*DOCS.glob("how-to/*.md"), *DOCS.glob("*.md")]
+        assert any(f"examples/{folder.name}/" in guide.read_text() for guide in guides), folder.name

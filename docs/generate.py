@@ -1,0 +1,297 @@
+"""Write what the reference takes from the code: run ``python docs/generate.py`` after a change of it.
+
+The status table and the diagram come from running the rules of ``paysession.lifecycle`` on every
+operation, status and answer; the hooks from ``paysession.hooks``; the commands from click. A test
+compares, so that none of it can be stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from paysession import (
+    Capabilities,
+    Declined,
+    Kind,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    PaymentSession,
+    Status,
+)
+from paysession.hooks import ObserverHooks, ProviderHooks
+from paysession.lifecycle import ALLOWED, Request, apply_outcome, apply_refusal, begin, doubt
+from paysession.outcome import ANSWERS, Answer
+from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
+from paysession_cli.main import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFERENCE: Final = Path(__file__).parent / "reference"
+NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+EUR_42: Final = Money("42.00", "EUR")
+CAN: Final = Capabilities(capture="multiple", refund="multiple", lookup="consistent")
+COMMON: Final = ("db", "config", "json_")
+"""Options that every command has: told once."""
+SVG_HEAD: Final = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 376" role="img"
+ font-family="sans-serif" font-size="13">
+<title>The status of a payment session</title>
+<style>
+.page { fill: #fff } .group { fill: #f4f6f8; stroke: #98a2b3; stroke-dasharray: 5 4 }
+.status { fill: #fff; stroke: #344054; stroke-width: 1.5 } .end { stroke-width: 3 }
+.title { font-weight: 700; font-size: 15px } text { fill: #1d2939 }
+.arrow { fill: none; stroke: #344054; stroke-width: 1.5 }
+</style>
+<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">
+<path d="M0 0 L10 5 L0 10 z" fill="#344054"/></marker></defs>"""
+UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
+REFUSALS: Final = ("declined", "not applied", "unknown")
+
+
+# --- the lifecycle --------------------------------------------------------------------------------
+
+
+def _sample(status: Status, captured: int = 0) -> PaymentSession:
+    authorized = EUR_42.minor if status is Status.AUTHORIZED else 0
+    return PaymentSession(
+        id="ps_1",
+        collection_id="pc_1",
+        collection_reference="order-1",
+        provider="any",
+        amount=EUR_42,
+        created_at=NOW,
+        updated_at=NOW,
+        status=status,
+        initiated=True,
+        authorized=authorized,
+        captured=captured,
+    )
+
+
+def _after(session: PaymentSession, kind: Kind, answer: str, key: str | None = None) -> Status:
+    """Return the status of a session after an operation and its answer, as the rules have it."""
+    part = Money("10.00", "EUR") if kind in (Kind.CAPTURE, Kind.REFUND, Kind.UPDATE) else None
+    draft, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)
+    begun = draft.session
+    if answer == "unknown":
+        return doubt(begun, operation, OutcomeUnknown("?"), now=NOW).session.status
+    if answer in REFUSALS:
+        refusal = Declined("no") if answer == "declined" else NotApplied("not now")
+        return apply_refusal(begun, operation, refusal, now=NOW, capabilities=CAN).session.status
+    told = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
+    outcome = Outcome(answer=Answer(answer), amount=told)
+    return apply_outcome(begun, operation, outcome, now=NOW, capabilities=CAN).session.status
+
+
+def transitions() -> Iterator[tuple[Kind, str, str, str]]:
+    """Yield (operation, answer, status before, status after) for all that the rules allow."""
+    for kind in Kind:
+        answers = [*(answer for answer in Answer if answer in ANSWERS[kind]), *REFUSALS]
+        for answer in answers:
+            if kind is Kind.INITIATE:
+                yield kind, answer, "new", _after(_sample(Status.PENDING), kind, answer, "with a key")
+                continue
+            for status in (status for status in Status if status in ALLOWED[kind]):
+                captured = 2000 if kind is Kind.REFUND else 0
+                yield kind, answer, status, _after(_sample(status, captured), kind, answer)
+            if kind is Kind.CANCEL:
+                partly = _sample(Status.AUTHORIZED, 2000)
+                yield kind, answer, "partly captured", _after(partly, kind, answer)
+
+
+def lifecycle_table() -> str:
+    """Return the table of every operation, answer and status."""
+    rows = ["| operation | from | the provider answers | the session is then |", "|---|---|---|---|"]
+    per_answer: dict[tuple[str, str, str], list[str]] = {}
+    for kind, answer, before, after in transitions():
+        per_answer.setdefault((kind, answer, after), []).append(before)
+    grouped: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (kind, answer, after), before in per_answer.items():
+        grouped.setdefault((kind, after, tuple(before)), []).append(answer)
+    rows += [
+        f"| {kind} | {', '.join(before)} | {', '.join(answers)} | {after} |"
+        for (kind, after, before), answers in grouped.items()
+    ]
+    return "\n".join(rows)
+
+
+def _arrivals() -> dict[str, dict[str, list[str]]]:
+    """Return, for each status, the operations that lead there and their answers."""
+    found: dict[str, dict[str, list[str]]] = {status: {} for status in Status}
+    per_status: dict[tuple[str, str], dict[str, str]] = {}
+    for kind, answer, before, after in transitions():
+        if before in UNAUTHORIZED and answer not in ("not applied", "unknown"):
+            per_status.setdefault((kind, answer), {})[before] = after
+        moved = before not in (after, "partly captured")
+        if moved and answer not in found[after].setdefault(kind, []):
+            found[after][kind].append(answer)
+    for (kind, answer), statuses in per_status.items():
+        # The diagram draws the three as one box. Should the rules ever tell them apart, draw it anew.
+        alike = len(set(statuses.values())) == 1 or all(old == new for old, new in statuses.items())
+        if not alike or set(statuses) != set(UNAUTHORIZED):
+            raise ValueError(f"{kind}, answered {answer}, depends on which of {UNAUTHORIZED} it was")
+    return found
+
+
+def _stays() -> list[str]:
+    """Return what an authorized session can do and stay authorized."""
+    kinds = [kind for kind, _, before, after in transitions() if before == after == "authorized"]
+    lines = [str(kind) for kind in dict.fromkeys(kinds) if kind is not Kind.CANCEL]
+    partly = [after for _, answer, before, after in transitions() if before == "partly captured"]
+    return [*lines, *(["cancel of the rest"] if set(partly) == {"authorized"} else [])]
+
+
+def _box(x: int, y: int, width: int, title: str, lines: list[str], css: str = "status") -> list[str]:
+    height = 34 + 18 * len(lines)
+    parts = [f'<rect class="{css}" x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>']
+    parts.append(f'<text class="title" x="{x + 12}" y="{y + 23}">{escape(title)}</text>')
+    parts += [
+        f'<text x="{x + 12}" y="{y + 43 + 18 * place}">{escape(line)}</text>'
+        for place, line in enumerate(lines)
+    ]
+    return parts
+
+
+def _arrow(x1: int, y1: int, x2: int, y2: int) -> str:
+    return f'<path class="arrow" d="M{x1} {y1} L{x2} {y2}" marker-end="url(#head)"/>'
+
+
+def lifecycle_svg() -> str:
+    """Return the diagram: each status, and which answer to which operation leads there."""
+    arrivals = {
+        status: [f"{kind} → {', '.join(answers)}" for kind, answers in kinds.items()]
+        for status, kinds in _arrivals().items()
+    }
+    stays = "then: " + ", ".join(_stays())
+    parts = [
+        SVG_HEAD,
+        '<rect class="page" width="880" height="376"/>',
+        '<circle cx="30" cy="120" r="8" fill="#344054"/>',
+        _arrow(40, 120, 118, 120),
+        '<text x="48" y="110">initiate</text>',
+        '<rect class="group" x="120" y="20" width="336" height="332" rx="12"/>',
+        '<text x="136" y="42">not authorized: any of the three</text>',
+        *_box(136, 54, 304, "pending", arrivals["pending"]),
+        *_box(136, 168, 304, "requires_more", arrivals["requires_more"]),
+        *_box(136, 282, 304, "error", arrivals["error"]),
+        _arrow(456, 100, 574, 100),
+        '<text x="484" y="90">authorize</text>',
+        *_box(576, 60, 292, "authorized", [*arrivals["authorized"], stays]),
+        _arrow(456, 315, 574, 315),
+        '<text x="462" y="305">cancel, authorize</text>',
+        _arrow(720, 132, 720, 268),
+        '<text x="730" y="205">cancel</text>',
+        *_box(576, 270, 292, "canceled", arrivals["canceled"], "status end"),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def allowed_table() -> str:
+    """Return the table of which operation may begin when, and which answers it takes."""
+    rows = ["| operation | may begin from | the provider may answer |", "|---|---|---|"]
+    rows += [
+        f"| {kind} | {', '.join(sorted(ALLOWED[kind]))} | {', '.join(sorted(ANSWERS[kind]))} |"
+        for kind in Kind
+    ]
+    return "\n".join(rows)
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+def hooks_table(spec: type, names: frozenset[str]) -> str:
+    """Return the hooks of a specification with their exact arguments and what each is for."""
+    rows = ["| hook | answers | |", "|---|---|---|"]
+    for name in (name for name in vars(spec) if name in names):
+        hook = getattr(spec, name)
+        signature = inspect.signature(hook)
+        arguments = ", ".join(parameter for parameter in signature.parameters if parameter != "self")
+        answer = str(signature.return_annotation).removesuffix(" | None")
+        shown = "" if answer == "None" else f"`{answer}`"
+        rows.append(f"| `{name}({arguments})` | {shown} | {_sentences(hook)} |")
+    return "\n".join(rows)
+
+
+def _sentences(hook: object) -> str:
+    return " ".join((inspect.getdoc(hook) or "").split()).replace("``", "`")
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from _commands(command.commands[name], f"{path} {name}")
+
+
+def _parameters(command: click.Command, context: click.Context) -> Iterator[str]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if parameter.name in COMMON and " " in context.info_name:
+            continue
+        if record is not None and record[1] and not record[0].endswith("--help"):
+            text = record[1].replace("|", "\\|").replace("[", "\\[")
+            yield f"| `{record[0].replace('|', chr(92) + '|')}` | {text} |"
+
+
+def command_line() -> str:
+    """Return the page about every command, as click tells it."""
+    parts = ["# The command line", "<!-- written by docs/generate.py from paysession_cli.main -->"]
+    for path, command in _commands(cli, "paysession"):
+        context = click.Context(command, info_name=path)
+        usage = " ".join(command.collect_usage_pieces(context))
+        if path != "paysession":
+            parts.append(f"{'##' if path.count(' ') == 1 else '###'} {path}")
+        parts.append(f"```text\n{path} {usage}\n```")
+        parts.append(inspect.cleandoc(command.help or ""))
+        rows = [] if isinstance(command, click.Group) else list(_parameters(command, context))
+        if path == "paysession":
+            common = next(iter(cli.commands.values()))
+            parts.append("Every command takes these options:")
+            rows = list(_parameters(common, click.Context(common, info_name=path)))
+            rows = [row for row in rows if row.startswith(("| `--db", "| `--config", "| `--json"))]
+        if rows:
+            parts.append("\n".join(["| option | |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _between(page: str, name: str, text: str) -> str:
+    begin_mark, end_mark = f"<!-- generated: {name} -->", "<!-- /generated -->"
+    head, _, rest = page.partition(begin_mark)
+    tail = rest.partition(end_mark)[2]
+    return f"{head}{begin_mark}\n\n{text}\n\n{end_mark}{tail}"
+
+
+def generated() -> dict[Path, str]:
+    """Return every file that takes something from the code, as it should be."""
+    lifecycle, hooks = REFERENCE / "lifecycle.md", REFERENCE / "hooks.md"
+    page = _between(lifecycle.read_text(), "ALLOWED and ANSWERS", allowed_table())
+    page = _between(page, "every transition", lifecycle_table())
+    hooks_page = _between(hooks.read_text(), "provider hooks", hooks_table(ProviderHooks, PROVIDER_HOOKS))
+    hooks_page = _between(hooks_page, "observer hooks", hooks_table(ObserverHooks, OBSERVER_HOOKS))
+    return {
+        lifecycle: page,
+        REFERENCE / "lifecycle.svg": lifecycle_svg(),
+        hooks: hooks_page,
+        REFERENCE / "cli.md": command_line(),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text)
