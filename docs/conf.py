@@ -11,5 +11,7 @@ myst_enable_extensions = ["colon_fence", "tasklist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-default_role = "py:obj"  # a name in single backticks, as docstrings here write it, is a link where it can be one
+default_role = (
+    "py:obj"  # a name in single backticks, as docstrings here write it, is a link where it can be one
+)
 suppress_warnings = ["ref.python"]  # a name that two modules export is no mistake

@@ -38,7 +38,10 @@ def name_of(page):
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    """Return the blocks of a language, each moved down to its own line of the page."""
+    text = page.read_text()
+    found = re.finditer(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return ["\n" * text[: block.start(1)].count("\n") + block[1] for block in found]
 
 
 # --- what is shown runs ---------------------------------------------------------------------------
@@ -58,7 +61,7 @@ class Told:
 def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for text in blocks(page, "toml"):
-        name = re.match(r"# (\S+\.toml)\n", text)
+        name = re.match(r"\s*# (\S+\.toml)\n", text)
         if name:
             (tmp_path / name[1]).write_text(text)
     told = Told()
@@ -142,7 +145,18 @@ def documented(tmp_path_factory):
 
     built = tmp_path_factory.mktemp("docs")
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", built / "trees", DOCS, built / "html"],
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-d",
+            built / "trees",
+            DOCS,
+            built / "html",
+        ],
         capture_output=True,
         text=True,
         timeout=300,
