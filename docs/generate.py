@@ -27,9 +27,10 @@ from paysession import (
     Status,
 )
 from paysession.hooks import ObserverHooks, ProviderHooks
-from paysession.lifecycle import ALLOWED, Request, apply_outcome, apply_refusal, begin, doubt
+from paysession.lifecycle import ALLOWED, apply_outcome, apply_refusal, begin, doubt
 from paysession.outcome import ANSWERS, Answer
 from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
+from paysession.request import Request
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:

@@ -57,6 +57,15 @@ class Told:
         self.lines.append(" ".join(map(str, words)))
 
 
+def promise(statement, example):
+    """Return the comment behind a ``print`` at the margin: what it is going to print."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return None
+    rest = example.splitlines()[statement.end_lineno - 1][statement.end_col_offset :]
+    promised = re.fullmatch(r"  # (\S.*)", rest)
+    return promised[1] if promised and getattr(statement.value.func, "id", None) == "print" else None
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
 def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -71,10 +80,9 @@ def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(page,
         for statement in tree.body:
             told.lines.clear()
             exec(compile(ast.Module([statement], []), str(page), "exec"), names)
-            line = example.splitlines()[statement.end_lineno - 1]
-            promised = re.match(r"print\(.*\)  # (\S.*)$", line)
-            if promised:
-                assert told.lines == [promised[1]], line
+            promised = promise(statement, example)
+            if promised is not None:
+                assert told.lines == [promised], f"line {statement.lineno}"
     if "payments" in names:
         names["payments"].close()
 
