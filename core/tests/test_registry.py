@@ -133,6 +133,20 @@ def test_a_plugin_without_hooks():
         Payments.open("memory:", providers={}, plugins=[object()], environ={})
 
 
+def test_a_class_in_place_of_an_instance():
+    with pytest.raises(ProviderLoadError, match=r"give an instance, Least\(\.\.\.\)"):
+        Payments.open("memory:", providers={"least": Least}, environ={})
+    with pytest.raises(ProviderLoadError, match=r"give an instance, FakeProvider\(\.\.\.\)"):
+        Payments.open("memory:", providers={}, plugins=[FakeProvider], environ={})
+
+
+def test_a_wrong_plugin_is_refused_at_the_start_even_if_no_provider_is_chosen():
+    with pytest.raises(ProviderLoadError, match="no hook"):
+        Payments.open("memory:", plugins=[object()], environ={})
+    with pytest.raises(SettingsError, match=r'plugins is a list of names and instances: \["otel"\]'):
+        Payments.open("memory:", plugins="otel", environ={})
+
+
 def test_what_is_not_installed_is_named():
     with pytest.raises(ProviderNotFound, match="pip install paysession-nix"):
         Payments.open("memory:", providers=["nix"], environ={})

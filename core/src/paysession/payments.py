@@ -129,6 +129,7 @@ class Payments:
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))
         registry = Registry(chosen, file.get("plugins", ()) if plugins is None else plugins, environ)
+        registry.load_plugins()
         if eager:
             registry.load_all()
         store = open_store(url, clock=clock)

@@ -24,6 +24,7 @@ from paysession.errors import (
     ProviderError,
     ProviderLoadError,
     ProviderNotFound,
+    SettingsError,
     WebhookRejected,
 )
 from paysession.hooks import API_VERSION, PROJECT, ObserverHooks, ProviderHooks, hookimpl
@@ -359,6 +360,9 @@ class Registry:
             plugin ``stripe``), or an instance of a provider.
         plugins: Names of installed plugins, or instances.
         environ: Where settings are looked up that the code does not give.
+
+    Raises:
+        SettingsError: One plugin's name was given where a list is expected.
     """
 
     def __init__(
@@ -367,6 +371,8 @@ class Registry:
         plugins: Iterable[object] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        if isinstance(plugins, str):
+            raise SettingsError(f'plugins is a list of names and instances: ["{plugins}"]')
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}
@@ -386,7 +392,7 @@ class Registry:
         Raises:
             ConfigurationError: The first mistake that is found.
         """
-        self._load_plugins()
+        self.load_plugins()
         for name in self._selected:
             self.provider(name)
 
@@ -411,7 +417,11 @@ class Registry:
             known = ", ".join(self._selected) or "none"
             raise ProviderNotFound(f"no provider {name!r} is selected; selected are: {known}")
         chosen = self._selected[name]
-        wrappers = self._load_plugins()
+        wrappers = self.load_plugins()
+        if isinstance(chosen, type):
+            raise ProviderLoadError(
+                f"provider {name!r} is the class {chosen.__name__}: give an instance, {chosen.__name__}(...)"
+            )
         if chosen is not None and not hasattr(chosen, "keys"):
             return Provider(name, chosen, wrappers)
         settings: dict[str, Any] = dict(chosen or {})  # type: ignore[call-overload]
@@ -426,8 +436,12 @@ class Registry:
         plugin = build(name, found.load(), settings, self._environ)
         return Provider(name, plugin, wrappers, found.distribution)
 
-    def _load_plugins(self) -> list[tuple[str, object]]:
-        """Load the plugins once; return those that wrap provider hooks, by name."""
+    def load_plugins(self) -> list[tuple[str, object]]:
+        """Load the plugins once; return those that wrap provider hooks, by name.
+
+        Raises:
+            ConfigurationError: The first mistake that is found.
+        """
         with self._lock:
             if self._plugins is None:
                 wrappers: list[tuple[str, object]] = []
@@ -444,6 +458,10 @@ class Registry:
             return self._plugins
 
     def _load_plugin(self, place: int, chosen: object) -> tuple[str, object]:
+        if isinstance(chosen, type):
+            raise ProviderLoadError(
+                f"plugin {chosen.__name__} is a class: give an instance, {chosen.__name__}(...)"
+            )
         if not isinstance(chosen, str):
             name = f"{type(chosen).__name__} {place}"
             _check_plugin(chosen, f"plugin {type(chosen).__name__}")
@@ -460,7 +478,7 @@ class Registry:
     def tell(self, hook: str, **arguments: object) -> None:
         """Call every observer; one that raises is logged, and does not stop the next."""
         if self._plugins is None:
-            self._load_plugins()
+            self.load_plugins()
         for name, manager in self._observers:
             try:
                 getattr(manager.hook, hook)(**arguments)
