@@ -535,9 +535,22 @@ def test_a_refund_names_its_capture_and_not_more_than_that(shop):
     assert [row.capture_id for row in shop.payments.history(session.id)][-2:] == [capture.id] * 2
 
 
+def test_an_object_in_place_of_its_id_is_named(shop):
+    session = shop.session()
+    for call in (shop.payments.get, shop.payments.capture, shop.payments.resume, shop.payments.cancel):
+        with pytest.raises(NotFound, match="by its id, a str, not by a PaymentSession"):
+            call(session)
+    with pytest.raises(NotFound, match="by its id, a str, not by a PaymentCollection"):
+        shop.payments.initiate(shop.order, provider="fake")
+    with pytest.raises(NotFound, match="given as reference="):
+        shop.payments.collection("order-1")
+
+
 def test_a_store_is_found_by_its_scheme():
-    with pytest.raises(StoreError, match="pip install paysession-sql"):
+    with pytest.raises(StoreError, match="'oracle'.*installed are: memory.*pip install paysession-sql"):
         Payments.open("oracle://x", providers={"fake": FakeProvider()})
+    with pytest.raises(StoreError, match="'payments.db' is no URL.*sqlite:///payments.db"):
+        Payments.open("payments.db", providers={"fake": FakeProvider()})
     with pytest.raises(StoreError, match="say where"):
         Payments.open(providers={"fake": FakeProvider()}, environ={})
     with Payments.open("memory:", providers={"fake": FakeProvider()}) as payments:

@@ -73,6 +73,8 @@ class Engine:
 
     def load(self, session_id: str) -> PaymentSession:
         """Return a session, or raise `NotFound`."""
+        if not isinstance(session_id, str):
+            raise NotFound(f"a session is named by its id, a str, not by a {type(session_id).__name__}")
         session = self.store.session(session_id)
         if session is None:
             raise NotFound(f"there is no session {session_id!r:.80}")

@@ -23,14 +23,17 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
     Raises:
         StoreError: No installed distribution offers the scheme, or the store cannot be opened.
     """
-    scheme = url.partition(":")[0].partition("+")[0]
+    scheme, colon, _ = url.partition(":")
+    if not colon:
+        raise StoreError(f"{url!r:.80} is no URL; for a file: sqlite:///payments.db")
+    scheme = scheme.partition("+")[0]
     if scheme == "memory":
         return MemoryStore.open(url, clock=clock)
     found = installed("paysession.stores", scheme).get(scheme)
     if found is None:
         raise StoreError(
-            f"no installed distribution keeps books at {scheme!r}:...; for SQLite and PostgreSQL: "
-            "pip install paysession-sql"
+            f"no installed distribution offers a store {scheme!r:.80}; installed are: "
+            f"{', '.join(installed('paysession.stores'))} (for SQLite: pip install paysession-sql)"
         )
     store: Store = found.load()(url, clock=clock)
     return store

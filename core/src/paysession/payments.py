@@ -218,9 +218,12 @@ class Payments:
         return tuple(map(self._with_totals, rows))
 
     def _collection(self, collection_id: str) -> PaymentCollection:
+        if not isinstance(collection_id, str):
+            raise NotFound(f"a collection is named by its id, a str, not by a {type(collection_id).__name__}")
         row = self._store.collection(collection_id)
         if row is None:
-            raise NotFound(f"there is no collection {collection_id!r:.80}")
+            hint = "" if collection_id.startswith("pc_") else "; your own name for it is given as reference="
+            raise NotFound(f"there is no collection with the id {collection_id!r:.80}{hint}")
         return row
 
     def _with_totals(self, row: PaymentCollection) -> PaymentCollection:
