@@ -97,6 +97,11 @@ def test_the_session_id_is_filled_into_urls():
     assert "e@x" not in repr(Checkout(email="e@x"))
 
 
+def test_a_placeholder_that_a_framework_has_quoted_is_filled_in():
+    checkout = Checkout(return_url="https://x/back/%7Bsession_id%7D")
+    assert checkout.filled("ps_1").return_url == "https://x/back/ps_1"
+
+
 def test_replace_changes_a_copy():
     before = Checkout  # a slotted class is not what replace is for
     del before

@@ -160,7 +160,8 @@ _ACTIONS: Final[dict[str, type[NextAction]]] = {
 class Checkout:
     """What the host knows of the payer's visit; every field is optional.
 
-    ``{session_id}`` in a URL is filled in when the session is initiated.
+    ``{session_id}`` in a URL is filled in when the session is initiated; so is ``%7Bsession_id%7D``,
+    which a framework's ``url_for`` makes of it.
 
     Attributes:
         return_url: Where the provider sends the payer back to.
@@ -183,14 +184,18 @@ class Checkout:
     def filled(self, session_id: str) -> Checkout:
         """Return a copy whose URLs carry the session's id."""
         return Checkout(
-            return_url=self.return_url and self.return_url.replace("{session_id}", session_id),
-            cancel_url=self.cancel_url and self.cancel_url.replace("{session_id}", session_id),
+            return_url=_filled(self.return_url, session_id),
+            cancel_url=_filled(self.cancel_url, session_id),
             locale=self.locale,
             email=self.email,
             ip=self.ip,
             user_agent=self.user_agent,
             description=self.description,
         )
+
+
+def _filled(url: str | None, session_id: str) -> str | None:
+    return url and url.replace("{session_id}", session_id).replace("%7Bsession_id%7D", session_id)
 
 
 def replace(value: _Value, /, **changes: Any) -> _Value:
