@@ -475,6 +475,8 @@ class Payments:
     def sync(self, session_id: str) -> PaymentSession:
         """Ask the provider how the session stands, and book it.
 
+        With a provider that cannot be asked (``lookup="none"``, or local) it stands as it stood.
+
         Raises:
             NotApplied, OutcomeUnknown: The provider could not be asked.
         """

@@ -64,8 +64,8 @@ def build(name: str, factory: Callable[..., Any], given: Settings, environ: Mapp
     """Make a plugin from its settings.
 
     Raises:
-        SettingsError: A setting is unknown, is missing, or was refused by the plugin. No value is
-            ever repeated in the message.
+        SettingsError: A setting is unknown, is missing, or was refused by the plugin. What the
+            plugin takes as a `Secret` is never repeated in the message.
     """
     parameters = _parameters(factory)
     hints = _hints(factory)

@@ -110,7 +110,7 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
             collection.id,
             provider=provider,
             capture="automatic",
-            checkout=Checkout(return_url=f"{request.base_url}back/{{session_id}}"),
+            checkout=Checkout(return_url=str(request.url_for("back", session_id="{session_id}"))),
             idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
         )
         return shown(session)

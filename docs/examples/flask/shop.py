@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from flask import Flask, g, redirect, render_template_string, request
+from flask import Flask, g, redirect, render_template_string, request, url_for
 
 from paysession import (
     Checkout,
@@ -90,7 +90,7 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
             collection.id,
             provider=provider,
             capture="automatic",
-            checkout=Checkout(return_url=f"{request.host_url}back/{{session_id}}"),
+            checkout=Checkout(return_url=url_for("back", session_id="{session_id}", _external=True)),
             idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
         )
         if isinstance(session.next_action, Redirect):

@@ -5,6 +5,7 @@ from functools import wraps
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
@@ -68,11 +69,12 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
     )
     earlier = payments().sessions(collection_id=collection.id, provider=provider)
     ended = sum(session.status is Status.CANCELED for session in earlier)
+    address = request.build_absolute_uri(reverse("back", args=["{session_id}"]))
     session = payments().initiate(
         collection.id,
         provider=provider,
         capture="automatic",
-        checkout=Checkout(return_url=request.build_absolute_uri("/back/") + "{session_id}"),
+        checkout=Checkout(return_url=address),
         idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
     )
     if isinstance(session.next_action, Redirect):
