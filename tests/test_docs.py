@@ -111,6 +111,18 @@ def test_the_links_of_a_page_lead_to_files(page):
         assert (page.parent / target).exists(), target
 
 
+def test_the_first_example_can_be_run_again_and_nothing_happens_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    example = blocks(DOCS / "index.md", "python")[0]
+    for _ in range(2):
+        exec(compile(example, "index.md", "exec"), {"__name__": "example"})
+    with Payments.open("sqlite:///payments.db", providers=["manual"]) as payments:
+        (session,) = payments.sessions()
+        kinds = [operation.kind for operation in payments.history(session.id)]
+    assert kinds == ["initiate", "authorize", "capture", "refund"]
+    assert capsys.readouterr().out == "authorized 20.00 EUR 5.00 EUR\n" * 2
+
+
 def test_the_readme_begins_with_the_two_commands():
     shell = blocks(ROOT / "README.md", "console")
     assert shell[0].strip().endswith("paysession demo")
