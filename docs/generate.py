@@ -34,7 +34,7 @@ from paysession.request import Request
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -237,12 +237,11 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
             yield from _commands(command.commands[name], f"{path} {name}")
 
 
-def _parameters(command: click.Command, context: click.Context) -> Iterator[str]:
+def _parameters(command: click.Command, context: click.Context, only: Sequence[str] = ()) -> Iterator[str]:
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if parameter.name in COMMON and " " in context.info_name:
-            continue
-        if record is not None and record[1] and not record[0].endswith("--help"):
+        wanted = parameter.name in only if only else parameter.name not in COMMON
+        if wanted and record is not None and record[1] and not record[0].endswith("--help"):
             text = record[1].replace("|", "\\|").replace("[", "\\[")
             yield f"| `{record[0].replace('|', chr(92) + '|')}` | {text} |"
 
@@ -259,10 +258,9 @@ def command_line() -> str:
         parts.append(inspect.cleandoc(command.help or ""))
         rows = [] if isinstance(command, click.Group) else list(_parameters(command, context))
         if path == "paysession":
-            common = next(iter(cli.commands.values()))
             parts.append("Every command takes these options:")
-            rows = list(_parameters(common, click.Context(common, info_name=path)))
-            rows = [row for row in rows if row.startswith(("| `--db", "| `--config", "| `--json"))]
+            leaf = next(found for _, found in _commands(cli, path) if not isinstance(found, click.Group))
+            rows = list(_parameters(leaf, click.Context(leaf, info_name=path), only=COMMON))
         if rows:
             parts.append("\n".join(["| option | |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
