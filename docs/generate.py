@@ -7,7 +7,9 @@ compares, so that none of it can be stale.
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import tomllib
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -266,6 +268,47 @@ def command_line() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# --- the packages beside the core -----------------------------------------------------------------
+
+
+def _directive(module: str, name: str, thing: object) -> str:
+    if isinstance(thing, type) and issubclass(thing, BaseException):
+        return f".. autoexception:: {module}.{name}"
+    if isinstance(thing, type):
+        return f".. autoclass:: {module}.{name}\n   :members:"
+    return f".. auto{'function' if callable(thing) else 'data'}:: {module}.{name}"
+
+
+def plugins() -> str:
+    """Return, for each package beside the core, what it is and all its public names."""
+    parts: list[str] = []
+    for folder in sorted(REFERENCE.parent.parent.glob("plugins/*/pyproject.toml")):
+        project = tomllib.loads(folder.read_text())["project"]
+        parts.append(f"## {project['name']}\n\n{project['description']}")
+        found = project.get("entry-points", {}) | {"the command": project.get("scripts", {})}
+        parts += [f"Found as: {group} `{name}`." for group, names in found.items() for name in names]
+        directives = [
+            _directive(module, name, getattr(importlib.import_module(module), name))
+            for module in public_modules(folder.parent)
+            for name in importlib.import_module(module).__all__
+            if not isinstance(getattr(importlib.import_module(module), name), click.Command)
+        ]
+        if directives:
+            parts.append("```{eval-rst}\n" + "\n\n".join(directives) + "\n```")
+    return "\n\n".join(parts)
+
+
+def public_modules(folder: Path) -> list[str]:
+    """Return the modules of a package in which applications and authors may look: its entry points'."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    package = project["name"].replace("-", "_")
+    groups = [*project.get("entry-points", {}).values(), project.get("scripts", {})]
+    named = [target.partition(":")[0] for group in groups for target in group.values()]
+    return [
+        name for name in dict.fromkeys([package, *named]) if hasattr(importlib.import_module(name), "__all__")
+    ]
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
@@ -283,7 +326,9 @@ def generated() -> dict[Path, str]:
     page = _between(page, "every transition", lifecycle_table())
     hooks_page = _between(hooks.read_text(), "provider hooks", hooks_table(ProviderHooks, PROVIDER_HOOKS))
     hooks_page = _between(hooks_page, "observer hooks", hooks_table(ObserverHooks, OBSERVER_HOOKS))
+    packages = REFERENCE / "plugins.md"
     return {
+        packages: _between(packages.read_text(), "packages", plugins()),
         lifecycle: page,
         REFERENCE / "lifecycle.svg": lifecycle_svg(),
         hooks: hooks_page,

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import click
@@ -57,6 +58,18 @@ class Told:
         self.lines.append(" ".join(map(str, words)))
 
 
+@pytest.fixture(scope="module")
+def stripe_account():
+    """What the pages about Stripe have put into the environment: a test key, for a Stripe on this machine."""
+    demo = pytest.importorskip("paysession_stripe.demo")
+    with demo.Demo(environ={}) as account:
+        yield {
+            "PAYSESSION_STRIPE__API_KEY": account.settings["api_key"],
+            "PAYSESSION_STRIPE__API_BASE": account.settings["api_base"],
+            "PAYSESSION_STRIPE__PUBLISHABLE_KEY": "pk_test_localstripe",
+        }
+
+
 def promise(statement, example):
     """Return the comment behind a ``print`` at the margin: what it is going to print."""
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
@@ -67,8 +80,13 @@ def promise(statement, example):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(page, tmp_path, monkeypatch):
+def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(
+    page, tmp_path, monkeypatch, request
+):
     monkeypatch.chdir(tmp_path)
+    if "export PAYSESSION_STRIPE__API_KEY" in page.read_text():
+        for name, value in request.getfixturevalue("stripe_account").items():
+            monkeypatch.setenv(name, value)
     for text in blocks(page, "toml"):
         name = re.match(r"\s*# (\S+\.toml)\n", text)
         if name:
@@ -132,7 +150,9 @@ def test_the_readme_begins_with_the_two_commands():
 # --- what is generated is up to date --------------------------------------------------------------
 
 
+@cache
 def generator():
+    """Import docs/generate.py, which is no part of any package."""
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -205,8 +225,8 @@ def resolve(name):
     return found
 
 
-PUBLIC = ["paysession", "paysession.provider", "paysession.testing", "paysession_manual", "paysession_sql"]
-PUBLIC += ["paysession_cli.main", "paysession_cli.demo"]
+PUBLIC = ["paysession", "paysession.provider", "paysession.testing"]
+PUBLIC += [name for folder in sorted(ROOT.glob("plugins/*/")) for name in generator().public_modules(folder)]
 
 
 @pytest.mark.parametrize("module", PUBLIC)
