@@ -285,8 +285,9 @@ def plugins() -> str:
     for folder in sorted(REFERENCE.parent.parent.glob("plugins/*/pyproject.toml")):
         project = tomllib.loads(folder.read_text())["project"]
         parts.append(f"## {project['name']}\n\n{project['description']}")
-        found = project.get("entry-points", {}) | {"the command": project.get("scripts", {})}
-        parts += [f"Found as: {group} `{name}`." for group, names in found.items() for name in names]
+        found = project.get("entry-points", {}) | {"scripts": project.get("scripts", {})}
+        where = [f"`{name}` in `{group}`" for group, names in found.items() for name in names]
+        parts.append(f"Entry points: {', '.join(where)}.")
         directives = [
             _directive(module, name, getattr(importlib.import_module(module), name))
             for module in public_modules(folder.parent)
