@@ -117,12 +117,12 @@ def lifecycle_table() -> str:
     per_answer: dict[tuple[str, str, str], list[str]] = {}
     for kind, answer, before, after in transitions():
         per_answer.setdefault((kind, answer, after), []).append(before)
-    grouped: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    for (kind, answer, after), before in per_answer.items():
-        grouped.setdefault((kind, after, tuple(before)), []).append(answer)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (operation, answer, after), befores in per_answer.items():
+        alike.setdefault((operation, after, tuple(befores)), []).append(answer)
     rows += [
-        f"| {kind} | {', '.join(before)} | {', '.join(answers)} | {after} |"
-        for (kind, after, before), answers in grouped.items()
+        f"| {operation} | {', '.join(befores)} | {', '.join(answers)} | {after} |"
+        for (operation, after, befores), answers in alike.items()
     ]
     return "\n".join(rows)
 
@@ -137,11 +137,11 @@ def _arrivals() -> dict[str, dict[str, list[str]]]:
         moved = before not in (after, "partly captured")
         if moved and answer not in found[after].setdefault(kind, []):
             found[after][kind].append(answer)
-    for (kind, answer), statuses in per_status.items():
+    for (operation, answer), statuses in per_status.items():
         # The diagram draws the three as one box. Should the rules ever tell them apart, draw it anew.
         alike = len(set(statuses.values())) == 1 or all(old == new for old, new in statuses.items())
         if not alike or set(statuses) != set(UNAUTHORIZED):
-            raise ValueError(f"{kind}, answered {answer}, depends on which of {UNAUTHORIZED} it was")
+            raise ValueError(f"{operation}, answered {answer}, depends on which of {UNAUTHORIZED} it was")
     return found
 
 

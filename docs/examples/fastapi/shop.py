@@ -6,6 +6,7 @@ uvicorn shop:app --port 8000        then http://127.0.0.1:8000/docs
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ from paysession import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+log = logging.getLogger("shop")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (number TEXT PRIMARY KEY, minor INTEGER, currency TEXT, paid INTEGER);
@@ -141,8 +144,11 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
 async def work(app: FastAPI, every: float) -> None:
     """Settle what is open, and mark paid what was paid; in one process or in many."""
     while True:
-        await app.state.payments.recover()
-        await asyncio.to_thread(app.state.shop.follow, app.state.books)
+        try:
+            await app.state.payments.recover()
+            await asyncio.to_thread(app.state.shop.follow, app.state.books)
+        except Exception:  # the next round tries again; a task that ended would tell nobody
+            log.exception("a round of the worker failed")
         await asyncio.sleep(every)
 
 

@@ -63,7 +63,8 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
     def shop() -> sqlite3.Connection:
         if "shop" not in g:
             g.shop = sqlite3.connect(database)
-        return g.shop
+        connection: sqlite3.Connection = g.shop
+        return connection
 
     @app.teardown_appcontext
     def close_shop(_: BaseException | None) -> None:
@@ -107,7 +108,7 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
 
     @app.post("/pay/webhooks/<provider>")
     def webhook(provider: str) -> tuple[str, int]:
-        reply = books.handle_webhook(provider, headers=request.headers, body=request.get_data())
+        reply = books.handle_webhook(provider, headers=dict(request.headers), body=request.get_data())
         return reply.body, reply.status
 
     @app.errorhandler(PaysessionError)
@@ -135,6 +136,7 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
 
 def read_order(shop: sqlite3.Connection, number: str) -> tuple[int, str, int]:
     """Return an order's total in minor units, its currency, and whether it is paid."""
+    row: tuple[int, str, int] | None
     row = shop.execute("SELECT minor, currency, paid FROM orders WHERE number = ?", (number,)).fetchone()
     if row is None:
         raise NotFound(f"there is no order {number}")
