@@ -66,6 +66,16 @@ def test_only_raw_bytes_are_taken(shop):
     assert shop.payments.handle_webhook("nix", headers={}, body=b"").status == 404
 
 
+def test_headers_need_not_be_a_mapping(shop):
+    class Headers:  # such as werkzeug's
+        def items(self):
+            return [("FAKE-Signature", headers["Fake-Signature"]), ("Host", "x")]
+
+    session = shop.session("requires_more")
+    headers, body = shop.fake.webhook(session.id)
+    assert shop.payments.handle_webhook("fake", headers=Headers(), body=body).status == 200
+
+
 def test_a_provider_without_notifications_rejects_them(make_shop):
     class Silent:
         capabilities = Capabilities()

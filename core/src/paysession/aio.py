@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paysession.reports import InDoubt, ProviderInfo, Recovery
     from paysession.session import PaymentCollection, PaymentSession
     from paysession.values import Checkout
+    from paysession.webhooks import Headers
 
 __all__ = ["AsyncPayments"]
 
@@ -231,7 +232,7 @@ class AsyncPayments:
         return await self._run(self._payments.providers)
 
     async def handle_webhook(
-        self, provider: str, *, headers: Mapping[str, str], body: bytes, settle: bool = True
+        self, provider: str, *, headers: Headers, body: bytes, settle: bool = True
     ) -> WebhookReply:
         """See `Payments.handle_webhook`."""
         return await self._run(

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
     from paysession.store import Store
+    from paysession.webhooks import Headers
 
 __all__ = ["Payments"]
 
@@ -639,7 +640,7 @@ class Payments:
         return tuple(found)
 
     def handle_webhook(
-        self, provider: str, *, headers: Mapping[str, str], body: bytes, settle: bool = True
+        self, provider: str, *, headers: Headers, body: bytes, settle: bool = True
     ) -> WebhookReply:
         """Take a provider's notification in; answer the HTTP request with what is returned.
 

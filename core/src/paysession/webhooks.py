@@ -12,7 +12,7 @@ import logging
 import os
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from paysession.change import Change, Notification
 from paysession.errors import (
@@ -29,12 +29,12 @@ from paysession.store import Stale
 from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from paysession.engine import Engine
     from paysession.outcome import WebhookEvent
 
-__all__ = ["Inbox"]
+__all__ = ["Headers", "Inbox"]
 
 logger = logging.getLogger("paysession")
 
@@ -42,6 +42,14 @@ MAX_BODY: Final = 1_048_576
 KEPT: Final = timedelta(days=3)
 """How long a notification without a session is tried again: as long as gateways send theirs again."""
 _FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
+
+
+class Headers(Protocol):
+    """A request's headers: any mapping, and what a framework has that is none (werkzeug's)."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return names, in any case, and values."""
+        ...
 
 
 class Inbox:
@@ -55,9 +63,7 @@ class Inbox:
         self._engine = engine
         self._store = engine.store
 
-    def receive(
-        self, provider: str, headers: Mapping[str, str], body: bytes, *, settle: bool
-    ) -> WebhookReply:
+    def receive(self, provider: str, headers: Headers, body: bytes, *, settle: bool) -> WebhookReply:
         """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
         if not isinstance(body, bytes):
             raise TypeError(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")

@@ -108,7 +108,7 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
 
     @app.post("/pay/webhooks/<provider>")
     def webhook(provider: str) -> tuple[str, int]:
-        reply = books.handle_webhook(provider, headers=dict(request.headers), body=request.get_data())
+        reply = books.handle_webhook(provider, headers=request.headers, body=request.get_data())
         return reply.body, reply.status
 
     @app.errorhandler(PaysessionError)
