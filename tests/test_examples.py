@@ -4,8 +4,10 @@ The gateway is a FakeProvider with a ledger of its own, so that a test can appro
 an answer, and say what really happened.
 """
 
+import asyncio
 import http.cookiejar
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -324,9 +327,22 @@ def test_an_example_runs_as_its_guide_says(running):
         assert status == 200
     assert "DE02120300000000202051" in page
 
-    with Payments.open(config=folder / "paysession.toml", url=f"sqlite:///{folder}/payments.db") as payments:
-        (session,) = payments.sessions(reference="1001")
-        payments.authorize(session.id, payload={"by": "ann"})
+    command = [sys.executable, "-c", "from paysession_cli.main import main; main()"]
+    listed = subprocess.run(
+        [*command, "session", "list", "--reference", "1001", "--json"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    (session,) = json.loads(listed.stdout)
+    subprocess.run(
+        [*command, "session", "authorize", session["id"], "--by", "ann"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     if name in WORK:
         subprocess.run([sys.executable, *WORK[name]], cwd=folder, check=True, capture_output=True, timeout=60)
     for _ in range(150):  # FastAPI's worker is a task of the server, and looks every five seconds
@@ -428,3 +444,28 @@ def test_a_replay_of_all_events_from_the_start_sends_nothing_again(tmp_path, mon
         assert example.follow(payments, shop) == 3
     assert shop.execute("SELECT number FROM parcels").fetchall() == [("1001",)]
     shop.close()
+
+
+def test_the_worker_of_fastapi_goes_on_after_a_round_that_failed(caplog, tmp_path):
+    example = load("fastapi")
+    rounds = []
+
+    async def run():
+        app = example.create_app(None, str(tmp_path / "shop.db"))
+        app.state.books, app.state.shop = None, example.Shop(str(tmp_path / "shop.db"))
+        app.state.shop.follow = lambda _: rounds.append("followed")
+
+        async def recover():
+            rounds.append("recovered")
+            if len(rounds) == 1:
+                raise sqlite3.OperationalError("database is locked")
+            if len(rounds) > 3:
+                raise asyncio.CancelledError
+
+        app.state.payments = SimpleNamespace(recover=recover)
+        await example.work(app, 0)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert rounds == ["recovered", "recovered", "followed", "recovered"]
+    assert "a round of the worker failed" in caplog.text
