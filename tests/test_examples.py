@@ -279,7 +279,7 @@ def ask(port, path, form=None):
     data = urllib.parse.urlencode(form).encode() if form else None
     method = "POST" if form is not None else "GET"
     asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, method=method)
-    for _ in range(300):
+    for _ in range(600):
         try:
             with urllib.request.urlopen(asked, timeout=30) as answer:
                 return answer.status, answer.read().decode()
@@ -345,7 +345,7 @@ def test_an_example_runs_as_its_guide_says(running):
     )
     if name in WORK:
         subprocess.run([sys.executable, *WORK[name]], cwd=folder, check=True, capture_output=True, timeout=60)
-    for _ in range(150):  # FastAPI's worker is a task of the server, and looks every five seconds
+    for _ in range(600):  # FastAPI's worker is a task of the server, and looks every five seconds
         page = ask(port, "/orders/1001")[1]
         if "is paid" in page or '"paid":true' in page:
             break
