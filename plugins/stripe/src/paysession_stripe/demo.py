@@ -1,0 +1,82 @@
+"""What ``paysession demo --provider stripe`` needs: a Stripe to speak to, and a payer.
+
+Without an account it is localstripe, started here (``pip install 'paysession-stripe[demo]'``); with a
+test key in ``PAYSESSION_STRIPE__API_KEY`` it is Stripe itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from paysession.errors import ConfigurationError
+from paysession_stripe.local import LocalStripe
+from paysession_stripe.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from paysession.provider import PaymentSession
+
+__all__ = ["Demo"]
+
+_VARIABLE = "PAYSESSION_STRIPE__API_KEY"
+
+
+class Demo:
+    """A context in which sessions of the provider ``stripe`` can be paid.
+
+    Args:
+        environ: Where a test key may be found; ``os.environ`` by default.
+
+    Attributes:
+        settings: The provider's settings.
+        data: What a session is initiated with.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._key = (os.environ if environ is None else environ).get(_VARIABLE, "")
+        self._stack = ExitStack()
+        self.settings: Mapping[str, Any] = {}
+        self.data: Mapping[str, Any] = {"email": "jenny.rosen@example.com", "name": "Jenny Rosen"}
+
+    def __enter__(self) -> Self:
+        if not self._key:
+            sandbox = self._stack.enter_context(Sandbox(self._stack.enter_context(LocalStripe())))
+            self.settings = {"api_key": "sk_test_localstripe", "api_base": sandbox.url, "multicapture": True}
+        elif self._key.startswith(("sk_test_", "rk_test_")):
+            self.settings = {"api_key": self._key}
+        else:
+            raise ConfigurationError(f"the demo takes no real money: {_VARIABLE} is not a test key")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def payer_acts(self, session: PaymentSession) -> None:
+        """Pay as the payer's browser would, with the test card 4242 4242 4242 4242."""
+        base = self.settings.get("api_base", "https://api.stripe.com")
+        form = {
+            "payment_method": "pm_card_visa",
+            "return_url": session.checkout.return_url or "https://shop.example/back",
+        }
+        request = Request(  # noqa: S310 - the address is our own, or Stripe's
+            f"{base}/v1/payment_intents/{session.reference}/confirm",
+            data=urlencode(form).encode(),
+            headers={"Authorization": f"Bearer {self.settings['api_key']}"},
+        )
+        try:
+            with urlopen(request, timeout=30) as response:  # noqa: S310 - as above
+                json.load(response)
+        except HTTPError as error:
+            with error:
+                raise ConfigurationError(f"the payer could not pay: HTTP {error.code}") from None

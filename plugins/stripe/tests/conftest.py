@@ -1,0 +1,275 @@
+import importlib.util
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+import responses
+
+from paysession import MemoryStore, Payments
+from paysession.operation import State
+from paysession.plugins import Registry
+from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
+from paysession.values import encode
+from paysession_stripe import Stripe
+from paysession_stripe.local import LocalStripe
+from paysession_stripe.sandbox import Request as SandboxRequest
+from paysession_stripe.sandbox import Sandbox, decode_form
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+
+
+def beside(name):
+    """Import a module that lies beside the tests: importlib mode does not put it on the path."""
+    full = f"paysession_stripe_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
+
+
+specs = beside("specs")
+FaultySandbox = beside("faulty").FaultySandbox
+
+
+def hold_against_the_description(requests):
+    """Fail if one of the requests is not as Stripe describes its API."""
+    if specs.path() is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Stripe's description is not here: set PAYSESSION_SPECS")
+        return
+    found = [p for r in requests for p in specs.problems(r.method, r.path, r.params)]
+    assert not found, found
+
+
+@pytest.fixture
+def described(monkeypatch):
+    """Hold what the demo's sandbox is sent against the description, too."""
+    sent = []
+    serve = Sandbox.serve
+
+    def kept(self, request):
+        sent.append(request)
+        return serve(self, request)
+
+    monkeypatch.setattr(Sandbox, "serve", kept)
+    yield sent
+    assert sent
+    hold_against_the_description(sent)
+
+
+@pytest.fixture
+def wire():
+    """Answers without a network, for requests that are held against the description."""
+    with responses.RequestsMock() as wire:
+        yield wire
+        sent = [call.request for call in wire.calls]
+    urls = [urlsplit(request.url) for request in sent]
+    forms = [
+        request.body if request.method == "POST" else url.query
+        for request, url in zip(sent, urls, strict=True)
+    ]
+    hold_against_the_description(
+        SandboxRequest(request.method, url.path, decode_form(form or ""))
+        for request, url, form in zip(sent, urls, forms, strict=True)
+    )
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, **delta):
+        self.now += timedelta(**delta)
+
+
+class Payer:
+    """The payer's browser, and whoever sits at Stripe's dashboard: neither goes through the provider."""
+
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+
+    def send(self, path, **form):
+        request = Request(
+            f"{self.sandbox.url}/v1/{path}",
+            data=urlencode(form).encode(),
+            headers={"Authorization": "Bearer rk_dashboard"},
+        )
+        try:
+            with urlopen(request, timeout=10) as response:
+                return json.load(response)
+        except HTTPError as error:
+            with error:
+                return json.load(error)
+
+    def card(self, number="4242424242424242"):
+        card = {"number": number, "exp_month": "12", "exp_year": "2030", "cvc": "123"}
+        params = {"type": "card", "card": card}
+        return self.sandbox.local.call("POST", "/v1/payment_methods", params)["id"]
+
+    def saved_card(self, number="4242424242424242"):
+        customer = self.sandbox.local.call("POST", "/v1/customers", {"email": "jenny@example.com"})["id"]
+        card = self.card(number)
+        self.sandbox.local.call("POST", f"/v1/payment_methods/{card}/attach", {"customer": customer})
+        return {"customer": customer, "payment_method": card}
+
+    def confirm(self, session, number="4242424242424242"):
+        return self.send(f"payment_intents/{session.reference}/confirm", payment_method=self.card(number))
+
+    def authenticate(self, session, *, success):
+        secret = self.sandbox.local.call("GET", f"/v1/payment_intents/{session.reference}")["client_secret"]
+        path = f"payment_intents/{session.reference}/_authenticate"
+        return self.send(path, client_secret=secret, success=str(success).lower())
+
+
+@pytest.fixture(scope="session")
+def local():
+    with LocalStripe() as local:
+        yield local
+
+
+@pytest.fixture
+def sandbox(local):
+    local.call("DELETE", "/_config/data")
+    with FaultySandbox(local) as sandbox:
+        yield sandbox
+        sandbox.release()
+    sent = [r for r in sandbox.requests if r.headers.get("authorization") == f"Bearer {KEY}"]
+    hold_against_the_description(sent)
+    assert all(r.headers.get("idempotency-key") for r in sent if r.method == "POST")
+
+
+@pytest.fixture
+def payer(sandbox):
+    return Payer(sandbox)
+
+
+@pytest.fixture
+def make(sandbox):
+    """Return a function that makes a provider which speaks to the sandbox."""
+    made = []
+
+    def make(**settings):
+        provider = Stripe(
+            **{
+                "api_key": KEY,
+                "publishable_key": "pk_test_1",
+                "webhook_secret": "whsec_test",
+                "api_base": sandbox.url,
+                "timeout": 5,
+                "max_network_retries": 0,
+                **settings,
+            }
+        )
+        made.append(provider)
+        return provider
+
+    yield make
+    for provider in made:
+        provider.close()
+
+
+@pytest.fixture
+def stripe(make):
+    return make()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def open_payments(clock):
+    """Return a function that opens books with a provider."""
+    opened = []
+
+    def open_payments(provider):
+        payments = Payments(MemoryStore(clock=clock), Registry({"stripe": provider}))
+        opened.append(payments)
+        return payments
+
+    yield open_payments
+    for payments in opened:
+        payments.close()
+
+
+@pytest.fixture
+def payments(open_payments, stripe):
+    return open_payments(stripe)
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+_made = iter(range(1, 1_000_000))
+
+
+def make_session(amount=None, **changes):
+    """Return a session as the books would hold it."""
+    session_id = changes.pop("id", f"ps_{next(_made):012x}{os.urandom(8).hex()}")
+    data = encode(changes.pop("data", None), "data")
+    return PaymentSession(
+        **{
+            "id": session_id,
+            "collection_id": "pc_1",
+            "collection_reference": "order-1001",
+            "provider": "stripe",
+            "amount": amount or eur("42.00"),
+            "created_at": START,
+            "updated_at": START,
+            "checkout": Checkout(),
+            "data": data,
+            **changes,
+        }
+    )
+
+
+def make_operation(session, kind, amount=None, ordinal=1, **changes):
+    """Return an operation of a session as it is handed to a hook."""
+    return Operation(
+        **{
+            "id": f"{session.id}-{ordinal}",
+            "session_id": session.id,
+            "kind": Kind(kind),
+            "ordinal": ordinal,
+            "amount": amount or session.amount,
+            "state": State.STARTED,
+            "created_at": START,
+            "updated_at": START,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def description():
+    """The module that reads Stripe's description of its API."""
+    if specs.path() is None and os.environ.get("CI") != "true":
+        pytest.skip("Stripe's description is not here: set PAYSESSION_SPECS")
+    return specs
+
+
+@pytest.fixture
+def values():
+    """Return what builds the values that hooks get."""
+
+    class Values:
+        session = staticmethod(make_session)
+        operation = staticmethod(make_operation)
+        eur = staticmethod(eur)
+
+    return Values

@@ -1,0 +1,641 @@
+"""Each hook against localstripe over sockets, called as the core calls it."""
+
+import pytest
+from attrs import evolve
+
+from paysession.provider import (
+    Answer,
+    Checkout,
+    ClientAction,
+    Declined,
+    Kind,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    Redirect,
+    Snapshot,
+    Status,
+)
+from paysession.values import decode
+
+THREE_DS = "4000002500003155"
+DECLINED = "4000000000000341"
+
+
+@pytest.fixture
+def begin(values):
+    """Return a function that initiates a session; it returns the session as the books then have it."""
+
+    def begin(provider, amount=None, **changes):
+        session = values.session(amount, **changes)
+        outcome = provider.initiate(session, values.operation(session, "initiate"))
+        return after(session, outcome)
+
+    return begin
+
+
+def after(session, outcome, **changes):
+    """Return a session with what an outcome says, as the core would book it."""
+    if outcome.data is not None:
+        session = copy(session, _data=outcome.data)
+    if outcome.reference is not None and session.reference is None:
+        session = copy(session, reference=outcome.reference)
+    return copy(session, **changes)
+
+
+def copy(session, **changes):
+    from paysession.values import replace
+
+    return replace(session, **changes)
+
+
+def authorized(session):
+    return copy(session, status=Status.AUTHORIZED, authorized=session.amount.minor)
+
+
+# --- initiate -------------------------------------------------------------------------------------
+
+
+def test_initiate_makes_an_inert_intent_that_carries_our_ids(stripe, sandbox, values):
+    session = values.session(checkout=Checkout(description="Two books"))
+    operation = values.operation(session, "initiate")
+    outcome = stripe.initiate(session, operation)
+    assert Answer.PENDING == outcome.answer
+    (request,) = sandbox.writes()
+    assert operation.key == request.headers["idempotency-key"]
+    assert {
+        "amount": "4200",
+        "currency": "eur",
+        "capture_method": "manual",
+        "description": "Two books",
+        "metadata": {
+            "paysession_session": session.id,
+            "paysession_operation": operation.key,
+            "paysession_reference": "order-1001",
+        },
+    } == request.params
+    intent = sandbox.local.call("GET", f"/v1/payment_intents/{outcome.reference}")
+    assert "requires_payment_method" == intent["status"]
+    assert {"payment_intent": outcome.reference, "status": "requires_payment_method"} == decode(outcome.data)
+
+
+def test_the_browser_gets_the_client_secret_and_the_publishable_key_and_nothing_else(stripe, values, sandbox):
+    session = values.session(data={"email": "jenny@example.com"})
+    outcome = stripe.initiate(session, values.operation(session, "initiate"))
+    intent = sandbox.local.call("GET", f"/v1/payment_intents/{outcome.reference}")
+    params = {"client_secret": intent["client_secret"], "publishable_key": "pk_test_1"}
+    assert ClientAction("stripe.payment_element", params) == outcome.next_action
+    assert "secret" not in outcome.data
+
+
+def test_a_customer_that_is_given_is_used(stripe, payer, values, sandbox):
+    customer = payer.saved_card()["customer"]
+    session = values.session(data={"customer": customer, "setup_future_usage": "off_session"})
+    outcome = stripe.initiate(session, values.operation(session, "initiate"))
+    (request,) = sandbox.writes()
+    assert customer == request.params["customer"]
+    assert "off_session" == request.params["setup_future_usage"]
+    assert customer == decode(outcome.data)["customer"]
+
+
+def test_a_customer_that_is_described_is_created_under_a_key_of_its_own(stripe, values, sandbox):
+    session = values.session(data={"email": "jenny@example.com", "name": "Jenny Rosen"})
+    operation = values.operation(session, "initiate")
+    outcome = stripe.initiate(session, operation)
+    customer, intent = sandbox.writes()
+    assert ["/v1/customers", "/v1/payment_intents"] == [customer.path, intent.path]
+    assert operation.subkey("customer") == customer.headers["idempotency-key"]
+    made = sandbox.local.call("GET", f"/v1/customers/{decode(outcome.data)['customer']}")
+    assert ("jenny@example.com", "Jenny Rosen") == (made["email"], made["name"])
+    assert made["id"] == intent.params["customer"]
+
+
+def test_a_customer_is_created_once_though_the_intent_fails(stripe, values, sandbox):
+    session = values.session(data={"email": "jenny@example.com"})
+    sandbox.fail("429", "/v1/payment_intents")
+    with pytest.raises(NotApplied) as refused:
+        stripe.initiate(session, values.operation(session, "initiate"))
+    assert refused.value.data["customer"].startswith("cus_")
+    again = copy(session, _data=values.session(data=refused.value.data).data_text)
+    stripe.initiate(again, values.operation(session, "initiate", ordinal=2))
+    assert 1 == len(sandbox.writes("/v1/customers"))
+
+
+@pytest.mark.parametrize("data", [{"costumer": "cus_1"}, {"payment_intent": "pi_1"}, {"customer": ""}])
+def test_data_that_is_not_for_the_host_to_give_is_declined_before_the_network(stripe, values, sandbox, data):
+    session = values.session(data=data)
+    with pytest.raises(Declined) as refused:
+        stripe.initiate(session, values.operation(session, "initiate"))
+    assert "invalid_data" == refused.value.code
+    assert [] == sandbox.requests
+
+
+@pytest.mark.parametrize(
+    "amount", [Money("0.49", "USD"), Money("1000000.00", "USD"), Money("5.124", "KWD"), Money("1.000", "LYD")]
+)
+def test_an_amount_that_stripe_does_not_take_is_declined_before_the_network(stripe, values, sandbox, amount):
+    session = values.session(amount)
+    with pytest.raises(Declined):
+        stripe.initiate(session, values.operation(session, "initiate"))
+    assert [] == sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("amount", "sent"),
+    [(Money("5", "UGX"), "500"), (Money("500", "JPY"), "500"), (Money("5.120", "KWD"), "5120")],
+)
+def test_what_stripe_counts_otherwise_is_converted_both_ways(stripe, values, sandbox, amount, sent):
+    stripe = evolve(stripe)
+    if amount.currency == "UGX":
+        amount = Money("5000", "UGX")
+        sent = "500000"
+    session = values.session(amount)
+    outcome = stripe.initiate(session, values.operation(session, "initiate"))
+    assert sent == sandbox.writes()[0].params["amount"]
+    assert amount == stripe.retrieve(after(session, outcome), None).amount
+    stripe.close()
+
+
+@pytest.mark.parametrize("where", ["session", "settings"])
+def test_automatic_capture_is_asked_for_by_the_session_or_by_the_settings(make, values, sandbox, where):
+    provider = make(capture_method="automatic" if where == "settings" else "manual")
+    session = values.session(capture="automatic" if where == "session" else "manual")
+    provider.initiate(session, values.operation(session, "initiate"))
+    assert "automatic" == sandbox.writes()[0].params["capture_method"]
+
+
+def test_the_descriptor_and_multicapture_are_passed_on(make, values, sandbox):
+    provider = make(statement_descriptor_suffix="BOOKS", multicapture=True)
+    session = values.session()
+    provider.initiate(session, values.operation(session, "initiate"))
+    params = sandbox.writes()[0].params
+    assert "BOOKS" == params["statement_descriptor_suffix"]
+    assert {"card": {"request_multicapture": "if_available"}} == params["payment_method_options"]
+
+
+def test_an_intent_of_another_amount_is_not_believed(stripe, values, sandbox):
+    sandbox.patch(lambda intent: intent.update(amount=4300))
+    session = values.session()
+    with pytest.raises(OutcomeUnknown, match=r"43\.00 EUR where 42\.00 EUR") as doubt:
+        stripe.initiate(session, values.operation(session, "initiate"))
+    assert doubt.value.reference.startswith("pi_")
+
+
+# --- update ---------------------------------------------------------------------------------------
+
+
+def test_update_changes_the_amount(stripe, begin, values):
+    session = begin(stripe)
+    operation = values.operation(session, "update", values.eur("50.00"), 2)
+    outcome = stripe.update(session, operation)
+    assert Answer.PENDING == outcome.answer
+    assert values.eur("50.00") == stripe.retrieve(session, None).amount
+
+
+def test_update_after_the_browser_confirmed_is_looked_up(stripe, begin, values, payer):
+    session = begin(stripe)
+    payer.confirm(session)
+    with pytest.raises(OutcomeUnknown, match="payment_intent_unexpected_state"):
+        stripe.update(session, values.operation(session, "update", values.eur("50.00"), 2))
+    assert values.eur("42.00") == stripe.retrieve(session, None).amount
+
+
+# --- authorize ------------------------------------------------------------------------------------
+
+
+def test_authorize_finds_what_the_browser_confirmed_and_writes_nothing(stripe, begin, values, payer, sandbox):
+    session = begin(stripe)
+    payer.confirm(session)
+    sandbox.requests.clear()
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.AUTHORIZED, values.eur("42.00")) == (outcome.answer, outcome.amount)
+    assert decode(outcome.data)["latest_charge"].startswith("ch_")
+    assert [] == sandbox.writes()
+
+
+def test_authorize_before_the_payer_did_anything_asks_for_the_payer(stripe, begin, values):
+    session = begin(stripe)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert Answer.REQUIRES_MORE == outcome.answer
+    assert "stripe.payment_element" == outcome.next_action.kind
+
+
+def test_authorize_with_automatic_capture_says_what_was_captured(stripe, begin, values, payer):
+    session = begin(stripe, capture="automatic")
+    payer.confirm(session)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.CAPTURED, values.eur("42.00")) == (outcome.answer, outcome.amount)
+
+
+def test_a_saved_card_is_charged_by_authorize_and_not_before(stripe, begin, values, payer, sandbox):
+    session = begin(stripe, data=payer.saved_card())
+    assert session.next_action is None
+    assert Status.PENDING == stripe.retrieve(session, None).status
+    operation = values.operation(session, "authorize", ordinal=2)
+    outcome = stripe.authorize(session, operation)
+    assert (Answer.AUTHORIZED, values.eur("42.00")) == (outcome.answer, outcome.amount)
+    (confirm,) = sandbox.writes("/confirm")
+    assert operation.key == confirm.headers["idempotency-key"]
+    assert {"off_session": "true", "expand": ["latest_charge.refunds"]} == confirm.params
+    created = sandbox.writes("/payment_intents")[0].params
+    assert {"enabled": "true", "allow_redirects": "never"} == created["automatic_payment_methods"]
+
+
+def test_a_saved_card_with_an_address_to_come_back_to_may_redirect(stripe, begin, values, payer, sandbox):
+    checkout = Checkout(return_url="https://shop.example/back")
+    session = begin(stripe, data=payer.saved_card(), checkout=checkout)
+    stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert "automatic_payment_methods" not in sandbox.writes("/payment_intents")[0].params
+    assert "https://shop.example/back" == sandbox.writes("/confirm")[0].params["return_url"]
+
+
+def test_a_saved_card_that_is_declined_is_declined(stripe, begin, values, payer):
+    session = begin(stripe, data=payer.saved_card(DECLINED))
+    with pytest.raises(Declined) as refused:
+        stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert "card_declined" == refused.value.code
+    assert "card_declined" == refused.value.data["last_error"]
+    snapshot = stripe.retrieve(session, None)
+    assert (Status.ERROR, "card_declined") == (snapshot.status, snapshot.error.code)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_three_d_secure_asks_for_the_payer_and_the_return_settles_it(stripe, begin, values, payer, success):
+    session = begin(stripe)
+    payer.confirm(session, THREE_DS)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.REQUIRES_MORE, "stripe.next_action") == (outcome.answer, outcome.next_action.kind)
+    session = after(session, outcome, status=Status.REQUIRES_MORE)
+    payer.authenticate(session, success=success)
+    back = values.operation(session, "authorize", ordinal=3)
+    if success:
+        assert Answer.AUTHORIZED == stripe.authorize(session, back).answer
+    else:
+        with pytest.raises(Declined) as refused:
+            stripe.authorize(session, back)
+        assert "payment_intent_authentication_failure" == refused.value.code
+
+
+def test_a_saved_card_whose_bank_wants_the_payer_is_tried_again_with_the_payer(
+    stripe, begin, values, payer, sandbox
+):
+    session = begin(stripe, data=payer.saved_card(THREE_DS))
+    with pytest.raises(Declined) as refused:
+        stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert "authentication_required" == refused.value.code
+    session = copy(session, _data=values.session(data=refused.value.data).data_text, status=Status.ERROR)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=3))
+    assert (Answer.REQUIRES_MORE, "stripe.next_action") == (outcome.answer, outcome.next_action.kind)
+    assert "off_session" not in sandbox.writes("/confirm")[1].params
+    session = after(session, outcome, status=Status.REQUIRES_MORE)
+    payer.authenticate(session, success=True)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=4))
+    assert Answer.AUTHORIZED == outcome.answer
+
+
+def test_a_page_of_the_bank_is_a_redirect(stripe, begin, values, payer, sandbox):
+    session = begin(stripe)
+    payer.confirm(session, THREE_DS)
+    action = {"type": "redirect_to_url", "redirect_to_url": {"url": "https://bank.example/3ds"}}
+    sandbox.patch(lambda intent: intent.update(next_action=action))
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert Redirect("https://bank.example/3ds") == outcome.next_action
+
+
+def test_after_a_failure_was_told_the_payer_may_try_another_card(stripe, begin, values, payer, sandbox):
+    session = begin(stripe)
+    payer.confirm(session, DECLINED)
+    with pytest.raises(Declined):
+        stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    session = copy(session, status=Status.ERROR)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=3))
+    assert (Answer.REQUIRES_MORE, "stripe.payment_element") == (outcome.answer, outcome.next_action.kind)
+
+
+def test_an_intent_that_was_canceled_ends_the_session(stripe, begin, values, payer):
+    session = begin(stripe)
+    payer.send(f"payment_intents/{session.reference}/cancel")
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert Answer.CANCELED == outcome.answer
+
+
+@pytest.mark.parametrize("status", ["processing", "partially_funded"])
+def test_what_is_not_decided_yet_is_pending(stripe, begin, values, payer, sandbox, status, caplog):
+    session = begin(stripe)
+    payer.confirm(session)
+    sandbox.patch(lambda intent: intent.update(status=status, amount_capturable=0))
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.PENDING, status) == (outcome.answer, decode(outcome.data)["status"])
+    snapshot = stripe.retrieve(session, None)
+    assert Status.PENDING == snapshot.status
+    assert [(Kind.AUTHORIZE, "pending")] == [(e.kind, e.state) for e in snapshot.effects]
+    assert (status in caplog.text) == (status == "partially_funded")
+
+
+def test_the_deadline_of_an_authorization_is_told(stripe, begin, values, payer, sandbox):
+    session = begin(stripe)
+    payer.confirm(session)
+    details = {"card": {"capture_before": 1_767_873_600}}
+
+    def patch(intent):
+        if isinstance(intent["latest_charge"], dict):
+            intent["latest_charge"]["payment_method_details"] = details
+
+    sandbox.patch(patch)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert "2026-01-08T12:00:00+00:00" == outcome.expires_at.isoformat()
+    assert outcome.expires_at == stripe.retrieve(session, None).expires_at
+
+
+@pytest.mark.parametrize("fault", ["500_before", "drop_before", "garbage", "429"])
+def test_an_intent_that_cannot_be_looked_at_is_not_written_to(stripe, begin, values, payer, sandbox, fault):
+    session = begin(stripe, data=payer.saved_card())
+    sandbox.fail(fault, session.reference, method="GET")
+    with pytest.raises(NotApplied):
+        stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert [] == sandbox.writes("/confirm")
+
+
+def test_an_intent_of_another_session_is_not_written_to(stripe, begin, values, payer, sandbox):
+    session, other = begin(stripe, data=payer.saved_card()), begin(stripe)
+    with pytest.raises(NotApplied, match="does not carry this session's id"):
+        stripe.authorize(
+            copy(session, reference=other.reference), values.operation(session, "authorize", ordinal=2)
+        )
+    assert [] == sandbox.writes("/confirm")
+
+
+# --- capture, refund, cancel ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken(stripe, begin, payer):
+    """An authorized session of 42.00 EUR."""
+    session = begin(stripe)
+    payer.confirm(session)
+    return authorized(session)
+
+
+def test_capture_takes_all(stripe, taken, values, sandbox):
+    operation = values.operation(taken, "capture", ordinal=3)
+    outcome = stripe.capture(taken, operation)
+    assert (Answer.CAPTURED, values.eur("42.00"), True) == (outcome.answer, outcome.amount, outcome.released)
+    (request,) = sandbox.writes("/capture")
+    assert {"paysession_capture_3": f"{operation.key} 4200"} == request.params["metadata"]
+    assert outcome.reference.startswith("ch_")
+
+
+def test_a_partial_capture_lets_go_of_the_rest(stripe, taken, values):
+    operation = values.operation(taken, "capture", values.eur("20.00"), 3)
+    outcome = stripe.capture(taken, operation)
+    assert (values.eur("20.00"), True) == (outcome.amount, outcome.released)
+    snapshot = stripe.retrieve(taken, None)
+    assert (Status.AUTHORIZED, values.eur("20.00")) == (snapshot.status, snapshot.authorized)
+    assert values.eur("20.00") == snapshot.captured
+    assert values.eur("0.00") == snapshot.refunded
+    (effect,) = snapshot.effects
+    assert (Kind.CAPTURE, values.eur("20.00"), operation.key) == (effect.kind, effect.amount, effect.key)
+    assert outcome.reference == effect.reference
+
+
+def test_capture_answers_what_stripe_received_and_not_what_was_asked(stripe, taken, values, sandbox):
+    def patch(intent):
+        if intent["status"] == "succeeded":
+            intent["amount_received"] = 1900
+
+    sandbox.patch(patch)
+    outcome = stripe.capture(taken, values.operation(taken, "capture", values.eur("20.00"), 3))
+    assert values.eur("19.00") == outcome.amount
+
+
+def test_capture_of_a_canceled_intent_is_looked_up(stripe, taken, values, payer):
+    payer.send(f"payment_intents/{taken.reference}/cancel")
+    with pytest.raises(OutcomeUnknown, match="payment_intent_unexpected_state"):
+        stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    assert Status.CANCELED == stripe.retrieve(taken, None).status
+
+
+def test_several_captures_are_told_one_by_one(make, begin, values, payer):
+    provider = make(multicapture=True)
+    assert "multiple" == provider.capabilities.capture
+    session = begin(provider)
+    payer.confirm(session)
+    session = authorized(session)
+    first = values.operation(session, "capture", values.eur("10.00"), 3)
+    outcome = provider.capture(session, first)
+    assert (values.eur("10.00"), False) == (outcome.amount, outcome.released)
+    session = copy(session, captured=1000)
+    second = values.operation(session, "capture", values.eur("10.00"), 4, final=True)
+    outcome = provider.capture(session, second)
+    assert (values.eur("10.00"), True) == (outcome.amount, outcome.released)
+    snapshot = provider.retrieve(session, None)
+    told = [(effect.amount, effect.reference, effect.key) for effect in snapshot.effects]
+    assert [(values.eur("10.00"), None, first.key), (values.eur("10.00"), None, second.key)] == told
+    assert values.eur("20.00") == snapshot.captured == snapshot.authorized
+
+
+def test_the_rest_is_let_go_of_after_some_captures(make, begin, values, payer, sandbox):
+    provider = make(multicapture=True)
+    session = begin(provider)
+    payer.confirm(session)
+    session = authorized(session)
+    provider.capture(session, values.operation(session, "capture", values.eur("10.00"), 3))
+    session = copy(session, captured=1000)
+    outcome = provider.cancel(session, values.operation(session, "cancel", values.eur("32.00"), 4))
+    assert Answer.CANCELED == outcome.answer
+    assert "0" == sandbox.writes("/capture")[1].params["amount_to_capture"]
+    snapshot = provider.retrieve(session, None)
+    assert (Status.AUTHORIZED, values.eur("10.00")) == (snapshot.status, snapshot.authorized)
+
+
+def test_a_part_that_is_not_the_last_is_declined_where_the_card_allows_one_capture(
+    local, make, begin, values, payer, sandbox
+):
+    sandbox._multicapture = False
+    provider = make(multicapture=True)
+    session = begin(provider)
+    payer.confirm(session)
+    session = authorized(session)
+    with pytest.raises(Declined, match="final_capture"):
+        provider.capture(session, values.operation(session, "capture", values.eur("10.00"), 3))
+    assert values.eur("0.00") == provider.retrieve(session, None).captured
+
+
+def test_refunds_are_told_one_by_one_with_their_ids(stripe, taken, values, sandbox):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    first = values.operation(taken, "refund", values.eur("5.00"), 4, reason="requested_by_customer")
+    second = values.operation(taken, "refund", values.eur("5.00"), 5, reason="a torn page")
+    made = [stripe.refund(taken, first), stripe.refund(taken, second)]
+    assert [(Answer.REFUNDED, values.eur("5.00"))] * 2 == [(o.answer, o.amount) for o in made]
+    sent = [request.params for request in sandbox.writes("/refunds")]
+    assert "requested_by_customer" == sent[0]["reason"]
+    assert ("a torn page", None) == (sent[1]["metadata"]["reason"], sent[1].get("reason"))
+    snapshot = stripe.retrieve(taken, None)
+    told = [(e.reference, e.key, e.state) for e in snapshot.effects if e.kind is Kind.REFUND]
+    expected = [(o.reference, op.key, "succeeded") for o, op in zip(made, (first, second), strict=True)]
+    assert sorted(expected) == sorted(told)
+    assert values.eur("10.00") == snapshot.refunded
+
+
+def test_more_than_is_left_is_declined(stripe, taken, values):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    with pytest.raises(Declined, match="greater than unrefunded"):
+        stripe.refund(taken, values.operation(taken, "refund", values.eur("42.01"), 4))
+
+
+def test_a_charge_that_is_given_back_already_is_looked_up_and_ours_refuted(stripe, taken, values, payer):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    payer.send("refunds", payment_intent=taken.reference)
+    operation = values.operation(taken, "refund", ordinal=4)
+    with pytest.raises(OutcomeUnknown, match="charge_already_refunded"):
+        stripe.refund(taken, operation)
+    ours, theirs = (e for e in stripe.retrieve(taken, operation).effects if e.kind is Kind.REFUND)
+    assert (operation.key, "failed") == (ours.key, ours.state)
+    assert (theirs.reference, "succeeded") == (theirs.key, theirs.state)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "state"),
+    [("pending", Answer.PENDING, "pending"), ("requires_action", Answer.PENDING, "pending")],
+)
+def test_a_refund_that_is_not_finished_is_pending(stripe, taken, values, sandbox, status, answer, state):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    _refund_status(sandbox, status)
+    outcome = stripe.refund(taken, values.operation(taken, "refund", values.eur("5.00"), 4))
+    assert answer == outcome.answer
+    snapshot = stripe.retrieve(taken, None)
+    assert [state] == [e.state for e in snapshot.effects if e.kind is Kind.REFUND]
+    assert values.eur("0.00") == snapshot.refunded
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+def test_a_refund_that_fails_is_declined(stripe, taken, values, sandbox, status):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    _refund_status(sandbox, status)
+    with pytest.raises(Declined):
+        stripe.refund(taken, values.operation(taken, "refund", values.eur("5.00"), 4))
+    assert ["failed"] == [e.state for e in stripe.retrieve(taken, None).effects if e.kind is Kind.REFUND]
+
+
+def _refund_status(sandbox, status):
+    sandbox.refund_status = status
+
+
+def test_cancel_lets_go_of_everything(stripe, taken, values):
+    outcome = stripe.cancel(taken, values.operation(taken, "cancel", ordinal=3))
+    assert Answer.CANCELED == outcome.answer
+    assert Status.CANCELED == stripe.retrieve(taken, None).status
+
+
+def test_cancel_before_anything_was_paid(stripe, begin, values):
+    session = begin(stripe)
+    assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=2)).answer
+
+
+def test_cancel_of_what_is_canceled_is_looked_up(stripe, taken, values, payer):
+    payer.send(f"payment_intents/{taken.reference}/cancel")
+    with pytest.raises(OutcomeUnknown, match="payment_intent_unexpected_state"):
+        stripe.cancel(taken, values.operation(taken, "cancel", ordinal=3))
+    assert Status.CANCELED == stripe.retrieve(taken, None).status
+
+
+def test_cancel_of_what_somebody_captured_is_declined_after_a_look(stripe, taken, values, payer):
+    payer.send(f"payment_intents/{taken.reference}/capture")
+    with pytest.raises(Declined) as refused:
+        stripe.cancel(taken, values.operation(taken, "cancel", ordinal=3))
+    assert "already_captured" == refused.value.code
+
+
+# --- retrieve -------------------------------------------------------------------------------------
+
+
+def test_an_intent_whose_id_was_lost_is_found_by_our_session_id(stripe, begin):
+    session = begin(stripe)
+    lost = copy(session, reference=None, _data="{}")
+    snapshot = stripe.retrieve(lost, None)
+    assert (session.reference, session.id) == (snapshot.reference, snapshot.session_id)
+
+
+def test_a_session_that_stripe_does_not_know_is_absent(stripe, values):
+    assert Snapshot.absent() == stripe.retrieve(values.session(), None)
+
+
+def test_an_intent_that_stripe_does_not_know_is_not_absent_but_another_accounts(stripe, values):
+    with pytest.raises(OutcomeUnknown, match="cannot be asked"):
+        stripe.retrieve(values.session(reference="pi_gone"), None)
+
+
+def test_a_capture_in_the_dashboard_is_told_without_a_key(stripe, taken, payer, values):
+    payer.send(f"payment_intents/{taken.reference}/capture", amount_to_capture="1500")
+    (effect,) = stripe.retrieve(taken, None).effects
+    assert (values.eur("15.00"), None) == (effect.amount, effect.key)
+    assert effect.reference.startswith("ch_")
+
+
+def test_a_capture_in_doubt_is_refuted_by_an_intent_that_takes_no_more(stripe, taken, payer, values):
+    payer.send(f"payment_intents/{taken.reference}/capture")
+    operation = values.operation(taken, "capture", ordinal=3)
+    ours, theirs = stripe.retrieve(taken, operation).effects
+    assert (operation.key, "failed") == (ours.key, ours.state)
+    assert ("succeeded", None) == (theirs.state, theirs.key)
+
+
+def test_a_capture_in_doubt_is_not_refuted_while_it_may_still_come(stripe, taken, values):
+    assert () == stripe.retrieve(taken, values.operation(taken, "capture", ordinal=3)).effects
+
+
+def test_a_mark_that_somebody_wrote_into_the_metadata_is_not_believed(stripe, taken, values, sandbox):
+    stripe.capture(taken, values.operation(taken, "capture", values.eur("20.00"), 3))
+    sandbox.patch(lambda intent: intent["metadata"].update(paysession_capture_9="ps_x-9 999900"))
+    (effect,) = stripe.retrieve(taken, None).effects
+    assert (values.eur("20.00"), None) == (effect.amount, effect.key)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("needs_response", "succeeded"),
+        ("under_review", "succeeded"),
+        ("lost", "succeeded"),
+        ("won", "reversed"),
+        ("warning_needs_response", None),
+        ("prevented", None),
+    ],
+)
+def test_a_chargeback_is_a_refund_that_stripe_made(stripe, taken, values, sandbox, status, state):
+    charge = stripe.capture(taken, values.operation(taken, "capture", ordinal=3)).reference
+    sandbox.disputes[charge] = {
+        "object": "dispute",
+        "id": "dp_1",
+        "amount": 4200,
+        "currency": "eur",
+        "status": status,
+    }
+    snapshot = stripe.retrieve(taken, None)
+    found = [(e.reference, e.key, e.state) for e in snapshot.effects if e.kind is Kind.REFUND]
+    assert ([] if state is None else [("dp_1", "dp_1", state)]) == found
+    assert (values.eur("42.00") if state == "succeeded" else values.eur("0.00")) == snapshot.refunded
+
+
+def test_all_pages_of_refunds_are_read(stripe, taken, values, payer, sandbox):
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    for _ in range(4):
+        payer.send("refunds", payment_intent=taken.reference, amount="100")
+
+    def one_page(intent):
+        charge = intent["latest_charge"]
+        if isinstance(charge, dict) and "refunds" in charge:
+            charge["refunds"]["data"] = charge["refunds"]["data"][:1]
+            charge["refunds"]["has_more"] = True
+
+    sandbox.patch(one_page)
+    snapshot = stripe.retrieve(taken, None)
+    assert 4 == sum(e.kind is Kind.REFUND for e in snapshot.effects)
+    assert values.eur("4.00") == snapshot.refunded
+
+
+def test_the_answers_are_the_cores_own(stripe, begin, values):
+    session = begin(stripe)
+    assert isinstance(stripe.authorize(session, values.operation(session, "authorize", ordinal=2)), Outcome)
+    assert isinstance(stripe.retrieve(session, None), Snapshot)

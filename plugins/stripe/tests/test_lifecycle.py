@@ -1,0 +1,321 @@
+"""Whole lives of a session through `Payments`, with what payers and dashboards do in between."""
+
+import threading
+
+import pytest
+
+from paysession import Checkout, Declined, InvalidAmount, InvalidTransition, OutcomeUnknown, PaysessionError
+from paysession.operation import State
+from paysession.provider import Money
+
+EUR42 = Money("42.00", "EUR")
+THREE_DS = "4000002500003155"
+ALSO_THREE_DS = "4000002760003184"
+DECLINED = "4000000000000341"
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+@pytest.fixture
+def begin(payments):
+    def begin(payments=payments, **changes):
+        order = payments.create_collection(EUR42, reference="order-1001")
+        checkout = Checkout(return_url="https://shop.example/back/{session_id}")
+        return payments.initiate(order.id, provider="stripe", checkout=checkout, **changes)
+
+    return begin
+
+
+@pytest.fixture
+def taken(payments, begin, payer):
+    """An authorized session."""
+    session = begin()
+    payer.confirm(session)
+    return payments.resume(session.id)
+
+
+def totals(session):
+    return (session.status, session.authorized, session.captured, session.refunded)
+
+
+def test_a_new_customer_pays_and_gets_some_of_it_back(payments, begin, payer, sandbox):
+    session = begin(data={"email": "jenny@example.com", "name": "Jenny Rosen"})
+    assert session.data["customer"].startswith("cus_")
+    payer.confirm(session)
+    session = payments.resume(session.id)
+    assert ("authorized", 4200, 0, 0) == totals(session)
+    session = payments.capture(session.id)
+    session = payments.refund(session.id, eur("5.00"), reason="requested_by_customer")
+    session = payments.refund(session.id, eur("7.00"))
+    assert ("authorized", 4200, 4200, 1200) == totals(session)
+    assert session == payments.sync(session.id)
+    assert "partially_refunded" == payments.collection(session.collection_id).status
+    kinds = [(row.kind, row.origin) for row in payments.history(session.id)]
+    assert [("initiate", "host"), ("authorize", "payer")] == kinds[:2]
+    assert [("capture", "host"), ("refund", "host"), ("refund", "host")] == kinds[2:]
+    ids = [row.reference[:3] for row in payments.history(session.id)]
+    assert ["pi_", "pi_", "ch_", "re_", "re_"] == ids
+
+
+def test_a_partial_capture_is_the_only_one_and_lets_go_of_the_rest(payments, taken):
+    session = payments.capture(taken.id, eur("20.00"))
+    assert ("authorized", 2000, 2000, 0) == totals(session)
+    assert session == payments.sync(taken.id)
+    with pytest.raises(InvalidAmount, match="nothing is left"):
+        payments.capture(taken.id, eur("5.00"))
+    with pytest.raises(InvalidTransition, match="refund it instead"):
+        payments.cancel(taken.id)
+
+
+def test_the_remainder_of_a_partial_capture_is_no_refund(payments, taken, sandbox):
+    payments.capture(taken.id, eur("20.00"))
+    shown = sandbox.local.call("GET", "/v1/refunds", {"payment_intent": taken.reference})
+    assert [2200] == [refund["amount"] for refund in shown["data"]]  # Stripe records it as one
+    assert eur("0.00") == payments.sync(taken.id).refunded_amount
+
+
+def test_several_captures_where_the_account_may(make, open_payments, begin, payer):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id, eur("10.00"), idempotency_key="a")
+    payments.capture(session.id, eur("10.00"), idempotency_key="a")
+    session = payments.capture(session.id, eur("10.00"), idempotency_key="b")
+    assert ("authorized", 4200, 2000, 0) == totals(session)
+    assert session == payments.sync(session.id)
+    payments.refund(session.id, eur("15.00"))
+    session = payments.cancel(session.id)
+    assert ("authorized", 2000, 2000, 1500) == totals(session)
+    assert session == payments.sync(session.id)
+
+
+def test_several_captures_and_the_last_takes_all_that_is_left(make, open_payments, begin, payer, sandbox):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id, eur("40.00"))
+    session = payments.capture(session.id)
+    assert ("authorized", 4200, 4200, 0) == totals(session)
+    finals = [request.params["final_capture"] for request in sandbox.writes("/capture")]
+    assert ["false", "true"] == finals
+
+
+@pytest.mark.parametrize("number", [THREE_DS, ALSO_THREE_DS])
+@pytest.mark.parametrize("success", [True, False])
+def test_three_d_secure_both_ways(payments, begin, payer, number, success):
+    session = begin()
+    payer.confirm(session, number)
+    session = payments.resume(session.id)
+    assert ("requires_more", "stripe.next_action") == (session.status, session.next_action.kind)
+    payer.authenticate(session, success=success)
+    session = payments.resume(session.id)
+    if success:
+        assert ("authorized", 4200, 0, 0) == totals(session)
+    else:
+        assert ("error", "payment_intent_authentication_failure") == (session.status, session.error.code)
+
+
+def test_a_declined_card_and_then_another_session(payments, begin, payer):
+    session = begin()
+    payer.confirm(session, DECLINED)
+    session = payments.resume(session.id)
+    assert ("error", "card_declined") == (session.status, session.error.code)
+    assert "stripe.payment_element" == payments.resume(session.id).next_action.kind
+    other = begin(replaces=session.id)
+    payer.confirm(other)
+    assert "authorized" == payments.resume(other.id).status
+
+
+def test_a_saved_card_is_charged_without_the_payer(payments, begin, payer):
+    session = begin(data=payer.saved_card(), capture="automatic")
+    assert ("pending", 0, 0, 0) == totals(session)
+    session = payments.authorize(session.id)
+    assert ("authorized", 4200, 4200, 0) == totals(session)
+    assert ("authorized", 4200, 4200, 0) == totals(payments.sync(session.id))
+
+
+def test_a_saved_card_whose_bank_wants_the_payer(payments, begin, payer):
+    session = begin(data=payer.saved_card(THREE_DS))
+    session = payments.authorize(session.id)
+    assert ("error", "authentication_required") == (session.status, session.error.code)
+    session = payments.authorize(session.id)
+    assert "requires_more" == session.status
+    payer.authenticate(session, success=True)
+    assert "authorized" == payments.resume(session.id).status
+
+
+def test_an_update_that_the_payer_overtook_leaves_the_former_amount(payments, begin, payer):
+    session = begin()
+    payer.confirm(session)
+    with pytest.raises(Declined):
+        payments.update(session.id, eur("40.00"))
+    session = payments.get(session.id)
+    assert (("authorized", 4200, 0, 0), EUR42) == (totals(session), session.amount)
+
+
+def test_a_payer_who_never_returns_is_no_lost_sale(payments, begin, payer, clock):
+    session = begin()
+    payer.confirm(session)
+    clock.advance(minutes=15)
+    payments.recover()
+    assert ("authorized", 4200, 0, 0) == totals(payments.get(session.id))
+
+
+def test_what_the_dashboard_captures_and_refunds_enters_the_books(payments, taken, payer):
+    payer.send(f"payment_intents/{taken.reference}/capture", amount_to_capture="3000")
+    payer.send("refunds", payment_intent=taken.reference, amount="500")
+    session = payments.sync(taken.id)
+    assert ("authorized", 3000, 3000, 500) == totals(session)
+    found = {(row.kind, row.amount.minor) for row in payments.history(taken.id) if row.origin == "provider"}
+    assert {("capture", 3000), ("refund", 500)} <= found
+    assert session == payments.sync(taken.id)
+
+
+def test_what_the_dashboard_cancels_enters_the_books(payments, taken, payer):
+    payer.send(f"payment_intents/{taken.reference}/cancel")
+    assert ("canceled", 0, 0, 0) == totals(payments.sync(taken.id))
+
+
+def test_a_refund_of_the_dashboard_is_never_taken_for_ours(payments, taken, payer):
+    payments.capture(taken.id)
+    payer.send("refunds", payment_intent=taken.reference, amount="500")
+    session = payments.refund(taken.id, eur("5.00"))
+    assert eur("5.00") == session.refunded_amount
+    assert eur("10.00") == payments.sync(taken.id).refunded_amount
+
+
+def test_a_refund_that_the_dashboard_made_impossible_is_refused_and_both_are_booked(payments, taken, payer):
+    payments.capture(taken.id)
+    payer.send("refunds", payment_intent=taken.reference)
+    with pytest.raises(Declined):
+        payments.refund(taken.id)
+    session = payments.get(taken.id)
+    assert (("authorized", 4200, 4200, 4200), False) == (totals(session), session.in_doubt)
+    ours, theirs = [row for row in payments.history(taken.id) if row.kind == "refund"]
+    assert [("host", State.DECLINED), ("provider", State.SUCCEEDED)] == [
+        (row.origin, row.state) for row in (ours, theirs)
+    ]
+
+
+def test_a_capture_that_the_dashboard_made_impossible_is_refused_and_theirs_is_booked(payments, taken, payer):
+    payer.send(f"payment_intents/{taken.reference}/capture", amount_to_capture="3000")
+    with pytest.raises(Declined):
+        payments.capture(taken.id, eur("42.00"))
+    session = payments.get(taken.id)
+    assert (("authorized", 3000, 3000, 0), False) == (totals(session), session.in_doubt)
+
+
+def test_a_cancel_that_the_dashboard_made_impossible_is_refused(payments, taken, payer):
+    payer.send(f"payment_intents/{taken.reference}/capture")
+    with pytest.raises(Declined) as refused:
+        payments.cancel(taken.id)
+    assert "already_captured" == refused.value.code
+    assert ("authorized", 4200, 4200, 0) == totals(payments.sync(taken.id))
+
+
+def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken, sandbox):
+    payments.capture(taken.id)
+    charge = payments.get(taken.id).data["latest_charge"]
+    dispute = {
+        "object": "dispute",
+        "id": "dp_1",
+        "amount": 4200,
+        "currency": "eur",
+        "status": "needs_response",
+    }
+    sandbox.disputes[charge] = dispute
+    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
+    dispute["status"] = "under_review"
+    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
+    dispute["status"] = "won"
+    session = payments.sync(taken.id)
+    assert ("authorized", 4200, 4200, 0) == totals(session)
+    assert session == payments.sync(taken.id)
+
+
+def test_a_pending_refund_that_fails_later_gives_its_amount_free(payments, taken, sandbox):
+    payments.capture(taken.id)
+    sandbox.refund_status = "pending"
+    session = payments.refund(taken.id, eur("5.00"))
+    assert (0, 500) == (session.refunded, session.refunding)
+    sandbox.refund_status = "failed"
+    session = payments.sync(taken.id)
+    assert (0, 0) == (session.refunded, session.refunding)
+    (row,) = [row for row in payments.history(taken.id) if row.kind == "refund"]
+    assert State.DECLINED == row.state
+
+
+def test_a_refund_that_succeeded_and_fails_later_is_undone(payments, taken, sandbox):
+    payments.capture(taken.id)
+    payments.refund(taken.id, eur("5.00"))
+    sandbox.refund_status = "failed"
+    session = payments.sync(taken.id)
+    assert ("authorized", 4200, 4200, 0) == totals(session)
+    assert session == payments.sync(taken.id)
+
+
+def test_a_bank_debit_is_pending_until_stripe_says_more(payments, begin, payer, sandbox):
+    session = begin()
+    payer.confirm(session)
+
+    def processing(intent):
+        intent.update(status="processing", amount_capturable=0)
+
+    sandbox.patch(processing)
+    session = payments.resume(session.id)
+    assert ("pending", True) == (session.status, session.authorizing is not None)
+    assert session.status == payments.sync(session.id).status
+    sandbox.patches.remove(processing)
+    assert ("authorized", 4200, 0, 0) == totals(payments.resume(session.id))
+
+
+def test_an_expired_authorization_ends_the_session(payments, taken, payer, sandbox):
+    payer.send(f"payment_intents/{taken.reference}/cancel")
+    sandbox.patch(lambda intent: intent.update(cancellation_reason="expired"))
+    with pytest.raises(Declined):
+        payments.capture(taken.id)
+    assert ("canceled", 0, 0, 0) == totals(payments.get(taken.id))
+
+
+def test_eight_threads_take_payments_with_one_provider(payments, payer, sandbox):
+    failures = []
+
+    def pay(number):
+        try:
+            order = payments.create_collection(EUR42, reference=f"order-{number}")
+            session = payments.initiate(order.id, provider="stripe")
+            payer.confirm(session)
+            payments.authorize(session.id)
+            payments.capture(session.id)
+            payments.refund(session.id, eur("1.00"))
+        except PaysessionError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=pay, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == failures
+    sessions = payments.sessions()
+    assert [("authorized", 4200, 4200, 100)] * 8 == [totals(session) for session in sessions]
+    assert 8 == len({session.reference for session in sessions})
+
+
+def test_an_initiate_lost_in_a_crash_is_found_again_after_the_key_has_expired(
+    payments, begin, sandbox, clock
+):
+    sandbox.fail("drop_after", "/v1/payment_intents")
+    sandbox.fail("500_before", "/search", method="GET")
+    with pytest.raises(OutcomeUnknown):
+        begin(idempotency_key="1")
+    clock.advance(days=3)
+    payments.recover()
+    (session,) = payments.sessions()
+    assert (False, "pending") == (session.in_doubt, session.status)
+    assert session.reference.startswith("pi_")
+    assert 1 == len(sandbox.writes("/v1/payment_intents"))

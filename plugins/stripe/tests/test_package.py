@@ -1,0 +1,239 @@
+"""The package as it is installed: settings, what importing it costs, what it writes, and the demo."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+import paysession_stripe
+from paysession import Payments, SettingsError
+from paysession.errors import ConfigurationError
+from paysession.provider import Capabilities, Money, Secret
+from paysession_stripe import Stripe
+from paysession_stripe.demo import Demo
+from paysession_stripe.local import LocalStripe
+
+KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+
+
+def run(code, **environ):
+    """Run a script in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environ},
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_and_selecting_the_provider_does_not_import_the_stripe_package():
+    code = (
+        "import sys, paysession, paysession_stripe\n"
+        "from paysession import Payments\n"
+        "with Payments.open('memory:', providers={'stripe': {'api_key': 'sk_test_1'}}) as p:\n"
+        "    p.providers()\n"
+        "print([name for name in ('stripe', 'requests', 'localstripe') if name in sys.modules])"
+    )
+    assert "[]" == run(code)
+
+
+def test_nothing_is_written_to_the_home_folder(sandbox, tmp_path):
+    code = f"""
+from paysession import Money, Payments
+settings = {{"api_key": "{KEY}", "api_base": "{sandbox.url}"}}
+with Payments.open("memory:", providers={{"stripe": settings}}) as payments:
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    session = payments.initiate(order.id, provider="stripe", data={{"email": "a@b.example"}})
+    print(payments.cancel(session.id).status)
+"""
+    assert "canceled" == run(code, HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path / "config"))
+    assert [] == sorted(tmp_path.rglob("*"))
+
+
+def test_the_provider_is_found_by_its_entry_point():
+    (found,) = entry_points(group="paysession.providers", name="stripe")
+    assert Stripe is found.load()
+    with Payments.open("memory:", providers={"stripe": {"api_key": KEY}}) as payments:
+        (info,) = [row for row in payments.providers() if row.name == "stripe"]
+    assert info.problem is None
+    assert isinstance(info.capabilities, Capabilities)
+
+
+def test_settings_come_from_the_environment():
+    environ = {
+        "PAYSESSION_STRIPE__API_KEY": KEY,
+        "PAYSESSION_STRIPE__WEBHOOK_SECRET": "whsec_new,whsec_old",
+        "PAYSESSION_STRIPE__TIMEOUT": "7.5",
+        "PAYSESSION_STRIPE__MAX_NETWORK_RETRIES": "3",
+        "PAYSESSION_STRIPE__MULTICAPTURE": "yes",
+        "PAYSESSION_STRIPE__CAPTURE_METHOD": "automatic",
+    }
+    with Payments.open("memory:", providers=["stripe"], environ=environ) as payments:
+        plugin = payments._registry.provider("stripe").plugin
+    assert (Secret(KEY), 7.5, 3, True, "automatic") == (
+        plugin.api_key,
+        plugin.timeout,
+        plugin.max_network_retries,
+        plugin.multicapture,
+        plugin.capture_method,
+    )
+    assert (Secret("whsec_new"), Secret("whsec_old")) == plugin.webhook_secret
+
+
+def test_two_accounts_are_two_providers():
+    accounts = {
+        "stripe": {"api_key": "sk_test_eu", "webhook_secret": ["whsec_a", "whsec_b"]},
+        "stripe-us": {"use": "stripe", "api_key": "sk_test_us", "stripe_account": "acct_1"},
+    }
+    with Payments.open("memory:", providers=accounts) as payments:
+        plugins = [payments._registry.provider(name).plugin for name in accounts]
+    assert ["sk_test_eu", "sk_test_us"] == [plugin.api_key.reveal() for plugin in plugins]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_key": "pk_test_1"},
+        {"api_key": ""},
+        {"api_key": KEY, "publishable_key": KEY},
+        {"api_key": KEY, "publishable_key": "pk_live_1"},
+        {"api_key": "sk_live_1", "publishable_key": "pk_test_1"},
+        {"api_key": "sk_live_1", "api_base": "http://api.stripe.com"},
+        {"api_key": KEY, "api_base": "api.stripe.com"},
+        {"api_key": KEY, "api_base": "https://api.stripe.com/"},
+        {"api_key": KEY, "stripe_account": "1"},
+        {"api_key": KEY, "timeout": 0},
+        {"api_key": KEY, "max_network_retries": -1},
+        {"api_key": KEY, "capture_method": "later"},
+        {"api_key": KEY, "max_digits": 13},
+        {"api_key": KEY, "statement_descriptor_suffix": "x" * 23},
+        {"api_key": KEY, "webhook_secrets": "whsec_1"},
+        {},
+    ],
+)
+def test_a_wrong_setting_is_refused_and_not_repeated(settings):
+    with pytest.raises(SettingsError) as refused:
+        Payments.open("memory:", providers={"stripe": settings}, environ={})
+    assert KEY not in str(refused.value)
+    assert "sk_live_1" not in str(refused.value)
+
+
+def test_settings_may_be_given_directly():
+    provider = Stripe(api_key=KEY, webhook_secret="whsec_1")
+    assert (Secret("whsec_1"),) == provider.webhook_secret
+    assert (Secret("whsec_1"),) == Stripe(
+        api_key=Secret(KEY), webhook_secret=Secret("whsec_1")
+    ).webhook_secret
+    assert () == Stripe(api_key=KEY).webhook_secret
+
+
+@pytest.mark.parametrize(
+    ("key", "mode"),
+    [
+        ("sk_test_1", "test"),
+        ("rk_test_1", "test"),
+        ("sk_live_1", "live"),
+        ("rk_live_1", "live"),
+        ("sk_1", "unknown"),
+    ],
+)
+def test_test_money_and_real_money_are_told_apart(key, mode):
+    assert mode == Stripe(api_key=key).mode
+
+
+def test_neither_repr_shows_a_secret():
+    from attrs import asdict
+
+    provider = Stripe(api_key=KEY, webhook_secret="whsec_1")
+    shown = f"{provider!r} {provider} {asdict(provider, filter=lambda a, _: a.name != '_lazy')}"
+    assert KEY not in shown
+    assert "whsec_1" not in shown
+
+
+def test_only_multicapture_promises_several_captures():
+    assert "once" == Stripe(api_key=KEY).capabilities.capture
+    assert "multiple" == Stripe(api_key=KEY, multicapture=True).capabilities.capture
+
+
+def test_the_exported_names_exist():
+    assert ["Stripe", "StripeData"] == sorted(paysession_stripe.__all__)
+    assert all(hasattr(paysession_stripe, name) for name in paysession_stripe.__all__)
+
+
+def test_no_module_but_two_reaches_outside():
+    """The stripe package is touched by the gateway alone, and localstripe is imported by nobody."""
+    folder = Path(paysession_stripe.__file__).parent
+    imports = {path.name: path.read_text() for path in folder.glob("*.py")}
+    assert {"gateway.py"} == {name for name, text in imports.items() if "\nimport stripe\n" in text}
+    assert set() == {name for name, text in imports.items() if "import localstripe" in text}
+
+
+# --- the demo -------------------------------------------------------------------------------------
+
+
+def test_the_demo_plays_a_whole_life_without_an_account(described):
+    (found,) = entry_points(group="paysession.demos", name="stripe")
+    assert Demo is found.load()
+    with Demo(environ={}) as demo, Payments.open("memory:", providers={"stripe": demo.settings}) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+        session = payments.initiate(order.id, provider="stripe", data=demo.data)
+        assert demo.payer_acts(session) is None
+        assert "authorized" == payments.authorize(session.id).status
+        payments.capture(session.id, Money("20.00", "EUR"))
+        payments.capture(session.id, Money("15.00", "EUR"))
+        payments.refund(session.id, Money("5.00", "EUR"))
+        session = payments.cancel(session.id)
+    assert (3500, 3500, 500) == (session.authorized, session.captured, session.refunded)
+
+
+def test_the_demo_stops_what_it_started():
+    with LocalStripe() as local:
+        process = local._process
+        assert process.poll() is None
+    assert process.poll() is not None
+    with Demo(environ={}) as demo:
+        address = demo.settings["api_base"]
+    with pytest.raises(URLError):
+        urlopen(address, timeout=5)
+
+
+def test_the_demo_uses_stripe_itself_with_a_test_key():
+    with Demo(environ={"PAYSESSION_STRIPE__API_KEY": "sk_test_mine"}) as demo:
+        assert {"api_key": "sk_test_mine"} == demo.settings
+
+
+def test_the_demo_takes_no_real_money():
+    with (
+        pytest.raises(ConfigurationError, match="not a test key"),
+        Demo(environ={"PAYSESSION_STRIPE__API_KEY": "sk_live_mine"}),
+    ):
+        pass
+
+
+def test_the_demo_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("paysession_stripe.local.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="pip install"), Demo(environ={}):
+        pass
+
+
+def test_nothing_public_of_a_session_holds_a_secret(payments, payer):
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    session = payments.initiate(order.id, provider="stripe")
+    secret = session.next_action.params["client_secret"]
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id)
+    session = payments.get(session.id)
+    shown = [session, payments.history(session.id), payments.events(), session.data]
+    assert secret not in repr(shown)
+    assert KEY not in repr(shown)
+    assert secret not in json.dumps(session.data)

@@ -1,0 +1,238 @@
+"""Notifications: what is read from them, and all that somebody may make up."""
+
+import hmac
+import json
+import time
+from hashlib import sha256
+
+import pytest
+
+from paysession.provider import Money, Secret, WebhookRejected
+from paysession_stripe import Stripe
+from paysession_stripe.webhooks import TOLERANCE, parse
+
+SECRET = "whsec_test"
+NOW = 1_767_268_800
+
+
+def signed(body, secret=SECRET, at=NOW, scheme="v1"):
+    signature = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
+    return {"stripe-signature": f"t={at},{scheme}={signature}"}
+
+
+def event(kind="payment_intent.succeeded", event_id="evt_1", found=None, **changes):
+    if found is None:
+        found = {"object": "payment_intent", "id": "pi_1", "metadata": {"paysession_session": "ps_1"}}
+    told = {"object": "event", "id": event_id, "type": kind, "livemode": False, "data": {"object": found}}
+    return json.dumps({**told, **changes}).encode()
+
+
+def read(body, headers=None, *, secrets=(SECRET,), now=NOW, **options):
+    headers = signed(body) if headers is None else headers
+    return parse(headers, body, secrets=[Secret(secret) for secret in secrets], now=now, **options)
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+def test_an_event_about_an_intent_of_ours_names_the_session():
+    (found,) = read(event())
+    assert ("evt_1", "payment_intent.succeeded", "ps_1", ("pi_1",)) == (
+        found.id,
+        found.type,
+        found.session_id,
+        tuple(found.references),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "references"),
+    [
+        ("refund.created", {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "charge": "ch_1"},
+         ("pi_1", "re_1", "ch_1")),
+        ("refund.failed", {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": None},
+         ("pi_1", "re_1")),
+        ("charge.dispute.created", {"object": "dispute", "id": "dp_1", "payment_intent": {"id": "pi_1"}},
+         ("pi_1", "dp_1")),
+        ("charge.dispute.closed", {"object": "dispute", "id": "dp_1", "payment_intent": None, "charge": "ch_1"},
+         ("dp_1", "ch_1")),
+    ],
+)  # fmt: skip
+def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, references):
+    (told,) = read(event(kind, found=found))
+    assert (None, references) == (told.session_id, tuple(told.references))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        event("customer.created", found={"object": "customer", "id": "cus_1"}),
+        event(found={"object": "payment_intent", "id": "pi_9", "metadata": {}}),
+        event("charge.refunded", found={"object": "charge", "id": "ch_9", "metadata": {"order": "7"}}),
+        event(livemode=True),
+        event(account="acct_9"),
+    ],
+    ids=["another kind", "foreign intent", "foreign charge", "live", "another account"],
+)
+def test_what_is_stripes_and_not_ours_is_acknowledged_and_ignored(body):
+    assert [] == read(body, livemode=False)
+
+
+def test_events_of_the_connected_account_are_ours_when_we_act_for_it():
+    assert read(event(account="acct_1"), account="acct_1")
+    assert [] == read(event(), account="acct_1")
+
+
+def test_both_secrets_are_good_while_one_replaces_the_other():
+    body = event()
+    for secret in ("whsec_old", "whsec_new"):
+        assert read(body, signed(body, secret), secrets=("whsec_new", "whsec_old"))
+    both = signed(body, "whsec_elsewhere")["stripe-signature"]
+    mine = signed(body)["stripe-signature"].partition(",")[2]
+    assert read(body, {"stripe-signature": f"{both},{mine}"})
+
+
+# --- what is rejected -----------------------------------------------------------------------------
+
+GOOD = event()
+ATTACKS = {
+    "no header": (GOOD, {}),
+    "empty header": (GOOD, {"stripe-signature": ""}),
+    "header of nonsense": (GOOD, {"stripe-signature": "hello"}),
+    "header that is not ASCII": (GOOD, {"stripe-signature": f"t={NOW},v1=é\udcff"}),
+    "no signature": (GOOD, {"stripe-signature": f"t={NOW}"}),
+    "no timestamp": (GOOD, {"stripe-signature": signed(GOOD)["stripe-signature"].partition(",")[2]}),
+    "timestamp of nonsense": (GOOD, {"stripe-signature": "t=now,v1=00"}),
+    "timestamp in other digits": (GOOD, {"stripe-signature": "t=\u0661\u0662,v1=00"}),
+    "negative timestamp": (GOOD, signed(GOOD, at=-NOW)),
+    "enormous timestamp": (GOOD, {"stripe-signature": f"t={'9' * 5000},v1=00"}),
+    "two timestamps": (GOOD, {"stripe-signature": f"t=1,{signed(GOOD)['stripe-signature']}"}),
+    "another secret": (GOOD, signed(GOOD, "whsec_other")),
+    "the empty secret": (GOOD, signed(GOOD, "")),
+    "the old scheme": (GOOD, signed(GOOD, scheme="v0")),
+    "another body": (GOOD + b" ", signed(GOOD)),
+    "too old": (GOOD, signed(GOOD, at=NOW - TOLERANCE - 1)),
+    "from the future": (GOOD, signed(GOOD, at=NOW + TOLERANCE + 1)),
+    "far in the future": (GOOD, signed(GOOD, at=NOW + 10**9)),
+    "signed, not UTF-8": (b"\xff\xfe", None),
+    "signed, no JSON": (b"hello", None),
+    "signed, empty": (b"", None),
+    "signed list": (b"[]", None),
+    "signed null": (b"null", None),
+    "signed empty object": (b"{}", None),
+    "signed number": (b"7", None),
+    "signed nesting": (b"[" * 100_000, None),
+    "thin event": (b'{"object": "v2.core.event", "id": "evt_1", "type": "x"}', None),
+    "an envelope of EventBridge": (b'{"detail": {"object": "event", "id": "evt_1"}}', None),
+    "no id": (event(event_id=None), None),
+    "an id of another kind": (event(event_id="pi_1"), None),
+    "no type": (event(kind=None), None),
+    "no data": (event(data=None), None),
+    "no object": (event(data={}), None),
+    "an object that is a list": (event(data={"object": []}), None),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_ends_in_one_rejection(name):
+    body, headers = ATTACKS[name]
+    with pytest.raises(WebhookRejected):
+        read(body, headers)
+
+
+def test_without_a_secret_nothing_is_trusted():
+    for secrets in ((), ("",)):
+        with pytest.raises(WebhookRejected, match="no webhook_secret"):
+            read(GOOD, signed(GOOD, ""), secrets=secrets)
+
+
+@pytest.mark.parametrize("at", [NOW - TOLERANCE, NOW + TOLERANCE])
+def test_a_notification_at_the_edge_is_taken(at):
+    assert read(GOOD, signed(GOOD, at=at))
+
+
+def test_a_rejection_does_not_show_the_secret(caplog):
+    with pytest.raises(WebhookRejected) as rejected:
+        read(GOOD, signed(GOOD, "whsec_other"))
+    assert SECRET not in str(rejected.value)
+
+
+def test_a_webhook_does_not_need_the_stripe_package(values):
+    provider = Stripe(api_key="sk_test_1", webhook_secret=SECRET)
+    body = event()
+    assert provider.parse_webhook(signed(body, at=int(time.time())), body)
+    assert provider._lazy.gateway is None
+
+
+# --- through the books ----------------------------------------------------------------------------
+
+
+def notify(payments, body, at=None):
+    headers = {"Stripe-Signature": signed(body, at=at or int(time.time()))["stripe-signature"]}
+    return payments.handle_webhook("stripe", headers=headers, body=body)
+
+
+@pytest.fixture
+def session(payments):
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    return payments.initiate(order.id, provider="stripe")
+
+
+def about(session, kind, event_id):
+    found = {
+        "object": "payment_intent",
+        "id": session.reference,
+        "metadata": {"paysession_session": session.id},
+    }
+    return event(kind, event_id, found)
+
+
+def test_a_forged_notification_changes_nothing(payments, session, payer):
+    payer.confirm(session)
+    body = about(session, "payment_intent.amount_capturable_updated", "evt_1")
+    headers = signed(body, "whsec_other", int(time.time()))
+    assert 400 == payments.handle_webhook("stripe", headers=headers, body=body).status
+    assert session == payments.get(session.id)
+
+
+def test_events_in_the_wrong_order_and_twice_lead_to_what_stripe_shows(payments, session, payer):
+    payer.confirm(session)
+    payer.send(f"payment_intents/{session.reference}/capture")
+    kinds = ["succeeded", "amount_capturable_updated", "payment_failed", "created", "canceled"]
+    for number, kind in enumerate(kinds):
+        body = about(session, f"payment_intent.{kind}", f"evt_{number}")
+        assert [200, 200] == [notify(payments, body).status, notify(payments, body).status]
+    found = payments.get(session.id)
+    assert ("authorized", 4200, 4200) == (found.status, found.authorized, found.captured)
+    types = [told.type for told in payments.events()]
+    assert (1, 1) == (types.count("session.authorized"), types.count("session.captured"))
+
+
+def test_a_notification_that_lies_is_only_a_hint(payments, session):
+    assert 200 == notify(payments, about(session, "payment_intent.succeeded", "evt_1")).status
+    assert "pending" == payments.get(session.id).status
+
+
+def test_a_refund_in_the_dashboard_arrives(payments, session, payer):
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id)
+    made = payer.send("refunds", payment_intent=session.reference, amount="500")
+    assert 200 == notify(payments, event("refund.created", "evt_1", {**made, "object": "refund"})).status
+    assert 500 == payments.get(session.id).refunded
+
+
+def test_an_intent_of_somebody_else_is_acknowledged(payments, session):
+    body = event(found={"object": "payment_intent", "id": "pi_theirs", "metadata": {}})
+    assert 200 == notify(payments, body).status
+    assert session == payments.get(session.id)
+
+
+def test_stripe_down_while_notified_is_settled_later(payments, session, payer, sandbox, clock):
+    payer.confirm(session)
+    sandbox.fail("500_before", session.reference, method="GET")
+    assert 200 == notify(payments, about(session, "payment_intent.amount_capturable_updated", "evt_1")).status
+    assert "pending" == payments.get(session.id).status
+    clock.advance(minutes=1)
+    payments.recover()
+    assert "authorized" == payments.get(session.id).status

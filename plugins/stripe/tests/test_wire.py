@@ -1,0 +1,367 @@
+"""What goes over the wire, byte by byte, and what each answer of Stripe's means."""
+
+import json
+import logging
+import socket
+import threading
+
+import pytest
+import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from paysession.provider import Declined, NotApplied, OutcomeUnknown, Status
+from paysession_stripe import Stripe
+from paysession_stripe.gateway import API_VERSION, StateRefused
+
+KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+API = "https://api.stripe.com"
+INTENT = {
+    "id": "pi_1",
+    "object": "payment_intent",
+    "amount": 4200,
+    "amount_capturable": 0,
+    "amount_received": 0,
+    "currency": "eur",
+    "status": "requires_payment_method",
+    "client_secret": "pi_1_secret_abc",
+    "livemode": False,
+    "metadata": {},
+    "latest_charge": None,
+    "next_action": None,
+    "last_payment_error": None,
+}
+
+
+@pytest.fixture
+def provider():
+    provider = Stripe(api_key=KEY, max_network_retries=0)
+    yield provider
+    provider.close()
+
+
+def initiate(provider, values, **changes):
+    session = values.session(**changes)
+    return provider.initiate(session, values.operation(session, "initiate"))
+
+
+def capture(provider, values):
+    session = values.session(reference="pi_1", authorized=4200, status=Status.AUTHORIZED)
+    return provider.capture(session, values.operation(session, "capture", ordinal=3))
+
+
+def error(status, **details):
+    return {"status": status, "json": {"error": details}, "headers": {"Request-Id": "req_1"}}
+
+
+# --- what is sent ---------------------------------------------------------------------------------
+
+
+def test_every_write_carries_the_key_the_version_and_no_telemetry(wire, provider, values):
+    wire.post(f"{API}/v1/payment_intents", json=INTENT, headers={"Request-Id": "req_1"})
+    session = values.session()
+    operation = values.operation(session, "initiate")
+    for _ in range(2):  # telemetry tells of the request before
+        provider.initiate(session, operation)
+    for call in wire.calls:
+        headers = call.request.headers
+        assert operation.key == headers["Idempotency-Key"]
+        assert API_VERSION == headers["Stripe-Version"]
+        assert f"Bearer {KEY}" == headers["Authorization"]
+        assert "Stripe-Account" not in headers
+        assert "X-Stripe-Client-Telemetry" not in headers
+        assert "telemetry_id" not in json.loads(headers["X-Stripe-Client-User-Agent"])
+
+
+def test_the_version_is_the_one_that_the_package_was_made_for():
+    import stripe
+
+    assert API_VERSION == stripe.api_version
+
+
+def test_two_accounts_share_nothing(wire, values):
+    first = Stripe(api_key="sk_test_one", stripe_account="acct_1")
+    second = Stripe(api_key="sk_test_two")
+    wire.post(f"{API}/v1/payment_intents", json=INTENT)
+    initiate(first, values)
+    initiate(second, values)
+    sent = [call.request.headers for call in wire.calls]
+    assert ["Bearer sk_test_one", "Bearer sk_test_two"] == [headers["Authorization"] for headers in sent]
+    assert ["acct_1", None] == [headers.get("Stripe-Account") for headers in sent]
+    import stripe
+
+    assert (None, None) == (stripe.api_key, stripe.default_http_client)
+    for provider in (first, second):
+        provider.close()
+
+
+def test_the_time_limits_are_those_of_the_settings(wire, values):
+    wire.post(f"{API}/v1/payment_intents", json=INTENT)
+    for timeout, expected in ((20.0, (10.0, 20.0)), (3.0, (3.0, 3.0))):
+        provider = Stripe(api_key=KEY, timeout=timeout)
+        initiate(provider, values)
+        assert expected == wire.calls[-1].request.req_kwargs["timeout"]
+        provider.close()
+
+
+def test_the_call_limit_covers_every_attempt_of_every_request():
+    provider = Stripe(api_key=KEY, timeout=20, max_network_retries=2)
+    attempts, requests_of_a_hook = 3, 3
+    assert provider.capabilities.call_limit.total_seconds() >= requests_of_a_hook * attempts * (20 + 10)
+
+
+# --- what an answer means -------------------------------------------------------------------------
+
+CASES = [
+    (402, {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}, Declined),
+    (402, {"type": "card_error", "code": "expired_card"}, Declined),
+    (
+        400,
+        {"type": "invalid_request_error", "code": "parameter_invalid_integer", "param": "amount"},
+        Declined,
+    ),
+    (400, {"type": "invalid_request_error"}, Declined),
+    (404, {"type": "invalid_request_error", "code": "resource_missing", "param": "intent"}, Declined),
+    (400, {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}, StateRefused),
+    (400, {"type": "invalid_request_error", "code": "charge_already_captured"}, StateRefused),
+    (400, {"type": "invalid_request_error", "code": "charge_already_refunded"}, StateRefused),
+    (400, {"type": "invalid_request_error", "code": "charge_expired_for_capture"}, StateRefused),
+    (400, {"type": "idempotency_error"}, OutcomeUnknown),
+    (401, {"type": "invalid_request_error"}, NotApplied),
+    (403, {"type": "invalid_request_error"}, NotApplied),
+    (429, {"type": "invalid_request_error", "code": "rate_limit"}, NotApplied),
+    (429, {"type": "invalid_request_error", "code": "lock_timeout"}, NotApplied),
+    (400, {"type": "invalid_request_error", "code": "rate_limit"}, NotApplied),
+    (408, {"type": "api_error"}, OutcomeUnknown),
+    (409, {"type": "invalid_request_error", "code": "idempotency_key_in_use"}, OutcomeUnknown),
+    (424, {"type": "api_error"}, OutcomeUnknown),
+    (500, {"type": "api_error"}, OutcomeUnknown),
+    (502, {"type": "api_error"}, OutcomeUnknown),
+    (503, {"type": "api_error"}, OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("status", "details", "expected"), CASES)
+def test_a_refusal_is_sorted_by_what_it_proves(wire, provider, values, status, details, expected):
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **error(status, message="So it is.", **details))
+    with pytest.raises((Declined, NotApplied, OutcomeUnknown)) as refused:
+        capture(provider, values)
+    assert expected is type(refused.value)
+    for part in ("So it is.", f"HTTP {status}", "request req_1"):
+        assert part in refused.value.message
+
+
+def test_a_decline_keeps_the_banks_reason_and_stripes_words(wire, provider, values):
+    details = {
+        "type": "card_error",
+        "code": "card_declined",
+        "decline_code": "lost_card",
+        "message": "Declined.",
+    }
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **error(402, **details))
+    with pytest.raises(Declined) as refused:
+        capture(provider, values)
+    assert "lost_card" == refused.value.code
+    assert "Declined. (card_declined, lost_card, HTTP 402, request req_1)" == refused.value.message
+
+
+def test_how_long_to_wait_is_told(wire, provider, values):
+    told = error(429, code="rate_limit")
+    told["headers"]["Retry-After"] = "7"
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **told)
+    with pytest.raises(NotApplied) as refused:
+        capture(provider, values)
+    assert 7 == refused.value.retry_after.total_seconds()
+
+
+@pytest.mark.parametrize("status", [200, 400, 402, 404])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"7",
+        b'"x"',
+        b"<html>",
+        b"{}",
+        b'{"error": "x"}',
+        b'{"object": "charge"}',
+        b"\xff",
+    ],
+)
+def test_an_answer_that_cannot_be_read_proves_nothing(wire, provider, values, status, body):
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", body=body, status=status)
+    with pytest.raises(OutcomeUnknown):
+        capture(provider, values)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"amount": None},
+        {"amount": "4200"},
+        {"amount_received": None},
+        {"currency": "xyz"},
+        {"currency": None},
+        {"status": None},
+        {"id": None},
+        {"latest_charge": []},
+        {"amount": -1},
+    ],
+)
+def test_an_intent_that_cannot_be_read_proves_nothing(wire, provider, values, wrong):
+    wire.post(f"{API}/v1/payment_intents", json={**INTENT, **wrong})
+    with pytest.raises(OutcomeUnknown):
+        initiate(provider, values)
+
+
+def test_a_notice_of_stripes_is_no_failure(wire, provider, values):
+    # The package turns it into a warning, which this suite, and a host's, may turn into an error.
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", json=INTENT, headers={"Stripe-Notice": "Hello."})
+    with pytest.raises(OutcomeUnknown):
+        capture(provider, values)
+
+
+# --- what a lost connection means -----------------------------------------------------------------
+
+
+def refused():
+    return requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, "connection refused")))
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (refused(), NotApplied),
+        (requests.ConnectTimeout(), NotApplied),
+        (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), NotApplied),
+        (requests.exceptions.SSLError("bad record"), OutcomeUnknown),
+        (requests.ReadTimeout(), OutcomeUnknown),
+        (requests.ConnectionError("reset by peer"), OutcomeUnknown),
+        (requests.exceptions.ChunkedEncodingError(), OutcomeUnknown),
+        (RuntimeError("anything else"), OutcomeUnknown),
+    ],
+)
+def test_only_what_never_connected_did_certainly_not_happen(wire, provider, values, failure, expected):
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", body=failure)
+    with pytest.raises((NotApplied, OutcomeUnknown)) as refused:
+        capture(provider, values)
+    assert expected is type(refused.value)
+
+
+def test_a_port_where_nobody_listens_is_not_applied(values):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+        provider = Stripe(
+            api_key=KEY, api_base=f"http://127.0.0.1:{taken.getsockname()[1]}", max_network_retries=0
+        )
+        with pytest.raises(NotApplied):
+            capture(provider, values)
+        provider.close()
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Let the package's own retries not wait."""
+    monkeypatch.setattr("stripe._http_client.HTTPClient._sleep_time_seconds", lambda *_: 0.0)
+
+
+LOST = [requests.ReadTimeout(), error(500, type="api_error"), error(409, code="idempotency_key_in_use")]
+CERTAIN = [refused(), error(429, code="rate_limit"), error(401, type="invalid_request_error")]
+
+
+@pytest.mark.parametrize("second", CERTAIN, ids=["refused", "429", "401"])
+@pytest.mark.parametrize("first", LOST, ids=["timeout", "500", "409"])
+def test_a_certain_no_proves_nothing_about_the_attempt_before(wire, unhurried, values, first, second):
+    provider = Stripe(api_key=KEY, max_network_retries=1)
+    for answer in (first, second):
+        more = {"body": answer} if isinstance(answer, Exception) else answer
+        wire.post(f"{API}/v1/payment_intents/pi_1/capture", **more)
+    with pytest.raises(OutcomeUnknown, match="an attempt before may have been carried out"):
+        capture(provider, values)
+    assert 2 == len(wire.calls)
+    assert 1 == len({call.request.headers["Idempotency-Key"] for call in wire.calls})
+    provider.close()
+
+
+def test_the_doubt_of_one_call_is_not_that_of_the_next(wire, provider, values):
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", body=requests.ReadTimeout())
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", body=refused())
+    with pytest.raises(OutcomeUnknown):
+        capture(provider, values)
+    with pytest.raises(NotApplied):
+        capture(provider, values)
+
+
+# --- what nobody may see --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400, 402, 500])
+def test_no_log_no_exception_and_no_chain_holds_the_key_or_a_client_secret(
+    wire, values, caplog, capsys, status
+):
+    import stripe
+
+    caplog.set_level(logging.DEBUG)
+    provider = Stripe(api_key=KEY, webhook_secret=["whsec_1"], max_network_retries=0)
+    intent = {**INTENT, "metadata": {"note": KEY}} if status == 500 else INTENT
+    body = INTENT if status == 200 else {"error": {"message": f"Bad key {KEY}.", "payment_intent": intent}}
+    wire.post(f"{API}/v1/payment_intents", json=body, status=status)
+    shown = [repr(provider), str(provider)]
+    stripe.log = "debug"  # the package's own switch: it prints to stderr
+    try:
+        try:
+            shown.append(repr(initiate(provider, values)))
+        except (Declined, OutcomeUnknown) as error:
+            chained = error
+            while chained is not None:
+                shown += [repr(chained), str(chained), repr(chained.__dict__)]
+                chained = chained.__cause__ or chained.__context__
+    finally:
+        stripe.log = None
+        provider.close()
+    captured = capsys.readouterr()
+    everything = "\n".join([*shown, caplog.text, captured.err, captured.out])
+    assert "API response body" in everything  # the package did log at DEBUG
+    if status != 200:
+        # An error that names the key is a body that Stripe never sends; our own words are clean.
+        everything = "\n".join(shown)
+    assert KEY not in everything
+    assert "_secret_" not in everything.replace("webhook_secret_", "")
+    assert "whsec_1" not in everything
+
+
+def test_the_browser_gets_its_secret_all_the_same(wire, provider, values):
+    wire.post(f"{API}/v1/payment_intents", json=INTENT)
+    assert "pi_1_secret_abc" == initiate(provider, values).next_action.params["client_secret"]
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def test_eight_threads_share_one_provider_and_one_client(values, monkeypatch):
+    import stripe
+
+    made = []
+    original = stripe.StripeClient.__init__
+
+    def counted(self, *args, **options):
+        made.append(self)
+        original(self, *args, **options)
+
+    monkeypatch.setattr(stripe.StripeClient, "__init__", counted)
+    provider = Stripe(api_key=KEY)
+    barrier = threading.Barrier(8)
+    gateways = []
+
+    def build():
+        barrier.wait()
+        gateways.append(provider._gateway())
+
+    threads = [threading.Thread(target=build) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (8, 1, 1) == (len(gateways), len(set(map(id, gateways))), len(made))
+    provider.close()
