@@ -40,6 +40,16 @@ def test_the_least_provider_is_accepted():
     Payments.open("memory:", providers={"least": Least()}, environ={}).close()
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"), [("test", "test"), ("live", "live"), ("", None), (7, None), (None, None)]
+)
+def test_a_provider_may_tell_whose_money_it_moves(told, expected):
+    provider = type("Telling", (Least,), {"mode": told})()
+    with Payments.open("memory:", providers={"least": Least(), "telling": provider}, environ={}) as payments:
+        modes = {row.name: row.mode for row in payments.providers() if row.selected}
+    assert {"least": None, "telling": expected} == modes
+
+
 @pytest.mark.parametrize("hook", ["initiate", "authorize", "cancel"])
 def test_a_missing_required_hook(hook):
     refused(f"does not implement the hook '{hook}'", **{hook: None})

@@ -633,7 +633,7 @@ class Payments:
                 found.append(ProviderInfo(name, where, True, None, str(error)))
             else:
                 where = handle.distribution or where
-                found.append(ProviderInfo(name, where, True, handle.capabilities, None))
+                found.append(ProviderInfo(name, where, True, handle.capabilities, None, handle.mode))
         for name, entry in offered.items():
             if name not in self._registry.names:
                 found.append(ProviderInfo(name, entry.distribution, False, None, None))

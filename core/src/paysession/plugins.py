@@ -232,6 +232,7 @@ class Provider:
         plugin: The provider itself.
         capabilities: What it declared.
         distribution: Where it comes from.
+        mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
     """
 
     def __init__(
@@ -242,6 +243,8 @@ class Provider:
         self.distribution = distribution
         label = f"provider {name!r}" + (f" of {distribution}" if distribution else "")
         self.capabilities = _check_provider(plugin, label)
+        mode = getattr(plugin, "mode", None)
+        self.mode = mode if isinstance(mode, str) and mode else None
         witness = _Witness() if wrappers else None
         inner = [(name, plugin)] if witness is None else [(name, plugin), ("paysession witness", witness)]
         self._seen = witness.seen if witness is not None else None

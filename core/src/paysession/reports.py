@@ -63,6 +63,7 @@ class ProviderInfo:
         selected: Whether this application selected it.
         capabilities: What it can do, if it could be loaded.
         problem: What is wrong with it, in one sentence, or None.
+        mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
     """
 
     name: str
@@ -70,3 +71,4 @@ class ProviderInfo:
     selected: bool
     capabilities: Capabilities | None
     problem: str | None
+    mode: str | None = None

@@ -64,14 +64,16 @@ def test_one_life_in_separate_processes(run, ask, tmp_path):
     assert (tmp_path / "paysession.db").exists()
 
 
-def test_the_same_commands_answer_a_person(run):
+def test_the_same_commands_answer_a_person(run, tmp_path):
+    # Whatever else is installed is not selected here, and so not missing its settings.
+    (tmp_path / "manual.toml").write_text('store = "memory:"\n[providers.manual]\n')
     run("collection", "create", "42.00", "EUR", "--reference", "order-1001")
     id_ = json.loads(run("session", "initiate", "order-1001", "--json").stdout)["id"]
     assert "iban" not in run("session", "show", id_).stdout
     assert "42.00 EUR" in run("session", "authorize", id_).stdout
     for command in (
         ["session", "history", id_], ["session", "list"], ["collection", "list"], ["events"], ["recover"],
-        ["in-doubt"], ["collection", "show", "order-1001"], ["providers"],
+        ["in-doubt"], ["collection", "show", "order-1001"], ["providers", "--config", "manual.toml"],
     ):  # fmt: skip
         assert run(*command).stdout.strip()
 
@@ -119,7 +121,9 @@ def test_a_file_in_the_folder_configures(ask, tmp_path):
     (tmp_path / "paysession.toml").write_text(
         'store = "sqlite:///shop.db"\n[providers.till]\nuse = "manual"\nmethod = "cash"\n'
     )
-    assert {row["name"]: row["selected"] for row in ask("providers")} == {"till": True, "manual": False}
+    selected = {row["name"]: row["selected"] for row in ask("providers")}
+    assert (selected.pop("till"), selected.pop("manual")) == (True, False)
+    assert not any(selected.values())
     ask("collection", "create", "1", "EUR", "--reference", "a")
     assert ask("session", "initiate", "a", "--provider", "till")["next_action"]["kind"] == "cash"
     assert (tmp_path / "shop.db").exists()
@@ -147,3 +151,14 @@ def test_the_demo_keeps_its_database_when_asked_and_overwrites_none(run, ask):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_offered(run, shell):
     assert "paysession" in run("completion", shell).stdout
+
+
+@pytest.mark.parametrize("mode", ["live", "test", None])
+def test_whose_money_a_provider_moves_is_shown(mode, capsys):
+    from paysession import ProviderInfo
+    from paysession_cli import show
+
+    row = ProviderInfo("cards", "paysession-cards 1.0", True, None, None, mode)
+    assert mode == show.provider_json(row)["mode"]
+    show.show_providers([row])
+    assert (mode or "yes") in capsys.readouterr().out.splitlines()[1].split()

@@ -186,6 +186,7 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
         "name": provider.name,
         "distribution": provider.distribution,
         "selected": provider.selected,
+        "mode": provider.mode,
         "problem": provider.problem,
         "capabilities": None
         if capabilities is None
@@ -334,13 +335,14 @@ def show_events(events: Sequence[Event]) -> None:
 
 def show_providers(providers: Sequence[ProviderInfo]) -> None:
     """Show providers as a table, with what is wrong with each."""
-    table = _table("provider", "from", "selected", "capture", "refund", "lookup", "problem")
+    table = _table("provider", "from", "selected", "mode", "capture", "refund", "lookup", "problem")
     for row in providers:
         can = row.capabilities
         table.add_row(
             row.name,
             row.distribution,
             "yes" if row.selected else "no",
+            Text(row.mode or "", style="bold red" if row.mode == "live" else ""),
             can.capture if can else "",
             can.refund if can else "",
             ("local" if can.local else can.lookup) if can else "",
