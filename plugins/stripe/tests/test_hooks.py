@@ -547,6 +547,14 @@ def test_cancel_of_what_somebody_captured_is_declined_after_a_look(stripe, taken
     assert "already_captured" == refused.value.code
 
 
+@pytest.mark.parametrize("fault", ["429", "401", "500_before", "drop_before", "garbage"])
+def test_cancel_that_is_refused_and_cannot_look_is_in_doubt(stripe, taken, values, payer, sandbox, fault):
+    payer.send(f"payment_intents/{taken.reference}/cancel")
+    sandbox.fail(fault, taken.reference, method="GET")
+    with pytest.raises(OutcomeUnknown):
+        stripe.cancel(taken, values.operation(taken, "cancel", ordinal=3))
+
+
 # --- retrieve -------------------------------------------------------------------------------------
 
 

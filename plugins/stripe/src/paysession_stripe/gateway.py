@@ -12,6 +12,8 @@ lost.
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 import threading
 from contextlib import suppress
@@ -43,13 +45,15 @@ if TYPE_CHECKING:
 
 __all__ = ["API_VERSION", "Gateway", "StateRefused"]
 
+logger = logging.getLogger("paysession_stripe")
+
 API_VERSION: Final = "2026-10-28.endive"
 """The version of Stripe's API that this package is written for; it is sent with every request."""
 
 _PAGE: Final = 100
 
-# Telemetry writes an id into the user's home folder and sends figures about us. It is a global of
-# the package and there is no other switch; nothing else global of it is touched.
+# Telemetry writes an id into the user's home folder and sends figures about us. The package has no
+# switch for it but this global; nothing else that is global there is read or written.
 stripe.enable_telemetry = False
 
 
@@ -77,7 +81,8 @@ _STATE_CODES: Final = frozenset(
     }
 )
 
-_SECRET: Final = re.compile(rb'("client_secret"\s*:\s*")([^"]*)(")')
+_CLIENT_SECRET: Final = re.compile(rb'(client_secret"\s*:\s*"|_secret_)[^"&\\\s]+')
+"""As a value of its own, and within the addresses of pages that the payer is sent to."""
 
 
 class _Transport(stripe.RequestsClient):
@@ -85,8 +90,10 @@ class _Transport(stripe.RequestsClient):
 
     - It retries, and tells the last failure only: that no attempt before may have been carried out
       must be known, or a refused connection would be taken for "certainly not".
-    - It writes whole answers to its log. What lets a browser confirm a payment is taken out before,
-      and handed over beside.
+    - It writes whole answers to its log. What lets a browser confirm a payment is masked before
+      that; the answer as it came is kept beside, for `Gateway` to read.
+    - It turns a notice of Stripe's into a warning. Where warnings are errors, a charge that was made
+      would look as if it had failed; so a notice is logged.
     """
 
     def __init__(self, timeout: tuple[float, float]) -> None:
@@ -96,17 +103,18 @@ class _Transport(stripe.RequestsClient):
     def begin(self) -> None:
         """Forget the last call of this thread."""
         self._call.doubtful = False
-        self._call.secrets = {}
+        self._call.content = b""
 
     @property
     def doubtful(self) -> bool:
         """Whether an attempt of this call may have been carried out."""
         return bool(self._call.doubtful)
 
-    def secret_of(self, intent_id: object) -> str | None:
-        """Return the client secret that this call's answer had for a PaymentIntent."""
-        secrets: dict[str, str] = self._call.secrets
-        return secrets.get(str(intent_id))
+    def take(self) -> bytes:
+        """Return the last answer of this call as it came, and forget it."""
+        content: bytes = self._call.content
+        self._call.content = b""
+        return content
 
     def request(  # type: ignore[override] # as the package's own client does
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
@@ -119,12 +127,11 @@ class _Transport(stripe.RequestsClient):
             raise
         if status not in _BY_STATUS and status >= 300:  # noqa: PLR2004 - not a success
             self._call.doubtful = True
-        return _SECRET.sub(self._take, content), status, answered
-
-    def _take(self, match: re.Match[bytes]) -> bytes:
-        secret = match[2].decode("utf-8", "replace")
-        self._call.secrets[secret.partition("_secret_")[0]] = secret
-        return match[1] + b"***" + match[3]
+        self._call.content = content
+        notice = answered.pop("Stripe-Notice", None)
+        if notice is not None:
+            logger.warning("Stripe says: %s", notice)
+        return _CLIENT_SECRET.sub(rb"\1***", content), status, answered
 
 
 def _never_sent(error: stripe.APIConnectionError) -> bool:
@@ -258,23 +265,22 @@ class Gateway:
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def _call(self, send: Callable[[], Any]) -> dict[str, Any]:
-        """Send a request; return the answer as plain JSON, or raise what became of it."""
+    def _call(self, send: Callable[[], object]) -> dict[str, Any]:
+        """Send a request; return the answer's JSON, or raise what became of the request."""
         self._transport.begin()
-        answer: dict[str, Any] | None = None
         failure: ProviderError | None = None
         try:
-            answer = _plain(send())
+            send()
         except Exception as error:  # noqa: BLE001 - the package leaks AttributeError and others
             failure = self._sort(error)
+        content = self._transport.take()
         # Raised outside, so that no chain leads to the request and its headers.
         if failure is not None:
             raise failure
+        answer = json.loads(content)  # it was read before, by the package
         if not isinstance(answer, dict):
             raise OutcomeUnknown("Stripe answered something that cannot be read")
-        if "client_secret" in answer:
-            answer["client_secret"] = self._transport.secret_of(answer.get("id"))
-        return answer
+        return cast("dict[str, Any]", answer)
 
     def _sort(self, error: Exception) -> ProviderError:
         failure = _sorted(error)
@@ -283,13 +289,6 @@ class Gateway:
         failure.message = failure.message.replace(self._api_key.reveal(), "***")
         failure.args = (failure.message,)
         return failure
-
-
-def _plain(answer: Any) -> dict[str, Any]:
-    """Return an answer as nested dicts; whatever is none of the package's objects is refused."""
-    if isinstance(answer, stripe.StripeObject):
-        return answer.to_dict()
-    return dict(answer.data)
 
 
 def _sorted(error: Exception) -> ProviderError:

@@ -6,6 +6,7 @@ inert, and ``authorize`` looks what became of it. Only a saved payment method is
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -66,11 +67,16 @@ def _check_key(_: object, __: object, key: Secret) -> None:
 
 
 class _Lazy:
-    """A gateway that is built once, when it is first used, whichever thread is first."""
+    """A gateway that is built once per process, when it is first used, whichever thread is first.
+
+    A process that was forked (by a web server that loads the application first) inherits the open
+    connections: two processes on one of them would read each other's answers.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.gateway: Gateway | None = None
+        self.process = 0
 
 
 @frozen(kw_only=True, eq=False)
@@ -244,8 +250,11 @@ class Stripe:
                 found = gateway.capture_intent(intent_id, params.release(), key=operation.key)
             else:
                 found = gateway.cancel_intent(intent_id, key=operation.key)
-        except StateRefused:
-            intent = self._look(gateway, session)
+        except StateRefused as refused:
+            try:
+                intent = _read(gateway.intent(intent_id))
+            except (Declined, NotApplied):
+                raise refused from None
             if intent.status == "succeeded" and intent.received > session.captured_amount:
                 raise Declined(
                     "already_captured", f"{intent.received} of {intent.id} is captured: refund it instead"
@@ -297,7 +306,7 @@ class Stripe:
     def _gateway(self) -> Gateway:
         lazy = self._lazy
         with lazy.lock:
-            if lazy.gateway is None:
+            if lazy.gateway is None or lazy.process != os.getpid():
                 from paysession_stripe.gateway import Gateway  # noqa: PLC0415 - loads the package: 150 ms
 
                 lazy.gateway = Gateway(
@@ -307,6 +316,7 @@ class Stripe:
                     timeout=(min(self.timeout, _CONNECT), self.timeout),
                     max_network_retries=self.max_network_retries,
                 )
+                lazy.process = os.getpid()
             return lazy.gateway
 
     @property
