@@ -1,0 +1,67 @@
+"""`paysession demo` with providers whose gateway it starts itself: what a newcomer sees first."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MAIN = "from paysession_cli.main import main; main()"
+
+
+@pytest.fixture
+def demo(tmp_path):
+    def demo(*arguments, code=MAIN, status=0, **environ):
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+        done = subprocess.run(
+            [sys.executable, "-c", code, "demo", *arguments], capture_output=True, text=True, cwd=tmp_path,
+            env={**clean, **environ}, check=False, timeout=120,
+        )  # fmt: skip
+        assert status == done.returncode, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    return demo
+
+
+@pytest.fixture
+def stripe():
+    """An account at Stripe, as far as a test key can tell: one that may capture a payment once."""
+    local = pytest.importorskip("paysession_stripe.local")
+    sandbox = pytest.importorskip("paysession_stripe.sandbox")
+    with local.LocalStripe() as behind, sandbox.Sandbox(behind, multicapture=False) as account:
+        yield account
+
+
+def test_the_demo_of_stripe_needs_no_account(demo):
+    pytest.importorskip("localstripe")
+    told = json.loads(demo("--provider", "stripe", "--json"))
+    session = told["session"]
+    assert ("authorized", "35.00", "35.00", "5.00") == (
+        session["status"],
+        session["authorized"],
+        session["captured"],
+        session["refunded"],
+    )
+    kinds = [row["kind"] for row in told["operations"]]
+    assert ["initiate", "authorize", "capture", "capture", "refund", "cancel"] == kinds
+    assert {"succeeded"} == {row["state"] for row in told["operations"]}
+
+
+def test_the_demo_of_stripe_with_a_test_key_speaks_to_stripe(demo, stripe):
+    environ = {"PAYSESSION_STRIPE__API_KEY": "sk_test_mine", "PAYSESSION_STRIPE__API_BASE": stripe.url}
+    told = demo("--provider", "stripe", **environ)
+    assert "the payer sees stripe.payment_element" in told
+    assert "partially_refunded: captured 20.00 EUR, refunded 5.00 EUR" in told
+
+
+def test_the_demo_of_stripe_takes_no_real_money(demo):
+    told = demo("--provider", "stripe", status=1, PAYSESSION_STRIPE__API_KEY="sk_live_mine")
+    assert "the demo takes no real money" in told
+    assert "sk_live_mine" not in told
+
+
+def test_the_demo_of_stripe_says_what_to_install(demo):
+    without = f"import paysession_stripe.local as local; local.find_spec = lambda name: None; {MAIN}"
+    assert "pip install 'paysession-stripe[demo]'" in demo("--provider", "stripe", code=without, status=1)
