@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -208,7 +209,27 @@ def test_the_demo_stops_what_it_started():
 
 def test_the_demo_uses_stripe_itself_with_a_test_key():
     with Demo(environ={"PAYSESSION_STRIPE__API_KEY": "sk_test_mine"}) as demo:
-        assert {"api_key": "sk_test_mine"} == demo.settings
+        assert {"api_key": "sk_test_mine", "api_base": "https://api.stripe.com"} == demo.settings
+
+
+def test_the_payer_of_the_demo_who_cannot_pay_is_told_in_one_sentence(sandbox, values):
+    environ = {"PAYSESSION_STRIPE__API_KEY": "sk_test_mine", "PAYSESSION_STRIPE__API_BASE": sandbox.url}
+    with Demo(environ=environ) as demo, pytest.raises(ConfigurationError, match="HTTP 404"):
+        demo.payer_acts(values.session(reference="pi_gone"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+        environ["PAYSESSION_STRIPE__API_BASE"] = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with Demo(environ=environ) as demo, pytest.raises(ConfigurationError, match="could not pay"):
+            demo.payer_acts(values.session(reference="pi_1"))
+
+
+def test_a_localstripe_that_does_not_start_says_why(monkeypatch, tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho started >&2\necho 'OSError: no IPv6 here' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("paysession_stripe.local.sys.executable", str(broken))
+    with pytest.raises(ConfigurationError, match="does not start: OSError: no IPv6 here"), Demo(environ={}):
+        pass
 
 
 def test_the_demo_takes_no_real_money():

@@ -1,15 +1,15 @@
 """What ``paysession demo --provider stripe`` needs: a Stripe to speak to, and a payer.
 
 Without an account it is localstripe, started here (``pip install 'paysession-stripe[demo]'``); with a
-test key in ``PAYSESSION_STRIPE__API_KEY`` it is Stripe itself.
+test key in ``PAYSESSION_STRIPE__API_KEY`` it is Stripe itself, or what ``PAYSESSION_STRIPE__API_BASE``
+names.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Demo"]
 
-_VARIABLE = "PAYSESSION_STRIPE__API_KEY"
+_KEY: Final = "PAYSESSION_STRIPE__API_KEY"
+_BASE: Final = "PAYSESSION_STRIPE__API_BASE"
 
 
 class Demo:
     """A context in which sessions of the provider ``stripe`` can be paid.
 
     Args:
-        environ: Where a test key may be found; ``os.environ`` by default.
+        environ: Where a test key, and settings to go with it, may be found; ``os.environ`` by default.
 
     Attributes:
         settings: The provider's settings.
@@ -42,7 +43,9 @@ class Demo:
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._key = (os.environ if environ is None else environ).get(_VARIABLE, "")
+        environ = os.environ if environ is None else environ
+        self._key = environ.get(_KEY, "")
+        self._base = environ.get(_BASE, "https://api.stripe.com")
         self._stack = ExitStack()
         self.settings: Mapping[str, Any] = {}
         self.data: Mapping[str, Any] = {"email": "jenny.rosen@example.com", "name": "Jenny Rosen"}
@@ -52,9 +55,9 @@ class Demo:
             sandbox = self._stack.enter_context(Sandbox(self._stack.enter_context(LocalStripe())))
             self.settings = {"api_key": "sk_test_localstripe", "api_base": sandbox.url, "multicapture": True}
         elif self._key.startswith(("sk_test_", "rk_test_")):
-            self.settings = {"api_key": self._key}
+            self.settings = {"api_key": self._key, "api_base": self._base}
         else:
-            raise ConfigurationError(f"the demo takes no real money: {_VARIABLE} is not a test key")
+            raise ConfigurationError(f"the demo takes no real money: {_KEY} is not a test key")
         return self
 
     def __exit__(
@@ -63,20 +66,25 @@ class Demo:
         self._stack.close()
 
     def payer_acts(self, session: PaymentSession) -> None:
-        """Pay as the payer's browser would, with the test card 4242 4242 4242 4242."""
-        base = self.settings.get("api_base", "https://api.stripe.com")
+        """Pay as the payer's browser would, with the test card 4242 4242 4242 4242.
+
+        Raises:
+            ConfigurationError: Stripe does not let the payer pay, or cannot be reached.
+        """
         form = {
             "payment_method": "pm_card_visa",
             "return_url": session.checkout.return_url or "https://shop.example/back",
         }
         request = Request(  # noqa: S310 - the address is our own, or Stripe's
-            f"{base}/v1/payment_intents/{session.reference}/confirm",
+            f"{self.settings['api_base']}/v1/payment_intents/{session.reference}/confirm",
             data=urlencode(form).encode(),
             headers={"Authorization": f"Bearer {self.settings['api_key']}"},
         )
         try:
-            with urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-                json.load(response)
+            with urlopen(request, timeout=30):  # noqa: S310 - as above
+                pass
         except HTTPError as error:
             with error:
                 raise ConfigurationError(f"the payer could not pay: HTTP {error.code}") from None
+        except OSError as error:
+            raise ConfigurationError(f"the payer could not pay: {error}") from None

@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-from http.client import HTTPConnection
+import tempfile
+import time
+from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -23,7 +25,10 @@ __all__ = ["LocalStripe", "StripeRefusal"]
 
 Json = dict[str, Any]
 
-_READY: Final = "Running on"
+_ATTEMPTS: Final = 3
+_PATIENCE: Final = 30.0
+"""Seconds for it to start; it takes one or two."""
+_POLL: Final = 0.05
 
 
 class StripeRefusal(Exception):
@@ -36,11 +41,14 @@ class StripeRefusal(Exception):
 
 
 class LocalStripe:
-    """localstripe in a process of its own, on a free port, with nothing in it."""
+    """localstripe in a process of its own, on a free port, with nothing in it.
+
+    It listens on all addresses of the machine, for as long as it runs: it holds no real data.
+    """
 
     def __init__(self) -> None:
         self.port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         if find_spec("localstripe") is None:
@@ -48,20 +56,35 @@ class LocalStripe:
                 "localstripe is not installed: pip install 'paysession-stripe[demo]', or give a test key "
                 "in PAYSESSION_STRIPE__API_KEY to use Stripe itself"
             )
-        for _ in range(5):  # the port may be taken between the question and its use
+        said = ""
+        for _ in range(_ATTEMPTS):  # the port may be taken between the question and its use
             self.port = _free_port()
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "localstripe", "--port", str(self.port), "--from-scratch"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"},
-            )
-            assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-            if any(_READY in line for line in iter(self._process.stdout.readline, "")):
-                return self
-            self.close()
-        raise ConfigurationError("localstripe does not start; try: python -m localstripe")
+            with tempfile.TemporaryFile() as errors:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                    [sys.executable, "-m", "localstripe", "--port", str(self.port), "--from-scratch"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                )
+                if self._answers(self._process):
+                    return self
+                self.close()
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+        raise ConfigurationError(f"localstripe does not start: {said or 'it does not answer'}")
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait until it answers; whether it does."""
+        deadline = time.monotonic() + _PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                self.call("GET", "/v1/payment_intents", {"limit": 1})
+            except (OSError, HTTPException, ValueError):
+                time.sleep(_POLL)
+            else:
+                return process.poll() is None  # else somebody else answered, who has the port
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -78,8 +101,6 @@ class LocalStripe:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            assert process.stdout is not None  # noqa: S101 - it is a pipe
-            process.stdout.close()
 
     def call(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Json:
         """Send a request.
