@@ -11,6 +11,7 @@ FULL = {
     "setup_future_usage": "off_session",
     "payment_intent": "pi_1",
     "latest_charge": "ch_1",
+    "paid_with": "pm_2",
     "status": "succeeded",
     "last_error": "card_declined",
 }

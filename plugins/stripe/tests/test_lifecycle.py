@@ -10,7 +10,7 @@ from paysession.provider import Money
 
 EUR42 = Money("42.00", "EUR")
 THREE_DS = "4000002500003155"
-ALSO_THREE_DS = "4000002760003184"
+ALWAYS_THREE_DS = "4000002760003184"  # after it was kept, too: https://docs.stripe.com/testing
 DECLINED = "4000000000000341"
 
 
@@ -104,7 +104,7 @@ def test_several_captures_and_the_last_takes_all_that_is_left(make, open_payment
     assert ["false", "true"] == finals
 
 
-@pytest.mark.parametrize("number", [THREE_DS, ALSO_THREE_DS])
+@pytest.mark.parametrize("number", [THREE_DS, ALWAYS_THREE_DS])
 @pytest.mark.parametrize("success", [True, False])
 def test_three_d_secure_both_ways(payments, begin, payer, number, success):
     session = begin()
@@ -136,6 +136,25 @@ def test_a_saved_card_is_charged_without_the_payer(payments, begin, payer):
     session = payments.authorize(session.id)
     assert ("authorized", 4200, 4200, 0) == totals(session)
     assert ("authorized", 4200, 4200, 0) == totals(payments.sync(session.id))
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", ALWAYS_THREE_DS])
+def test_a_card_that_is_kept_pays_the_next_order_without_the_payer(payments, begin, payer, number):
+    session = begin(data={"email": "jenny@example.com", "setup_future_usage": "off_session"})
+    assert "paid_with" not in session.data
+    payer.confirm(session, number)
+    if number == ALWAYS_THREE_DS:
+        assert "paid_with" not in payments.resume(session.id).data
+        payer.authenticate(session, success=True)
+    kept = payments.resume(session.id).data
+    order = payments.create_collection(eur("10.00"), reference="order-1002")
+    data = {"customer": kept["customer"], "payment_method": kept["paid_with"]}
+    session = payments.initiate(order.id, provider="stripe", data=data)
+    session = payments.authorize(session.id)
+    if number == ALWAYS_THREE_DS:
+        assert ("error", "authentication_required") == (session.status, session.error.code)
+    else:
+        assert (("authorized", 1000, 0, 0), kept["paid_with"]) == (totals(session), session.data["paid_with"])
 
 
 def test_a_saved_card_whose_bank_wants_the_payer(payments, begin, payer):

@@ -20,7 +20,6 @@ _PREFIXES: Final = {
     "customer": ("cus_",),
     "payment_method": ("pm_", "card_", "src_"),
     "payment_intent": ("pi_",),
-    "latest_charge": ("ch_", "py_"),
 }
 _ID: Final = re.compile(r"[A-Za-z0-9_]{4,255}")
 _USAGES: Final = ("on_session", "off_session")
@@ -66,6 +65,8 @@ class StripeData:
         setup_future_usage: ``off_session`` or ``on_session`` keeps the payment method for later.
         payment_intent: The PaymentIntent's id.
         latest_charge: The id of its charge.
+        paid_with: The payment method that paid. With ``setup_future_usage`` it is kept with the
+            customer, and can be the ``payment_method`` of a later session.
         status: The PaymentIntent's status as it was last seen, in Stripe's own word.
         last_error: Why Stripe last declined, in Stripe's own word.
         extra: What another version of this package wrote, kept as it is.
@@ -78,7 +79,8 @@ class StripeData:
     off_session: bool = field(default=True, validator=_flag)
     setup_future_usage: str | None = field(default=None, validator=_usage)
     payment_intent: str | None = field(default=None, validator=_id)
-    latest_charge: str | None = field(default=None, validator=_id)
+    latest_charge: str | None = field(default=None, validator=_text)
+    paid_with: str | None = field(default=None, validator=_text)
     status: str | None = field(default=None, validator=_text)
     last_error: str | None = field(default=None, validator=_text)
     extra: Mapping[str, Any] = Factory(dict[str, Any])
@@ -118,6 +120,7 @@ class StripeData:
             self,
             payment_intent=intent.id,
             latest_charge=intent.charge.id if intent.charge is not None else self.latest_charge,
+            paid_with=intent.payment_method if intent.holds else self.paid_with,
             status=intent.status,
             last_error=intent.error.code if intent.error is not None else None,
         )

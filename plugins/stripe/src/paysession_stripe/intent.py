@@ -131,6 +131,7 @@ class Intent:
         client_secret: What lets the payer's browser confirm it.
         redirect: Where the payer is to be sent, if Stripe says so.
         error: Why the last attempt to pay it failed.
+        payment_method: The payment method that it is, or is to be, paid with.
         captures: The captures that carry one of our keys.
         charge: Its latest charge.
     """
@@ -145,8 +146,14 @@ class Intent:
     client_secret: str | None = field(default=None, repr=False)
     redirect: str | None = field(default=None, repr=False)
     error: Failure | None = None
+    payment_method: str | None = None
     captures: tuple[Capture, ...] = ()
     charge: Charge | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether money is held or was taken."""
+        return self.status == "requires_capture" or bool(self.received)
 
     @property
     def authorized(self) -> Money:
@@ -179,6 +186,7 @@ def read_intent(found: Json) -> Intent:
         client_secret=_optional(found, "client_secret"),
         redirect=_redirect(found.get("next_action")),
         error=_failure(found.get("last_payment_error")),
+        payment_method=_optional(found, "payment_method"),
         captures=tuple(_captures(metadata, currency)),
         charge=_charge(found.get("latest_charge")),
     )

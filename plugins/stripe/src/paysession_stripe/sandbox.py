@@ -6,6 +6,7 @@ API and is not bent to what localstripe does not know; `Sandbox` stands between 
 
 - keeps from it the parameters that it refuses, and remembers those that show in an answer;
 - adds ``amount_received``, ``amount_capturable``, ``amount_captured`` and the search;
+- keeps a payment method with its customer where ``setup_future_usage`` asks for it;
 - refuses what Stripe refuses: a change of a PaymentIntent that is in no state for it, a capture or a
   refund of more than there is;
 - captures several times, where the account may.
@@ -202,7 +203,9 @@ class Sandbox:
         self._state(intent, ("requires_payment_method", "requires_confirmation"))
         path = f"/v1/payment_intents/{intent}"
         if "payment_method" in params:
-            self.local.call("POST", path, {"payment_method": params["payment_method"]})
+            # A name for tests, such as pm_card_visa, becomes a payment method when it is looked up.
+            card = self.local.call("GET", f"/v1/payment_methods/{params['payment_method']}")
+            self.local.call("POST", path, {"payment_method": card["id"]})
         confirmed = self.local.call("POST", f"{path}/confirm")
         if confirmed["status"] == "requires_action" and params.get("off_session") == "true":
             # The payer is away, so the bank's wish to see them is a decline.
@@ -216,10 +219,19 @@ class Sandbox:
             self._remembered[intent]["last_payment_error"] = error
             raise StripeRefusal(402, **error)
         self._remembered.setdefault(intent, {}).pop("last_payment_error", None)
-        return confirmed
+        return self._kept_for_later(confirmed)
 
     def _authenticate(self, intent: str, params: Json) -> Json:
-        return self.local.call("POST", f"/v1/payment_intents/{intent}/_authenticate", params)
+        path = f"/v1/payment_intents/{intent}/_authenticate"
+        return self._kept_for_later(self.local.call("POST", path, params))
+
+    def _kept_for_later(self, intent: Json) -> Json:
+        """Attach what paid to the customer, if it is to be kept."""
+        kept = "setup_future_usage" in self._remembered.get(intent["id"], {})
+        if kept and intent["customer"] and intent["status"] in ("requires_capture", "succeeded"):
+            path = f"/v1/payment_methods/{intent['payment_method']}/attach"
+            self.local.call("POST", path, {"customer": intent["customer"]})
+        return intent
 
     def _capture(self, intent: str, params: Json) -> Json:
         found = self._state(intent, ("requires_capture",))
