@@ -26,7 +26,7 @@ INTENT = {
     "amount_received": 0,
     "currency": "eur",
     "status": "requires_payment_method",
-    "client_secret": "pi_1_secret_abc",
+    "client_secret": "pi_1_secret_hushhush",
     "livemode": False,
     "metadata": {},
     "latest_charge": None,
@@ -300,7 +300,9 @@ def test_the_doubt_of_one_call_is_not_that_of_the_next(wire, provider, values):
 # --- what nobody may see --------------------------------------------------------------------------
 
 
-AUTHENTICATE = "https://hooks.stripe.com/redirect/authenticate/src_1?client_secret=src_client_secret_xyz"
+AUTHENTICATE = (
+    "https://hooks.stripe.com/redirect/authenticate/src_1?client_secret=src_client_secret_quietquiet"
+)
 ACTING = {
     **INTENT,
     "status": "requires_action",
@@ -337,7 +339,7 @@ def test_no_log_no_exception_and_no_chain_holds_the_key_or_a_client_secret(
     assert "API response body" in logged  # the package does log whole answers
     assert '"client_secret": "***"' in logged.replace("\\", "")
     everything = "\n".join([*shown, caplog.text, captured.err, captured.out])
-    for secret in (KEY, "abc", "xyz", "whsec_1"):
+    for secret in (KEY, "hushhush", "quietquiet", "whsec_1"):
         assert secret not in everything
 
 
@@ -355,7 +357,7 @@ def test_the_payer_is_sent_to_the_page_with_its_secret_all_the_same(wire, provid
 
 def test_the_browser_gets_its_secret_all_the_same(wire, provider, values):
     wire.post(f"{API}/v1/payment_intents", json=INTENT)
-    assert "pi_1_secret_abc" == initiate(provider, values).next_action.params["client_secret"]
+    assert "pi_1_secret_hushhush" == initiate(provider, values).next_action.params["client_secret"]
 
 
 # --- threads --------------------------------------------------------------------------------------

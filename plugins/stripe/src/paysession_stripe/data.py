@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from paysession_stripe.intent import Intent
 
-__all__ = ["StripeData"]
+__all__ = ["REQUESTS", "StripeData"]
 
 _PREFIXES: Final = {
     "customer": ("cus_",),
@@ -103,8 +103,8 @@ class StripeData:
             ValueError: There is a key or a value that is not for the host to give.
         """
         for name in data:
-            if name not in _REQUESTS:
-                raise ValueError(f"data has no {name!r:.80}; it may have {', '.join(_REQUESTS)}")
+            if name not in REQUESTS:
+                raise ValueError(f"data has no {name!r:.80}; it may have {', '.join(REQUESTS)}")
         return cls.from_json(data)
 
     def to_json(self) -> dict[str, Any]:
@@ -127,4 +127,5 @@ class StripeData:
 
 
 _NAMES: Final = tuple(attribute.name for attribute in fields(StripeData) if attribute.name != "extra")
-_REQUESTS: Final = _NAMES[: _NAMES.index("payment_intent")]
+REQUESTS: Final = _NAMES[: _NAMES.index("payment_intent")]
+"""What a host may give when it initiates a session."""
