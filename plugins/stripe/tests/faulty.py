@@ -13,7 +13,7 @@ class FaultySandbox(Sandbox):
     out, and fails on demand:
 
     - ``drop_before``, ``drop_after``: the connection is cut before, or after, it was carried out;
-    - ``500_before``, ``500_after``, ``429``, ``409``, ``401``, ``garbage``, ``list``, ``null``;
+    - ``500_before``, ``500_after``, ``429``, ``409``, ``400``, ``401``, ``garbage``, ``list``, ``null``;
     - ``hang``: it is carried out, and no answer comes until `release`.
     """
 
@@ -24,6 +24,7 @@ class FaultySandbox(Sandbox):
         self.replies = {}
         self.faults = []
         self.patches = []
+        self.canned = {}
         self.disputes = {}
         self.refund_status = None
         self._held = threading.Event()
@@ -37,6 +38,10 @@ class FaultySandbox(Sandbox):
     def patch(self, function):
         """Have a function change every PaymentIntent that is shown."""
         self.patches.append(function)
+
+    def answer(self, path, found):
+        """Answer every question to a path in this way."""
+        self.canned[path] = found
 
     def release(self):
         """Let hanging answers go."""
@@ -54,6 +59,7 @@ class FaultySandbox(Sandbox):
             "drop_before": Answer(None),
             "500_before": _error(500, type="api_error", message="An unknown error occurred."),
             "429": _error(429, code="rate_limit", message="Too many requests.", retry_after="7"),
+            "400": _error(400, message="Search is not available in your country."),
             "401": _error(401, message="Invalid API Key provided: sk_test_*****"),
             "409": _error(409, type="idempotency_error", code="idempotency_key_in_use", message="In use."),
         }.get(fault)
@@ -107,6 +113,8 @@ class FaultySandbox(Sandbox):
         charge = request.path.removeprefix("/v1/charges/").removesuffix("/dispute")
         if charge in self.disputes and request.path.endswith("/dispute"):
             return self.disputes[charge]
+        if request.method == "GET" and request.path in self.canned:
+            return self.canned[request.path]
         return super().carry_out(request)
 
     def _refund(self, params):

@@ -359,11 +359,27 @@ def test_an_intent_that_cannot_be_looked_at_is_not_written_to(stripe, begin, val
 
 def test_an_intent_of_another_session_is_not_written_to(stripe, begin, values, payer, sandbox):
     session, other = begin(stripe, data=payer.saved_card()), begin(stripe)
-    with pytest.raises(NotApplied, match="does not carry this session's id"):
+    with pytest.raises(NotApplied, match="carries another session's id"):
         stripe.authorize(
             copy(session, reference=other.reference), values.operation(session, "authorize", ordinal=2)
         )
     assert [] == sandbox.writes("/confirm")
+
+
+def test_an_intent_whose_mark_somebody_took_off_is_ours_by_its_id(stripe, begin, values, payer, sandbox):
+    session = begin(stripe, data=payer.saved_card())
+    sandbox.patch(lambda intent: intent.update(metadata={}))
+    assert stripe.retrieve(session, None).session_id is None
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert Answer.AUTHORIZED == outcome.answer
+
+
+def test_a_saved_card_asks_nothing_of_the_payer_until_the_bank_does(stripe, begin, values, payer):
+    session = begin(stripe, data=payer.saved_card(THREE_DS))
+    assert stripe.retrieve(session, None).next_action is None
+    session = copy(session, _data=values.session(data={**session.data, "off_session": False}).data_text)
+    stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert "stripe.next_action" == stripe.retrieve(session, None).next_action.kind
 
 
 # --- capture, refund, cancel ----------------------------------------------------------------------
@@ -565,6 +581,19 @@ def test_an_intent_whose_id_was_lost_is_found_by_our_session_id(stripe, begin):
     assert (session.reference, session.id) == (snapshot.reference, snapshot.session_id)
 
 
+def test_an_account_without_a_search_finds_nothing(stripe, begin, sandbox):
+    lost = copy(begin(stripe), reference=None, _data="{}")
+    sandbox.fail("400", "/search", method="GET")
+    assert Snapshot.absent() == stripe.retrieve(lost, None)
+
+
+@pytest.mark.parametrize("fault", ["500_before", "429", "401", "garbage", "drop_before"])
+def test_a_search_that_fails_is_no_absence(stripe, values, sandbox, fault):
+    sandbox.fail(fault, "/search", method="GET")
+    with pytest.raises((NotApplied, OutcomeUnknown)):
+        stripe.retrieve(values.session(), None)
+
+
 def test_a_session_that_stripe_does_not_know_is_absent(stripe, values):
     assert Snapshot.absent() == stripe.retrieve(values.session(), None)
 
@@ -641,6 +670,23 @@ def test_all_pages_of_refunds_are_read(stripe, taken, values, payer, sandbox):
     snapshot = stripe.retrieve(taken, None)
     assert 4 == sum(e.kind is Kind.REFUND for e in snapshot.effects)
     assert values.eur("4.00") == snapshot.refunded
+
+
+def test_refunds_without_an_end_settle_nothing(stripe, taken, values, payer, sandbox, monkeypatch):
+    monkeypatch.setattr("paysession_stripe.gateway._PAGES", 3)
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    payer.send("refunds", payment_intent=taken.reference, amount="100")
+    page = sandbox.local.call("GET", "/v1/refunds", {"payment_intent": taken.reference})
+
+    def endless(intent):
+        charge = intent["latest_charge"]
+        if isinstance(charge, dict) and "refunds" in charge:
+            charge["refunds"]["has_more"] = True
+
+    sandbox.patch(endless)
+    sandbox.answer("/v1/refunds", {**page, "has_more": True})
+    with pytest.raises(OutcomeUnknown, match="no end"):
+        stripe.retrieve(taken, None)
 
 
 def test_the_answers_are_the_cores_own(stripe, begin, values):

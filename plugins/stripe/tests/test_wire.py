@@ -176,6 +176,16 @@ def test_how_long_to_wait_is_told(wire, provider, values):
     assert 7 == refused.value.retry_after.total_seconds()
 
 
+@pytest.mark.parametrize("told", ["soon", "-7", "inf", "nan", "1e300", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_time_to_wait_that_is_none_is_left_out(wire, provider, values, told):
+    refusal = error(429, code="rate_limit")
+    refusal["headers"]["Retry-After"] = told
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **refusal)
+    with pytest.raises(NotApplied) as refused:
+        capture(provider, values)
+    assert refused.value.retry_after is None
+
+
 @pytest.mark.parametrize("status", [200, 400, 402, 404])
 @pytest.mark.parametrize(
     "body",

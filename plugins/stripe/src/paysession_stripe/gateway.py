@@ -51,6 +51,8 @@ API_VERSION: Final = "2026-10-28.endive"
 """The version of Stripe's API that this package is written for; it is sent with every request."""
 
 _PAGE: Final = 100
+_PAGES: Final = 100
+"""How many of them are read: 10,000 refunds of one charge are not a shop's any more."""
 
 # Telemetry writes an id into the user's home folder and sends figures about us. The package has no
 # switch for it but this global; nothing else that is global there is read or written.
@@ -240,12 +242,14 @@ class Gateway:
         """Return a charge with the further pages of its refunds."""
         refunds = json_object(charge.get("refunds")) or {}
         known: list[dict[str, Any]] = list(refunds.get("data") or ())
-        more = refunds.get("has_more")
-        while more is True and known:
+        more = refunds.get("has_more") is True and bool(known)
+        for _ in range(_PAGES):
+            if not more:
+                return {**charge, "refunds": {**refunds, "data": known, "has_more": False}}
             page = self._refunds_after(charge["id"], known[-1]["id"])
             known += page["data"]
             more = page.get("has_more") is True and bool(page["data"])
-        return {**charge, "refunds": {**refunds, "data": known, "has_more": more}}
+        raise OutcomeUnknown(f"Stripe shows no end of the refunds of {charge['id']}")
 
     def _refunds_after(self, charge: str, refund: str) -> dict[str, Any]:
         return self._call(
@@ -331,6 +335,7 @@ def _message(error: stripe.StripeError, told: Mapping[str, str]) -> str:
 
 
 def _retry_after(error: stripe.StripeError) -> timedelta | None:
-    with suppress(TypeError, ValueError):  # it may be missing, or a date
-        return timedelta(seconds=float((error.headers or {}).get("Retry-After", "")))
+    with suppress(TypeError, ValueError, OverflowError):  # it may be missing, or a date
+        wait = timedelta(seconds=float((error.headers or {}).get("Retry-After", "")))
+        return wait if wait >= timedelta(0) else None
     return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -106,14 +107,12 @@ class Charge:
         disputed: Whether the payer disputed it.
         capture_before: Until when it can be captured, if Stripe says so.
         refunds: Its refunds, the latest first.
-        more_refunds: Whether there are more than these.
     """
 
     id: str
     disputed: bool = False
     capture_before: datetime | None = None
     refunds: tuple[Refund, ...] = ()
-    more_refunds: bool = False
 
 
 @frozen
@@ -287,14 +286,19 @@ def _charge(charge: object) -> Charge | None:
     refunds = json_object(found.get("refunds")) or {}
     details = json_object(found.get("payment_method_details")) or {}
     card = json_object(details.get("card")) or {}
-    before = card.get("capture_before")
     return Charge(
         id=_text(found, "id"),
         disputed=found.get("disputed") is True,
-        capture_before=datetime.fromtimestamp(before, UTC) if type(before) is int else None,
+        capture_before=_time(card.get("capture_before")),
         refunds=tuple(read_refund(_mapping(refund)) for refund in _list(refunds.get("data"))),
-        more_refunds=refunds.get("has_more") is True,
     )
+
+
+def _time(value: object) -> datetime | None:
+    """Return a time that Stripe stated; one that is none is no reason to doubt the rest."""
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(value, UTC) if type(value) is int else None
+    return None
 
 
 def _list(value: object) -> Sequence[object]:

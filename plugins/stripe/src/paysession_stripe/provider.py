@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import evolve, field, frozen
-from attrs.validators import and_, ge, in_, instance_of, le, matches_re, max_len
+from attrs.validators import ge, in_, instance_of, le, matches_re
 
 from paysession.provider import (
     API_VERSION,
@@ -113,7 +113,7 @@ class Stripe:
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
     capture_method: str = field(default="manual", validator=in_(("manual", "automatic")))
-    statement_descriptor_suffix: str = field(default="", validator=and_(instance_of(str), max_len(22)))
+    statement_descriptor_suffix: str = field(default="", validator=matches_re(r"""[^<>\\'"*]{0,22}"""))
     multicapture: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
     _lazy: _Lazy = field(init=False, factory=_Lazy, repr=False)
@@ -199,8 +199,7 @@ class Stripe:
         status = snapshot.status_of(intent)
         if status in (Status.AUTHORIZED, Status.CANCELED):
             raise OutcomeUnknown(f"{intent.id} is {intent.status} already", data=told, reference=intent.id)
-        # A saved payment method is charged by `authorize`: until then there is nothing to be done.
-        action = None if data.payment_method is not None else self._browser.action(intent)
+        action = self._browser.action(intent, data)
         if status is Status.REQUIRES_MORE:
             return Outcome.requires_more(next_action=action, data=told, reference=intent.id)
         return Outcome.pending(next_action=action, data=told, reference=intent.id)
@@ -333,8 +332,8 @@ class Stripe:
             intent = _read(gateway.intent(_id(session)))
         except (Declined, OutcomeUnknown) as error:
             raise NotApplied(f"nothing was sent: the PaymentIntent cannot be looked at: {error}") from None
-        if intent.session_id != session.id:
-            raise NotApplied(f"nothing was sent: {intent.id} does not carry this session's id")
+        if intent.session_id not in (None, session.id):  # None: somebody took it off in the dashboard
+            raise NotApplied(f"nothing was sent: {intent.id} carries another session's id")
         return intent
 
 
@@ -368,7 +367,12 @@ def _id(session: PaymentSession) -> str:
 
 def _lost_id(gateway: Gateway, session: PaymentSession) -> str | None:
     """Return the id of the PaymentIntent that carries our session's id, if the search shows one."""
-    found = gateway.find_intents(f"metadata['{SESSION}']:'{session.id}'")
+    try:
+        found = gateway.find_intents(f"metadata['{SESSION}']:'{session.id}'")
+    except Declined:
+        # Some countries' accounts have no search. Only `initiate` loses an id, and it is repeated
+        # under its key; should that have expired, the PaymentIntent waits for nobody's money.
+        return None
     ours = [
         intent for intent in found if (json_object(intent.get("metadata")) or {}).get(SESSION) == session.id
     ]

@@ -72,13 +72,15 @@ class Browser:
     publishable_key: str = ""
     stripe_account: str = ""
 
-    def action(self, intent: Intent) -> Redirect | ClientAction | None:
-        """Return what the payer must do."""
+    def action(self, intent: Intent, data: StripeData) -> Redirect | ClientAction | None:
+        """Return what the payer must do; a saved payment method is charged without them."""
         if intent.status == "requires_action" and intent.redirect is not None:
             return Redirect(intent.redirect)
-        if intent.status not in (*_AWAITS_PAYER, "requires_action") or intent.client_secret is None:
+        acting = intent.status == "requires_action"
+        awaited = acting or (intent.status in _AWAITS_PAYER and data.payment_method is None)
+        if not awaited or intent.client_secret is None:
             return None
-        acts = "next_action" if intent.status == "requires_action" else "payment_element"
+        acts = "next_action" if acting else "payment_element"
         params = {"client_secret": intent.client_secret, "publishable_key": self.publishable_key}
         if self.stripe_account:
             params["stripe_account"] = self.stripe_account
@@ -119,7 +121,7 @@ def authorization(intent: Intent, session: PaymentSession, data: StripeData, bro
     # A failure ends one attempt. Asked again after it was told, the payer may try another card.
     if status is Status.ERROR and session.status is not Status.ERROR and intent.error is not None:
         raise Declined(intent.error.code, intent.error.message, data=told, reference=intent.id)
-    action = browser.action(intent)
+    action = browser.action(intent, data)
     if action is None:
         return Outcome.pending(data=told, reference=intent.id)
     return Outcome.requires_more(next_action=action, data=told, reference=intent.id)
@@ -137,11 +139,12 @@ def capture(intent: Intent, session: PaymentSession, data: StripeData) -> Outcom
     taken = intent.received.minor - session.captured_amount.minor
     if taken <= 0:
         raise OutcomeUnknown(f"{intent.id} is {intent.status} and shows no further capture", data=told)
+    alone = intent.status in _CLOSED and not session.captured
     return Outcome.captured(
         Money.from_minor(taken, intent.received.currency),
         released=intent.status in _CLOSED,
         data=told,
-        reference=intent.charge.id if intent.charge is not None else None,
+        reference=intent.charge.id if alone and intent.charge is not None else None,
     )
 
 
@@ -210,7 +213,7 @@ def snapshot(
         session_id=intent.session_id,
         data=data.seen(intent).to_json(),
         reference=intent.id,
-        next_action=browser.action(intent),
+        next_action=browser.action(intent, data),
         expires_at=(
             intent.charge.capture_before
             if intent.charge is not None and intent.status == "requires_capture"
@@ -223,14 +226,14 @@ def snapshot(
 def _captures(intent: Intent) -> Iterator[Effect]:
     """Tell the captures one by one: ours by their marks, then what is left without one.
 
-    All captures are of one charge, so its id names an effect only where there is one.
+    All captures are of one charge, so its id names one of ours only where there is no other.
     """
     charge = intent.charge.id if intent.charge is not None else None
     left = intent.received.minor
     marks = [mark for mark in intent.captures if mark.amount]
     if sum(mark.amount.minor for mark in marks) > left:
         marks = []  # somebody wrote into the metadata; Stripe's own total is told instead
-    alone = len(marks) == 1 and marks[0].amount == intent.received
+    alone = intent.status in _CLOSED and len(marks) == 1 and marks[0].amount == intent.received
     for mark in marks:
         left -= mark.amount.minor
         yield Effect(Kind.CAPTURE, mark.amount, reference=charge if alone else None, key=mark.key)
