@@ -104,6 +104,60 @@ def test_several_captures_and_the_last_takes_all_that_is_left(make, open_payment
     assert ["false", "true"] == finals
 
 
+def test_what_the_dashboard_captures_between_ours_is_booked_once(make, open_payments, begin, payer, sandbox):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id, eur("10.00"))
+    for captured in (1500, 1800):  # the dashboard takes 5.00, and then 3.00 more
+        amount = str(500 if captured == 1500 else 300)
+        path = f"payment_intents/{session.reference}/capture"
+        payer.send(path, amount_to_capture=amount, final_capture="false")
+        for _ in range(2):
+            assert ("authorized", 4200, captured, 0) == totals(payments.sync(session.id))
+    session = payments.capture(session.id, eur("5.00"))
+    assert ("authorized", 4200, 2300, 0) == totals(session)
+    assert session == payments.sync(session.id)
+    captures = [row for row in payments.history(session.id) if row.kind == "capture"]
+    assert [("host", 1000), ("provider", 500), ("provider", 300), ("host", 500)] == [
+        (row.origin, row.amount.minor) for row in captures
+    ]
+
+
+def test_a_capture_in_doubt_is_not_mistaken_for_the_dashboards_of_the_same_amount(
+    make, open_payments, begin, payer, sandbox, clock
+):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    payments.authorize(session.id)
+    sandbox.fail("drop_before", "/capture")
+    sandbox.fail("drop_before", session.reference, method="GET")
+    with pytest.raises(OutcomeUnknown):
+        payments.capture(session.id, eur("10.00"))
+    payer.send(
+        f"payment_intents/{session.reference}/capture", amount_to_capture="1000", final_capture="false"
+    )
+    clock.advance(minutes=10)
+    payments.recover()
+    session = payments.get(session.id)
+    assert (("authorized", 4200, 2000, 0), False) == (totals(session), session.in_doubt)
+    captures = [row for row in payments.history(session.id) if row.kind == "capture"]
+    assert {("host", 1000), ("provider", 1000)} == {(row.origin, row.amount.minor) for row in captures}
+
+
+def test_marks_that_somebody_takes_off_book_nothing_twice(make, open_payments, begin, payer, sandbox):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    payments.authorize(session.id)
+    payments.capture(session.id, eur("10.00"))
+    session = payments.capture(session.id, eur("10.00"))
+    sandbox.patch(lambda intent: intent.update(metadata={}))
+    assert session == payments.sync(session.id)
+
+
 @pytest.mark.parametrize("number", [THREE_DS, ALWAYS_THREE_DS])
 @pytest.mark.parametrize("success", [True, False])
 def test_three_d_secure_both_ways(payments, begin, payer, number, success):

@@ -278,7 +278,7 @@ class Stripe:
         except (Declined, ValueError) as error:
             # Stripe forgets no PaymentIntent: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
-        return snapshot.snapshot(intent, dispute, data, self._browser, operation)
+        return snapshot.snapshot(intent, dispute, session, data, self._browser, operation)
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:

@@ -183,6 +183,7 @@ def release(intent: Intent, data: StripeData) -> Outcome:
 def snapshot(
     intent: Intent,
     dispute: Dispute | None,
+    session: PaymentSession,
     data: StripeData,
     browser: Browser,
     operation: Operation | None = None,
@@ -192,13 +193,14 @@ def snapshot(
     Args:
         intent: The PaymentIntent, with all refunds of its charge.
         dispute: The dispute of its charge, if there is one.
+        session: The session as the books have it.
         data: The session's data, which is brought up to date.
         browser: What the payer's browser needs.
         operation: The operation in doubt, or None.
     """
     status = status_of(intent)
     effects = list(_refuted(intent, dispute, operation))
-    effects += _captures(intent)
+    effects += _captures(intent, session.captured_amount)
     effects += _refunds(intent, dispute)
     if status is Status.PENDING and intent.status not in _AWAITS_PAYER:
         effects.append(Effect(Kind.AUTHORIZE, intent.amount, "pending"))
@@ -223,22 +225,23 @@ def snapshot(
     )
 
 
-def _captures(intent: Intent) -> Iterator[Effect]:
-    """Tell the captures one by one: ours by their marks, then what is left without one.
+def _captures(intent: Intent, booked: Money) -> Iterator[Effect]:
+    """Tell the captures one by one: ours by their marks, then what is new and carries none.
 
-    All captures are of one charge, so its id names one of ours only where there is no other.
+    All captures are of one charge, so its id names one of ours only where there is no other. What
+    carries no mark is not ours, which an empty key says.
     """
     charge = intent.charge.id if intent.charge is not None else None
-    left = intent.received.minor
     marks = [mark for mark in intent.captures if mark.amount]
-    if sum(mark.amount.minor for mark in marks) > left:
-        marks = []  # somebody wrote into the metadata; Stripe's own total is told instead
-    alone = intent.status in _CLOSED and len(marks) == 1 and marks[0].amount == intent.received
+    unmarked = intent.received.minor - sum(mark.amount.minor for mark in marks)
+    if unmarked < 0:
+        return  # somebody wrote into the metadata: Stripe's own total is told, and nothing else
+    alone = intent.status in _CLOSED and len(marks) == 1 and not unmarked
     for mark in marks:
-        left -= mark.amount.minor
         yield Effect(Kind.CAPTURE, mark.amount, reference=charge if alone else None, key=mark.key)
-    if left:
-        yield Effect(Kind.CAPTURE, Money.from_minor(left, intent.received.currency), reference=charge)
+    new = min(unmarked, intent.received.minor - booked.minor)
+    if new > 0:
+        yield Effect(Kind.CAPTURE, Money.from_minor(new, booked.currency), reference=charge, key="")
 
 
 def _true_refunds(intent: Intent) -> list[Refund]:
