@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -272,62 +273,71 @@ from paysession import Money, Payments
 from paysession.provider import hookimpl
 from paysession_stripe import Stripe
 
-url, api_base, session_id, kind, when = sys.argv[1:]
+url, api_base, kind, when = sys.argv[1:]
 
 class Killed:
     @hookimpl(wrapper=True)
-    def capture(self):
+    def initiate(self):
         if when == "before":
             os.kill(os.getpid(), 9)
         outcome = yield
         os.kill(os.getpid(), 9)
         return outcome
 
-    refund = authorize = cancel = capture
+    update = authorize = capture = refund = cancel = initiate
 
 settings = {"api_key": "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "api_base": api_base, "max_network_retries": 0}
 with Payments.open(url, providers={"stripe": Stripe(**settings)}, plugins=[Killed()]) as payments:
-    if kind == "capture":
-        payments.capture(session_id, Money("20.00", "EUR"))
-    elif kind == "refund":
-        payments.refund(session_id, Money("5.00", "EUR"))
+    if kind == "initiate":
+        order = payments.collection(reference="order-1001")
+        payments.initiate(order.id, provider="stripe", data={"email": "jenny@example.com"})
+    (session,) = payments.sessions(reference="order-1001")
+    if kind == "update":
+        payments.update(session.id, Money("40.00", "EUR"))
     elif kind == "authorize":
-        payments.authorize(session_id)
-    else:
-        payments.cancel(session_id)
+        payments.authorize(session.id)
+    elif kind == "capture":
+        payments.capture(session.id, Money("20.00", "EUR"))
+    elif kind == "refund":
+        payments.refund(session.id, Money("5.00", "EUR"))
+    elif kind == "cancel":
+        payments.cancel(session.id)
 """
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("kind", ["authorize", "capture", "refund", "cancel"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_process_is_recovered_from_the_books_on_disk(
     tmp_path, make, payer, sandbox, clock, kind, when
 ):
     url = f"sqlite:///{tmp_path}/books.db"
-    settings = {"providers": {"stripe": make()}, "clock": clock}
-    with Payments.open(url, **settings) as payments:
+    with Payments.open(url, providers={"stripe": make()}, clock=clock) as payments:
         stage = Stage(payments, payer)
         stage.prepare(kind)
     before = len(sandbox.effects)
     script = tmp_path / "killed.py"
     script.write_text(SCRIPT)
-    arguments = [url, sandbox.url, stage.session.id, kind, when]
     done = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, str(script), url, sandbox.url, kind, when],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert -9 == done.returncode, done.stderr
-    assert (0 if when == "before" else 1) == len(sandbox.effects[before:])
+    writes = 2 if kind == "initiate" else 1  # the customer, then the PaymentIntent
+    assert (0 if when == "before" else writes) == len(sandbox.effects[before:])
     with Payments.open(url, providers={"stripe": make()}) as payments:
-        from datetime import timedelta
-
-        later = payments.history(stage.session.id)[-1].lease_until + timedelta(seconds=1)
+        (session,) = payments.sessions(reference="order-1001")
+        later = payments.history(session.id)[-1].lease_until + timedelta(seconds=1)
     with Payments.open(url, providers={"stripe": make()}, clock=lambda: later) as payments:
-        stage.payments = payments
-        assert payments.get(stage.session.id).in_doubt
+        assert payments.get(session.id).in_doubt
         payments.recover()
-        stage.session = payments.get(stage.session.id)
+        stage.payments, stage.session = payments, payments.get(session.id)
         assert not stage.session.in_doubt
-        assert 1 == len(sandbox.effects[before:])
+        operation = payments.history(session.id)[-1]
+        effects = [key for _, key in sandbox.effects[before:]]
+        assert [operation.key] == effects[writes - 1 :]
+        assert writes == len(effects)
         stage.check_effect(kind)
 
 
