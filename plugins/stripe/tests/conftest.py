@@ -197,8 +197,8 @@ def open_payments(clock):
     """Return a function that opens books with a provider."""
     opened = []
 
-    def open_payments(provider):
-        payments = Payments(MemoryStore(clock=clock), Registry({"stripe": provider}))
+    def open_payments(provider, plugins=()):
+        payments = Payments(MemoryStore(clock=clock), Registry({"stripe": provider}, plugins))
         opened.append(payments)
         return payments
 

@@ -1,6 +1,7 @@
 """The package as it is installed: settings, what importing it costs, what it writes, and the demo."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 import paysession_stripe
-from paysession import Payments, SettingsError
+from paysession import Payments, PaysessionError, SettingsError, hookimpl
 from paysession.errors import ConfigurationError
 from paysession.provider import Capabilities, Money, Secret
 from paysession_stripe import Stripe
@@ -65,7 +66,7 @@ def test_the_provider_is_found_by_its_entry_point():
     assert Stripe is found.load()
     with Payments.open("memory:", providers={"stripe": {"api_key": KEY}}) as payments:
         (info,) = [row for row in payments.providers() if row.name == "stripe"]
-    assert info.problem is None
+    assert (None, "test") == (info.problem, info.mode)
     assert isinstance(info.capabilities, Capabilities)
 
 
@@ -246,15 +247,65 @@ def test_the_demo_says_what_to_install(monkeypatch):
         pass
 
 
-def test_nothing_public_of_a_session_holds_a_secret(payments, payer):
-    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
-    session = payments.initiate(order.id, provider="stripe")
-    secret = session.next_action.params["client_secret"]
-    payer.confirm(session)
-    payments.authorize(session.id)
-    payments.capture(session.id)
-    session = payments.get(session.id)
-    shown = [session, payments.history(session.id), payments.events(), session.data]
-    assert secret not in repr(shown)
-    assert KEY not in repr(shown)
-    assert secret not in json.dumps(session.data)
+# --- what nobody may see --------------------------------------------------------------------------
+
+
+def test_a_whole_life_with_faults_shows_no_secret_anywhere(
+    make, open_payments, payer, sandbox, clock, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    shown, secrets = [], {KEY, "whsec_hidden"}
+
+    class Observer:
+        @hookimpl
+        def session_changed(self, before, after, operation):
+            shown.append((before, after, operation))
+
+        @hookimpl
+        def operation_in_doubt(self, operation):
+            shown.append(operation)
+
+        @hookimpl
+        def conflict_found(self, session, operation, kind, expected, found):
+            shown.append((session, operation, kind, expected, found))
+
+    provider = make(webhook_secret="whsec_hidden")
+    payments = open_payments(provider, plugins=[Observer()])
+
+    def attempt(call, *args, **options):
+        try:
+            shown.append(call(*args, **options))
+        except PaysessionError as error:
+            shown.append([error, str(error), error.__dict__, error.__cause__, error.__context__])
+
+    def begin(number, **options):
+        order = payments.create_collection(Money("42.00", "EUR"), reference=f"order-{number}")
+        attempt(payments.initiate, order.id, provider="stripe", idempotency_key="1", **options)
+        (session,) = payments.sessions(reference=f"order-{number}")
+        if session.next_action is not None:
+            secrets.add(session.next_action.params["client_secret"])
+        return session
+
+    for number, fault in enumerate(["drop_after", "500_after", "garbage", "429", "401"]):
+        sandbox.fail(fault, "/v1/payment_intents")
+        begin(number, data={"email": "jenny@example.com"})
+    session = begin("good")
+    payer.confirm(session, "4000002500003155")
+    attempt(payments.resume, session.id)
+    payer.authenticate(session, success=True)
+    attempt(payments.resume, session.id)
+    for call, path in ((payments.capture, "/capture"), (payments.refund, "/refunds")):
+        sandbox.fail("drop_after", path)
+        attempt(call, session.id)
+    attempt(payments.cancel, session.id)
+    attempt(payments.handle_webhook, "stripe", headers={"Stripe-Signature": "t=1,v1=00"}, body=b"{}")
+    clock.advance(hours=1)
+    attempt(payments.recover)
+    for row in payments.sessions():
+        shown += [row, row.data, payments.history(row.id), json.dumps(row.data)]
+    shown += [payments.events(), payments.in_doubt(), payments.providers(), provider]
+    assert len(secrets) >= 3
+    for place, text in (("log", caplog.text), ("shown", repr(shown))):
+        assert not [secret for secret in secrets if secret in text], place
+        assert "_secret_" not in text
+    assert "API response body" in caplog.text
