@@ -195,6 +195,27 @@ def test_a_forged_notification_changes_nothing(payments, session, payer):
     assert session == payments.get(session.id)
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_attack_changes_the_books(payments, session, payer, monkeypatch, name):
+    monkeypatch.setattr("paysession_stripe.provider.time.time", lambda: float(NOW))
+    payer.confirm(session)
+    before = (payments.get(session.id), payments.history(session.id), payments.events())
+    body, headers = ATTACKS[name]
+    reply = payments.handle_webhook("stripe", headers=signed(body) if headers is None else headers, body=body)
+    assert (400, "rejected") == (reply.status, reply.body)
+    assert before == (payments.get(session.id), payments.history(session.id), payments.events())
+    assert 200 == notify(payments, about(session, "payment_intent.succeeded", "evt_1"), NOW).status
+    assert "authorized" == payments.get(session.id).status
+
+
+def test_a_notification_replayed_is_nothing_new(payments, session, payer, sandbox):
+    payer.confirm(session)
+    body = about(session, "payment_intent.amount_capturable_updated", "evt_1")
+    assert ["ok", "nothing new"] == [notify(payments, body).body, notify(payments, body).body]
+    fetched = [r for r in sandbox.requests if r.method == "GET"]
+    assert 1 == len(fetched)
+
+
 def test_events_in_the_wrong_order_and_twice_lead_to_what_stripe_shows(payments, session, payer):
     payer.confirm(session)
     payer.send(f"payment_intents/{session.reference}/capture")
