@@ -230,6 +230,22 @@ def test_an_update_that_the_payer_overtook_leaves_the_former_amount(payments, be
     assert (("authorized", 4200, 0, 0), EUR42) == (totals(session), session.amount)
 
 
+def test_an_update_in_doubt_that_the_payer_confirmed_is_settled_by_the_amount(
+    payments, begin, payer, sandbox, clock
+):
+    session = begin()
+    sandbox.fail("drop_after", f"/{session.reference}")
+    sandbox.fail("drop_before", session.reference, method="GET")
+    with pytest.raises(OutcomeUnknown):
+        payments.update(session.id, eur("40.00"))
+    payer.confirm(session)
+    clock.advance(minutes=10)
+    payments.recover()
+    session = payments.get(session.id)
+    assert (("authorized", 4000, 0, 0), eur("40.00")) == (totals(session), session.amount)
+    assert (False, None) == (session.in_doubt, session.conflict)
+
+
 def test_a_payer_who_never_returns_is_no_lost_sale(payments, begin, payer, clock):
     session = begin()
     payer.confirm(session)
@@ -344,6 +360,41 @@ def test_a_bank_debit_is_pending_until_stripe_says_more(payments, begin, payer, 
     assert session.status == payments.sync(session.id).status
     sandbox.patches.remove(processing)
     assert ("authorized", 4200, 0, 0) == totals(payments.resume(session.id))
+
+
+def test_a_bank_debit_that_is_captured_at_once_is_booked_when_it_arrives(payments, begin, payer, sandbox):
+    session = begin(capture="automatic")
+    payer.confirm(session)
+
+    def processing(intent):
+        intent.update(status="processing", amount_received=0)
+
+    sandbox.patch(processing)
+    session = payments.resume(session.id)
+    assert ("pending", 0, 0, 0) == totals(session)
+    sandbox.patches.remove(processing)
+    session = payments.sync(session.id)
+    assert ("authorized", 4200, 4200, 0) == totals(session)
+    assert session == payments.sync(session.id)
+
+
+def test_a_bank_debit_that_fails_is_an_error_and_holds_nothing(payments, begin, payer, sandbox):
+    session = begin()
+    payer.confirm(session)
+
+    def show(intent):
+        intent.update(status=shown, amount_capturable=0, last_payment_error=error)
+
+    shown, error = "processing", None
+    sandbox.patch(show)
+    payments.resume(session.id)
+    shown, error = (
+        "requires_payment_method",
+        {"code": "payment_intent_payment_attempt_failed", "message": "No."},
+    )
+    session = payments.sync(session.id)
+    assert ("error", "payment_intent_payment_attempt_failed") == (session.status, session.error.code)
+    assert (0, None) == (session.held, session.authorizing)
 
 
 def test_an_expired_authorization_ends_the_session(payments, taken, payer, sandbox):
