@@ -1,6 +1,7 @@
 import pytest
 
 from paysession.provider import Declined, Money
+from paysession_stripe import amounts
 from paysession_stripe.amounts import from_stripe, to_charge, to_stripe
 
 
@@ -90,3 +91,28 @@ def test_a_part_may_be_less_than_the_minimum_of_a_charge():
 def test_a_fraction_of_a_currency_without_decimals_is_not_read():
     with pytest.raises(ValueError, match="UGX"):
         from_stripe(550, "ugx")
+
+
+def test_every_currency_with_a_rule_of_its_own_is_one_that_we_know():
+    ruled = (
+        amounts._ZERO_DECIMAL
+        | amounts._STILL_TWO_DECIMAL
+        | amounts._THREE_DECIMAL
+        | amounts._MINIMUM.keys()
+        | amounts._MORE_DIGITS.keys()
+    )
+    assert all(Money.from_minor(1, currency).currency == currency for currency in ruled)
+
+
+@pytest.mark.parametrize("currency", sorted(amounts._MINIMUM))
+def test_a_minimum_can_be_charged_and_is_told_in_the_currencys_own_words(currency):
+    least = from_stripe(amounts._MINIMUM[currency], currency)
+    assert amounts._MINIMUM[currency] == to_charge(least)
+    with pytest.raises(Declined, match=f"at least {least}"):
+        to_charge(Money.from_minor(least.minor - 1, currency))
+
+
+def test_nothing_is_no_charge_whatever_the_currency():
+    for currency in ("EUR", "TRY", "UGX", "KWD"):
+        with pytest.raises(Declined, match="at least"):
+            to_charge(Money.from_minor(0, currency))
