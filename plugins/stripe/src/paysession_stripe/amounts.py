@@ -79,7 +79,7 @@ def to_charge(money: Money, max_digits: int = MAX_DIGITS) -> int:
             reads, or a currency that it does not count like this.
     """
     amount = to_stripe(money)
-    least = _MINIMUM.get(money.currency, 1)
+    least = _MINIMUM.get(money.currency, 0)
     if amount < least:
         raise Declined(
             "amount_too_small", f"Stripe takes at least {from_stripe(least, money.currency)}, not {money}"
