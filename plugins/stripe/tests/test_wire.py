@@ -353,11 +353,14 @@ def test_no_log_no_exception_and_no_chain_holds_the_key_or_a_client_secret(
         assert secret not in everything
 
 
-def test_an_error_that_repeats_the_key_is_told_without_it(wire, provider, values):
+def test_an_error_that_repeats_the_key_is_told_and_logged_without_it(wire, provider, values, caplog):
+    caplog.set_level(logging.DEBUG)
     wire.post(f"{API}/v1/payment_intents", **error(400, message=f"The key {KEY} is odd."))
     with pytest.raises(Declined, match=r"The key \*\*\* is odd") as refused:
         initiate(provider, values)
     assert KEY not in repr(refused.value.__dict__)
+    assert "The key *** is odd" in caplog.text
+    assert KEY not in caplog.text
 
 
 def test_the_payer_is_sent_to_the_page_with_its_secret_all_the_same(wire, provider, values):

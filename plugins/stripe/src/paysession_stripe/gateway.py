@@ -92,14 +92,16 @@ class _Transport(stripe.RequestsClient):
 
     - It retries, and tells the last failure only: that no attempt before may have been carried out
       must be known, or a refused connection would be taken for "certainly not".
-    - It writes whole answers to its log. What lets a browser confirm a payment is masked before
-      that; the answer as it came is kept beside, for `Gateway` to read.
+    - It writes whole answers to its log. The secret key, should one repeat it, and what lets a
+      browser confirm a payment are masked before that; the answer as it came is kept beside, for
+      `Gateway` to read.
     - It turns a notice of Stripe's into a warning. Where warnings are errors, a charge that was made
       would look as if it had failed; so a notice is logged.
     """
 
-    def __init__(self, timeout: tuple[float, float]) -> None:
+    def __init__(self, api_key: Secret, timeout: tuple[float, float]) -> None:
         super().__init__(timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+        self._api_key = api_key
         self._call = threading.local()
 
     def begin(self) -> None:
@@ -133,7 +135,8 @@ class _Transport(stripe.RequestsClient):
         notice = answered.pop("Stripe-Notice", None)
         if notice is not None:
             logger.warning("Stripe says: %s", notice)
-        return _CLIENT_SECRET.sub(rb"\1***", content), status, answered
+        masked = _CLIENT_SECRET.sub(rb"\1***", content.replace(self._api_key.reveal().encode(), b"***"))
+        return masked, status, answered
 
 
 def _never_sent(error: stripe.APIConnectionError) -> bool:
@@ -171,8 +174,7 @@ class Gateway:
         timeout: tuple[float, float],
         max_network_retries: int,
     ) -> None:
-        self._api_key = api_key
-        self._transport = _Transport(timeout)
+        self._transport = _Transport(api_key, timeout)
         self._client = stripe.StripeClient(
             api_key.reveal(),
             stripe_account=stripe_account or None,
@@ -290,8 +292,6 @@ class Gateway:
         failure = _sorted(error)
         if isinstance(failure, NotApplied) and self._transport.doubtful:
             failure = OutcomeUnknown(f"{failure.message}; an attempt before may have been carried out")
-        failure.message = failure.message.replace(self._api_key.reveal(), "***")
-        failure.args = (failure.message,)
         return failure
 
 

@@ -326,12 +326,12 @@ class Stripe:
         """Fetch the session's PaymentIntent before anything is written.
 
         Raises:
-            NotApplied: It cannot be looked at, so nothing was sent.
+            OutcomeUnknown: It cannot be looked at: nothing was sent, but the payer may have paid.
         """
         try:
             intent = _read(gateway.intent(_id(session)))
-        except (Declined, OutcomeUnknown) as error:
-            raise NotApplied(f"nothing was sent: the PaymentIntent cannot be looked at: {error}") from None
+        except Declined as error:
+            raise OutcomeUnknown(f"the PaymentIntent cannot be looked at: {error}") from None
         if intent.session_id not in (None, session.id):  # None: somebody took it off in the dashboard
             raise NotApplied(f"nothing was sent: {intent.id} carries another session's id")
         return intent

@@ -88,11 +88,14 @@ def _lists(value: Any) -> Any:
 
 
 class Sandbox:
-    """A local address that answers as Stripe does.
+    """Answers as Stripe does; as a context, at a local address.
 
     Args:
         local: localstripe.
         multicapture: Whether the account may capture one payment several times.
+
+    Attributes:
+        url: The address, within the context.
     """
 
     def __init__(self, local: LocalStripe, *, multicapture: bool = True) -> None:
@@ -101,54 +104,24 @@ class Sandbox:
         self._lock = threading.Lock()
         self._remembered: dict[str, Json] = {}
         self._captured: dict[str, list[int]] = {}
-        sandbox = self
+        self._server: ThreadingHTTPServer | None = None
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                url = urlsplit(self.path)
-                self._reply(Request("GET", url.path, decode_form(url.query), _lowered(self.headers.items())))
-
-            def do_POST(self) -> None:
-                form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-                self._reply(Request("POST", self.path, decode_form(form), _lowered(self.headers.items())))
-
-            def _reply(self, request: Request) -> None:
-                answer = sandbox.serve(request)
-                if answer.status is None:
-                    self.close_connection = True
-                    with suppress(OSError):
-                        self.connection.shutdown(socket.SHUT_RDWR)
-                    return
-                with suppress(OSError):  # the client may be gone
-                    self.send_response(answer.status)
-                    for name, value in answer.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(answer.body)))
-                    self.end_headers()
-                    self.wfile.write(answer.body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is its own
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def serve(self, request: Request) -> Answer:
         """Answer a request."""
@@ -157,6 +130,11 @@ class Sandbox:
                 return Answer.json(200, self.carry_out(request))
         except StripeRefusal as refusal:
             return Answer.json(refusal.status, {"error": refusal.error})
+
+    def captures(self, intent: str) -> list[int]:
+        """Return the captures of a PaymentIntent one by one, which Stripe itself does not tell."""
+        received = self._show(self.local.call("GET", f"/v1/payment_intents/{intent}"), [])["amount_received"]
+        return [part for part in self._captured.get(intent, [received]) if part]
 
     # --- what a request does ----------------------------------------------------------------------
 
@@ -339,3 +317,39 @@ class Sandbox:
 
 def _lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
+
+
+def _handler(sandbox: Sandbox) -> type[BaseHTTPRequestHandler]:
+    """Return what speaks HTTP for a sandbox."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            self._reply(Request("GET", url.path, decode_form(url.query), _lowered(self.headers.items())))
+
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            self._reply(Request("POST", self.path, decode_form(form), _lowered(self.headers.items())))
+
+        def _reply(self, request: Request) -> None:
+            answer = sandbox.serve(request)
+            if answer.status is None:
+                self.close_connection = True
+                with suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            with suppress(OSError):  # the client may be gone
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is its own
+            """Say nothing."""
+
+    return Handler
