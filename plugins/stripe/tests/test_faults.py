@@ -239,18 +239,16 @@ def test_a_replayed_decline_does_not_hide_what_happened_since(payments, payer, s
     assert ("error", "authentication_required") == (session.status, session.error.code)
 
 
-@pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_two_at_once_are_two_effects_or_one_is_told_to_wait(stage, sandbox, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_call_in_many_threads_has_one_effect(stage, sandbox, clock, kind):
     stage.prepare(kind)
+    before = len(sandbox.effects)
     barrier, results = threading.Barrier(4), []
 
     def act():
         barrier.wait()
         try:
-            if kind == "capture":
-                stage.payments.capture(stage.session.id, eur("20.00"), idempotency_key="same")
-            else:
-                stage.payments.refund(stage.session.id, eur("5.00"), idempotency_key="same")
+            stage.act(kind)
         except (SessionBusy, OutcomeUnknown) as error:
             results.append(type(error))
         else:
@@ -261,8 +259,10 @@ def test_two_at_once_are_two_effects_or_one_is_told_to_wait(stage, sandbox, kind
         thread.start()
     for thread in threads:
         thread.join()
-    assert "done" in results
-    assert 1 == sum(path.endswith(stage.path(kind)) for path, _ in sandbox.effects)
+    assert (4, True) == (len(results), "done" in results)
+    operation = stage.settle(kind, clock)
+    assert [operation.key] == [key for _, key in sandbox.effects[before:]]
+    stage.check_effect(kind)
 
 
 # --- across a process -----------------------------------------------------------------------------
