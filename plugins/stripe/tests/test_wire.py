@@ -228,6 +228,13 @@ def test_an_intent_that_cannot_be_read_proves_nothing(wire, provider, values, wr
         initiate(provider, values)
 
 
+@pytest.mark.parametrize("body", ["[]", "null", "7", "{}", '{"id": "ch_1"}', '{"id": ""}', '{"id": [1]}'])
+def test_a_customer_that_cannot_be_read_proves_nothing_and_no_intent_is_made(wire, provider, values, body):
+    wire.post(f"{API}/v1/customers", body=body)
+    with pytest.raises(OutcomeUnknown):
+        initiate(provider, values, data={"email": "jenny@example.com"})
+
+
 def test_a_notice_of_stripes_is_no_failure(wire, provider, values, caplog):
     # The package turns it into a warning, which this suite, and a host's, turns into an error.
     taken = {**INTENT, "status": "succeeded", "amount_received": 4200, "latest_charge": "ch_1"}

@@ -39,6 +39,7 @@ __all__ = [
     "Refund",
     "capture_mark",
     "json_object",
+    "read_customer",
     "read_dispute",
     "read_intent",
     "read_refund",
@@ -189,6 +190,16 @@ def read_intent(found: Json) -> Intent:
         captures=tuple(_captures(metadata, currency)),
         charge=_charge(found.get("latest_charge")),
     )
+
+
+def read_customer(found: Json) -> str:
+    """Read a customer; return the id.
+
+    Raises:
+        ValueError: It is none, or not one that can be read.
+    """
+    _check_object(found, "customer")
+    return _text(found, "id")
 
 
 def read_refund(found: Json) -> Refund:

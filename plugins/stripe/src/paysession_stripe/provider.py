@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from attrs import evolve, field, frozen
 from attrs.validators import ge, in_, instance_of, le, matches_re
@@ -36,15 +36,17 @@ from paysession_stripe.intent import (
     SESSION,
     Intent,
     json_object,
+    read_customer,
     read_dispute,
     read_intent,
     read_refund,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from paysession_stripe.gateway import Gateway
+    from paysession_stripe.intent import Json
 
 __all__ = ["Stripe"]
 
@@ -54,6 +56,9 @@ _REQUESTS: Final = 3
 """How many requests a hook that changes something makes at most."""
 _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
+
+
+_Found = TypeVar("_Found")
 
 
 def _secrets(value: str | Secret | Iterable[str | Secret]) -> tuple[Secret, ...]:
@@ -161,8 +166,8 @@ class Stripe:
         gateway = self._gateway()
         if data.customer is None and (data.email or data.name):
             wanted = params.customer(session, data)
-            customer = gateway.create_customer(wanted, key=operation.subkey("customer"))
-            data = evolve(data, customer=customer.get("id"))
+            made = gateway.create_customer(wanted, key=operation.subkey("customer"))
+            data = evolve(data, customer=_understood(read_customer, made))
         form = params.intent(
             session,
             operation,
@@ -173,7 +178,7 @@ class Stripe:
             suffix=self.statement_descriptor_suffix,
         )
         try:
-            intent = _read(gateway.create_intent(form, key=operation.key))
+            intent = _understood(read_intent, gateway.create_intent(form, key=operation.key))
         except (Declined, NotApplied, OutcomeUnknown) as error:
             error.data = data.to_json()  # the customer is made, whatever became of the PaymentIntent
             raise
@@ -184,7 +189,9 @@ class Stripe:
         """Change the amount. If the payer confirms at this moment Stripe refuses, or was in time."""
         amount = amounts.to_charge(operation.amount, self.max_digits)
         gateway = self._gateway()
-        intent = _read(gateway.update_intent(_id(session), {"amount": amount}, key=operation.key))
+        intent = _understood(
+            read_intent, gateway.update_intent(_id(session), {"amount": amount}, key=operation.key)
+        )
         return self._prepared(intent, operation, StripeData.from_json(session.data))
 
     def _prepared(self, intent: Intent, operation: Operation, data: StripeData) -> Outcome:
@@ -213,7 +220,7 @@ class Stripe:
         if _is_ours_to_confirm(intent, session, data):
             try:
                 form = params.confirmation(session, data)
-                intent = _read(gateway.confirm_intent(intent.id, form, key=operation.key))
+                intent = _understood(read_intent, gateway.confirm_intent(intent.id, form, key=operation.key))
             except Declined as error:
                 # The next attempt depends on it, and is to be the same when it is repeated.
                 error.data = evolve(data, last_error=error.code).to_json()
@@ -224,7 +231,9 @@ class Stripe:
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Take what is authorized, or a part of it."""
         form = params.capture(session, operation, multicapture=self.multicapture)
-        intent = _read(self._gateway().capture_intent(_id(session), form, key=operation.key))
+        intent = _understood(
+            read_intent, self._gateway().capture_intent(_id(session), form, key=operation.key)
+        )
         return snapshot.capture(intent, session, StripeData.from_json(session.data))
 
     @hookimpl
@@ -232,11 +241,7 @@ class Stripe:
         """Give back what was captured, or a part of it."""
         form = params.refund(session, operation, _id(session))
         found = self._gateway().refund(form, key=operation.key)
-        try:
-            refund = read_refund(found)
-        except ValueError as error:
-            raise OutcomeUnknown(str(error)) from None
-        return snapshot.refund(refund)
+        return snapshot.refund(_understood(read_refund, found))
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -251,7 +256,7 @@ class Stripe:
                 found = gateway.cancel_intent(intent_id, key=operation.key)
         except StateRefused as refused:
             try:
-                intent = _read(gateway.intent(intent_id))
+                intent = _understood(read_intent, gateway.intent(intent_id))
             except (Declined, NotApplied):
                 raise refused from None
             if intent.status == "succeeded" and intent.received > session.captured_amount:
@@ -259,7 +264,7 @@ class Stripe:
                     "already_captured", f"{intent.received} of {intent.id} is captured: refund it instead"
                 ) from None
             raise
-        return snapshot.release(_read(found), StripeData.from_json(session.data))
+        return snapshot.release(_understood(read_intent, found), StripeData.from_json(session.data))
 
     # --- finding out ------------------------------------------------------------------------------
 
@@ -272,10 +277,11 @@ class Stripe:
             intent_id = session.reference or data.payment_intent or _lost_id(gateway, session)
             if intent_id is None:
                 return Snapshot.absent()
-            intent = _read(gateway.intent(intent_id))
-            charge = intent.charge
-            dispute = read_dispute(gateway.dispute(charge.id)) if charge and charge.disputed else None
-        except (Declined, ValueError) as error:
+            intent = _understood(read_intent, gateway.intent(intent_id))
+            dispute = None
+            if intent.charge is not None and intent.charge.disputed:
+                dispute = _understood(read_dispute, gateway.dispute(intent.charge.id))
+        except Declined as error:
             # Stripe forgets no PaymentIntent: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
         return snapshot.snapshot(intent, dispute, session, data, self._browser, operation)
@@ -329,7 +335,7 @@ class Stripe:
             OutcomeUnknown: It cannot be looked at: nothing was sent, but the payer may have paid.
         """
         try:
-            intent = _read(gateway.intent(_id(session)))
+            intent = _understood(read_intent, gateway.intent(_id(session)))
         except Declined as error:
             raise OutcomeUnknown(f"the PaymentIntent cannot be looked at: {error}") from None
         if intent.session_id not in (None, session.id):  # None: somebody took it off in the dashboard
@@ -349,10 +355,10 @@ def _is_ours_to_confirm(intent: Intent, session: PaymentSession, data: StripeDat
     )
 
 
-def _read(found: dict[str, Any]) -> Intent:
-    """Read a PaymentIntent; one that cannot be read tells nothing."""
+def _understood(read: Callable[[Json], _Found], found: Json) -> _Found:
+    """Read an answer; one that cannot be read tells nothing."""
     try:
-        return read_intent(found)
+        return read(found)
     except ValueError as error:
         raise OutcomeUnknown(str(error)) from None
 
