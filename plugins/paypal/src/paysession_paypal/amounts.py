@@ -1,0 +1,50 @@
+"""Amounts as PayPal writes them: a string, with the number of decimals that PayPal allows.
+
+PayPal takes no decimals for HUF, JPY and TWD
+(https://developer.paypal.com/api/rest/reference/currency-codes/), where ISO 4217, and so `Money`,
+has two for HUF and TWD.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from paysession import InvalidAmount
+from paysession.provider import Money, NotApplied, OutcomeUnknown
+from paysession_paypal.reading import as_object, text_in
+
+__all__ = ["WHOLE", "read", "write"]
+
+WHOLE: Final = frozenset({"HUF", "JPY", "TWD"})
+"""The currencies that PayPal takes no decimals for."""
+
+
+def write(money: Money) -> dict[str, str]:
+    """Return an amount for PayPal: ``{"currency_code": "EUR", "value": "42.00"}``.
+
+    Raises:
+        NotApplied: PayPal takes no decimals of this currency, and the amount has some.
+    """
+    amount = money.amount
+    if money.currency in WHOLE:
+        whole = amount.to_integral_value()
+        if whole != amount:
+            raise NotApplied(f"PayPal takes {money.currency} without decimals, and {money} has some")
+        amount = whole
+    return {"currency_code": money.currency, "value": f"{amount:f}"}
+
+
+def read(value: object) -> Money:
+    """Return an amount of PayPal's.
+
+    Raises:
+        OutcomeUnknown: It is not an amount that can be understood.
+    """
+    tree = as_object(value) or {}
+    number, currency = text_in(tree, "value"), text_in(tree, "currency_code")
+    if number is None or currency is None:
+        raise OutcomeUnknown("PayPal stated no amount")
+    try:
+        return Money(number, currency)
+    except InvalidAmount as error:
+        raise OutcomeUnknown(f"PayPal stated an amount that cannot be read: {error}") from None

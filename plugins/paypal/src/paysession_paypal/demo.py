@@ -1,0 +1,68 @@
+"""The scene for ``paysession demo --provider paypal``: a PayPal on this machine, or PayPal's sandbox."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from paysession_paypal.fake import PayPalFake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from paysession.provider import PaymentSession
+
+__all__ = ["PayPalDemo"]
+
+_ID, _SECRET = "PAYSESSION_PAYPAL__CLIENT_ID", "PAYSESSION_PAYPAL__CLIENT_SECRET"
+
+
+class PayPalDemo:
+    """Starts the fake PayPal, and plays the payer; a context manager.
+
+    With ``PAYSESSION_PAYPAL__CLIENT_ID`` and ``PAYSESSION_PAYPAL__CLIENT_SECRET`` in the environment
+    the demo runs in PayPal's sandbox instead: it shows the approval page's address and waits until
+    a person has approved there, with a sandbox buyer's account.
+
+    Attributes:
+        settings: The provider's settings; the credentials of the sandbox stay in the environment.
+        data: What the session is initiated with.
+    """
+
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        self._fake: PayPalFake | None = None
+        self._sandbox = bool(environ.get(_ID) and environ.get(_SECRET))
+        self.settings = {"environment": "sandbox", "brand_name": "The Shop"}
+        self.data = {}
+
+    def __enter__(self) -> Self:
+        if not self._sandbox:
+            fake = self._fake = PayPalFake()
+            self.settings = {
+                **self.settings,
+                "endpoint": fake.url,
+                "client_id": fake.client_id,
+                "client_secret": fake.client_secret,
+            }
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fake is not None:
+            self._fake.close()
+
+    def payer_acts(self, session: PaymentSession) -> dict[str, str]:
+        """Approve in the payer's place; return the query that the browser brings back to the shop."""
+        order_id = session.reference or ""
+        if self._fake is not None:
+            return self._fake.payer_approves(order_id)
+        url = getattr(session.next_action, "url", "")
+        input(f"Approve as a sandbox buyer at {url} and press Enter: ")
+        return {"token": order_id}

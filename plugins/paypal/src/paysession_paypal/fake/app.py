@@ -1,0 +1,330 @@
+"""The fake PayPal's side of HTTP, without sockets: routes, tokens, request ids and faults."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import re
+import threading
+from base64 import b64encode
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from attrs import field, frozen
+
+from paysession_paypal.fake import documents
+from paysession_paypal.fake.ledger import Authorization, Capture, Ledger, Order, Refund
+from paysession_paypal.fake.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from paysession_paypal.fake.clock import Clock
+    from paysession_paypal.fake.faults import Fault
+
+__all__ = ["Answer", "App", "Event", "Exchange"]
+
+TOKEN_LIVES: Final = 32_400
+_ID: Final = "([A-Z0-9]+)"
+_ROUTES: Final = [
+    (method, re.compile(path.replace("ID", _ID)), call)
+    for method, path, call in (
+        ("POST", "/v2/checkout/orders", "create"),
+        ("GET", "/v2/checkout/orders/ID", "show"),
+        ("PATCH", "/v2/checkout/orders/ID", "patch"),
+        ("POST", "/v2/checkout/orders/ID/authorize", "authorize"),
+        ("POST", "/v2/checkout/orders/ID/capture", "capture_order"),
+        ("GET", "/v2/payments/authorizations/ID", "show_authorization"),
+        ("POST", "/v2/payments/authorizations/ID/capture", "capture"),
+        ("POST", "/v2/payments/authorizations/ID/void", "void"),
+        ("GET", "/v2/payments/captures/ID", "show_capture"),
+        ("POST", "/v2/payments/captures/ID/refund", "refund"),
+        ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
+    )
+]
+_KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
+
+
+@frozen
+class Answer:
+    """What is answered over HTTP."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+
+
+@frozen
+class Exchange:
+    """One request as it came, and what was answered.
+
+    Attributes:
+        call: The name of the call, such as ``capture``; empty for the payer's pages.
+        method: The HTTP method.
+        path: The path and the query.
+        headers: With lower-case names.
+        body: The request's body.
+        answer: The answer; None: none was sent.
+        faulty: Something was made to go wrong with it.
+    """
+
+    call: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    answer: Answer | None
+    faulty: bool
+
+
+@frozen
+class Event:
+    """A notification that PayPal would send: its JSON."""
+
+    document: dict[str, Any]
+
+    @property
+    def body(self) -> bytes:
+        """The bytes that are signed and sent."""
+        return json.dumps(self.document, ensure_ascii=False).encode()
+
+
+class App:
+    """The fake PayPal without sockets.
+
+    Args:
+        clock: The time at PayPal.
+        client_id: The REST app's client id.
+        client_secret: Its secret.
+        verify: Answers the postback; None: no notification is PayPal's.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        client_id: str,
+        client_secret: str,
+        verify: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.ledger = Ledger(clock, self._tell)
+        self.base = ""
+        self.events: list[Event] = []
+        self.faults: dict[str, list[Fault]] = defaultdict(list)
+        self._basic = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self._verify = verify
+        self._numbers = itertools.count(1)
+        self._tokens: dict[str, datetime] = {}
+        self._done: dict[tuple[str, str], tuple[datetime, bytes, Callable[[], dict[str, Any] | None]]] = {}
+        self._lock = threading.RLock()
+
+    def call_of(self, method: str, path: str) -> tuple[str, str]:
+        """Return the name of a call, and the id in its path."""
+        if path == "/v1/oauth2/token":
+            return "token", ""
+        for known, pattern, call in _ROUTES:
+            match = pattern.fullmatch(path)
+            if known == method and match is not None:
+                return call, match.group(1) if match.groups() else ""
+        return "", ""
+
+    def take_fault(self, call: str) -> Fault | None:
+        """Return what is to go wrong with this call; the last of several stays if it is repeated."""
+        with self._lock:
+            waiting = self.faults[call]
+            return waiting.pop(0) if waiting else None
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Carry a request out."""
+        url = urlsplit(path)
+        call, identifier = self.call_of(method, url.path)
+        with self._lock:
+            if not call:
+                return self._page(method, url.path, parse_qs(url.query))
+            if call == "token":
+                return self._token(headers, body)
+            debug_id = f"f{next(self._numbers):012x}"
+            try:
+                status, document = self._carry_out(call, identifier, headers, body)
+            except Problem as problem:
+                status, document = problem.status, problem.document(call, debug_id)
+            return _json(status, document, {"Paypal-Debug-Id": debug_id})
+
+    # --- tokens ---
+
+    def _token(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        if headers.get("authorization") != self._basic or b"grant_type=client_credentials" not in body:
+            error = {"error": "invalid_client", "error_description": "Client Authentication failed"}
+            return _json(401, error)
+        token = f"A21AA{next(self._numbers):040d}"
+        self._tokens[token] = self.clock() + timedelta(seconds=TOKEN_LIVES)
+        return _json(
+            200,
+            {
+                "scope": "https://uri.paypal.com/services/payments/payment",
+                "access_token": token,
+                "token_type": "Bearer",
+                "app_id": "APP-80W284485P519543T",
+                "expires_in": TOKEN_LIVES,
+                "nonce": "n",
+            },
+        )
+
+    def forget_tokens(self) -> None:
+        """Let every token be worth nothing from now on."""
+        with self._lock:
+            self._tokens.clear()
+
+    # --- calls ---
+
+    def _carry_out(
+        self, call: str, identifier: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, Any] | None]:
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._tokens.get(token, datetime.min.replace(tzinfo=self.clock().tzinfo)) <= self.clock():
+            raise Problem(401)
+        if call == "verify":
+            genuine = self._verify is not None and self._verify(body)
+            return 200, {"verification_status": "SUCCESS" if genuine else "FAILURE"}
+        tree = _parsed(body)
+        if call.startswith("show"):
+            return 200, self._show(call, identifier)
+        if call == "patch":
+            self.ledger.patch(identifier, cast("list[Any]", tree))
+            return 204, None
+        return self._write(call, identifier, headers, body, cast("dict[str, Any]", tree or {}))
+
+    def _show(self, call: str, identifier: str) -> dict[str, Any]:
+        if call == "show":
+            return documents.order(self.ledger.order(identifier), self.base)
+        if call == "show_authorization":
+            order, authorization = self.ledger.authorization(identifier)
+            return documents.authorization(authorization, order, self.base)
+        order, capture = self.ledger.capture_of(identifier)
+        return documents.capture(capture, order, self.base)
+
+    def _write(
+        self, call: str, identifier: str, headers: Mapping[str, str], body: bytes, tree: dict[str, Any]
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Carry a change out once per request id: a repetition is shown what the first has become."""
+        request_id = headers.get("paypal-request-id")
+        if call == "create" and request_id is None and "payment_source" in tree:
+            raise Problem(400, "PAYPAL_REQUEST_ID_REQUIRED")
+        key = (f"{call} {identifier}", request_id or "")
+        kept = _KEPT["payments" if call in ("capture", "void", "refund") else "orders"]
+        if request_id is not None and key in self._done:
+            at, first, show = self._done[key]
+            if self.clock() < at + kept:
+                if body != first:
+                    raise Problem(422, "DUPLICATE_REQUEST_ID")
+                return 201 if call in ("capture", "refund") else 200, show()
+        show = self._effect(call, identifier, tree)
+        if request_id is not None:
+            self._done[key] = (self.clock(), body, show)
+        document = show()
+        if call == "void" and headers.get("prefer") != "return=representation":
+            return 204, None
+        return 200 if call == "void" else 201, document
+
+    def _effect(
+        self, call: str, identifier: str, tree: dict[str, Any]
+    ) -> Callable[[], dict[str, Any] | None]:
+        ledger, base = self.ledger, self.base
+        if call == "refund":
+            order, capture, refund = ledger.refund(identifier, tree)
+            return lambda: documents.refund(refund, capture, order, base)
+        if call == "capture":
+            order, capture = ledger.capture(identifier, tree)
+            return lambda: documents.capture(capture, order, base)
+        if call == "void":
+            authorization = ledger.void(identifier)
+            order, _ = ledger.authorization(identifier)
+            return lambda: documents.authorization(authorization, order, base)
+        if call == "create":
+            order = ledger.create(tree)
+        else:
+            order = ledger.authorize(identifier) if call == "authorize" else ledger.capture_order(identifier)
+        return lambda: documents.order(order, base)
+
+    # --- the payer's browser ---
+
+    def _page(self, method: str, path: str, query: Mapping[str, list[str]]) -> Answer:
+        order_id = query.get("token", [""])[0]
+        try:
+            order = self.ledger.order(order_id)
+        except Problem:
+            return Answer(404, b"Things do not appear to be working at the moment.")
+        if method == "GET" and path == "/checkoutnow":
+            return Answer(200, _approval_page(order).encode(), {"Content-Type": "text/html; charset=utf-8"})
+        if method != "POST" or path not in ("/checkoutnow/approve", "/checkoutnow/cancel"):
+            return Answer(404)
+        approves = path.endswith("approve")
+        if approves:
+            self.ledger.approve(order_id)
+        return Answer(302, headers={"Location": self.back(order, approved=approves)})
+
+    def back(self, order: Order, *, approved: bool) -> str:
+        """Return the URL that the payer's browser is sent back to."""
+        back = order.context.get("return_url" if approved else "cancel_url") or f"{self.base}/thanks"
+        query = {"token": order.id, **({"PayerID": documents.PAYER} if approved else {})}
+        return f"{back}{'&' if '?' in back else '?'}{urlencode(query)}"
+
+    # --- notifications ---
+
+    def _tell(self, kind: str, order: Order, row: object) -> None:
+        if isinstance(row, Refund):
+            capture = next(c for c in order.captures if row in c.refunds)
+            resource, name = documents.refund(row, capture, order, self.base), "refund"
+        elif isinstance(row, Capture):
+            resource, name = documents.capture(row, order, self.base), "capture"
+        elif isinstance(row, Authorization):
+            resource, name = documents.authorization(row, order, self.base), "authorization"
+        else:
+            resource, name = documents.order(order, self.base), "checkout-order"
+        self.events.append(
+            Event(
+                {
+                    "id": f"WH-{next(self._numbers):017d}",
+                    "event_version": "1.0",
+                    "create_time": self.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                    "resource_type": name,
+                    "resource_version": "2.0",
+                    "event_type": kind,
+                    "summary": kind.replace(".", " ").lower(),
+                    "resource": resource,
+                    "links": [],
+                }
+            )
+        )
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        raise Problem(400, "MALFORMED_REQUEST_JSON") from None
+
+
+def _json(status: int, document: object, headers: Mapping[str, str] | None = None) -> Answer:
+    body = json.dumps(document).encode() if document is not None else b""
+    return Answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+
+
+def _approval_page(order: Order) -> str:
+    shop = html.escape(str(order.context.get("brand_name", "the shop")))
+    waits = order.approved_at is None
+    forms = "".join(
+        f'<form method="post" action="/checkoutnow/{action}?token={order.id}"><button>{label}</button></form>'
+        for action, label in (
+            ("approve", f"Pay {order.amount} {order.currency}"),
+            ("cancel", f"Back to {shop}"),
+        )
+    )
+    return (
+        "<!doctype html><title>Not PayPal</title><h1>This is not PayPal</h1>"
+        f"<p>{shop} asks for {order.amount} {order.currency}.</p>"
+        + (forms if waits else "<p>You have approved it.</p>")
+    )

@@ -1,0 +1,154 @@
+"""The fake PayPal's objects as the JSON that PayPal writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from paysession_paypal.fake.ledger import VALID
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+    from paysession_paypal.fake.ledger import Authorization, Capture, Order, Refund
+
+__all__ = ["authorization", "capture", "order", "refund"]
+
+PAYER: Final = "QYR5Z8XDVJNXQ"
+_EMAIL: Final = "payer@example.com"
+_WHOLE: Final = ("HUF", "JPY", "TWD")
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _money(amount: Decimal, currency: str) -> dict[str, str]:
+    value = f"{amount:.0f}" if currency in _WHOLE else f"{amount:.2f}"
+    return {"currency_code": currency, "value": value}
+
+
+def _link(rel: str, href: str, method: str = "GET") -> dict[str, str]:
+    return {"href": href, "rel": rel, "method": method}
+
+
+def _filled(tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if value is not None}
+
+
+def order(row: Order, base: str) -> dict[str, Any]:
+    """Return an order.
+
+    Args:
+        row: The order.
+        base: The URL of the fake, without a slash at its end.
+    """
+    url = f"{base}/v2/checkout/orders/{row.id}"
+    links = [_link("self", url)]
+    if row.approved_at is None:
+        rel = "approve" if row.status == "CREATED" else "payer-action"
+        links += [_link(rel, f"{base}/checkoutnow?token={row.id}"), _link("update", url, "PATCH")]
+    if row.status in ("CREATED", "APPROVED"):
+        action = row.intent.lower()
+        links.append(_link(action, f"{url}/{action}", "POST"))
+    payments = _filled(
+        {
+            "authorizations": [authorization(a, row, base, inside=True) for a in row.authorizations] or None,
+            "captures": [capture(c, row, base, inside=True) for c in row.captures] or None,
+            "refunds": [refund(r, c, row, base) for c in row.captures for r in c.refunds] or None,
+        }
+    )
+    unit = {**row.unit, "amount": _money(row.amount, row.currency)}
+    document: dict[str, Any] = {
+        "id": row.id,
+        "intent": row.intent,
+        "status": row.status,
+        "purchase_units": [{**unit, "payments": payments} if payments else unit],
+        "create_time": _time(row.created_at),
+        "links": links,
+    }
+    if row.approved_at is not None:
+        document["update_time"] = _time(row.approved_at)
+        document["payer"] = {"payer_id": PAYER, "email_address": _EMAIL}
+        document["payment_source"] = {"paypal": {"account_id": PAYER, "email_address": _EMAIL}}
+    return document
+
+
+def authorization(row: Authorization, of: Order, base: str, *, inside: bool = False) -> dict[str, Any]:
+    """Return an authorization; ``inside`` an order it does not name what is above it."""
+    url = f"{base}/v2/payments/authorizations/{row.id}"
+    links = [_link("self", url)]
+    if row.status in ("CREATED", "PARTIALLY_CAPTURED"):
+        links += [_link("capture", f"{url}/capture", "POST"), _link("void", f"{url}/void", "POST")]
+    links.append(_link("up", f"{base}/v2/checkout/orders/{of.id}"))
+    return _filled(
+        {
+            "id": row.id,
+            "status": row.status,
+            "status_details": {"reason": "PENDING_REVIEW"} if row.status == "PENDING" else None,
+            "amount": _money(row.amount, of.currency),
+            "invoice_id": of.unit.get("invoice_id"),
+            "custom_id": of.unit.get("custom_id"),
+            "seller_protection": {"status": "NOT_ELIGIBLE"},
+            "expiration_time": _time(row.created_at + VALID),
+            "create_time": _time(row.created_at),
+            "update_time": _time(row.created_at),
+            "links": links,
+            "supplementary_data": None if inside else {"related_ids": {"order_id": of.id}},
+        }
+    )
+
+
+def capture(row: Capture, of: Order, base: str, *, inside: bool = False) -> dict[str, Any]:
+    """Return a capture; ``inside`` an order it does not name what is above it."""
+    url = f"{base}/v2/payments/captures/{row.id}"
+    above = next((a for a in of.authorizations if row in a.captures), None)
+    parent = f"payments/authorizations/{above.id}" if above is not None else f"checkout/orders/{of.id}"
+    related = {"order_id": of.id, **({"authorization_id": above.id} if above is not None else {})}
+    gross = _money(row.amount, of.currency)
+    return _filled(
+        {
+            "id": row.id,
+            "status": row.status,
+            "status_details": {"reason": row.reason} if row.reason and row.status == "PENDING" else None,
+            "amount": gross,
+            "invoice_id": row.invoice_id,
+            "custom_id": of.unit.get("custom_id"),
+            "final_capture": row.final,
+            "seller_protection": {"status": "NOT_ELIGIBLE"},
+            "seller_receivable_breakdown": {"gross_amount": gross},
+            "create_time": _time(row.created_at),
+            "update_time": _time(row.created_at),
+            "links": [
+                _link("self", url),
+                _link("refund", f"{url}/refund", "POST"),
+                _link("up", f"{base}/v2/{parent}"),
+            ],
+            "supplementary_data": None if inside else {"related_ids": related},
+        }
+    )
+
+
+def refund(row: Refund, of: Capture, order: Order, base: str) -> dict[str, Any]:
+    """Return a refund."""
+    gross = _money(row.amount, order.currency)
+    return _filled(
+        {
+            "id": row.id,
+            "status": row.status,
+            "amount": gross,
+            "invoice_id": row.invoice_id,
+            "custom_id": row.custom_id or order.unit.get("custom_id"),
+            "note_to_payer": row.note,
+            "seller_payable_breakdown": {
+                "gross_amount": gross,
+                "total_refunded_amount": _money(of.refunded, order.currency),
+            },
+            "create_time": _time(row.created_at),
+            "update_time": _time(row.created_at),
+            "links": [
+                _link("self", f"{base}/v2/payments/refunds/{row.id}"),
+                _link("up", f"{base}/v2/payments/captures/{of.id}"),
+            ],
+        }
+    )

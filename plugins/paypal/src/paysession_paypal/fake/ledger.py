@@ -1,0 +1,397 @@
+"""What the fake PayPal knows and allows: orders, authorizations, captures and refunds.
+
+It keeps accounts of its own, with `Decimal` and PayPal's rules, and shares no code with the provider
+that it is to test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+
+from paysession_paypal.fake.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from paysession_paypal.fake.clock import Clock
+
+__all__ = ["Authorization", "Capture", "Ledger", "Order", "Refund"]
+
+WAITING: Final = timedelta(hours=3)
+"""How long an order waits for the payer, and then for the merchant."""
+VALID: Final = timedelta(days=29)
+"""How long an authorization may be captured; a day later it is voided."""
+REFUNDABLE: Final = timedelta(days=180)
+MOST_CAPTURES: Final = 10
+_WHOLE: Final = frozenset({"HUF", "JPY", "TWD"})
+_OTHERS: Final = "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PHP PLN SEK SGD THB USD"
+_CURRENCIES: Final = _WHOLE.union(_OTHERS.split())
+_NUMBER: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
+_PRECISION: Final = 2
+
+
+@define(eq=False)
+class Refund:
+    """A refund of a capture."""
+
+    id: str
+    amount: Decimal
+    custom_id: str | None
+    invoice_id: str | None
+    note: str | None
+    created_at: datetime
+    status: str = "COMPLETED"
+
+
+@define(eq=False)
+class Capture:
+    """A capture, of an authorization or of an order at once."""
+
+    id: str
+    amount: Decimal
+    invoice_id: str | None
+    final: bool
+    created_at: datetime
+    status: str = "COMPLETED"
+    reason: str | None = None
+    reversed: bool = False
+    refunds: list[Refund] = field(factory=list[Refund])
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing came of it."""
+        return self.status in ("DECLINED", "FAILED")
+
+    @property
+    def refunded(self) -> Decimal:
+        """How much was given back, or is being given back."""
+        return sum((r.amount for r in self.refunds if r.status in ("COMPLETED", "PENDING")), Decimal(0))
+
+
+@define(eq=False)
+class Authorization:
+    """An authorization of an order."""
+
+    id: str
+    amount: Decimal
+    created_at: datetime
+    status: str = "CREATED"
+    captures: list[Capture] = field(factory=list[Capture])
+
+    @property
+    def captured(self) -> Decimal:
+        """How much was captured, or is being captured."""
+        return sum((c.amount for c in self.captures if not c.failed), Decimal(0))
+
+
+@define(eq=False)
+class Order:
+    """An order of one purchase unit."""
+
+    id: str
+    intent: str
+    currency: str
+    amount: Decimal
+    unit: dict[str, Any]
+    context: dict[str, Any]
+    created_at: datetime
+    status: str
+    approved_at: datetime | None = None
+    authorizations: list[Authorization] = field(factory=list[Authorization])
+    captured_at_once: list[Capture] = field(factory=list[Capture])
+
+    @property
+    def captures(self) -> list[Capture]:
+        """All its captures."""
+        return [*self.captured_at_once, *(c for a in self.authorizations for c in a.captures)]
+
+
+class Ledger:
+    """The merchant's account.
+
+    Args:
+        clock: The time at PayPal.
+        tell: Called with an event's type and the object that it is about.
+
+    Attributes:
+        effects: What money did, in order: the kind, the order's ``custom_id``, the amount.
+        next_status: The status that the next object of a kind (``authorize``, ``capture``,
+            ``refund``) is to have; for a test to set.
+    """
+
+    def __init__(self, clock: Clock, tell: Callable[[str, Order, object], None]) -> None:
+        self._clock = clock
+        self._tell = tell
+        self._numbers = itertools.count(1)
+        self.orders: dict[str, Order] = {}
+        self.effects: list[tuple[str, str, Decimal]] = []
+        self.next_status: dict[str, list[str]] = {}
+
+    def _id(self, letter: str) -> str:
+        return f"{letter}{next(self._numbers):016d}"
+
+    def _status(self, kind: str, otherwise: str) -> str:
+        waiting = self.next_status.get(kind)
+        return waiting.pop(0) if waiting else otherwise
+
+    # --- orders ---
+
+    def create(self, body: Mapping[str, Any]) -> Order:
+        """Create an order."""
+        (unit,) = body["purchase_units"]
+        currency, amount = _amount(unit["amount"])
+        context = body.get("payment_source", {}).get("paypal", {}).get("experience_context")
+        order = Order(
+            id=self._id("O"),
+            intent=body["intent"],
+            currency=currency,
+            amount=amount,
+            unit={"reference_id": "default", **unit},
+            context=context or body.get("application_context", {}),
+            created_at=self._clock(),
+            status="CREATED" if "payment_source" not in body else "PAYER_ACTION_REQUIRED",
+        )
+        self.orders[order.id] = order
+        return order
+
+    def order(self, order_id: str) -> Order:
+        """Return an order; one that nobody approved in time is gone."""
+        order = self.orders.get(order_id)
+        if order is None or (order.approved_at is None and self._clock() >= order.created_at + WAITING):
+            raise Problem(404, "INVALID_RESOURCE_ID")
+        for authorization in order.authorizations:
+            over = self._clock() >= authorization.created_at + VALID + timedelta(days=1)
+            if over and authorization.status in ("CREATED", "PARTIALLY_CAPTURED"):
+                self._void(order, authorization)
+        return order
+
+    def patch(self, order_id: str, patch: list[Mapping[str, Any]]) -> Order:
+        """Change an order's amount."""
+        order = self.order(order_id)
+        for step in patch:
+            if step["op"] != "replace" or step["path"] != "/purchase_units/@reference_id=='default'/amount":
+                raise Problem(422, "INVALID_PARAMETER")
+            currency, amount = _amount(step["value"])
+            if order.status == "COMPLETED":
+                raise Problem(422, "ORDER_ALREADY_COMPLETED")
+            if order.status == "APPROVED" and (currency, amount) != (order.currency, order.amount):
+                raise Problem(422, "AMOUNT_CHANGE_NOT_ALLOWED")
+            order.currency, order.amount = currency, amount
+            order.unit["amount"] = {"currency_code": currency, "value": step["value"]["value"]}
+        return order
+
+    def approve(self, order_id: str) -> Order:
+        """Approve as the payer."""
+        order = self.order(order_id)
+        if order.status in ("CREATED", "PAYER_ACTION_REQUIRED"):
+            order.status, order.approved_at = "APPROVED", self._clock()
+            self._tell("CHECKOUT.ORDER.APPROVED", order, order)
+        return order
+
+    def authorize(self, order_id: str) -> Order:
+        """Authorize an approved order."""
+        order = self.order(order_id)
+        if order.authorizations:
+            raise Problem(422, "ORDER_ALREADY_AUTHORIZED")
+        if order.intent != "AUTHORIZE":
+            raise Problem(422, "ACTION_DOES_NOT_MATCH_INTENT")
+        self._check_approved(order)
+        status = self._status("authorize", "CREATED")
+        authorization = Authorization(self._id("A"), order.amount, self._clock(), status)
+        order.authorizations.append(authorization)
+        order.status = "COMPLETED"
+        if status == "CREATED":
+            self._book("authorize", order, order.amount)
+        self._tell("PAYMENT.AUTHORIZATION.CREATED", order, authorization)
+        return order
+
+    def capture_order(self, order_id: str) -> Order:
+        """Capture an approved order at once."""
+        order = self.order(order_id)
+        if order.captured_at_once:
+            raise Problem(422, "ORDER_ALREADY_CAPTURED")
+        if order.intent != "CAPTURE":
+            raise Problem(422, "TRANSACTION_REFUSED")
+        self._check_approved(order)
+        capture = self._capture(order, order.amount, order.unit.get("invoice_id"), final=True)
+        order.captured_at_once.append(capture)
+        order.status = "COMPLETED"
+        return order
+
+    def _check_approved(self, order: Order) -> None:
+        if order.approved_at is None:
+            raise Problem(422, "ORDER_NOT_APPROVED")
+        if self._clock() >= order.approved_at + WAITING:
+            raise Problem(422, "ORDER_EXPIRED")
+
+    # --- payments ---
+
+    def authorization(self, authorization_id: str) -> tuple[Order, Authorization]:
+        """Return an authorization and its order."""
+        for order in self.orders.values():
+            for row in order.authorizations:
+                if row.id == authorization_id:
+                    return self.order(order.id), row
+        raise Problem(404, "INVALID_RESOURCE_ID")
+
+    def capture_of(self, capture_id: str) -> tuple[Order, Capture]:
+        """Return a capture and its order."""
+        for order in self.orders.values():
+            for row in order.captures:
+                if row.id == capture_id:
+                    return order, row
+        raise Problem(404, "INVALID_RESOURCE_ID")
+
+    def capture(self, authorization_id: str, body: Mapping[str, Any]) -> tuple[Order, Capture]:
+        """Capture an authorization, or a part of it."""
+        order, row = self.authorization(authorization_id)
+        states = {"VOIDED": "AUTHORIZATION_VOIDED", "DENIED": "AUTHORIZATION_DENIED"}
+        if row.status in states:
+            raise Problem(422, states[row.status])
+        if self._clock() >= row.created_at + VALID:
+            raise Problem(422, "AUTHORIZATION_EXPIRED")
+        if row.status == "CAPTURED" or any(c.final for c in row.captures):
+            raise Problem(422, "AUTHORIZATION_ALREADY_CAPTURED")
+        amount = row.amount - row.captured
+        if "amount" in body:
+            currency, amount = _amount(body["amount"])
+            if currency != order.currency:
+                raise Problem(422, "AUTH_CAPTURE_CURRENCY_MISMATCH")
+        if amount > row.amount - row.captured:
+            raise Problem(422, "MAX_CAPTURE_AMOUNT_EXCEEDED")
+        if len(row.captures) >= MOST_CAPTURES:
+            raise Problem(422, "MAX_CAPTURE_COUNT_EXCEEDED")
+        invoice = body.get("invoice_id")
+        if invoice is not None and any(
+            c.invoice_id == invoice for o in self.orders.values() for c in o.captures
+        ):
+            raise Problem(422, "DUPLICATE_INVOICE_ID")
+        inherited = invoice or order.unit.get("invoice_id")
+        capture = self._capture(order, amount, inherited, final=bool(body.get("final_capture")))
+        row.captures.append(capture)
+        if not capture.failed:
+            whole = row.captured >= row.amount or capture.final
+            row.status = "CAPTURED" if whole else "PARTIALLY_CAPTURED"
+        return order, capture
+
+    def _capture(self, order: Order, amount: Decimal, invoice: str | None, *, final: bool) -> Capture:
+        status = self._status("capture", "COMPLETED")
+        capture = Capture(self._id("C"), amount, invoice, final, self._clock(), status)
+        if status == "PENDING":
+            capture.reason = "PENDING_REVIEW"
+        elif status == "COMPLETED":
+            self._book("capture", order, amount)
+        self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)
+        return capture
+
+    def void(self, authorization_id: str) -> Authorization:
+        """Void what is left of an authorization."""
+        order, row = self.authorization(authorization_id)
+        if row.status == "VOIDED":
+            raise Problem(422, "PREVIOUSLY_VOIDED")
+        if row.status == "CAPTURED":
+            raise Problem(422, "PREVIOUSLY_CAPTURED")
+        self._void(order, row)
+        return row
+
+    def _void(self, order: Order, row: Authorization) -> None:
+        row.status = "VOIDED"
+        self._book("void", order, row.amount - row.captured)
+        self._tell("PAYMENT.AUTHORIZATION.VOIDED", order, row)
+
+    def refund(self, capture_id: str, body: Mapping[str, Any]) -> tuple[Order, Capture, Refund]:
+        """Refund a capture, or a part of it."""
+        order, capture = self.capture_of(capture_id)
+        left = capture.amount - capture.refunded
+        if capture.status == "REFUNDED":
+            raise Problem(422, "CAPTURE_FULLY_REFUNDED")
+        if capture.status == "PENDING":
+            raise Problem(422, "PENDING_CAPTURE")
+        if self._clock() >= capture.created_at + REFUNDABLE:
+            raise Problem(422, "REFUND_TIME_LIMIT_EXCEEDED")
+        amount = left
+        if "amount" in body:
+            currency, amount = _amount(body["amount"])
+            if currency != order.currency:
+                raise Problem(422, "REFUND_CAPTURE_CURRENCY_MISMATCH")
+        if amount > left or capture.failed:
+            raise Problem(422, "REFUND_AMOUNT_EXCEEDED")
+        invoice = body.get("invoice_id")
+        refunds = (r for o in self.orders.values() for c in o.captures for r in c.refunds)
+        if invoice is not None and any(r.invoice_id == invoice for r in refunds):
+            raise Problem(422, "DUPLICATE_INVOICE_ID")
+        status = self._status("refund", "COMPLETED")
+        refund = Refund(
+            self._id("R"),
+            amount,
+            body.get("custom_id"),
+            invoice or capture.invoice_id,
+            body.get("note_to_payer"),
+            self._clock(),
+            status,
+        )
+        capture.refunds.append(refund)
+        self.settle_capture(capture)
+        if status == "COMPLETED":
+            self._book("refund", order, amount)
+        self._tell("PAYMENT.CAPTURE.REFUNDED", order, refund)
+        return order, capture, refund
+
+    def settle_capture(self, capture: Capture) -> None:
+        """Bring a capture's status to what its refunds say."""
+        if capture.status in ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED") and not capture.reversed:
+            given = capture.refunded
+            partly = "PARTIALLY_REFUNDED" if given else "COMPLETED"
+            capture.status = "REFUNDED" if given >= capture.amount else partly
+
+    def reverse(self, capture_id: str) -> None:
+        """Take a capture back, as a chargeback does."""
+        order, capture = self.capture_of(capture_id)
+        self._book("refund", order, capture.amount - capture.refunded)
+        capture.reversed, capture.status = True, "REFUNDED"
+        self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
+
+    def settle(self, object_id: str, status: str) -> None:
+        """Bring a pending authorization, capture or refund to its end."""
+        for order in self.orders.values():
+            for row in order.authorizations:
+                if row.id == object_id:
+                    row.status = status
+                    if status == "CREATED":
+                        self._book("authorize", order, row.amount)
+            for capture in order.captures:
+                if capture.id == object_id:
+                    capture.status = status
+                    if status == "COMPLETED":
+                        self._book("capture", order, capture.amount)
+                    self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)
+                for refund in capture.refunds:
+                    if refund.id == object_id:
+                        refund.status = status
+                        self.settle_capture(capture)
+                        if status == "COMPLETED":
+                            self._book("refund", order, refund.amount)
+
+    def _book(self, kind: str, order: Order, amount: Decimal) -> None:
+        self.effects.append((kind, str(order.unit.get("custom_id", "")), amount))
+
+
+def _amount(value: Mapping[str, Any]) -> tuple[str, Decimal]:
+    currency, text = value["currency_code"], value["value"]
+    if currency not in _CURRENCIES:
+        raise Problem(422, "INVALID_CURRENCY_CODE")
+    if not _NUMBER.fullmatch(text) or not Decimal(text):
+        raise Problem(422, "CANNOT_BE_ZERO_OR_NEGATIVE")
+    decimals = len(text.partition(".")[2])
+    if currency in _WHOLE and decimals:
+        raise Problem(422, "DECIMALS_NOT_SUPPORTED")
+    if decimals > _PRECISION:
+        raise Problem(422, "DECIMAL_PRECISION")
+    return currency, Decimal(text)

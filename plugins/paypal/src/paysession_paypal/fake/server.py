@@ -1,0 +1,211 @@
+"""The fake PayPal on a socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from paysession_paypal.fake.app import Answer, App, Event, Exchange
+from paysession_paypal.fake.clock import Clock
+from paysession_paypal.fake.signing import Signer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from paysession_paypal.fake.faults import Fault
+    from paysession_paypal.fake.ledger import Ledger
+
+__all__ = ["PayPalFake"]
+
+WEBHOOK_ID: Final = "1JE4291016473214C"
+
+
+class PayPalFake:
+    """A PayPal on a free port of this machine; a context manager.
+
+    Args:
+        clock: The time at PayPal.
+        client_id: The only client id that it knows.
+        client_secret: Its secret.
+
+    Attributes:
+        url: Where it listens, such as ``http://127.0.0.1:54321``.
+        clock: The time at PayPal, to be moved.
+        exchanges: Every request and its answer, in order.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        client_id: str = "client-id",
+        client_secret: str = "client-secret",  # noqa: S107 - it guards nothing
+    ) -> None:
+        self.clock = clock or Clock()
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.exchanges: list[Exchange] = []
+        self._signer = Signer(self.clock, WEBHOOK_ID)
+        self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
+        self._released = threading.Event()
+        self._server = _Server(self)
+        self.url = self._app.base = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, and close every connection."""
+        self._released.set()
+        self._server.shutdown()
+        self._server.hang_up()
+        self._server.server_close()
+        self._thread.join()
+
+    # --- looking ---
+
+    @property
+    def ledger(self) -> Ledger:
+        """What really happened, whatever anybody's books say."""
+        return self._app.ledger
+
+    @property
+    def effects(self) -> list[str]:
+        """What money did, in order: ``capture 20.00`` and the like."""
+        return [f"{kind} {amount}" for kind, _, amount in self.ledger.effects]
+
+    def calls(self, *names: str) -> list[Exchange]:
+        """Return the exchanges of some calls, such as ``capture``; of all, without a name."""
+        return [row for row in self.exchanges if row.call and (not names or row.call in names)]
+
+    # --- making things happen ---
+
+    def payer_approves(self, order_id: str) -> dict[str, str]:
+        """Approve as the payer; return the query that the browser brings back to the shop."""
+        order = self.ledger.approve(order_id)
+        return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
+
+    def fail(self, call: str, fault: Fault, *, times: int = 1) -> None:
+        """Make the next calls of a kind go wrong.
+
+        Args:
+            call: ``token``, ``create``, ``show``, ``patch``, ``authorize``, ``capture_order``,
+                ``capture``, ``void``, ``refund`` or ``verify``.
+            fault: What goes wrong.
+            times: How often.
+        """
+        self._app.faults[call].extend([fault] * times)
+
+    def forget_tokens(self) -> None:
+        """Let every access token be worth nothing from now on."""
+        self._app.forget_tokens()
+
+    # --- notifications ---
+
+    @property
+    def events(self) -> list[Event]:
+        """The notifications that PayPal would have sent."""
+        return self._app.events
+
+    @property
+    def signer(self) -> Signer:
+        """Signs notifications with the fake's own certificate authority."""
+        return self._signer
+
+    # --- for the server ---
+
+    def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
+        """Answer a request; None: the connection is closed without an answer."""
+        call, _ = self._app.call_of(method, urlsplit(path).path)
+        fault = self._app.take_fault(call) if call else None
+        answer: Answer | None
+        if fault is None:
+            answer = self._app.answer(method, path, headers, body)
+        else:
+            if fault.committed:
+                self._app.answer(method, path, headers, body)
+            answer = Answer(fault.status, fault.body, fault.headers) if fault.then == "answer" else None
+        self.exchanges.append(Exchange(call, method, path, headers, body, answer, fault is not None))
+        if fault is not None and fault.then == "hang":
+            self._released.wait()
+        return answer
+
+    def date(self) -> str:
+        """Return the time for the ``Date`` header."""
+        return format_datetime(self.clock(), usegmt=True)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = True
+    request_queue_size = 64
+
+    def __init__(self, fake: PayPalFake) -> None:
+        self.fake = fake
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open."""
+        with self._open_lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that hangs up is part of the game."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # An answer is two small writes; waiting for the first one's acknowledgement costs 40 ms.
+    disable_nagle_algorithm = True
+
+    def _answer(self) -> None:
+        fake = cast("_Server", self.server).fake
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else b""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = fake.handle(self.command, self.path, headers, body)
+        if answer is None:
+            self.close_connection = True
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response_only(answer.status)
+        self.send_header("Date", fake.date())
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status != 204:  # noqa: PLR2004
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the base class looks for these names
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Log nothing."""

@@ -1,0 +1,161 @@
+"""The calls of Orders v2 and Payments v2 that the provider makes, and nothing else.
+
+Every writing call carries the operation's key as ``PayPal-Request-Id``: PayPal keeps it for 6 hours
+with orders and 45 days with payments, and answers a repetition with what it did the first time.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from attrs import frozen
+
+from paysession.provider import NotApplied, OutcomeUnknown
+from paysession_paypal.refusals import refusal
+from paysession_paypal.wire import Lost, NotSent, Reply, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from paysession_paypal.reading import Document
+    from paysession_paypal.wire import Transport
+
+__all__ = ["Found", "Gateway"]
+
+_NOT_FOUND: Final = 404
+_OK: Final = range(200, 300)
+
+
+@frozen
+class Found:
+    """An order as PayPal showed it.
+
+    Attributes:
+        document: The order; None: PayPal knows no such order.
+        at: PayPal's clock when it answered, if it said so.
+    """
+
+    document: Document | None
+    at: datetime | None
+
+
+@frozen
+class Gateway:
+    """The calls that one hook makes.
+
+    Attributes:
+        transport: Carries them.
+        deadline: Until when all of them together may take, on the clock of ``time.monotonic``.
+    """
+
+    transport: Transport
+    deadline: float
+
+    # --- orders ---
+
+    def create_order(self, body: Mapping[str, Any], key: str) -> Document:
+        """Create an order."""
+        return self._write("POST", "/v2/checkout/orders", body, key)
+
+    def order(self, order_id: str) -> Found:
+        """Look at an order.
+
+        Raises:
+            NotApplied: It could not be looked at. Looking changes nothing, so nothing happened.
+        """
+        try:
+            reply = self.transport.send(Request("GET", _path("/v2/checkout/orders", order_id)), self.deadline)
+        except (NotSent, Lost) as error:
+            raise NotApplied(f"the order could not be looked at: {error}") from None
+        if reply.status == _NOT_FOUND and reply.document is not None:
+            return Found(None, reply.date)
+        if reply.status not in _OK:
+            said = refusal(reply)
+            wait = said.retry_after if isinstance(said, NotApplied) else None
+            raise NotApplied(f"the order could not be looked at: {said}", retry_after=wait)
+        document = reply.document
+        if document is None:
+            raise NotApplied("the order could not be looked at: PayPal's answer is no JSON object")
+        return Found(document, reply.date)
+
+    def patch_order(self, order_id: str, patch: Sequence[Mapping[str, Any]], key: str) -> None:
+        """Change an order. PayPal answers nothing; it keeps no key of this."""
+        self._write("PATCH", _path("/v2/checkout/orders", order_id), patch, key)
+
+    def authorize_order(self, order_id: str, key: str) -> Document:
+        """Authorize the payment of an approved order of the intent AUTHORIZE."""
+        return self._write("POST", _path("/v2/checkout/orders", order_id, "authorize"), None, key)
+
+    def capture_order(self, order_id: str, key: str) -> Document:
+        """Capture the payment of an approved order of the intent CAPTURE."""
+        return self._write("POST", _path("/v2/checkout/orders", order_id, "capture"), None, key)
+
+    # --- payments ---
+
+    def capture(self, authorization_id: str, body: Mapping[str, Any], key: str) -> Document:
+        """Capture an authorization, or a part of it."""
+        return self._write(
+            "POST", _path("/v2/payments/authorizations", authorization_id, "capture"), body, key
+        )
+
+    def void(self, authorization_id: str, key: str) -> Document:
+        """Void what is left of an authorization; the answer may be empty (204)."""
+        return self._write("POST", _path("/v2/payments/authorizations", authorization_id, "void"), None, key)
+
+    def refund(self, capture_id: str, body: Mapping[str, Any], key: str) -> Document:
+        """Refund a capture, or a part of it."""
+        return self._write("POST", _path("/v2/payments/captures", capture_id, "refund"), body, key)
+
+    # --- notifications ---
+
+    def verify_webhook(self, body: bytes) -> bool:
+        """Ask PayPal whether it sent a notification.
+
+        Raises:
+            OutcomeUnknown: PayPal could not be asked.
+        """
+        try:
+            reply = self.transport.send(
+                Request("POST", "/v1/notifications/verify-webhook-signature", body), self.deadline
+            )
+        except (NotSent, Lost) as error:
+            raise OutcomeUnknown(f"PayPal could not be asked about the notification: {error}") from None
+        answer = (reply.document or {}).get("verification_status")
+        if reply.status not in _OK or answer not in ("SUCCESS", "FAILURE"):
+            raise OutcomeUnknown(f"PayPal could not be asked about the notification: HTTP {reply.status}")
+        return bool(answer == "SUCCESS")
+
+    def _write(self, method: str, path: str, body: object, key: str) -> Document:
+        """Send a change.
+
+        Raises:
+            Declined: PayPal certainly refused.
+            NotApplied: It certainly was not executed.
+            OutcomeUnknown: It may have been.
+        """
+        headers = {"PayPal-Request-Id": key, "Prefer": "return=representation"}
+        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        try:
+            reply = self.transport.send(Request(method, path, data, headers), self.deadline)
+        except NotSent as error:
+            raise NotApplied(str(error)) from None
+        except Lost as error:
+            raise OutcomeUnknown(str(error)) from None
+        return _document(reply)
+
+
+def _document(reply: Reply) -> Document:
+    if reply.status not in _OK:
+        raise refusal(reply)
+    document = reply.document if reply.body else {}
+    if document is None:
+        raise OutcomeUnknown(f"PayPal's answer is no JSON object (HTTP {reply.status}, {reply.debug_id})")
+    return document
+
+
+def _path(prefix: str, identifier: str, action: str = "") -> str:
+    # The id came from PayPal, or from a record of ours: it must not reach out of its place.
+    return f"{prefix}/{quote(identifier, safe='')}" + (f"/{action}" if action else "")

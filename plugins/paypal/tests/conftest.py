@@ -1,0 +1,262 @@
+import importlib.util
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from paysession import MemoryStore, Payments
+from paysession.operation import State
+from paysession.plugins import Registry
+from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
+from paysession.values import encode, replace
+from paysession_paypal import PayPal
+from paysession_paypal.fake import Clock, PayPalFake
+from paysession_paypal.transport import SdkTransport
+from paysession_paypal.webhooks import Signature
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EUR42 = Money("42.00", "EUR")
+
+
+def beside(name):
+    """Import a module that lies beside the tests: importlib mode does not put it on the path."""
+    full = f"paysession_paypal_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
+
+
+specs = beside("specs")
+
+
+def check(exchanges):
+    """Hold what was sent and answered against PayPal's files, where they are to be had."""
+    if specs.available():
+        for exchange in exchanges:
+            if exchange.call not in ("", "token"):
+                specs.spec().check(exchange)
+
+
+@pytest.fixture
+def clock():
+    return Clock(START)
+
+
+@pytest.fixture
+def fake(clock):
+    with PayPalFake(clock) as fake:
+        yield fake
+        check(fake.exchanges)
+
+
+@pytest.fixture
+def make_provider(fake, clock):
+    """Return a provider for the fake; its token ages by the fake's clock."""
+    made = []
+
+    def make(**settings):
+        timeout = settings.get("timeout", 5.0)
+        transport = SdkTransport(
+            fake.client_id,
+            settings.pop("secret", fake.client_secret),
+            endpoint=settings.pop("endpoint", fake.url),
+            timeout=timeout,
+            clock=clock.seconds,
+        )
+        settings.setdefault("webhook_id", fake.signer.webhook_id)
+        provider = PayPal(
+            client_id=fake.client_id, client_secret=fake.client_secret, transport=transport, **settings
+        )
+        made.append(provider)
+        return provider
+
+    yield make
+    for provider in made:
+        provider.close()
+
+
+@pytest.fixture
+def provider(make_provider):
+    return make_provider()
+
+
+@pytest.fixture
+def verifier(fake, clock):
+    """Return the local verifier, which trusts the fake's authority and fetches its certificate."""
+    fetched = []
+
+    def fetch(url, timeout):
+        fetched.append(url)
+        return fake.signer.certificate
+
+    return make_verifier(fake, clock, fetch), fetched
+
+
+def make_verifier(fake, clock, fetch, ca=None, **options):
+    signature = Signature(
+        options.pop("webhook_id", fake.signer.webhook_id), fetch=fetch, now=clock, **options
+    )
+    from cryptography import x509
+    from cryptography.x509.verification import Store
+
+    signature._store = Store(x509.load_pem_x509_certificates(ca or fake.signer.authority.pem()))
+    return signature
+
+
+class Hand:
+    """Calls hooks as the core would: each operation has its number, and answers are carried on."""
+
+    def __init__(self, provider, clock, amount=EUR42, **session):
+        self.provider = provider
+        self.clock = clock
+        self.session = PaymentSession(
+            id=session.pop("id", "ps_0198a1b2c3d4e5f60718"),
+            collection_id="pc_1",
+            collection_reference=session.pop("reference", "order-1001"),
+            provider="paypal",
+            amount=amount,
+            created_at=clock(),
+            updated_at=clock(),
+            checkout=session.pop(
+                "checkout",
+                Checkout(return_url="https://shop.example/back", cancel_url="https://shop.example/no"),
+            ),
+            **session,
+        )
+        self.operations = []
+
+    def operation(self, kind, amount=None, **fields):
+        if not isinstance(amount, Money):
+            amount = Money(amount, self.session.amount.currency) if amount else self.session.amount
+        payload = fields.pop("payload", None)
+        number = len(self.operations) + 1
+        operation = Operation(
+            id=f"{self.session.id}-{number}",
+            session_id=self.session.id,
+            kind=Kind(kind),
+            ordinal=number,
+            amount=amount,
+            state=State.STARTED,
+            created_at=self.clock(),
+            updated_at=self.clock(),
+            payload=encode(payload, "payload") if payload is not None else None,
+            **fields,
+        )
+        self.operations.append(operation)
+        return operation
+
+    def send(self, operation):
+        """Call the operation's hook, and carry on what it answers."""
+        outcome = getattr(self.provider, operation.kind)(self.session, operation)
+        return self.carry_on(operation, outcome)
+
+    def carry_on(self, operation, outcome):
+        changes = {}
+        if outcome.data is not None:
+            changes["_data"] = outcome.data
+        if operation.kind in ("capture", "refund"):
+            self.operations[operation.ordinal - 1] = replace(operation, reference=outcome.reference)
+        elif outcome.reference is not None:
+            changes["reference"] = outcome.reference
+        if outcome.expires_at is not None:
+            changes["expires_at"] = outcome.expires_at
+        self.session = replace(self.session, **changes)
+        return outcome
+
+    def do(self, kind, amount=None, **fields):
+        return self.send(self.operation(kind, amount, **fields))
+
+    def look(self, operation=None):
+        return self.provider.retrieve(self.session, operation)
+
+    @property
+    def last(self):
+        return self.operations[-1]
+
+    def authorized(self, fake):
+        """Go on until the payer has approved and the order is authorized."""
+        self.do("initiate")
+        query = fake.payer_approves(self.session.reference)
+        self.do("authorize", payload=query)
+        self.session = replace(self.session, status="authorized", authorized=self.session.amount.minor)
+        return self
+
+
+@pytest.fixture
+def hand(provider, clock):
+    return Hand(provider, clock)
+
+
+@pytest.fixture
+def make_hand(clock):
+    def make(provider, **session):
+        return Hand(provider, clock, **session)
+
+    return make
+
+
+class Shop:
+    """A host application with its books, and the fake PayPal on the other side."""
+
+    def __init__(self, fake, provider, clock, store=None):
+        self.fake = fake
+        self.clock = clock
+        self.payments = Payments(store or MemoryStore(clock=clock), Registry({"paypal": provider}))
+        self.order = self.payments.create_collection(EUR42, reference="order-1001")
+
+    def session(self, until="authorized", **options):
+        options.setdefault("checkout", Checkout(return_url="https://shop.example/back/{session_id}"))
+        session = self.payments.initiate(self.order.id, provider="paypal", **options)
+        if until == "initiated":
+            return session
+        self.query = self.fake.payer_approves(session.reference)
+        if until == "approved":
+            return session
+        return self.payments.authorize(session.id, payload=self.query)
+
+    def settle(self, hours=1, rounds=6):
+        """Let recovery come round while time passes."""
+        for _ in range(rounds):
+            self.clock.forward(hours=hours)
+            self.payments.recover()
+
+
+@pytest.fixture
+def shop(fake, provider, clock):
+    shop = Shop(fake, provider, clock)
+    yield shop
+    shop.payments.close()
+
+
+@pytest.fixture
+def make_shop(fake, clock):
+    made = []
+
+    def make(provider, store=None):
+        made.append(Shop(fake, provider, clock, store))
+        return made[-1]
+
+    yield make
+    for shop in made:
+        shop.payments.close()
+
+
+LEASE = timedelta(minutes=10)
+
+
+@pytest.fixture
+def refuse(fake):
+    """Return a function that makes PayPal refuse the next call, in its own words."""
+    from paysession_paypal.fake import Fault
+    from paysession_paypal.fake.problems import Problem
+
+    def refuse(call, issue, *, status=422, committed=False):
+        import json
+
+        document = Problem(status, issue).document(call, "f00d")
+        fake.fail(call, Fault.answer(status, json.dumps(document).encode(), committed=committed))
+
+    return refuse
