@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
+from paysession import SettingsError
 from paysession_paypal.fake import PayPalFake
 
 if TYPE_CHECKING:
@@ -60,9 +64,24 @@ class PayPalDemo:
 
     def payer_acts(self, session: PaymentSession) -> dict[str, str]:
         """Approve in the payer's place; return the query that the browser brings back to the shop."""
-        order_id = session.reference or ""
-        if self._fake is not None:
-            return self._fake.payer_approves(order_id)
         url = getattr(session.next_action, "url", "")
-        input(f"Approve as a sandbox buyer at {url} and press Enter: ")
-        return {"token": order_id}
+        if self._fake is not None:
+            return _press_pay(url)
+        print(f"Approve as a sandbox buyer at {url} and press Enter.", file=sys.stderr)  # noqa: T201
+        try:
+            input()
+        except EOFError:
+            raise SettingsError("in PayPal's sandbox a person plays the payer: run it in a terminal") from None
+        return {"token": session.reference or ""}
+
+
+def _press_pay(url: str) -> dict[str, str]:
+    """Open the approval page as a browser does, press its first button, and follow it back to the shop."""
+    import requests  # noqa: PLC0415 - only once the payer acts
+
+    page = requests.get(url, timeout=10).text
+    button = re.search(r'action="([^"]*)"', page)
+    if button is None:
+        raise SettingsError(f"there is nothing to approve at {url}")
+    answer = requests.post(urljoin(url, button[1]), allow_redirects=False, timeout=10)
+    return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))

@@ -82,8 +82,8 @@ class Gateway:
         return Found(document, reply.date)
 
     def patch_order(self, order_id: str, patch: Sequence[Mapping[str, Any]], key: str) -> None:
-        """Change an order. PayPal answers nothing; it keeps no key of this."""
-        self._write("PATCH", _path("/v2/checkout/orders", order_id), patch, key)
+        """Change an order. PayPal answers nothing (204); it keeps no key of this."""
+        self._write("PATCH", _path("/v2/checkout/orders", order_id), patch, key, shown=False)
 
     def authorize_order(self, order_id: str, key: str) -> Document:
         """Authorize the payment of an approved order of the intent AUTHORIZE."""
@@ -128,15 +128,17 @@ class Gateway:
             raise OutcomeUnknown(f"PayPal could not be asked about the notification: HTTP {reply.status}")
         return bool(answer == "SUCCESS")
 
-    def _write(self, method: str, path: str, body: object, key: str) -> Document:
-        """Send a change.
+    def _write(self, method: str, path: str, body: object, key: str, *, shown: bool = True) -> Document:
+        """Send a change; ``shown``: and ask for the object as it is then.
 
         Raises:
             Declined: PayPal certainly refused.
             NotApplied: It certainly was not executed.
             OutcomeUnknown: It may have been.
         """
-        headers = {"PayPal-Request-Id": key, "Prefer": "return=representation"}
+        headers = {"PayPal-Request-Id": key}
+        if shown:
+            headers["Prefer"] = "return=representation"
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         try:
             reply = self.transport.send(Request(method, path, data, headers), self.deadline)

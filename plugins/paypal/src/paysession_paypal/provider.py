@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from attrs import Attribute, define, field
@@ -31,14 +31,14 @@ from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
 from paysession_paypal.refusals import EXPIRED, PAYER_MUST_ACT
-from paysession_paypal.wire import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paysession.provider import WebhookEvent
     from paysession_paypal.gateway import Found
     from paysession_paypal.webhooks import Verifier
+    from paysession_paypal.wire import Transport
 
 __all__ = ["PayPal"]
 
@@ -63,9 +63,14 @@ def _safe(_: PayPal, attribute: Attribute[str], value: str) -> None:
         raise ValueError(f"{attribute.name} is a scheme, a host and a port only")
 
 
-def _carries(_: PayPal, attribute: Attribute[Transport | None], value: object) -> None:
-    if value is not None and not isinstance(value, Transport):
-        raise TypeError(f"{attribute.name} must have the methods send and close")
+def _offers(*methods: str) -> Callable[[PayPal, Attribute[Any], Any], None]:
+    """Return a validator: what takes a part's place must be able to play it."""
+
+    def check(_: PayPal, attribute: Attribute[Any], value: Any) -> None:
+        if value is not None and not all(callable(getattr(value, name, None)) for name in methods):
+            raise TypeError(f"{attribute.name} must be an object with the methods {' and '.join(methods)}")
+
+    return check
 
 
 @define(kw_only=True, eq=False)
@@ -109,8 +114,8 @@ class PayPal:
     cancel_url: str = field(default="", validator=instance_of(str))
     brand_name: str = field(default="", validator=instance_of(str))
     shipping_preference: str = field(default="NO_SHIPPING", validator=in_(_SHIPPING))
-    transport: Transport | None = field(default=None, repr=False, validator=_carries)
-    verifier: Verifier | None = field(default=None, repr=False)
+    transport: Transport | None = field(default=None, repr=False, validator=_offers("send", "close"))
+    verifier: Verifier | None = field(default=None, repr=False, validator=_offers("check"))
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property

@@ -16,14 +16,13 @@ import ssl
 import threading
 import time
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import NewConnectionError
 
+from paysession_paypal.connection import exchange, open_session
 from paysession_paypal.wire import Lost, NotSent, Reply, Request
 
 if TYPE_CHECKING:
@@ -57,10 +56,7 @@ MAX_ANSWER: Final = 4_194_304
 """The largest answer that is read, in bytes."""
 TOKEN_MARGIN: Final = 60.0
 """How many seconds before its end a token is renewed: it must outlive the request that carries it."""
-CONNECTIONS: Final = 20
-"""How many connections are kept for the threads of one process."""
 _GRANT: Final = b"grant_type=client_credentials"
-_CHUNK: Final = 65_536
 _UNAUTHORIZED: Final = 401
 
 
@@ -94,7 +90,7 @@ class SdkTransport(Api):
         self._lock = threading.Lock()
         self._access: str | None = None
         self._access_until = 0.0
-        self._session = _session()
+        self._session = open_session()
 
     def send(self, request: Request, deadline: float) -> Reply:
         """Send a request, once more with a new token if PayPal refuses the one we have.
@@ -148,7 +144,7 @@ class SdkTransport(Api):
         tree = reply.document or {}
         token, lasts = tree.get("access_token"), tree.get("expires_in")
         usable = isinstance(token, str) and token.isascii() and token.isprintable() and bool(token)
-        if not usable or not isinstance(lasts, int | float):
+        if not usable or not isinstance(lasts, int | float) or not lasts > 0:
             raise NotSent(f"no access token: PayPal answered {reply.status} to the request for one")
         return str(token), asked_at + lasts - min(TOKEN_MARGIN, lasts / 2)
 
@@ -156,7 +152,8 @@ class SdkTransport(Api):
 
     def _carry(self, request: Request, token: str, deadline: float) -> Reply:
         headers = {**request.headers, "Authorization": f"Bearer {token}"}
-        if request.body is not None:
+        if request.method != "GET":
+            # Without it PayPal answers 415, even to a request that has no body.
             headers["Content-Type"] = "application/json"
         url = self.endpoint + request.path
         return self.http_call(url, request.method, data=request.body, headers=headers, deadline=deadline)
@@ -184,16 +181,16 @@ class SdkTransport(Api):
         wait = min(self._timeout, deadline - begun)
         sent = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self.user_agent}
         try:
-            with self._session.request(
+            response, body = exchange(
+                self._session,
                 method,
                 url,
-                data=data,
                 headers={**sent, **(headers or {})},
-                timeout=(wait, wait),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = _read(response, deadline)
+                body=data,
+                wait=wait,
+                deadline=deadline,
+                most=MAX_ANSWER,
+            )
         except requests.RequestException as error:
             raise _sorted(error, urlsplit(url).hostname) from None
         answered = response.headers
@@ -208,30 +205,6 @@ class SdkTransport(Api):
         path = urlsplit(url).path
         logger.info("%s %s: %d in %.2f s, debug_id %s", method, path, reply.status, took, reply.debug_id)
         return reply
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    # No proxies and no ~/.netrc: an entry there would replace the Bearer token.
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_content(_CHUNK):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER:
-            raise requests.ConnectionError("the answer is too large")
-        if time.monotonic() > deadline:
-            raise requests.Timeout("the answer took too long")
-    return b"".join(parts)
 
 
 def _sorted(error: requests.RequestException, host: str | None) -> NotSent | Lost:

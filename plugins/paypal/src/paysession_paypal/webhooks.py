@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import zlib
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
@@ -271,13 +272,22 @@ def _fetch(url: str, timeout: float) -> bytes:
     """
     import requests  # noqa: PLC0415 - needed only for a certificate that is not known yet
 
+    from paysession_paypal.connection import exchange, open_session  # noqa: PLC0415
+
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            with session.get(url, timeout=timeout, allow_redirects=False, stream=True) as response:
-                status, pem = response.status_code, next(response.iter_content(MAX_CERTIFICATE), b"")
+        with open_session() as session:
+            response, pem = exchange(
+                session,
+                "GET",
+                url,
+                headers={"Accept-Encoding": "identity"},
+                wait=timeout,
+                deadline=time.monotonic() + timeout,
+                most=MAX_CERTIFICATE,
+            )
     except requests.RequestException as error:
         raise OutcomeUnknown(f"PayPal's certificate could not be fetched: {type(error).__name__}") from None
+    status = response.status_code
     if status != _OK:
         raise OutcomeUnknown(f"PayPal's certificate could not be fetched: HTTP {status}")
     return pem
@@ -302,7 +312,6 @@ class Postback:
         """Return if PayPal says that it sent the body to our webhook."""
         if not self._webhook_id:
             raise WebhookRejected("no webhook_id is configured, so no notification can be trusted")
-        _object(body)
         question = {
             "auth_algo": _header(headers, "paypal-auth-algo"),
             "cert_url": _header(headers, "paypal-cert-url"),
@@ -312,6 +321,7 @@ class Postback:
             "webhook_id": self._webhook_id,
         }
         # PayPal checks the bytes that it signed: written anew, 1.0 or an accent would come out otherwise.
+        # They were read as one JSON object, so nothing else can hide behind it.
         head = json.dumps(question, separators=(",", ":"))[:-1].encode()
         if not self._ask(head + b',"webhook_event":' + body + b"}"):
             raise WebhookRejected("PayPal did not send this notification")

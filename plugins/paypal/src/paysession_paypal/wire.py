@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, field, frozen
 
@@ -70,7 +70,6 @@ class Reply:
             return None
 
 
-@runtime_checkable
 class Transport(Protocol):
     """Carries requests to PayPal with the merchant's credentials.
 

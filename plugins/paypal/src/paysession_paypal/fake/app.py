@@ -45,6 +45,9 @@ _ROUTES: Final = [
         ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
     )
 ]
+_TAKES_JSON: Final = ("create", "patch", "authorize", "capture_order", "capture", "refund", "verify")
+"""The calls whose requests PayPal's files give a content, sent or not: without its type PayPal answers 415."""
+_MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
 _KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
 
 
@@ -118,7 +121,7 @@ class App:
         self._verify = verify
         self._numbers = itertools.count(1)
         self._tokens: dict[str, datetime] = {}
-        self._done: dict[tuple[str, str], tuple[datetime, bytes, Callable[[], dict[str, Any] | None]]] = {}
+        self._done: dict[tuple[str, str], tuple[datetime, bytes, Callable[[], dict[str, Any]]]] = {}
         self._lock = threading.RLock()
 
     def call_of(self, method: str, path: str) -> tuple[str, str]:
@@ -132,7 +135,7 @@ class App:
         return "", ""
 
     def take_fault(self, call: str) -> Fault | None:
-        """Return what is to go wrong with this call; the last of several stays if it is repeated."""
+        """Return what is to go wrong with this call, or None."""
         with self._lock:
             waiting = self.faults[call]
             return waiting.pop(0) if waiting else None
@@ -151,6 +154,9 @@ class App:
                 status, document = self._carry_out(call, identifier, headers, body)
             except Problem as problem:
                 status, document = problem.status, problem.document(call, debug_id)
+            except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+                # A body of another shape than PayPal's files give it.
+                status, document = 400, Problem(400).document(call, debug_id)
             return _json(status, document, {"Paypal-Debug-Id": debug_id})
 
     # --- tokens ---
@@ -186,6 +192,8 @@ class App:
         token = headers.get("authorization", "").removeprefix("Bearer ")
         if self._tokens.get(token, datetime.min.replace(tzinfo=self.clock().tzinfo)) <= self.clock():
             raise Problem(401)
+        if headers.get("content-type") != "application/json" and call in _TAKES_JSON:
+            raise Problem(415)
         if call == "verify":
             genuine = self._verify is not None and self._verify(body)
             return 200, {"verification_status": "SUCCESS" if genuine else "FAILURE"}
@@ -224,14 +232,11 @@ class App:
         show = self._effect(call, identifier, tree)
         if request_id is not None:
             self._done[key] = (self.clock(), body, show)
-        document = show()
-        if call == "void" and headers.get("prefer") != "return=representation":
-            return 204, None
-        return 200 if call == "void" else 201, document
+        if headers.get("prefer") == "return=representation":
+            return 200 if call == "void" else 201, show()
+        return (204, None) if call == "void" else (201, _minimal(show()))
 
-    def _effect(
-        self, call: str, identifier: str, tree: dict[str, Any]
-    ) -> Callable[[], dict[str, Any] | None]:
+    def _effect(self, call: str, identifier: str, tree: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         ledger, base = self.ledger, self.base
         if call == "refund":
             order, capture, refund = ledger.refund(identifier, tree)
@@ -311,6 +316,16 @@ def _parsed(body: bytes) -> object:
 def _json(status: int, document: object, headers: Mapping[str, str] | None = None) -> Answer:
     body = json.dumps(document).encode() if document is not None else b""
     return Answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+
+
+def _minimal(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what PayPal shows of an object to who does not ask for the whole of it."""
+    shown = {name: document[name] for name in _MINIMAL if name in document}
+    units = [row for row in document.get("purchase_units", ()) if "payments" in row]
+    if units:
+        keep = ("reference_id", "payments")
+        shown["purchase_units"] = [{name: row[name] for name in keep if name in row} for row in units]
+    return shown
 
 
 def _approval_page(order: Order) -> str:

@@ -16,6 +16,7 @@ _HEADS: Final = {
     403: ("NOT_AUTHORIZED", "Authorization failed due to insufficient permissions."),
     404: ("RESOURCE_NOT_FOUND", "The specified resource does not exist."),
     409: ("RESOURCE_CONFLICT", "The server has detected a conflict while processing this request."),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "The request payload is not supported"),
     422: (
         "UNPROCESSABLE_ENTITY",
         "The requested action could not be performed, semantically incorrect, or failed business validation.",
