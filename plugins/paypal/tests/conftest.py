@@ -1,6 +1,6 @@
 import importlib.util
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -217,11 +217,37 @@ class Shop:
             return session
         return self.payments.authorize(session.id, payload=self.query)
 
-    def settle(self, hours=1, rounds=6):
-        """Let recovery come round while time passes."""
+    def settle(self, rounds=6, **duration):
+        """Let recovery come round while time passes: half an hour, if nothing else is said."""
         for _ in range(rounds):
-            self.clock.forward(hours=hours)
+            self.clock.forward(**(duration or {"minutes": 5}))
             self.payments.recover()
+
+    def until(self, call):
+        """Go on until the next step is the one that makes a call; return that step, to be called again."""
+        pay, checkout = self.payments, Checkout(return_url="https://shop.example/back/{session_id}")
+        if call == "create":
+            return lambda: pay.initiate(
+                self.order.id, provider="paypal", checkout=checkout, idempotency_key="i"
+            )
+        id_ = self.session("initiated" if call == "patch" else "approved").id
+        if call == "patch":
+            return lambda: pay.update(id_, Money("40.00", "EUR"), idempotency_key="u")
+        if call == "authorize":
+            return lambda: pay.authorize(id_, payload=self.query, idempotency_key="a")
+        pay.authorize(id_, payload=self.query)
+        if call == "capture":
+            return lambda: pay.capture(id_, Money("20.00", "EUR"), idempotency_key="c")
+        pay.capture(id_, Money("20.00", "EUR"))
+        if call == "refund":
+            return lambda: pay.refund(id_, Money("5.00", "EUR"), idempotency_key="r")
+        assert call == "void"
+        return lambda: pay.cancel(id_, idempotency_key="v")
+
+    def books(self):
+        """Return what the books say of the only session."""
+        (row,) = self.payments.sessions()
+        return str(row.status), row.amount.minor, row.authorized, row.captured, row.refunded
 
 
 @pytest.fixture
@@ -242,9 +268,6 @@ def make_shop(fake, clock):
     yield make
     for shop in made:
         shop.payments.close()
-
-
-LEASE = timedelta(minutes=10)
 
 
 @pytest.fixture

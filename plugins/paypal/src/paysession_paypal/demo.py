@@ -71,7 +71,9 @@ class PayPalDemo:
         try:
             input()
         except EOFError:
-            raise SettingsError("in PayPal's sandbox a person plays the payer: run it in a terminal") from None
+            raise SettingsError(
+                "in PayPal's sandbox a person plays the payer: run it in a terminal"
+            ) from None
         return {"token": session.reference or ""}
 
 

@@ -46,7 +46,7 @@ _ROUTES: Final = [
     )
 ]
 _TAKES_JSON: Final = ("create", "patch", "authorize", "capture_order", "capture", "refund", "verify")
-"""The calls whose requests PayPal's files give a content, sent or not: without its type PayPal answers 415."""
+"""The calls whose requests may have a body: without its type PayPal answers 415, even where none is sent."""
 _MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
 _KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
 
@@ -116,7 +116,7 @@ class App:
         self.ledger = Ledger(clock, self._tell)
         self.base = ""
         self.events: list[Event] = []
-        self.faults: dict[str, list[Fault]] = defaultdict(list)
+        self.faults: dict[str, list[Fault | None]] = defaultdict(list)
         self._basic = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
         self._verify = verify
         self._numbers = itertools.count(1)
@@ -320,7 +320,7 @@ def _json(status: int, document: object, headers: Mapping[str, str] | None = Non
 
 def _minimal(document: dict[str, Any]) -> dict[str, Any]:
     """Return what PayPal shows of an object to who does not ask for the whole of it."""
-    shown = {name: document[name] for name in _MINIMAL if name in document}
+    shown: dict[str, Any] = {name: document[name] for name in _MINIMAL if name in document}
     units = [row for row in document.get("purchase_units", ()) if "payments" in row]
     if units:
         keep = ("reference_id", "payments")

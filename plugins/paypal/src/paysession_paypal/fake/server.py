@@ -98,7 +98,7 @@ class PayPalFake:
         order = self.ledger.approve(order_id)
         return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
 
-    def fail(self, call: str, fault: Fault, *, times: int = 1) -> None:
+    def fail(self, call: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
         """Make the next calls of a kind go wrong.
 
         Args:
@@ -106,8 +106,13 @@ class PayPalFake:
                 ``capture``, ``void``, ``refund`` or ``verify``.
             fault: What goes wrong.
             times: How often.
+            after: How many calls of the kind go well first.
         """
-        self._app.faults[call].extend([fault] * times)
+        self._app.faults[call].extend([*[None] * after, *[fault] * times])
+
+    def mend(self) -> None:
+        """Let nothing more go wrong."""
+        self._app.faults.clear()
 
     def forget_tokens(self) -> None:
         """Let every access token be worth nothing from now on."""
