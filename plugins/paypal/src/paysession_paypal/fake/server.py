@@ -38,6 +38,7 @@ class PayPalFake:
         url: Where it listens, such as ``http://127.0.0.1:54321``.
         clock: The time at PayPal, to be moved.
         exchanges: Every request and its answer, in order.
+        connections: Who connected, in order: an address for each connection.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PayPalFake:
         self.client_id = client_id
         self.client_secret = client_secret
         self.exchanges: list[Exchange] = []
+        self.connections: list[Any] = []
         self._signer = Signer(self.clock, WEBHOOK_ID)
         self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
         self._released = threading.Event()
@@ -167,6 +169,7 @@ class _Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
             self._open.add(request)
+            self.fake.connections.append(client_address)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
