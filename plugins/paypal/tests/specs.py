@@ -36,7 +36,7 @@ def need():
     """Skip without the files, on a person's machine; in CI they must be there."""
     if available():
         return
-    if os.environ.get("CI") == "true":
+    if os.environ.get("CI"):
         pytest.fail("PayPal's OpenAPI files are missing: set PAYSESSION_SPECS")
     pytest.skip("PayPal's OpenAPI files are not here: set PAYSESSION_SPECS to their folder")
 
@@ -181,8 +181,10 @@ def unknown_fields(schema, value, tree, at, *, sent):
             continue
         if sent and any(option.get("readOnly") for option in known[name]):
             yield f"{at}/{name} (read only)"
+        # A notification goes back as it came, with what PayPal wrote into it.
+        inside = sent and name != "webhook_event"
         found = [
-            list(unknown_fields(option, inner, tree, f"{at}/{name}", sent=sent)) for option in known[name]
+            list(unknown_fields(option, inner, tree, f"{at}/{name}", sent=inside)) for option in known[name]
         ]
         yield from min(found, key=len)
 

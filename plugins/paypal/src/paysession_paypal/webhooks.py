@@ -9,10 +9,13 @@ chains to a trusted authority and is PayPal's. Everything fails closed.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
+import warnings
 import zlib
 from base64 import b64decode
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
@@ -22,13 +25,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from paysession.provider import OutcomeUnknown, WebhookEvent, WebhookRejected
 from paysession_paypal.reading import as_list, as_object, as_text, text_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paysession_paypal.reading import Document
 
@@ -50,6 +54,7 @@ KEPT: Final = 16
 MAX_CERTIFICATE: Final = 65_536
 """The largest certificate file that is read, in bytes."""
 _OK: Final = 200
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _OURS: Final = ("CHECKOUT.ORDER.", "CHECKOUT.PAYMENT-APPROVAL.", "PAYMENT.")
 """Which events are about payments; PAYMENTS.PAYMENT.CREATED and the like are of PayPal's older API."""
 
@@ -261,7 +266,19 @@ def _store(ca_file: str) -> Store:
 
         ca_file = certifi.where()
     with open(ca_file, "rb") as file:  # noqa: PTH123 - the path is text in the settings
-        return Store(x509.load_pem_x509_certificates(file.read()))
+        return Store(list(_certificates(file.read())))
+
+
+def _certificates(pem: bytes) -> Iterator[x509.Certificate]:
+    """Read a file of authorities one by one: one that cannot be read must not cost all the others.
+
+    The public ones hold some that RFC 5280 disallows, and that cryptography is about to refuse.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        for part in _PEM.findall(pem):
+            with suppress(ValueError, CryptographyDeprecationWarning):
+                yield x509.load_pem_x509_certificate(part)
 
 
 def _fetch(url: str, timeout: float) -> bytes:

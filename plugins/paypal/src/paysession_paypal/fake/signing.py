@@ -6,7 +6,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -46,7 +46,7 @@ class Authority:
     @classmethod
     def make(cls, name: str, now: datetime, *, years: int = 20) -> Authority:
         """Make a new one."""
-        key = _new_key()
+        key = _key_of(name)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         builder = (
             _builder(subject, subject, key, now - timedelta(days=1), now + timedelta(days=365 * years))
@@ -55,11 +55,23 @@ class Authority:
         )
         return cls(builder.sign(key, SHA256()), key)
 
-    def issue(
-        self, name: str, begins: datetime, ends: datetime, key: rsa.RSAPrivateKey | None = None
-    ) -> tuple[bytes, rsa.RSAPrivateKey]:
+    def subordinate(self, name: str, now: datetime) -> Authority:
+        """Make an authority that this one vouches for, as public ones do."""
+        key = _key_of(name)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        begins, ends = now - timedelta(days=1), now + timedelta(days=3650)
+        builder = (
+            _builder(subject, self.certificate.subject, key, begins, ends)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(issuer, critical=False)
+        )
+        return Authority(builder.sign(self.key, SHA256()), key)
+
+    def issue(self, name: str, begins: datetime, ends: datetime) -> tuple[bytes, rsa.RSAPrivateKey]:
         """Issue a certificate for a host's name; return it as PEM, and its key."""
-        key = key or _new_key()
+        key = _key_of(name)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
@@ -151,15 +163,16 @@ class Signer:
         return bool(tree["webhook_id"] == self.webhook_id)
 
 
-def _new_key() -> rsa.RSAPrivateKey:
-
+@cache
+def _key_of(name: str) -> rsa.RSAPrivateKey:
+    """Return the key of whoever bears a name; made once for a process, since that takes a while."""
+    del name
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, begins: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
-
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -173,7 +186,6 @@ def _builder(
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,

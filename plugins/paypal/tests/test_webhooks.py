@@ -1,0 +1,469 @@
+"""Notifications: only PayPal's own are believed, and whatever order they come in, the books are the gateway's."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from paysession.provider import Money, OutcomeUnknown, WebhookRejected
+from paysession_paypal import webhooks
+from paysession_paypal.fake import Fault
+from paysession_paypal.fake.signing import CERT_URL, NAME, Authority
+from paysession_paypal.webhooks import Postback, Signature, parse
+
+PAYLOADS = [
+    b'{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","breakdown": {}}}',
+    b'{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","rate":1.0,"x":1E2}}',
+    '{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","name":"é \\u00e9 / \\/"}}'.encode(),
+    b'\n {"id":"WH-1" ,\t"event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","id":"C1"}} \n',
+]
+
+
+@pytest.fixture
+def hook(make_shop, make_provider, verifier):
+    """Return a shop that verifies notifications here, with the fake's authority."""
+    return make_shop(make_provider(verifier=verifier[0]))
+
+
+@pytest.fixture
+def deliver(hook, fake):
+    def deliver(event, **options):
+        body = event if isinstance(event, bytes) else event.body
+        return hook.payments.handle_webhook("paypal", headers=fake.signer.headers(body, **options), body=body)
+
+    return deliver
+
+
+# --- the signature --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", PAYLOADS)
+def test_a_valid_notification_is_read_from_its_raw_bytes(verifier, fake, body):
+    (event,) = parse(verifier[0], fake.signer.headers(body), body)
+    assert (event.id, event.type, event.references) == ("WH-1", "PAYMENT.CAPTURE.COMPLETED", ("C1",))
+
+
+@pytest.mark.parametrize("body", PAYLOADS)
+def test_one_byte_flipped_is_rejected(verifier, fake, body):
+    headers = fake.signer.headers(body)
+    for place in range(0, len(body), 7):
+        flipped = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+        with pytest.raises(WebhookRejected):
+            parse(verifier[0], headers, flipped)
+
+
+@pytest.mark.parametrize("body", PAYLOADS)
+def test_the_same_json_written_anew_is_rejected(verifier, fake, body):
+    anew = json.dumps(json.loads(body)).encode()
+    with pytest.raises(WebhookRejected, match="signature"):
+        parse(verifier[0], fake.signer.headers(body), anew)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "paypal-transmission-id",
+        "paypal-transmission-time",
+        "paypal-transmission-sig",
+        "paypal-cert-url",
+        "paypal-auth-algo",
+    ],
+)
+def test_each_header_is_needed_and_is_covered(verifier, fake, name):
+    body = PAYLOADS[0]
+    headers = fake.signer.headers(body)
+    # The certificate's URL is not signed, and need not be: whatever stands there at PayPal is PayPal's.
+    for value in (None, "", "x", headers[name][:-1])[: 3 if name == "paypal-cert-url" else 4]:
+        changed = {**headers, name: value}
+        if value is None:
+            del changed[name]
+        with pytest.raises(WebhookRejected):
+            parse(verifier[0], changed, body)
+
+
+def test_a_signature_for_another_webhook_is_rejected(verifier, fake):
+    with pytest.raises(WebhookRejected, match="signature"):
+        parse(verifier[0], fake.signer.headers(PAYLOADS[0], webhook_id="0EH40505U7160970P"), PAYLOADS[0])
+
+
+def test_without_a_webhook_id_nothing_is_believed(make_provider, fake):
+    for way in ("local", "postback"):
+        provider = make_provider(webhook_id="", webhook_verification=way)
+        with pytest.raises(WebhookRejected, match="webhook_id"):
+            provider.parse_webhook(fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    assert fake.exchanges == []
+
+
+@pytest.mark.parametrize("age", [timedelta(days=-5), timedelta(minutes=6)])
+def test_a_stale_notification_and_one_from_the_future_are_rejected(verifier, fake, clock, age):
+    with pytest.raises(WebhookRejected, match="stale"):
+        parse(verifier[0], fake.signer.headers(PAYLOADS[0], at=clock() + age), PAYLOADS[0])
+    assert verifier[1] == [], "not even its certificate was fetched"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b'"x"', b"{", b"\xff", b"[" * 100_000, b"{}x", b'{"a":NaN}x']
+)
+def test_what_is_no_json_object_is_rejected(verifier, fake, body):
+    with pytest.raises(WebhookRejected, match="JSON"):
+        parse(verifier[0], fake.signer.headers(body), body)
+
+
+# --- the certificate ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        CERT_URL.replace("https", "http"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api.sandbox.paypal.com.evil.example"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api-sandbox-paypal.com"),
+        CERT_URL.replace("api.sandbox.paypal.com", "evilpaypal.com"),
+        CERT_URL.replace("api.sandbox.paypal.com", "www.paypal.com"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api.paypal.com"),
+        CERT_URL.replace("api.sandbox.paypal.com", "127.0.0.1"),
+        CERT_URL.replace("api.sandbox.paypal.com", "localhost"),
+        CERT_URL.replace("api.sandbox.paypal.com", "[::1]"),
+        CERT_URL.replace("api.sandbox.paypal.com", "169.254.169.254"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api.sandbox.paypal.com:8443"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api.sandbox.paypal.com:port"),
+        CERT_URL.replace("https://", "https://evil.example@"),
+        CERT_URL.replace("https://", "https://api.sandbox.paypal.com@evil.example/"),
+        CERT_URL.replace("https://", "https://evil.example\\@"),
+        CERT_URL.replace("https://", "https:///"),
+        CERT_URL.replace("paypal", "payp\u0430l"),
+        CERT_URL.replace("/certs/", "/certs/../../../redirect?to=http://evil.example/"),
+        CERT_URL.replace("/v1/notifications/certs/", "/v1/reporting/"),
+        "file:///etc/ssl/certs/ca-certificates.crt",
+        "https://[",
+        "x",
+    ],
+)
+def test_a_certificate_url_that_is_not_paypals_is_not_fetched(verifier, fake, url):
+    with pytest.raises(WebhookRejected, match="URL"):
+        parse(verifier[0], fake.signer.headers(PAYLOADS[0], cert_url=url), PAYLOADS[0])
+    assert verifier[1] == []
+
+
+def test_a_live_shop_does_not_believe_the_sandbox(fake, clock, make_checker):
+    live = make_checker(environment="live")
+    with pytest.raises(WebhookRejected, match="URL"):
+        parse(live, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    url = CERT_URL.replace("api.sandbox.paypal.com", "api.paypal.com")
+    with pytest.raises(WebhookRejected, match="not PayPal's"):
+        parse(live, fake.signer.headers(PAYLOADS[0], cert_url=url), PAYLOADS[0])
+
+
+@pytest.fixture
+def make_checker(fake, clock, tmp_path):
+    """Return a verifier that trusts the fake's authority, from a file, and is given any certificate."""
+
+    def make(pem=None, **options):
+        file = tmp_path / "ca.pem"
+        file.write_bytes(fake.signer.authority.pem())
+        options = {"now": clock, "environment": "sandbox", **options}
+        fetch = pem if callable(pem) else lambda url, timeout: pem or fake.signer.certificate
+        return Signature(fake.signer.webhook_id, ca_file=str(file), fetch=fetch, **options)
+
+    return make
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "ends", "foreign", "sentence"),
+    [
+        (NAME, -2 * DAY, -DAY, False, "cannot be trusted"),
+        (NAME, DAY, 2 * DAY, False, "cannot be trusted"),
+        (NAME, -DAY, DAY, True, "cannot be trusted"),
+        ("messageverificationcerts.paypal.com.evil.example", -DAY, DAY, False, "not PayPal's"),
+        ("evilpaypal.com", -DAY, DAY, False, "not PayPal's"),
+        ("*.sandbox.paypal.com", -DAY, DAY, False, "not PayPal's"),
+    ],
+    ids=["expired", "not valid yet", "foreign authority", "look-alike", "another's", "wildcard"],
+)
+def test_a_certificate_that_is_not_paypals_today_is_not_believed(
+    fake, clock, make_checker, name, begins, ends, foreign, sentence
+):
+    authority = Authority.make("Foreign", clock()) if foreign else fake.signer.authority
+    pem, key = authority.issue(name, clock() + begins, clock() + ends)
+    checker = make_checker(pem)
+    with pytest.raises(WebhookRejected, match=sentence):
+        parse(checker, fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+
+
+def test_a_certificate_that_expires_is_not_believed_any_longer_though_it_is_kept(fake, clock, make_checker):
+    pem, key = fake.signer.authority.issue(NAME, clock() - DAY, clock() + DAY)
+    checker = make_checker(pem)
+    assert parse(checker, fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+    clock.forward(days=2)
+    with pytest.raises(WebhookRejected, match="cannot be trusted"):
+        parse(checker, fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+
+
+def test_a_foreign_intermediate_beside_it_does_not_make_it_chain(fake, clock, make_checker):
+    foreign = Authority.make("Foreign", clock())
+    pem, key = foreign.issue(NAME, clock() - DAY, clock() + DAY)
+    checker = make_checker(pem + foreign.pem())
+    with pytest.raises(WebhookRejected, match="cannot be trusted"):
+        parse(checker, fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+
+
+def test_a_chain_over_an_intermediate_is_followed(fake, clock, make_checker):
+    between = fake.signer.authority.subordinate("Between", clock())
+    pem, key = between.issue(NAME, clock() - DAY, clock() + DAY)
+    assert parse(make_checker(pem + between.pem()), fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+    with pytest.raises(WebhookRejected, match="cannot be trusted"):
+        parse(make_checker(pem), fake.signer.headers(PAYLOADS[0], key=key), PAYLOADS[0])
+
+
+def test_the_authoritys_own_certificate_signs_no_notifications(fake, make_checker):
+    authority = fake.signer.authority
+    checker = make_checker(authority.certificate.public_bytes(Encoding.PEM))
+    with pytest.raises(WebhookRejected):
+        parse(checker, fake.signer.headers(PAYLOADS[0], key=authority.key), PAYLOADS[0])
+
+
+@pytest.mark.parametrize(
+    "pem", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff"]
+)
+def test_what_is_no_certificate_is_rejected(fake, make_checker, pem):
+    checker = make_checker(lambda url, timeout: pem)
+    with pytest.raises(WebhookRejected, match="no certificate"):
+        parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+
+
+def test_the_public_authorities_are_trusted_if_nothing_else_is_said(fake, clock):
+    checker = Signature(fake.signer.webhook_id, now=clock, fetch=lambda url, timeout: fake.signer.certificate)
+    with pytest.raises(WebhookRejected, match="cannot be trusted"):
+        parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+
+
+def test_a_certificate_is_fetched_once_and_only_a_good_one_is_kept(verifier, fake, make_checker):
+    for _ in range(3):
+        parse(verifier[0], fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    assert verifier[1] == [CERT_URL]
+    answers = [b"<html>", fake.signer.certificate]
+    checker = make_checker(lambda url, timeout: answers.pop(0))
+    with pytest.raises(WebhookRejected):
+        parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    assert parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+
+
+def test_a_certificate_is_fetched_over_http_with_a_limit_and_no_redirect(fake):
+    pem = fake.signer.certificate
+    fake.fail("show", Fault.answer(200, pem))
+    url = f"{fake.url}/v2/checkout/orders/CERT1"
+    assert webhooks._fetch(url, 2.0) == pem
+    assert "authorization" not in fake.exchanges[-1].headers
+    for fault in (
+        Fault.answer(302, headers={"Location": f"{fake.url}/elsewhere"}),
+        Fault.answer(404),
+        Fault.answer(500),
+        Fault.answer(200, b"x" * (webhooks.MAX_CERTIFICATE + 1)),
+        Fault.drop(),
+        Fault.hang(),
+    ):
+        fake.fail("show", fault)
+        with pytest.raises(OutcomeUnknown, match="could not be fetched"):
+            webhooks._fetch(url, 0.2)
+    assert {exchange.path for exchange in fake.exchanges} == {"/v2/checkout/orders/CERT1"}
+
+
+# --- or by asking PayPal --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking(make_provider):
+    return make_provider(webhook_verification="postback", timeout=0.5)
+
+
+@pytest.mark.parametrize("body", PAYLOADS)
+def test_the_postback_carries_the_raw_bytes(asking, fake, body):
+    (event,) = asking.parse_webhook(fake.signer.headers(body), body)
+    assert event.id == "WH-1"
+    (question,) = fake.calls("verify")
+    assert question.body.endswith(b',"webhook_event":' + body + b"}")
+
+
+def test_what_paypal_did_not_send_is_rejected_by_asking(asking, fake):
+    body = PAYLOADS[0]
+    headers = fake.signer.headers(body)
+    with pytest.raises(WebhookRejected, match="did not send"):
+        asking.parse_webhook(headers, body.replace(b"C1", b"C2"))
+    with pytest.raises(WebhookRejected, match="did not send"):
+        asking.parse_webhook(fake.signer.headers(body, webhook_id="0EH40505U7160970P"), body)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.answer(500), Fault.drop(), Fault.hang(), Fault.answer(200, b'{"verification_status":1}')]
+)
+def test_when_paypal_cannot_be_asked_it_is_to_send_again(asking, fake, fault):
+    fake.fail("verify", fault)
+    with pytest.raises(OutcomeUnknown, match="could not be asked"):
+        asking.parse_webhook(fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+
+
+def test_nothing_can_be_smuggled_into_the_question():
+    questions = []
+    checker = Postback("W", lambda body: bool(questions.append(body)))
+    headers = dict.fromkeys(
+        (
+            "paypal-auth-algo",
+            "paypal-cert-url",
+            "paypal-transmission-id",
+            "paypal-transmission-sig",
+            "paypal-transmission-time",
+        ),
+        'x","webhook_id":"evil',
+    )
+    with pytest.raises(WebhookRejected):
+        parse(checker, headers, PAYLOADS[0])
+    assert json.loads(questions[0])["webhook_id"] == "W"
+    with pytest.raises(WebhookRejected, match="JSON"):
+        parse(checker, headers, b'{}, "webhook_id": "evil"')
+    assert len(questions) == 1
+
+
+# --- what they lead to ----------------------------------------------------------------------------
+
+
+def test_a_payer_who_never_returns_is_no_lost_sale(hook, fake, deliver):
+    hook.session("approved")
+    (approved,) = fake.events
+    assert deliver(approved).status == 200
+    assert hook.books() == ("authorized", 4200, 4200, 0, 0)
+    assert fake.effects == ["authorize 42.00"]
+
+
+def test_a_duplicate_is_acknowledged_and_changes_nothing(hook, fake, deliver):
+    hook.session("approved")
+    (event,) = fake.events
+    assert [deliver(event).body for _ in range(3)] == ["ok", "nothing new", "nothing new"]
+    assert len(hook.payments.events()) == 2
+    assert fake.effects == ["authorize 42.00"]
+
+
+def test_duplicates_at_once_have_one_effect(hook, fake, deliver):
+    hook.session("approved")
+    (event,) = fake.events
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [f.result().status for f in [pool.submit(deliver, event) for _ in range(8)]]
+    assert statuses == [200] * 8
+    hook.settle()
+    assert fake.effects == ["authorize 42.00"]
+    assert hook.books() == ("authorized", 4200, 4200, 0, 0)
+    assert [event.type for event in hook.payments.events()] == ["session.initiated", "session.authorized"]
+
+
+def test_refunded_before_completed_converges(hook, fake, deliver):
+    """Both were done in PayPal's dashboard, and the notifications come the other way round."""
+    session = hook.session()
+    fake.ledger.capture(
+        session.data["authorizations"][0], {"amount": {"currency_code": "EUR", "value": "20.00"}}
+    )
+    (captured,) = [row for row in fake.events if row.document["event_type"] == "PAYMENT.CAPTURE.COMPLETED"]
+    capture_id = captured.document["resource"]["id"]
+    fake.ledger.refund(capture_id, {"amount": {"currency_code": "EUR", "value": "5.00"}})
+    refunded = fake.events[-1]
+    assert refunded.document["event_type"] == "PAYMENT.CAPTURE.REFUNDED"
+    for event in (refunded, captured):
+        assert deliver(event).status == 200
+        assert hook.books() == ("authorized", 4200, 4200, 2000, 500)
+    assert [row.origin for row in hook.payments.history(session.id)[2:]] == ["provider"] * 2
+
+
+def test_every_notification_of_a_life_is_taken_in_any_order(hook, fake, deliver):
+    session = hook.session()
+    pay = hook.payments
+    pay.capture(session.id, Money("20.00", "EUR"))
+    capture = pay.history(session.id)[-1]
+    pay.refund(session.id, Money("5.00", "EUR"), capture=capture.id)
+    pay.cancel(session.id)
+    books, count = hook.books(), len(pay.events())
+    kinds = [event.document["event_type"] for event in fake.events]
+    assert kinds == [
+        "CHECKOUT.ORDER.APPROVED", "PAYMENT.AUTHORIZATION.CREATED", "PAYMENT.CAPTURE.COMPLETED",
+        "PAYMENT.CAPTURE.REFUNDED", "PAYMENT.AUTHORIZATION.VOIDED",
+    ]  # fmt: skip
+    for event in reversed(fake.events):
+        assert deliver(event).status == 200
+    assert (hook.books(), len(pay.events())) == (books, count), "the books were right already"
+
+
+def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
+    session = hook.session()
+    hook.payments.capture(session.id)
+    fake.ledger.reverse(hook.payments.history(session.id)[-1].reference)
+    assert deliver(fake.events[-1]).status == 200
+    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "CUSTOMER.DISPUTE.CREATED",
+        "BILLING.SUBSCRIPTION.ACTIVATED",
+        "PAYMENT.NOT.KNOWN.YET",
+        "PAYMENTS.PAYMENT.CREATED",
+    ],
+)
+def test_an_unknown_type_is_acknowledged(hook, deliver, kind):
+    reply = deliver(json.dumps({"id": "WH-9", "event_type": kind, "resource": {"id": "X9"}}).encode())
+    assert reply.status == 200
+    assert hook.payments.events() == ()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"event_type": "PAYMENT.X"},
+        {"event_type": 1, "resource": []},
+        {
+            "id": 7,
+            "event_type": "PAYMENT.X",
+            "resource": {
+                "id": 7,
+                "links": [1, {"rel": "up"}],
+                "purchase_units": 3,
+                "supplementary_data": {"related_ids": [1]},
+            },
+        },
+    ],
+)
+def test_a_notification_of_another_shape_is_acknowledged(hook, deliver, document):
+    assert deliver(json.dumps(document).encode()).status == 200
+
+
+def test_a_forged_one_changes_nothing(hook, fake, deliver):
+    hook.session("approved")
+    (event,) = fake.events
+    assert deliver(event, webhook_id="another").status == 400
+    assert hook.payments.events()[-1].type == "session.initiated"
+    assert fake.effects == []
+
+
+def test_when_the_certificate_cannot_be_fetched_paypal_is_asked_to_send_again(
+    make_shop, make_provider, fake, make_checker
+):
+    def fetch(url, timeout):
+        raise OutcomeUnknown("PayPal's certificate could not be fetched: ReadTimeout")
+
+    shop = make_shop(make_provider(verifier=make_checker(fetch)))
+    shop.session("approved")
+    event = fake.events[0]
+    headers = fake.signer.headers(event.body)
+    assert shop.payments.handle_webhook("paypal", headers=headers, body=event.body).status == 503
+    assert fake.effects == []
+
+
+def test_header_names_may_be_written_in_any_case(hook, fake):
+    hook.session("approved")
+    (event,) = fake.events
+    headers = {name.upper(): value for name, value in fake.signer.headers(event.body).items()}
+    assert hook.payments.handle_webhook("paypal", headers=headers, body=event.body).status == 200
+    assert fake.effects == ["authorize 42.00"]
