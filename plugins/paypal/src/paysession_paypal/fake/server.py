@@ -56,6 +56,7 @@ class PayPalFake:
         self._signer = Signer(self.clock, WEBHOOK_ID)
         self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
         self._released = threading.Event()
+        self._arrived = threading.Condition()
         self._server = _Server(self)
         self.url = self._app.base = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -92,6 +93,11 @@ class PayPalFake:
     def calls(self, *names: str) -> list[Exchange]:
         """Return the exchanges of some calls, such as ``capture``; of all, without a name."""
         return [row for row in self.exchanges if row.call and (not names or row.call in names)]
+
+    def wait_for(self, call: str, count: int, *, timeout: float = 30.0) -> bool:
+        """Wait until there were so many calls of a kind; return whether there were in time."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self.calls(call)) >= count, timeout)
 
     # --- making things happen ---
 
@@ -145,7 +151,9 @@ class PayPalFake:
             if fault.committed:
                 self._app.answer(method, path, headers, body)
             answer = Answer(fault.status, fault.body, fault.headers) if fault.then == "answer" else None
-        self.exchanges.append(Exchange(call, method, path, headers, body, answer, fault is not None))
+        with self._arrived:
+            self.exchanges.append(Exchange(call, method, path, headers, body, answer, fault is not None))
+            self._arrived.notify_all()
         if fault is not None and fault.then == "hang":
             self._released.wait()
         return answer
