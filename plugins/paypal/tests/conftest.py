@@ -33,7 +33,14 @@ specs = beside("specs")
 
 
 def check(exchanges):
-    """Hold what was sent and answered against PayPal's files, where they are to be had."""
+    """Hold what was sent and answered against PayPal's files, where they are to be had.
+
+    And whatever was repeated under one request id must have been the very same request.
+    """
+    sent = {}
+    for row in exchanges:
+        key = row.path, row.headers.get("paypal-request-id")
+        assert key[1] is None or sent.setdefault(key, row.body) == row.body, f"{key}: another body"
     if specs.available():
         for exchange in exchanges:
             if exchange.call not in ("", "token"):

@@ -83,7 +83,11 @@ def test_an_approval_after_six_hours_ends_the_session(shop, fake, clock):
     assert str(again.status) == "authorized", "the collection is free for another try"
 
 
-def test_a_return_six_hours_after_the_approval_ends_the_session(shop, fake, clock):
+@pytest.mark.parametrize("intent", ["authorize", "capture"])
+def test_a_return_six_hours_after_the_approval_ends_the_session(
+    make_shop, make_provider, fake, clock, intent
+):
+    shop = make_shop(make_provider(intent=intent))
     session = shop.session("approved")
     clock.forward(hours=6)
     assert str(shop.payments.resume(session.id, payload=shop.query).status) == "canceled"

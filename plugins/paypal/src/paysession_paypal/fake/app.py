@@ -42,6 +42,7 @@ _ROUTES: Final = [
         ("POST", "/v2/payments/authorizations/ID/void", "void"),
         ("GET", "/v2/payments/captures/ID", "show_capture"),
         ("POST", "/v2/payments/captures/ID/refund", "refund"),
+        ("GET", "/v2/payments/refunds/ID", "show_refund"),
         ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
     )
 ]
@@ -121,7 +122,7 @@ class App:
         self._verify = verify
         self._numbers = itertools.count(1)
         self._tokens: dict[str, datetime] = {}
-        self._done: dict[tuple[str, str], tuple[datetime, bytes, Callable[[], dict[str, Any]]]] = {}
+        self._done: dict[tuple[str, str], tuple[datetime, Callable[[], dict[str, Any]]]] = {}
         self._lock = threading.RLock()
 
     def call_of(self, method: str, path: str) -> tuple[str, str]:
@@ -203,7 +204,7 @@ class App:
         if call == "patch":
             self.ledger.patch(identifier, cast("list[Any]", tree))
             return 204, None
-        return self._write(call, identifier, headers, body, cast("dict[str, Any]", tree or {}))
+        return self._write(call, identifier, headers, cast("dict[str, Any]", tree or {}))
 
     def _show(self, call: str, identifier: str) -> dict[str, Any]:
         if call == "show":
@@ -211,11 +212,14 @@ class App:
         if call == "show_authorization":
             order, authorization = self.ledger.authorization(identifier)
             return documents.authorization(authorization, order, self.base)
+        if call == "show_refund":
+            order, capture, refund = self.ledger.refund_of(identifier)
+            return documents.refund(refund, capture, order, self.base)
         order, capture = self.ledger.capture_of(identifier)
         return documents.capture(capture, order, self.base)
 
     def _write(
-        self, call: str, identifier: str, headers: Mapping[str, str], body: bytes, tree: dict[str, Any]
+        self, call: str, identifier: str, headers: Mapping[str, str], tree: dict[str, Any]
     ) -> tuple[int, dict[str, Any] | None]:
         """Carry a change out once per request id: a repetition is shown what the first has become."""
         request_id = headers.get("paypal-request-id")
@@ -224,14 +228,12 @@ class App:
         key = (f"{call} {identifier}", request_id or "")
         kept = _KEPT["payments" if call in ("capture", "void", "refund") else "orders"]
         if request_id is not None and key in self._done:
-            at, first, show = self._done[key]
+            at, show = self._done[key]
             if self.clock() < at + kept:
-                if body != first:
-                    raise Problem(422, "DUPLICATE_REQUEST_ID")
                 return 201 if call in ("capture", "refund") else 200, show()
         show = self._effect(call, identifier, tree)
         if request_id is not None:
-            self._done[key] = (self.clock(), body, show)
+            self._done[key] = (self.clock(), show)
         if headers.get("prefer") == "return=representation":
             return 200 if call == "void" else 201, show()
         return (204, None) if call == "void" else (201, _minimal(show()))

@@ -146,7 +146,7 @@ class Ledger:
     def create(self, body: Mapping[str, Any]) -> Order:
         """Create an order."""
         (unit,) = body["purchase_units"]
-        currency, amount = _amount(unit["amount"])
+        currency, amount = _amount(unit["amount"], whole="DECIMAL_PRECISION")
         context = body.get("payment_source", {}).get("paypal", {}).get("experience_context")
         order = Order(
             id=self._id("O"),
@@ -164,7 +164,7 @@ class Ledger:
     def order(self, order_id: str) -> Order:
         """Return an order; one that nobody approved in time is gone."""
         order = self.orders.get(order_id)
-        if order is None or (order.approved_at is None and self._clock() >= order.created_at + WAITING):
+        if order is None or self._gone(order):
             raise Problem(404, "INVALID_RESOURCE_ID")
         for authorization in order.authorizations:
             over = self._clock() >= authorization.created_at + VALID + timedelta(days=1)
@@ -172,13 +172,19 @@ class Ledger:
                 self._void(order, authorization)
         return order
 
+    def _gone(self, order: Order) -> bool:
+        """Return whether an order waited too long for the payer, or for the merchant's capture."""
+        since = order.created_at if order.approved_at is None else order.approved_at
+        waits = order.approved_at is None or (order.intent == "CAPTURE" and order.status == "APPROVED")
+        return waits and self._clock() >= since + WAITING
+
     def patch(self, order_id: str, patch: list[Mapping[str, Any]]) -> Order:
         """Change an order's amount."""
         order = self.order(order_id)
         for step in patch:
             if step["op"] != "replace" or step["path"] != "/purchase_units/@reference_id=='default'/amount":
                 raise Problem(422, "INVALID_PARAMETER")
-            currency, amount = _amount(step["value"])
+            currency, amount = _amount(step["value"], whole="DECIMAL_PRECISION")
             if order.status == "COMPLETED":
                 raise Problem(422, "ORDER_ALREADY_COMPLETED")
             if order.status == "APPROVED" and (currency, amount) != (order.currency, order.amount):
@@ -247,6 +253,15 @@ class Ledger:
             for row in order.captures:
                 if row.id == capture_id:
                     return order, row
+        raise Problem(404, "INVALID_RESOURCE_ID")
+
+    def refund_of(self, refund_id: str) -> tuple[Order, Capture, Refund]:
+        """Return a refund, its capture and its order."""
+        for order in self.orders.values():
+            for capture in order.captures:
+                for row in capture.refunds:
+                    if row.id == refund_id:
+                        return order, capture, row
         raise Problem(404, "INVALID_RESOURCE_ID")
 
     def capture(self, authorization_id: str, body: Mapping[str, Any]) -> tuple[Order, Capture]:
@@ -383,7 +398,8 @@ class Ledger:
         self.effects.append((kind, str(order.unit.get("custom_id", "")), amount))
 
 
-def _amount(value: Mapping[str, Any]) -> tuple[str, Decimal]:
+def _amount(value: Mapping[str, Any], *, whole: str = "DECIMALS_NOT_SUPPORTED") -> tuple[str, Decimal]:
+    """Read an amount; ``whole``: what PayPal says to decimals where the currency has none."""
     currency, text = value["currency_code"], value["value"]
     if currency not in _CURRENCIES:
         raise Problem(422, "INVALID_CURRENCY_CODE")
@@ -391,7 +407,7 @@ def _amount(value: Mapping[str, Any]) -> tuple[str, Decimal]:
         raise Problem(422, "CANNOT_BE_ZERO_OR_NEGATIVE")
     decimals = len(text.partition(".")[2])
     if currency in _WHOLE and decimals:
-        raise Problem(422, "DECIMALS_NOT_SUPPORTED")
+        raise Problem(422, whole)
     if decimals > _PRECISION:
         raise Problem(422, "DECIMAL_PRECISION")
     return currency, Decimal(text)

@@ -48,7 +48,6 @@ _PAYER_ACTION: Final = "Transaction cannot complete successfully, instruct the b
 _ORDERS: Final = {
     "CANNOT_BE_ZERO_OR_NEGATIVE": _POSITIVE,
     "DECIMAL_PRECISION": _PRECISION,
-    "DECIMALS_NOT_SUPPORTED": _PRECISION,
     "INVALID_CURRENCY_CODE": _CURRENCY.format("api/rest/"),
     "DUPLICATE_INVOICE_ID": _INVOICE,
     "PAYER_CANNOT_PAY": _CANNOT_PAY,
