@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -63,6 +64,12 @@ def _safe(_: PayPal, attribute: Attribute[str], value: str) -> None:
         raise ValueError(f"{attribute.name} is a scheme, a host and a port only")
 
 
+def _file(_: PayPal, attribute: Attribute[str], value: str) -> None:
+    """Refuse a path at once that would refuse every notification later."""
+    if value and not os.path.isfile(value):  # noqa: PTH113 - the path is text in the settings
+        raise ValueError(f"{attribute.name} is no file: {value}")
+
+
 def _offers(*methods: str) -> Callable[[PayPal, Attribute[Any], Any], None]:
     """Return a validator: what takes a part's place must be able to play it."""
 
@@ -107,7 +114,7 @@ class PayPal:
     endpoint: str = field(default="", validator=[instance_of(str), _safe])
     webhook_id: str = field(default="", validator=instance_of(str))
     webhook_verification: str = field(default="local", validator=in_(("local", "postback")))
-    webhook_ca: str = field(default="", validator=instance_of(str))
+    webhook_ca: str = field(default="", validator=[instance_of(str), _file])
     timeout: float = field(default=10.0, converter=float, validator=gt(0))
     intent: str = field(default="authorize", validator=in_(_INTENTS))
     return_url: str = field(default="", validator=instance_of(str))

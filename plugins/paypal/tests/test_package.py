@@ -1,0 +1,274 @@
+"""The package as it is installed: its settings, what it imports, its demo, and PayPal's files themselves."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paysession import Payments, SettingsError
+from paysession.provider import Kind
+from paysession_paypal import PayPal
+from paysession_paypal.fake.app import Answer, Exchange
+from paysession_paypal.transport import SdkTransport
+
+GOOD = {"client_id": "id", "client_secret": "secret"}
+
+
+def python(code, *arguments, **environ):
+    """Run code in a process of its own; return what it printed."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments], env={**clean, **environ},
+        capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# --- imports --------------------------------------------------------------------------------------
+
+HEAVY = ("paypalrestsdk", "requests", "urllib3", "cryptography", "OpenSSL", "paysession_paypal.fake")
+
+
+def test_importing_and_selecting_it_imports_no_sdk():
+    code = f"""
+import sys, paysession_paypal
+from paysession import Payments
+with Payments.open("memory:", providers={{"paypal": {GOOD}}}) as payments:
+    print(payments.providers()[0].capabilities.capture)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    assert python(code).split("\n")[:2] == ["multiple", "[]"]
+
+
+def test_it_lives_a_whole_life_without_pyopenssl():
+    """No release of pyOpenSSL can break what does not use it: the SDK's own webhook check would."""
+    code = """
+import sys
+sys.modules["OpenSSL"] = None
+from paysession import Money, Payments
+from paysession_paypal import PayPal
+from paysession_paypal.fake import PayPalFake
+from paysession_paypal.webhooks import Signature
+
+with PayPalFake() as fake:
+    open("ca.pem", "wb").write(fake.signer.authority.pem())
+    checker = Signature(fake.signer.webhook_id, ca_file="ca.pem", fetch=lambda *_: fake.signer.certificate)
+    paypal = PayPal(client_id=fake.client_id, client_secret=fake.client_secret, endpoint=fake.url, verifier=checker)
+    with Payments.open("memory:", providers={"paypal": paypal}) as pay:
+        order = pay.create_collection(Money("42.00", "EUR"), reference="r")
+        session = pay.initiate(order.id, provider="paypal")
+        fake.payer_approves(session.reference)
+        body = fake.events[0].body
+        print(pay.handle_webhook("paypal", headers=fake.signer.headers(body), body=body).status)
+        pay.capture(session.id)
+        print(pay.refund(session.id).refunded_amount)
+"""
+    assert python(f"import os, tempfile; os.chdir(tempfile.mkdtemp())\n{code}").split("\n")[:2] == [
+        "200",
+        "42.00 EUR",
+    ]
+
+
+def test_the_newest_pyopenssl_is_no_hindrance():
+    import importlib.metadata
+
+    import OpenSSL.crypto
+
+    assert int(importlib.metadata.version("pyOpenSSL").partition(".")[0]) >= 25
+    assert not hasattr(OpenSSL.crypto, "verify"), "what the SDK's WebhookEvent.verify calls is gone"
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_settings_come_from_the_environment():
+    environ = {
+        "PAYSESSION_PAYPAL__CLIENT_ID": "id",
+        "PAYSESSION_PAYPAL__CLIENT_SECRET": "s3cret",
+        "PAYSESSION_PAYPAL__ENVIRONMENT": "live",
+        "PAYSESSION_PAYPAL__TIMEOUT": "2.5",
+        "PAYSESSION_PAYPAL__INTENT": "capture",
+        "PAYSESSION_PAYPAL__WEBHOOK_ID": "W",
+    }
+    with Payments.open("memory:", providers=["paypal"], environ=environ) as payments:
+        provider = payments._registry.provider("paypal").plugin
+    assert (provider.environment, provider.timeout, provider.intent, provider.webhook_id) == (
+        "live",
+        2.5,
+        "capture",
+        "W",
+    )
+    assert provider.client_secret.reveal() == "s3cret"
+    assert "s3cret" not in repr(provider)
+    assert provider.capabilities.call_limit.total_seconds() == 12.5
+
+
+def test_settings_come_from_a_file_and_two_accounts_are_two_providers(tmp_path):
+    (tmp_path / "shop.toml").write_text(
+        'store = "memory:"\n[providers.paypal]\nclient_id = "a"\nclient_secret = "b"\n'
+        '[providers.paypal-us]\nuse = "paypal"\nclient_id = "c"\nclient_secret = "d"\nbrand_name = "US"\n'
+    )
+    with Payments.open(config=tmp_path / "shop.toml", environ={}) as payments:
+        names = {row.name: row.selected for row in payments.providers()}
+        us = payments._registry.provider("paypal-us").plugin
+    assert names["paypal"]
+    assert names["paypal-us"]
+    assert (us.client_id, us.brand_name) == ("c", "US")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"client_id": None}, "client_id"),
+        ({"environment": "production"}, "environment"),
+        ({"intent": "sale"}, "intent"),
+        ({"endpoint": "http://api-m.paypal.com"}, "https, or http on this machine"),
+        ({"endpoint": "https://user:pass@example.com"}, "a scheme, a host and a port only"),
+        ({"endpoint": "https://example.com/v2"}, "a scheme, a host and a port only"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "soon"}, "could not convert"),
+        ({"webhook_verification": "none"}, "webhook_verification"),
+        ({"webhook_ca": "/no/such/file.pem"}, "webhook_ca is no file"),
+        ({"shipping_preference": "DRONE"}, "shipping_preference"),
+        ({"transport": "requests"}, "send and close"),
+        ({"verifier": "none"}, "check"),
+        ({"sandbox": True}, "unknown setting 'sandbox'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_a_sentence_without_the_secret(wrong, sentence):
+    settings = {**GOOD, "client_secret": "hunter2", **wrong}
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        Payments.open("memory:", providers={"paypal": settings}, environ={})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_it_declares():
+    capabilities = PayPal(**GOOD).capabilities
+    hours = {kind: capabilities.window(kind).total_seconds() / 3600 for kind in Kind}
+    assert hours == {
+        Kind.INITIATE: 6, Kind.AUTHORIZE: 6, Kind.UPDATE: 0,
+        Kind.CAPTURE: 45 * 24, Kind.REFUND: 45 * 24, Kind.CANCEL: 45 * 24,
+    }  # fmt: skip
+    assert (capabilities.capture, capabilities.refund, capabilities.refund_needs_capture) == (
+        "multiple",
+        "multiple",
+        True,
+    )
+
+
+def test_the_transport_is_built_once_and_closed():
+    provider = PayPal(**GOOD)
+    assert provider.transport is None
+    first = provider._gateway().transport
+    assert isinstance(first, SdkTransport)
+    assert provider._gateway().transport is first
+    provider.close()
+    assert provider.transport is None
+
+
+# --- the demo -------------------------------------------------------------------------------------
+
+DEMO = "from paysession_cli.main import main; main()"
+
+
+def test_the_demo_runs_to_its_end_over_http():
+    told = json.loads(python(DEMO, "demo", "--provider", "paypal", "--json"))
+    kinds = [(row["kind"], row["amount"], row["state"]) for row in told["operations"]]
+    assert kinds == [
+        ("initiate", "42.00", "succeeded"), ("authorize", "42.00", "succeeded"), ("capture", "20.00", "succeeded"),
+        ("capture", "15.00", "succeeded"), ("refund", "5.00", "succeeded"), ("cancel", "7.00", "succeeded"),
+    ]  # fmt: skip
+    session = told["session"]
+    assert (session["authorized"], session["captured"], session["refunded"]) == ("35.00", "35.00", "5.00")
+    assert "taken once" in python(DEMO, "demo", "--provider", "paypal")
+
+
+def test_with_credentials_the_demo_goes_to_the_sandbox(fake, monkeypatch, capsys):
+    """The sandbox is not to be had here: that the demo would go there, and asks a person to approve, is seen."""
+    from paysession import PaymentSession
+    from paysession_paypal.demo import PayPalDemo
+
+    environ = {"PAYSESSION_PAYPAL__CLIENT_ID": "id", "PAYSESSION_PAYPAL__CLIENT_SECRET": "secret"}
+    with PayPalDemo(environ) as scene:
+        assert "endpoint" not in scene.settings
+        with Payments.open(
+            "memory:", providers={"paypal": dict(scene.settings)}, environ=environ
+        ) as payments:
+            assert (
+                payments._registry.provider("paypal")
+                .plugin._gateway()
+                .transport.endpoint.endswith("sandbox.paypal.com")
+            )
+        monkeypatch.setattr("builtins.input", lambda: "")
+        session = PaymentSession.__new__(PaymentSession)
+        session.__dict__.update(reference="O1", next_action=None)
+        assert scene.payer_acts(session) == {"token": "O1"}
+        assert "Approve as a sandbox buyer" in capsys.readouterr().err
+
+        def nobody():
+            raise EOFError
+
+        monkeypatch.setattr("builtins.input", nobody)
+        with pytest.raises(SettingsError, match="in a terminal"):
+            scene.payer_acts(session)
+
+
+# --- PayPal's files -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spec(specs):
+    specs.need()
+    return specs.spec()
+
+
+ORDER = {
+    "intent": "AUTHORIZE",
+    "purchase_units": [{"amount": {"currency_code": "EUR", "value": "42.00"}}],
+}
+JSON = {"content-type": "application/json", "paypal-request-id": "k"}
+
+
+def exchange(body, answer=None, *, path="/v2/checkout/orders", headers=JSON):
+    sent = json.dumps(body).encode() if body is not None else b""
+    return Exchange("create", "POST", path, headers, sent, answer, False)
+
+
+def changed(**parts):
+    tree = json.loads(json.dumps(ORDER))
+    tree.update(parts)
+    return tree
+
+
+def test_what_is_right_passes(spec):
+    spec.check(exchange(ORDER, Answer(201, b'{"id": "O1", "status": "CREATED"}')))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        exchange(changed(colour="red")),
+        exchange(changed(status="CREATED")),
+        exchange(changed(intent="SALE")),
+        exchange(changed(purchase_units=[{"amount": {"currency_code": "EUR", "value": 42}}])),
+        exchange(changed(purchase_units=[{"amount": {"currency_code": "EUR", "value": "42", "vat": "0"}}])),
+        exchange(changed(payment_source={"paypal": {"experience_context": {"back": "https://x"}}})),
+        exchange(changed(payment_source={"paypal": {"email_address": "no address"}})),
+        exchange(ORDER, headers={**JSON, "paypal-colour": "red"}),
+        exchange(ORDER, headers={**JSON, "paypal-request-id": "k" * 109}),
+        exchange(None),
+        exchange(ORDER, path="/v2/checkout/baskets"),
+        exchange(None, path="/v2/checkout/orders/o-1/authorize"),
+        exchange(ORDER, Answer(201, b'{"id": "O1", "status": "PAID"}')),
+        exchange(ORDER, Answer(201, b'{"id": "O1", "colour": "red"}')),
+        exchange(ORDER, Answer(422, b'{"name": "UNPROCESSABLE_ENTITY", "message": "m", "debug_id": "d", "details": [{"issue": "X"}]}')),
+    ],
+    ids=lambda row: f"{row.path} {row.body[:60]!r} {row.answer and row.answer.body!r}",
+)  # fmt: skip
+def test_what_paypals_files_do_not_know_is_found(spec, wrong):
+    """The check that all other tests rely on can fail."""
+    with pytest.raises(AssertionError):
+        spec.check(wrong)
