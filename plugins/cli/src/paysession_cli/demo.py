@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.panel import Panel
 from rich.text import Text
 
-from paysession import Checkout, InvalidAmount, Kind, Money, Payments, PaymentSession, Redirect, StoreError
+from paysession import Checkout, InvalidAmount, Kind, Money, Payments, PaymentSession, StoreError
 from paysession_cli import show
 
 if TYPE_CHECKING:
@@ -128,10 +128,8 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
     )
     say("initiate(...) with the same idempotency key", f"the same session: {again.id == session.id}")
     payload = scene.payer_acts(session)
-    if isinstance(action, Redirect):
-        say("the payer approves there, and the browser comes back", f"with {payload}")
     session = payments.authorize(session.id, payload=payload)
-    say(f"authorize(payload={payload})", state(session))
+    say(f"the payer has acted: authorize(payload={payload})", state(session))
     session = payments.capture(session.id, Money("20.00", "EUR"), idempotency_key="ship-1")
     say('capture(Money("20.00", "EUR"), idempotency_key="ship-1")', state(session))
     session = payments.capture(session.id, Money("20.00", "EUR"), idempotency_key="ship-1")
