@@ -213,6 +213,25 @@ def make_hand(clock):
 class Shop:
     """A host application with its books, and the fake PayPal on the other side."""
 
+    # The books (status, amount, authorized, captured, refunded) once a call has had its effect, and
+    # that effect.
+    AFTER = {
+        "create": ("requires_more", 4200, 0, 0, 0),
+        "patch": ("requires_more", 4000, 0, 0, 0),
+        "authorize": ("authorized", 4200, 4200, 0, 0),
+        "capture": ("authorized", 4200, 4200, 2000, 0),
+        "refund": ("authorized", 4200, 4200, 2000, 500),
+        "void": ("authorized", 4200, 2000, 2000, 0),
+    }
+    EFFECT = {
+        "create": [],
+        "patch": [],
+        "authorize": ["authorize 42.00"],
+        "capture": ["capture 20.00"],
+        "refund": ["refund 5.00"],
+        "void": ["void 22.00"],
+    }
+
     def __init__(self, fake, provider, clock, store=None):
         self.fake = fake
         self.clock = clock

@@ -30,22 +30,9 @@ with Payments.open(told["db"], providers={"paypal": told["settings"]}, clock=lam
         "void": lambda: pay.cancel(id_),
     }[told["call"]]()
 """
-BOOKS = {
-    "create": ("requires_more", 4200, 0, 0, 0),
-    "patch": ("requires_more", 4000, 0, 0, 0),
-    "authorize": ("authorized", 4200, 4200, 0, 0),
-    "capture": ("authorized", 4200, 4200, 2000, 0),
-    "refund": ("authorized", 4200, 4200, 2000, 500),
-    "void": ("authorized", 4200, 2000, 2000, 0),
-}
-EFFECT = {
-    "create": [], "patch": [], "authorize": ["authorize 42.00"], "capture": ["capture 20.00"],
-    "refund": ["refund 5.00"], "void": ["void 22.00"],
-}  # fmt: skip
-
-
+CALLS = ["create", "patch", "authorize", "capture", "refund", "void"]
 # Before PayPal did it, an update is not sent again: test_faults has that.
-CASES = [(call, committed) for call in BOOKS for committed in (True, False) if committed or call != "patch"]
+CASES = [(call, committed) for call in CALLS for committed in (True, False) if committed or call != "patch"]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +70,8 @@ def test_a_process_killed_in_a_call_leaves_one_effect(
         assert recovery.looked == 1
         (row,) = payments.sessions()
         books = str(row.status), row.amount.minor, row.authorized, row.captured, row.refunded
-        assert books == BOOKS[call]
-    assert fake.effects[effects:] == EFFECT[call]
+        assert books == shop.AFTER[call]
+    assert fake.effects[effects:] == shop.EFFECT[call]
     keys = {exchange.headers["paypal-request-id"] for exchange in fake.calls(call)[sent:]}
     assert keys == {doubt.operation.key}, "the same request id, across the restart"
     looked_only = committed and call != "create"  # PayPal finds an order by its own id only

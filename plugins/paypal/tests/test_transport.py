@@ -155,7 +155,7 @@ def test_every_wait_has_a_timeout():
 # --- the token ------------------------------------------------------------------------------------
 
 
-def test_twenty_cold_threads_fetch_one_token(fake, transport):
+def look_twenty_times_at_once(transport):
     barrier = threading.Barrier(20)
 
     def look():
@@ -163,23 +163,18 @@ def test_twenty_cold_threads_fetch_one_token(fake, transport):
         return transport.send(LOOK, soon()).status
 
     with ThreadPoolExecutor(20) as pool:
-        statuses = [future.result() for future in [pool.submit(look) for _ in range(20)]]
-    assert statuses == [404] * 20
+        return [future.result() for future in [pool.submit(look) for _ in range(20)]]
+
+
+def test_twenty_cold_threads_fetch_one_token(fake, transport):
+    assert look_twenty_times_at_once(transport) == [404] * 20
     assert len(fake.calls("token")) == 1
 
 
 def test_twenty_threads_whose_token_is_refused_fetch_one_new_one(fake, transport):
     transport.send(LOOK, soon())
     fake.forget_tokens()
-    barrier = threading.Barrier(20)
-
-    def look():
-        barrier.wait()
-        return transport.send(LOOK, soon()).status
-
-    with ThreadPoolExecutor(20) as pool:
-        statuses = [future.result() for future in [pool.submit(look) for _ in range(20)]]
-    assert statuses == [404] * 20
+    assert look_twenty_times_at_once(transport) == [404] * 20
     assert len(fake.calls("token")) == 2
 
 
