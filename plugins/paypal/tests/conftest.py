@@ -235,6 +235,7 @@ class Shop:
     def __init__(self, fake, provider, clock, store=None):
         self.fake = fake
         self.clock = clock
+        self.provider = provider
         self.payments = Payments(store or MemoryStore(clock=clock), Registry({"paypal": provider}))
         self.order = self.payments.create_collection(EUR42, reference="order-1001")
 

@@ -7,6 +7,7 @@ has two for HUF and TWD.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from paysession import InvalidAmount
@@ -17,6 +18,7 @@ __all__ = ["WHOLE", "read", "write"]
 
 WHOLE: Final = frozenset({"HUF", "JPY", "TWD"})
 """The currencies that PayPal takes no decimals for."""
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,10})?")
 
 
 def write(money: Money) -> dict[str, str]:
@@ -42,7 +44,7 @@ def read(value: object) -> Money:
     """
     tree = as_object(value) or {}
     number, currency = text_in(tree, "value"), text_in(tree, "currency_code")
-    if number is None or currency is None:
+    if number is None or currency is None or not _NUMBER.fullmatch(number):
         raise OutcomeUnknown("PayPal stated no amount")
     try:
         return Money(number, currency)

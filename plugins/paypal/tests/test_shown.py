@@ -1,0 +1,277 @@
+"""Whatever PayPal shows: an order with anything missing, twisted or contradicting itself books nothing wrong."""
+
+import copy
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from paysession.provider import Declined, Failure, Kind, Money, NotApplied, OutcomeUnknown, Snapshot, Status
+from paysession.values import replace
+from paysession_paypal import Reply
+from paysession_paypal.orders import AUTHORIZATION, CAPTURE, ORDER, REFUND
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+JUNK = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    "",
+    "x",
+    "42.00 ",
+    "-1.00",
+    "1e999",
+    "NaN",
+    [],
+    {},
+    [None],
+    [[]],
+    {"value": {}},
+]
+
+
+class Shows:
+    """A transport that shows one document, whatever is asked."""
+
+    def __init__(self, document=None, status=200, date=NOW):
+        self.document, self.status, self.date = document, status, date
+        self.asked = []
+
+    def send(self, request, deadline):
+        self.asked.append(request)
+        return Reply(self.status, json.dumps(self.document).encode(), "d1", self.date)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def life(hand, fake):
+    """Return a hand whose order has been captured in part and refunded in part, and that order."""
+    hand.authorized(fake)
+    hand.do("capture", "20.00")
+    hand.do("refund", "5.00", capture=hand.last)
+    hand.do("capture", "10.00")
+    return hand, json.loads(fake_order(fake, hand))
+
+
+def fake_order(fake, hand):
+    hand.look()
+    return fake.calls("show")[-1].answer.body
+
+
+def show(hand, document, **options):
+    hand.provider.transport = Shows(document, **options)
+    return hand.provider.retrieve(hand.session, None)
+
+
+def places(node, path=()):
+    """Go through a document, and yield the path of every value in it."""
+    if path:
+        yield path
+    for key, part in (
+        node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    ):
+        yield from places(part, (*path, key))
+
+
+def put(document, path, value):
+    document = copy.deepcopy(document)
+    node = document
+    for key in path[:-1]:
+        node = node[key]
+    if value is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return document
+
+
+def test_the_order_as_it_is(life):
+    hand, document = life
+    snapshot = show(hand, document)
+    assert (snapshot.status, snapshot.session_id, snapshot.reference) == (
+        Status.AUTHORIZED, hand.session.id, hand.session.reference,
+    )  # fmt: skip
+    assert [money.minor for money in (snapshot.authorized, snapshot.captured, snapshot.refunded)] == [
+        4200,
+        3000,
+        500,
+    ]
+    assert [(e.kind, e.amount.minor, e.state, e.key) for e in snapshot.effects] == [
+        (Kind.AUTHORIZE, 4200, "succeeded", None),
+        (Kind.CAPTURE, 2000, "succeeded", hand.operations[2].key),
+        (Kind.CAPTURE, 1000, "succeeded", hand.operations[4].key),
+        (Kind.REFUND, 500, "succeeded", hand.operations[3].key),
+    ]
+
+
+def test_one_value_missing_or_twisted_is_unknown_or_tells_no_more_money_than_there_is(life):
+    """Every value of the order in turn, each with all the junk there is: about 3,000 orders."""
+    hand, document = life
+    count = 0
+    for path in places(document):
+        for junk in (..., *JUNK):
+            count += 1
+            try:
+                snapshot = show(hand, put(document, path, junk))
+            except (OutcomeUnknown, NotApplied):
+                continue
+            assert type(snapshot) is Snapshot, path
+            assert snapshot.session_id == hand.session.id, path
+            for money in (snapshot.amount, snapshot.authorized, snapshot.captured, snapshot.refunded):
+                assert money.currency == "EUR", path
+            assert snapshot.captured <= snapshot.authorized, (path, junk)
+            assert snapshot.captured <= Money("30.00", "EUR"), (path, junk)
+    assert count > 2000
+
+
+@pytest.mark.parametrize("hook", ["authorize", "cancel", "update"])
+def test_the_hooks_that_look_first_raise_nothing_but_what_a_provider_may(hand, fake, hook):
+    hand.do("initiate")
+    fake.payer_approves(hand.session.reference)
+    document = json.loads(fake_order(fake, hand))
+    for path in places(document):
+        for junk in (..., *JUNK):
+            hand.provider.transport = Shows(put(document, path, junk))
+            operation = hand.operation(hook)
+            try:
+                getattr(hand.provider, hook)(hand.session, operation)
+            except (Declined, NotApplied, OutcomeUnknown) as error:
+                assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize("hook", ["initiate", "capture", "refund", "cancel"])
+def test_the_hooks_that_write_believe_no_twisted_answer(life, fake, hook):
+    hand, document = life
+    unit = document["purchase_units"][0]["payments"]
+    answers = {
+        "initiate": document, "capture": unit["captures"][0], "refund": unit["refunds"][0],
+        "cancel": {**unit["authorizations"][0], "status": "VOIDED"},
+    }  # fmt: skip
+    for path in places(answers[hook]):
+        for junk in (..., *JUNK):
+            hand.provider.transport = Shows(put(answers[hook], path, junk), status=201)
+            operation = hand.operation(hook, "20.00", capture=hand.operations[2])
+            try:
+                outcome = getattr(hand.provider, hook)(hand.session, operation)
+            except (Declined, NotApplied, OutcomeUnknown):
+                continue
+            assert outcome.amount is None or outcome.amount.currency == "EUR"
+
+
+def test_a_status_that_is_not_documented_is_unknown(life):
+    hand, document = life
+    payments = ("purchase_units", 0, "payments")
+    for path, known in (
+        (("status",), ORDER), ((*payments, "authorizations", 0, "status"), AUTHORIZATION),
+        ((*payments, "captures", 0, "status"), CAPTURE), ((*payments, "refunds", 0, "status"), REFUND),
+    ):  # fmt: skip
+        for status in ("PAID", "completed", "", *sorted(known)):
+            try:
+                show(hand, put(document, path, status))
+            except OutcomeUnknown:
+                continue
+            assert status in known
+
+
+@pytest.mark.parametrize("currency", ["USD", "XXX", "eur", "HUF"])
+def test_another_currency_is_told_or_unknown_and_never_taken_for_ours(life, currency):
+    hand, document = life
+    text = json.dumps(document).replace('"EUR"', f'"{currency}"')
+    try:
+        snapshot = show(hand, json.loads(text))
+    except OutcomeUnknown:
+        return
+    assert snapshot.captured.currency == currency
+
+
+@pytest.mark.parametrize("units", [0, 2])
+def test_an_order_of_no_unit_or_two_is_none_of_ours(life, units):
+    hand, document = life
+    with pytest.raises(OutcomeUnknown, match=f"{units} purchase units"):
+        show(hand, {**document, "purchase_units": document["purchase_units"] * units})
+
+
+def test_a_completed_order_without_a_payment_is_unknown(life):
+    hand, document = life
+    document["purchase_units"][0]["payments"] = {}
+    with pytest.raises(OutcomeUnknown, match="without a payment"):
+        show(hand, document)
+    hand.provider.transport = Shows(document)
+    with pytest.raises(OutcomeUnknown, match="without a payment"):
+        hand.do("authorize")
+
+
+def test_an_order_that_vanished_with_its_money_is_unknown(life):
+    hand, _ = life
+    with pytest.raises(OutcomeUnknown, match="does not show the order"):
+        show(hand, {"name": "RESOURCE_NOT_FOUND"}, status=404)
+
+
+def test_a_404_that_is_not_paypals_says_nothing(life):
+    hand, _ = life
+    with pytest.raises(NotApplied, match="could not be looked at"):
+        show(hand, ["a proxy's page"], status=404)
+
+
+def test_without_paypals_clock_nothing_has_run_out(hand, fake):
+    hand.do("initiate")
+    with pytest.raises(NotApplied, match=r"\(yet\)"):
+        hand.provider.transport = Shows({"name": "RESOURCE_NOT_FOUND"}, status=404, date=None)
+        hand.do("authorize")
+    assert hand.look().status is None
+
+
+def test_an_authorization_is_over_by_paypals_clock_and_not_by_ours(life):
+    hand, document = life
+    ends = document["purchase_units"][0]["payments"]["authorizations"][0]["expiration_time"]
+    after = datetime.fromisoformat(ends)
+    assert show(hand, document, date=None).authorized == Money("42.00", "EUR")
+    assert show(hand, document, date=after).authorized == Money("30.00", "EUR")
+    assert show(hand, document, date=after).status is Status.AUTHORIZED
+
+
+def test_a_reauthorization_takes_the_place_of_the_original_and_does_not_add_to_it(life):
+    hand, document = life
+    payments = document["purchase_units"][0]["payments"]
+    payments["authorizations"].append({**payments["authorizations"][0], "id": "A9"})
+    assert show(hand, document).authorized == Money("42.00", "EUR")
+    hand.session = replace(hand.session, _data=show(hand, document).data)
+    capture = {**payments["captures"][0], "id": "C9", "invoice_id": None}
+    hand.provider.transport = Shows(capture, status=201)
+    hand.do("capture", "20.00")
+    assert hand.provider.transport.asked[-1].path.startswith("/v2/payments/authorizations/A9/")
+    hand.provider.transport = Shows({**payments["authorizations"][0], "status": "VOIDED"})
+    hand.do("cancel")
+    (original, _) = hand.session.data["authorizations"]
+    assert hand.provider.transport.asked[-1].path == f"/v2/payments/authorizations/{original}/void"
+
+
+def test_a_denied_payment_tells_why(hand, fake):
+    fake.ledger.next_status["authorize"] = ["DENIED"]
+    hand.do("initiate")
+    with pytest.raises(Declined, match="denied"):
+        hand.do("authorize", payload=fake.payer_approves(hand.session.reference))
+    assert hand.look().error == Failure("AUTHORIZATION_DENIED", "PayPal denied the payment")
+    hand.session = replace(hand.session, status=Status.AUTHORIZED)
+    assert hand.look().status is Status.CANCELED, "what was authorized for us, and is denied since, is gone"
+
+
+def test_an_answer_with_another_operations_invoice_number_is_not_this_operations(life):
+    hand, document = life
+    other = document["purchase_units"][0]["payments"]["captures"][0]
+    hand.provider.transport = Shows(other, status=201)
+    with pytest.raises(OutcomeUnknown, match="PayPal answered with the effect"):
+        hand.do("capture", "20.00")
+
+
+def test_an_id_cannot_reach_out_of_its_place_in_a_path(hand):
+    hand.session = replace(hand.session, reference="../../v1/oauth2/token?x=#")
+    with pytest.raises((NotApplied, OutcomeUnknown)):
+        show(hand, {})
+    assert (
+        hand.provider.transport.asked[0].path == "/v2/checkout/orders/..%2F..%2Fv1%2Foauth2%2Ftoken%3Fx%3D%23"
+    )
