@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paysession.provider import Money, OutcomeUnknown, WebhookRejected
+from paysession.provider import Kind, Money, OutcomeUnknown, WebhookRejected
 from paysession_paypal import webhooks
 from paysession_paypal.fake import Fault
 from paysession_paypal.fake.signing import CERT_URL, NAME, Authority
@@ -400,6 +400,25 @@ def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
     fake.ledger.reverse(hook.payments.history(session.id)[-1].reference)
     assert deliver(fake.events[-1]).status == 200
     assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
+    row = hook.payments.history(session.id)[-1]
+    assert (row.kind, row.origin, row.amount) == (Kind.REFUND, "provider", Money("42.00", "EUR"))
+
+
+def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, deliver):
+    """Ours never arrived, and never can now: PayPal has given the capture back without it."""
+    session = hook.session()
+    hook.payments.capture(session.id)
+    fake.fail("refund", Fault.drop())
+    with pytest.raises(OutcomeUnknown):
+        hook.payments.refund(session.id, idempotency_key="r")
+    fake.ledger.reverse(hook.payments.history(session.id)[-2].reference)
+    deliver(fake.events[-1])
+    hook.settle()
+    assert hook.payments.in_doubt() == ()
+    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
+    rows = [row for row in hook.payments.history(session.id) if row.kind is Kind.REFUND]
+    assert [(row.origin, row.state) for row in rows] == [("host", "declined"), ("provider", "succeeded")]
+    assert fake.effects == ["authorize 42.00", "capture 42.00", "refund 42.00"]
 
 
 @pytest.mark.parametrize(

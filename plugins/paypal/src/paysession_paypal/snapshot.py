@@ -33,6 +33,10 @@ __all__ = ["APPROVAL", "captured", "expiry", "held", "redirect", "refunded", "sn
 APPROVAL: Final = timedelta(hours=3)
 """How long an order may wait for the payer and for us (PayPal's default)."""
 
+SETTLED: Final = timedelta(minutes=10)
+"""After this long an order shows what was done to it, and two clocks' difference is no matter."""
+TAKEN_BACK: Final = "taken back"
+
 _State = Literal["pending", "succeeded", "failed", "reversed"]
 _LIVE: Final = ("CREATED", "PARTIALLY_CAPTURED")
 _AUTHORIZATION: Final[Mapping[str, _State]] = {
@@ -166,7 +170,7 @@ def snapshot_of(
         authorized=at_stake + left,
         captured=captured,
         refunded=_refunded(order, zero),
-        effects=[*_effects(order, session), *_impossible(order, session, operation, left)],
+        effects=[*_effects(order, session), *_impossible(order, session, operation, left, now)],
         ready=waiting and order.status == "APPROVED" and data.declined is None,
         session_id=order.session_id,
         data=data.seen(order, declined=data.declined if waiting else None).json(),
@@ -189,10 +193,10 @@ def _status(
     if _pending(order):
         return Status.PENDING, None
     states = {row.status for row in order.authorizations} | {row.status for row in order.captures}
-    if "CAPTURED" in states:
+    if "CAPTURED" in states and not _exhausted(order, order.captures):
         raise OutcomeUnknown("PayPal shows a captured authorization without its captures")
-    if states & {"VOIDED", *_LIVE} or order.status == "VOIDED":
-        return Status.CANCELED, None  # voided, or out of time
+    if states & {"CAPTURED", "VOIDED", *_LIVE} or order.status == "VOIDED":
+        return Status.CANCELED, None  # voided, out of time, or spent on captures that failed
     if states:
         reason = next((row.reason for row in order.captures if row.reason), None)
         denied = Failure(reason or "AUTHORIZATION_DENIED", "PayPal denied the payment")
@@ -232,17 +236,22 @@ def _left(order: Order, now: datetime | None) -> Money:
 
 
 def _refunded(order: Order, zero: Money) -> Money:
-    """Return all that was given back, chargebacks included.
+    """Return all that was given back, chargebacks included."""
+    listed = _sum((row.amount for row in order.refunds if row.status == "COMPLETED"), zero)
+    return _sum(_taken_back(order, zero).values(), listed)
 
-    A capture that PayPal calls REFUNDED was given back whole, even where no refund is listed: that
-    is how a reversal shows.
+
+def _taken_back(order: Order, zero: Money) -> dict[str, Money]:
+    """Return how much of each capture was given back beyond the refunds that are listed.
+
+    A capture that PayPal calls REFUNDED was given back whole: that is how a chargeback shows.
     """
-    total = _sum((row.amount for row in order.refunds if row.status == "COMPLETED"), zero)
+    left: dict[str, Money] = {}
     for capture in order.captures:
         listed = _listed(order, capture, zero)
         if capture.status == "REFUNDED" and listed < capture.amount:
-            total += capture.amount - listed
-    return total
+            left[capture.id] = capture.amount - listed
+    return left
 
 
 def _listed(order: Order, capture: Capture, zero: Money) -> Money:
@@ -266,11 +275,14 @@ def _effects(order: Order, session: PaymentSession) -> list[Effect]:
     for back in order.refunds:
         key = key_of(back.invoice_id, session.id)
         effects.append(Effect(Kind.REFUND, back.amount, _REFUND.get(back.status, "succeeded"), back.id, key))
+    for capture_id, amount in _taken_back(order, Money.from_minor(0, order.amount.currency)).items():
+        # The key says that it is none of ours: not even one in doubt, of the same amount.
+        effects.append(Effect(Kind.REFUND, amount, "succeeded", f"{capture_id} {TAKEN_BACK}", key=""))
     return effects
 
 
 def _impossible(
-    order: Order, session: PaymentSession, operation: Operation | None, left: Money
+    order: Order, session: PaymentSession, operation: Operation | None, left: Money, now: datetime | None
 ) -> list[Effect]:
     """Return the operation in doubt as failed, if the order proves that it cannot take effect any more.
 
@@ -279,25 +291,38 @@ def _impossible(
     """
     if operation is None or operation.kind not in (Kind.CAPTURE, Kind.REFUND):
         return []
-    failed = [Effect(operation.kind, operation.amount, "failed", key=operation.key)]
     rows: tuple[Capture, ...] | tuple[Refund, ...]
     rows = order.captures if operation.kind is Kind.CAPTURE else order.refunds
     keys = [key_of(row.invoice_id, session.id) for row in rows]
     if operation.key in keys or None in keys:
         return []
-    zero = Money.from_minor(0, order.amount.currency)
     if operation.kind is Kind.CAPTURE:
-        taken = [row for row in order.captures if not row.failed]
-        most = max((row.amount for row in order.authorizations), default=zero)
-        explained = any(row.final for row in taken) or _sum((row.amount for row in taken), zero) >= most
-        gone = not left and all(row.status in (*_LIVE, "VOIDED", "DENIED") for row in order.authorizations)
-        return failed if order.authorizations and (gone or explained) else []
+        over = not left and all(row.status in (*_LIVE, "VOIDED", "DENIED") for row in order.authorizations)
+        over = over or _exhausted(order, (row for row in order.captures if not row.failed))
+        over = over and bool(order.authorizations)
+    else:
+        over = _spent(order, operation, now)
+    return [Effect(operation.kind, operation.amount, "failed", key=operation.key)] if over else []
+
+
+def _exhausted(order: Order, captures: Iterable[Capture]) -> bool:
+    """Return whether these captures leave nothing of the authorization to be captured."""
+    zero, captures = Money.from_minor(0, order.amount.currency), tuple(captures)
+    most = max((row.amount for row in order.authorizations), default=zero)
+    return any(row.final for row in captures) or _sum((row.amount for row in captures), zero) >= most
+
+
+def _spent(order: Order, operation: Operation, now: datetime | None) -> bool:
+    """Return whether the capture that a refund refers to was given back whole without that refund."""
     reference = operation.capture.reference if operation.capture is not None else None
-    spent = any(
-        row.id == reference and row.status == "REFUNDED" and _listed(order, row, zero) >= row.amount
-        for row in order.captures
-    )
-    return failed if spent else []
+    capture = next((row for row in order.captures if row.id == reference), None)
+    if capture is None or capture.status != "REFUNDED":
+        return False
+    zero, sent_at = Money.from_minor(0, order.amount.currency), operation.sent_at
+    if _listed(order, capture, zero) >= capture.amount:
+        return True
+    # A chargeback is not listed; neither is, for a while, a refund that was made just now.
+    return now is not None and sent_at is not None and now >= sent_at + SETTLED
 
 
 def _sum(amounts: Iterable[Money], zero: Money) -> Money:

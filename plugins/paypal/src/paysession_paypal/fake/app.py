@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from attrs import field, frozen
 
 from paysession_paypal.fake import documents
-from paysession_paypal.fake.ledger import Authorization, Capture, Ledger, Order, Refund
+from paysession_paypal.fake.ledger import Ledger
+from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
 from paysession_paypal.fake.problems import Problem
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from paysession_paypal.fake.ledger import Authorization, Capture, Order, Refund
+    from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
 
 __all__ = ["authorization", "capture", "order", "refund"]
 

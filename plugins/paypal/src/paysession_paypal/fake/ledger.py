@@ -12,17 +12,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field
-
+from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
 from paysession_paypal.fake.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from paysession_paypal.fake.clock import Clock
 
-__all__ = ["Authorization", "Capture", "Ledger", "Order", "Refund"]
+__all__ = ["Ledger"]
 
 WAITING: Final = timedelta(hours=3)
 """How long an order waits for the payer, and then for the merchant."""
@@ -35,82 +33,6 @@ _OTHERS: Final = "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PH
 _CURRENCIES: Final = _WHOLE.union(_OTHERS.split())
 _NUMBER: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 _PRECISION: Final = 2
-
-
-@define(eq=False)
-class Refund:
-    """A refund of a capture."""
-
-    id: str
-    amount: Decimal
-    custom_id: str | None
-    invoice_id: str | None
-    note: str | None
-    created_at: datetime
-    status: str = "COMPLETED"
-
-
-@define(eq=False)
-class Capture:
-    """A capture, of an authorization or of an order at once."""
-
-    id: str
-    amount: Decimal
-    invoice_id: str | None
-    final: bool
-    created_at: datetime
-    status: str = "COMPLETED"
-    reason: str | None = None
-    reversed: bool = False
-    refunds: list[Refund] = field(factory=list[Refund])
-
-    @property
-    def failed(self) -> bool:
-        """Whether nothing came of it."""
-        return self.status in ("DECLINED", "FAILED")
-
-    @property
-    def refunded(self) -> Decimal:
-        """How much was given back, or is being given back."""
-        return sum((r.amount for r in self.refunds if r.status in ("COMPLETED", "PENDING")), Decimal(0))
-
-
-@define(eq=False)
-class Authorization:
-    """An authorization of an order."""
-
-    id: str
-    amount: Decimal
-    created_at: datetime
-    status: str = "CREATED"
-    captures: list[Capture] = field(factory=list[Capture])
-
-    @property
-    def captured(self) -> Decimal:
-        """How much was captured, or is being captured."""
-        return sum((c.amount for c in self.captures if not c.failed), Decimal(0))
-
-
-@define(eq=False)
-class Order:
-    """An order of one purchase unit."""
-
-    id: str
-    intent: str
-    currency: str
-    amount: Decimal
-    unit: dict[str, Any]
-    context: dict[str, Any]
-    created_at: datetime
-    status: str
-    approved_at: datetime | None = None
-    authorizations: list[Authorization] = field(factory=list[Authorization])
-    captured_at_once: list[Capture] = field(factory=list[Capture])
-
-    @property
-    def captures(self) -> list[Capture]:
-        """All its captures."""
-        return [*self.captured_at_once, *(c for a in self.authorizations for c in a.captures)]
 
 
 class Ledger:
