@@ -12,8 +12,8 @@ from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode, replace
 from paysession_paypal import PayPal
 from paysession_paypal.fake import Clock, PayPalFake
+from paysession_paypal.signature import Signature
 from paysession_paypal.transport import SdkTransport
-from paysession_paypal.webhooks import Signature
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EUR42 = Money("42.00", "EUR")
@@ -96,26 +96,29 @@ def provider(make_provider):
 
 
 @pytest.fixture
-def verifier(fake, clock):
-    """Return the local verifier, which trusts the fake's authority and fetches its certificate."""
+def make_checker(fake, clock, tmp_path):
+    """Return a verifier that trusts the fake's authority, from a file, and is given any certificate."""
+
+    def make(pem=None, **options):
+        file = tmp_path / "ca.pem"
+        file.write_bytes(fake.signer.authority.pem())
+        options = {"now": clock, "environment": "sandbox", **options}
+        fetch = pem if callable(pem) else lambda url, timeout: pem or fake.signer.certificate
+        return Signature(fake.signer.webhook_id, ca_file=str(file), fetch=fetch, **options)
+
+    return make
+
+
+@pytest.fixture
+def verifier(fake, make_checker):
+    """Return a verifier that is given the fake's certificate, and the URLs that it fetched."""
     fetched = []
 
     def fetch(url, timeout):
         fetched.append(url)
         return fake.signer.certificate
 
-    return make_verifier(fake, clock, fetch), fetched
-
-
-def make_verifier(fake, clock, fetch, ca=None, **options):
-    signature = Signature(
-        options.pop("webhook_id", fake.signer.webhook_id), fetch=fetch, now=clock, **options
-    )
-    from cryptography import x509
-    from cryptography.x509.verification import Store
-
-    signature._store = Store(x509.load_pem_x509_certificates(ca or fake.signer.authority.pem()))
-    return signature
+    return make_checker(fetch), fetched
 
 
 class Hand:

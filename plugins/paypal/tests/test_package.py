@@ -51,7 +51,7 @@ sys.modules["OpenSSL"] = None
 from paysession import Money, Payments
 from paysession_paypal import PayPal
 from paysession_paypal.fake import PayPalFake
-from paysession_paypal.webhooks import Signature
+from paysession_paypal.signature import Signature
 
 with PayPalFake() as fake:
     open("ca.pem", "wb").write(fake.signer.authority.pem())

@@ -1,17 +1,17 @@
-"""Notifications: only PayPal's own are believed, and whatever order they come in, the books are the gateway's."""
+"""Notifications: only PayPal's own are believed."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paysession.provider import Kind, Money, OutcomeUnknown, WebhookRejected
-from paysession_paypal import webhooks
+from paysession.provider import OutcomeUnknown, WebhookRejected
+from paysession_paypal import signature
 from paysession_paypal.fake import Fault
 from paysession_paypal.fake.signing import CERT_URL, NAME, Authority
-from paysession_paypal.webhooks import Postback, Signature, parse
+from paysession_paypal.signature import Signature
+from paysession_paypal.webhooks import Postback, parse
 
 PAYLOADS = [
     b'{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","breakdown": {}}}',
@@ -19,21 +19,6 @@ PAYLOADS = [
     '{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","name":"é \\u00e9 / \\/"}}'.encode(),
     b'\n {"id":"WH-1" ,\t"event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","id":"C1"}} \n',
 ]
-
-
-@pytest.fixture
-def hook(make_shop, make_provider, verifier):
-    """Return a shop that verifies notifications here, with the fake's authority."""
-    return make_shop(make_provider(verifier=verifier[0]))
-
-
-@pytest.fixture
-def deliver(hook, fake):
-    def deliver(event, **options):
-        body = event if isinstance(event, bytes) else event.body
-        return hook.payments.handle_webhook("paypal", headers=fake.signer.headers(body, **options), body=body)
-
-    return deliver
 
 
 # --- the signature --------------------------------------------------------------------------------
@@ -156,20 +141,6 @@ def test_a_live_shop_does_not_believe_the_sandbox(fake, clock, make_checker):
         parse(live, fake.signer.headers(PAYLOADS[0], cert_url=url), PAYLOADS[0])
 
 
-@pytest.fixture
-def make_checker(fake, clock, tmp_path):
-    """Return a verifier that trusts the fake's authority, from a file, and is given any certificate."""
-
-    def make(pem=None, **options):
-        file = tmp_path / "ca.pem"
-        file.write_bytes(fake.signer.authority.pem())
-        options = {"now": clock, "environment": "sandbox", **options}
-        fetch = pem if callable(pem) else lambda url, timeout: pem or fake.signer.certificate
-        return Signature(fake.signer.webhook_id, ca_file=str(file), fetch=fetch, **options)
-
-    return make
-
-
 DAY = timedelta(days=1)
 
 
@@ -257,19 +228,19 @@ def test_a_certificate_is_fetched_over_http_with_a_limit_and_no_redirect(fake):
     pem = fake.signer.certificate
     fake.fail("show", Fault.answer(200, pem))
     url = f"{fake.url}/v2/checkout/orders/CERT1"
-    assert webhooks._fetch(url, 2.0) == pem
+    assert signature._fetch(url, 2.0) == pem
     assert "authorization" not in fake.exchanges[-1].headers
     for fault in (
         Fault.answer(302, headers={"Location": f"{fake.url}/elsewhere"}),
         Fault.answer(404),
         Fault.answer(500),
-        Fault.answer(200, b"x" * (webhooks.MAX_CERTIFICATE + 1)),
+        Fault.answer(200, b"x" * (signature.MAX_CERTIFICATE + 1)),
         Fault.drop(),
         Fault.hang(),
     ):
         fake.fail("show", fault)
         with pytest.raises(OutcomeUnknown, match="could not be fetched"):
-            webhooks._fetch(url, 0.2)
+            signature._fetch(url, 0.2)
     assert {exchange.path for exchange in fake.exchanges} == {"/v2/checkout/orders/CERT1"}
 
 
@@ -326,163 +297,3 @@ def test_nothing_can_be_smuggled_into_the_question():
     with pytest.raises(WebhookRejected, match="JSON"):
         parse(checker, headers, b'{}, "webhook_id": "evil"')
     assert len(questions) == 1
-
-
-# --- what they lead to ----------------------------------------------------------------------------
-
-
-def test_a_payer_who_never_returns_is_no_lost_sale(hook, fake, deliver):
-    hook.session("approved")
-    (approved,) = fake.events
-    assert deliver(approved).status == 200
-    assert hook.books() == ("authorized", 4200, 4200, 0, 0)
-    assert fake.effects == ["authorize 42.00"]
-
-
-def test_a_duplicate_is_acknowledged_and_changes_nothing(hook, fake, deliver):
-    hook.session("approved")
-    (event,) = fake.events
-    assert [deliver(event).body for _ in range(3)] == ["ok", "nothing new", "nothing new"]
-    assert len(hook.payments.events()) == 2
-    assert fake.effects == ["authorize 42.00"]
-
-
-def test_duplicates_at_once_have_one_effect(hook, fake, deliver):
-    hook.session("approved")
-    (event,) = fake.events
-    with ThreadPoolExecutor(8) as pool:
-        statuses = [f.result().status for f in [pool.submit(deliver, event) for _ in range(8)]]
-    assert statuses == [200] * 8
-    hook.settle()
-    assert fake.effects == ["authorize 42.00"]
-    assert hook.books() == ("authorized", 4200, 4200, 0, 0)
-    assert [event.type for event in hook.payments.events()] == ["session.initiated", "session.authorized"]
-
-
-def test_refunded_before_completed_converges(hook, fake, deliver):
-    """Both were done in PayPal's dashboard, and the notifications come the other way round."""
-    session = hook.session()
-    fake.ledger.capture(
-        session.data["authorizations"][0], {"amount": {"currency_code": "EUR", "value": "20.00"}}
-    )
-    (captured,) = [row for row in fake.events if row.document["event_type"] == "PAYMENT.CAPTURE.COMPLETED"]
-    capture_id = captured.document["resource"]["id"]
-    fake.ledger.refund(capture_id, {"amount": {"currency_code": "EUR", "value": "5.00"}})
-    refunded = fake.events[-1]
-    assert refunded.document["event_type"] == "PAYMENT.CAPTURE.REFUNDED"
-    for event in (refunded, captured):
-        assert deliver(event).status == 200
-        assert hook.books() == ("authorized", 4200, 4200, 2000, 500)
-    assert [row.origin for row in hook.payments.history(session.id)[2:]] == ["provider"] * 2
-
-
-def test_every_notification_of_a_life_is_taken_in_any_order(hook, fake, deliver):
-    session = hook.session()
-    pay = hook.payments
-    pay.capture(session.id, Money("20.00", "EUR"))
-    capture = pay.history(session.id)[-1]
-    pay.refund(session.id, Money("5.00", "EUR"), capture=capture.id)
-    pay.cancel(session.id)
-    books, count = hook.books(), len(pay.events())
-    kinds = [event.document["event_type"] for event in fake.events]
-    assert kinds == [
-        "CHECKOUT.ORDER.APPROVED", "PAYMENT.AUTHORIZATION.CREATED", "PAYMENT.CAPTURE.COMPLETED",
-        "PAYMENT.CAPTURE.REFUNDED", "PAYMENT.AUTHORIZATION.VOIDED",
-    ]  # fmt: skip
-    for event in reversed(fake.events):
-        assert deliver(event).status == 200
-    assert (hook.books(), len(pay.events())) == (books, count), "the books were right already"
-
-
-def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
-    session = hook.session()
-    hook.payments.capture(session.id)
-    fake.ledger.reverse(hook.payments.history(session.id)[-1].reference)
-    assert deliver(fake.events[-1]).status == 200
-    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
-    row = hook.payments.history(session.id)[-1]
-    assert (row.kind, row.origin, row.amount) == (Kind.REFUND, "provider", Money("42.00", "EUR"))
-
-
-def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, deliver):
-    """Ours never arrived, and never can now: PayPal has given the capture back without it."""
-    session = hook.session()
-    hook.payments.capture(session.id)
-    fake.fail("refund", Fault.drop())
-    with pytest.raises(OutcomeUnknown):
-        hook.payments.refund(session.id, idempotency_key="r")
-    fake.ledger.reverse(hook.payments.history(session.id)[-2].reference)
-    deliver(fake.events[-1])
-    hook.settle()
-    assert hook.payments.in_doubt() == ()
-    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
-    rows = [row for row in hook.payments.history(session.id) if row.kind is Kind.REFUND]
-    assert [(row.origin, row.state) for row in rows] == [("host", "declined"), ("provider", "succeeded")]
-    assert fake.effects == ["authorize 42.00", "capture 42.00", "refund 42.00"]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "CUSTOMER.DISPUTE.CREATED",
-        "BILLING.SUBSCRIPTION.ACTIVATED",
-        "PAYMENT.NOT.KNOWN.YET",
-        "PAYMENTS.PAYMENT.CREATED",
-    ],
-)
-def test_an_unknown_type_is_acknowledged(hook, deliver, kind):
-    reply = deliver(json.dumps({"id": "WH-9", "event_type": kind, "resource": {"id": "X9"}}).encode())
-    assert reply.status == 200
-    assert hook.payments.events() == ()
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {},
-        {"event_type": "PAYMENT.X"},
-        {"event_type": 1, "resource": []},
-        {
-            "id": 7,
-            "event_type": "PAYMENT.X",
-            "resource": {
-                "id": 7,
-                "links": [1, {"rel": "up"}],
-                "purchase_units": 3,
-                "supplementary_data": {"related_ids": [1]},
-            },
-        },
-    ],
-)
-def test_a_notification_of_another_shape_is_acknowledged(hook, deliver, document):
-    assert deliver(json.dumps(document).encode()).status == 200
-
-
-def test_a_forged_one_changes_nothing(hook, fake, deliver):
-    hook.session("approved")
-    (event,) = fake.events
-    assert deliver(event, webhook_id="another").status == 400
-    assert hook.payments.events()[-1].type == "session.initiated"
-    assert fake.effects == []
-
-
-def test_when_the_certificate_cannot_be_fetched_paypal_is_asked_to_send_again(
-    make_shop, make_provider, fake, make_checker
-):
-    def fetch(url, timeout):
-        raise OutcomeUnknown("PayPal's certificate could not be fetched: ReadTimeout")
-
-    shop = make_shop(make_provider(verifier=make_checker(fetch)))
-    shop.session("approved")
-    event = fake.events[0]
-    headers = fake.signer.headers(event.body)
-    assert shop.payments.handle_webhook("paypal", headers=headers, body=event.body).status == 503
-    assert fake.effects == []
-
-
-def test_header_names_may_be_written_in_any_case(hook, fake):
-    hook.session("approved")
-    (event,) = fake.events
-    headers = {name.upper(): value for name, value in fake.signer.headers(event.body).items()}
-    assert hook.payments.handle_webhook("paypal", headers=headers, body=event.body).status == 200
-    assert fake.effects == ["authorize 42.00"]

@@ -27,7 +27,7 @@ from paysession.provider import (
     Status,
     hookimpl,
 )
-from paysession_paypal import bodies, snapshot
+from paysession_paypal import bodies, snapshot, webhooks
 from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
@@ -301,8 +301,6 @@ class PayPal:
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
         """Verify and read a notification: a hint that there is something to see."""
-        from paysession_paypal import webhooks  # noqa: PLC0415 - cryptography is imported when it is needed
-
         with self._lock:
             if self.verifier is None:
                 self.verifier = self._make_verifier()
@@ -342,11 +340,11 @@ class PayPal:
         )
 
     def _make_verifier(self) -> Verifier:
-        from paysession_paypal import webhooks  # noqa: PLC0415 - cryptography is imported when it is needed
-
         if self.webhook_verification == "postback":
             return webhooks.Postback(self.webhook_id, lambda body: self._gateway().verify_webhook(body))
-        return webhooks.Signature(
+        from paysession_paypal.signature import Signature  # noqa: PLC0415 - cryptography takes a while
+
+        return Signature(
             self.webhook_id, environment=self.environment, ca_file=self.webhook_ca, timeout=self.timeout
         )
 
