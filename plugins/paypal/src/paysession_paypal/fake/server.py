@@ -59,7 +59,7 @@ class PayPalFake:
         self._arrived = threading.Condition()
         self._server = _Server(self)
         self.url = self._app.base = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005})
         self._thread.start()
 
     def __enter__(self) -> Self:
