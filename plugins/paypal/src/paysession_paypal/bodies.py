@@ -116,7 +116,9 @@ def key_of(invoice: str | None, session_id: str) -> str | None:
 
 
 def _line(text: str, most: int) -> str:
-    return " ".join(text.split())[:most].rstrip()
+    """Return a text as one line that can be printed; PayPal refuses a request over a control character."""
+    words = " ".join(text.split())
+    return "".join(filter(str.isprintable, words))[:most].rstrip()
 
 
 def _filled(tree: Mapping[str, Any]) -> dict[str, Any]:

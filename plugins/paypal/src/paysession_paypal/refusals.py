@@ -53,6 +53,7 @@ PAYER_MUST_ACT: Final = frozenset(
 EXPIRED: Final = "ORDER_EXPIRED"
 
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY = 401, 404, 429
+_MOST: Final = 300
 _CERTAIN: Final = frozenset({400, 403, 405, 406, 415, 422})
 
 
@@ -64,7 +65,7 @@ def refusal(reply: Reply) -> Declined | NotApplied | OutcomeUnknown:
     """
     problem = reply.document
     issue, words = _issue(problem)
-    debug_id = (problem or {}).get("debug_id") or reply.debug_id
+    debug_id = _short((problem or {}).get("debug_id")) or _short(reply.debug_id)
     message = f"{words or issue or 'PayPal answered'} (HTTP {reply.status}, debug_id {debug_id})"
     if reply.status == _UNAUTHORIZED:
         # Refused before it was executed, and with a new token, too.
@@ -92,4 +93,10 @@ def _issue(problem: Document | None) -> tuple[str | None, str]:
     first = next(details, None)
     if first is not None:
         name, words = first.get("issue", name), first.get("description", words)
-    return as_text(name), as_text(words) or ""
+    return _short(name), _short(words) or ""
+
+
+def _short(value: object) -> str | None:
+    """Return a text that is kept with an operation: whoever wrote it, it is one line of some length."""
+    text = as_text(value)
+    return " ".join(text.split())[:_MOST] or None if text is not None else None
