@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from attrs import Attribute, define, field
-from attrs.validators import gt, in_, instance_of
+from attrs import define, field
+from attrs.validators import gt, in_, instance_of, le
 
 from paysession.provider import (
     API_VERSION,
@@ -27,14 +25,14 @@ from paysession.provider import (
     Status,
     hookimpl,
 )
-from paysession_paypal import bodies, snapshot, webhooks
+from paysession_paypal import bodies, settings, snapshot, webhooks
 from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
 from paysession_paypal.refusals import EXPIRED, PAYER_MUST_ACT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from paysession.provider import WebhookEvent
     from paysession_paypal.gateway import Found
@@ -47,37 +45,12 @@ ORDERS_KEY: Final = timedelta(hours=6)
 PAYMENTS_KEY: Final = timedelta(days=45)
 """How long PayPal keeps a request id (https://developer.paypal.com/api/rest/reference/idempotency/)."""
 
+MOST_PATIENCE: Final = 300.0
+"""The longest timeout, in seconds: an operation is in flight for several of them."""
+
 _ENVIRONMENTS: Final = ("sandbox", "live")
 _INTENTS: Final = ("authorize", "capture")
 _SHIPPING: Final = ("NO_SHIPPING", "GET_FROM_FILE", "SET_PROVIDED_ADDRESS")
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-
-
-def _safe(_: PayPal, attribute: Attribute[str], value: str) -> None:
-    """Refuse an endpoint that would get the credentials unencrypted over a network."""
-    if not value:
-        return
-    url = urlsplit(value)
-    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
-        raise ValueError(f"{attribute.name} must be https, or http on this machine")
-    if url.path.strip("/") or url.query or url.username is not None:
-        raise ValueError(f"{attribute.name} is a scheme, a host and a port only")
-
-
-def _file(_: PayPal, attribute: Attribute[str], value: str) -> None:
-    """Refuse a path at once that would refuse every notification later."""
-    if value and not os.path.isfile(value):  # noqa: PTH113 - the path is text in the settings
-        raise ValueError(f"{attribute.name} is no file: {value}")
-
-
-def _offers(*methods: str) -> Callable[[PayPal, Attribute[Any], Any], None]:
-    """Return a validator: what takes a part's place must be able to play it."""
-
-    def check(_: PayPal, attribute: Attribute[Any], value: Any) -> None:
-        if value is not None and not all(callable(getattr(value, name, None)) for name in methods):
-            raise TypeError(f"{attribute.name} must be an object with the methods {' and '.join(methods)}")
-
-    return check
 
 
 @define(kw_only=True, eq=False)
@@ -108,21 +81,21 @@ class PayPal:
 
     API_VERSION: ClassVar = API_VERSION
 
-    client_id: str = field(validator=instance_of(str))
-    client_secret: Secret = field(converter=Secret)
+    client_id: str = field(validator=[instance_of(str), settings.filled])
+    client_secret: Secret = field(converter=Secret, validator=settings.filled)
     environment: str = field(default="sandbox", validator=in_(_ENVIRONMENTS))
-    endpoint: str = field(default="", validator=[instance_of(str), _safe])
+    endpoint: str = field(default="", validator=[instance_of(str), settings.safe])
     webhook_id: str = field(default="", validator=instance_of(str))
     webhook_verification: str = field(default="local", validator=in_(("local", "postback")))
-    webhook_ca: str = field(default="", validator=[instance_of(str), _file])
-    timeout: float = field(default=10.0, converter=float, validator=gt(0))
+    webhook_ca: str = field(default="", validator=[instance_of(str), settings.file])
+    timeout: float = field(default=10.0, converter=float, validator=[gt(0), le(MOST_PATIENCE)])
     intent: str = field(default="authorize", validator=in_(_INTENTS))
     return_url: str = field(default="", validator=instance_of(str))
     cancel_url: str = field(default="", validator=instance_of(str))
     brand_name: str = field(default="", validator=instance_of(str))
     shipping_preference: str = field(default="NO_SHIPPING", validator=in_(_SHIPPING))
-    transport: Transport | None = field(default=None, repr=False, validator=_offers("send", "close"))
-    verifier: Verifier | None = field(default=None, repr=False, validator=_offers("check"))
+    transport: Transport | None = field(default=None, repr=False, validator=settings.offers("send", "close"))
+    verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property
