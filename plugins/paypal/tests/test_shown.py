@@ -275,3 +275,133 @@ def test_an_id_cannot_reach_out_of_its_place_in_a_path(hand):
     assert (
         hand.provider.transport.asked[0].path == "/v2/checkout/orders/..%2F..%2Fv1%2Foauth2%2Ftoken%3Fx%3D%23"
     )
+
+
+# --- what is rare ---------------------------------------------------------------------------------
+
+
+def test_a_new_amount_that_does_not_show_is_unknown(hand, fake):
+    hand.do("initiate")
+    document = json.loads(fake_order(fake, hand))
+    hand.provider.transport = Shows(document)
+    with pytest.raises(OutcomeUnknown, match="does not show it yet"):
+        hand.do("update", "50.00")
+
+
+def test_a_void_that_does_not_show_is_unknown(life):
+    hand, document = life
+    hand.provider.transport = Shows(document["purchase_units"][0]["payments"]["authorizations"][0])
+    with pytest.raises(OutcomeUnknown, match="does not show it yet"):
+        hand.do("cancel")
+
+
+def test_a_void_may_be_answered_with_nothing(life):
+    hand, _ = life
+    hand.provider.transport = Empty()
+    assert hand.do("cancel").answer == "canceled"
+
+
+class Empty(Shows):
+    """Answers 204, as PayPal does to who does not ask for the authorization."""
+
+    def send(self, request, deadline):
+        return Reply(204)
+
+
+def test_a_capture_without_any_authorization_is_not_sent(hand, fake):
+    hand.do("initiate")
+    with pytest.raises(NotApplied, match="no authorization"):
+        hand.do("capture", "1.00")
+    hand.session = replace(hand.session, reference=None)
+    with pytest.raises(NotApplied, match="no authorization"):
+        hand.do("capture", "1.00")
+    assert fake.calls("capture") == []
+
+
+def test_a_capture_whose_authorization_the_books_lost_looks_it_up(hand, fake):
+    hand.authorized(fake)
+    data = {key: value for key, value in hand.session.data.items() if key != "authorizations"}
+    hand.session = replace(hand.session, _data=json.dumps(data))
+    assert hand.do("capture", "1.00").amount == Money("1.00", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"status": "VOIDED"}, "canceled"),
+        ({"status": "COMPLETED", "authorizations": ["VOIDED"]}, "canceled"),
+        ({"status": "COMPLETED", "authorizations": ["CAPTURED"]}, "authorized"),
+        ({"status": "COMPLETED", "authorizations": ["VOIDED"], "captures": ["COMPLETED"]}, OutcomeUnknown),
+        ({"status": "COMPLETED", "authorizations": ["DENIED"]}, Declined),
+    ],
+)
+def test_authorize_answers_what_the_order_shows_already(life, changes, answer):
+    hand, document = life
+    payments = document["purchase_units"][0]["payments"]
+    document["status"] = changes["status"]
+    document["purchase_units"][0]["payments"] = {
+        kind: [{**payments[kind][0], "status": status} for status in changes.get(kind, [])]
+        for kind in ("authorizations", "captures")
+    }
+    hand.provider.transport = Shows(document)
+    if isinstance(answer, str):
+        assert hand.do("authorize").answer == answer
+    else:
+        with pytest.raises(answer):
+            hand.do("authorize")
+    assert [request.method for request in hand.provider.transport.asked] == ["GET"], "nothing is written"
+
+
+def test_a_captured_authorization_whose_capture_is_not_listed_yet_is_unknown(life):
+    hand, document = life
+    payments = document["purchase_units"][0]["payments"]
+    document["purchase_units"][0]["payments"] = {
+        "authorizations": [{**payments["authorizations"][0], "status": "CAPTURED"}]
+    }
+    with pytest.raises(OutcomeUnknown, match="without its captures"):
+        show(hand, document)
+
+
+def test_an_authorization_spent_on_captures_that_failed_is_over(life):
+    hand, document = life
+    payments = document["purchase_units"][0]["payments"]
+    payments["authorizations"][0]["status"] = "CAPTURED"
+    payments["captures"] = [
+        {
+            **payments["captures"][0],
+            "status": "DECLINED",
+            "amount": {"currency_code": "EUR", "value": "42.00"},
+        }
+    ]
+    payments["refunds"] = []
+    assert show(hand, document).status is Status.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("capture", "DECLINED"), ("refund", "FAILED"), ("refund", "CANCELLED")]
+)
+def test_a_write_that_came_to_nothing_is_declined(life, kind, status):
+    hand, document = life
+    (row, *_) = document["purchase_units"][0]["payments"][f"{kind}s"]
+    details = {"reason": "PAYER_CANNOT_PAY"} if kind == "capture" else {}
+    failed = {**row, "status": status, "status_details": details}
+    del failed["invoice_id"]
+    hand.provider.transport = Shows(failed, status=201)
+    with pytest.raises(Declined) as caught:
+        hand.do(kind, "5.00", capture=hand.operations[2])
+    assert caught.value.code == details.get("reason", status)
+
+
+def test_after_a_decline_an_order_that_stands_as_it_was_is_still_declined(hand, fake):
+    hand.do("initiate")
+    fake.payer_approves(hand.session.reference)
+    failure = Failure("PAYER_CANNOT_PAY", "no")
+    hand.session = replace(hand.session, status=Status.ERROR, error=failure)
+    snapshot = hand.look()
+    assert (snapshot.status, snapshot.error, snapshot.ready) == (Status.ERROR, failure, False)
+
+
+def test_cancel_of_an_order_that_is_gone_has_nothing_to_void(hand):
+    hand.do("initiate")
+    hand.provider.transport = Shows({"name": "RESOURCE_NOT_FOUND"}, status=404)
+    assert hand.do("cancel").answer == "canceled"

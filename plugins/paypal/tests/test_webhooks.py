@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paysession.provider import OutcomeUnknown, WebhookRejected
@@ -222,6 +223,20 @@ def test_a_certificate_is_fetched_once_and_only_a_good_one_is_kept(verifier, fak
     with pytest.raises(WebhookRejected):
         parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
     assert parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+
+
+def test_only_so_many_certificates_are_kept(verifier, fake):
+    urls = [f"{CERT_URL}{number}" for number in range(signature.KEPT + 1)]
+    for url in [*urls, urls[-1], urls[0]]:
+        assert parse(verifier[0], fake.signer.headers(PAYLOADS[0], cert_url=url), PAYLOADS[0])
+    assert verifier[1] == [*urls, urls[0]]
+
+
+def test_a_certificate_with_another_kind_of_key_is_rejected(fake, clock, make_checker):
+    elliptic = ec.generate_private_key(ec.SECP256R1())
+    pem, _ = fake.signer.authority.issue(NAME, clock() - DAY, clock() + DAY, key=elliptic.public_key())
+    with pytest.raises(WebhookRejected, match="no RSA key"):
+        parse(make_checker(pem), fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
 
 
 def test_a_certificate_is_fetched_over_http_with_a_limit_and_no_redirect(fake):

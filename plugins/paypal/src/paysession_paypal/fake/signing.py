@@ -23,6 +23,8 @@ from paysession_paypal.reading import as_object
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
     from paysession_paypal.fake.clock import Clock
 
 __all__ = ["Authority", "Signer"]
@@ -49,7 +51,9 @@ class Authority:
         key = _key_of(name)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         builder = (
-            _builder(subject, subject, key, now - timedelta(days=1), now + timedelta(days=365 * years))
+            _builder(
+                subject, subject, key.public_key(), now - timedelta(days=1), now + timedelta(days=365 * years)
+            )
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
         )
@@ -62,20 +66,22 @@ class Authority:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         begins, ends = now - timedelta(days=1), now + timedelta(days=3650)
         builder = (
-            _builder(subject, self.certificate.subject, key, begins, ends)
+            _builder(subject, self.certificate.subject, key.public_key(), begins, ends)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(issuer, critical=False)
         )
         return Authority(builder.sign(self.key, SHA256()), key)
 
-    def issue(self, name: str, begins: datetime, ends: datetime) -> tuple[bytes, rsa.RSAPrivateKey]:
-        """Issue a certificate for a host's name; return it as PEM, and its key."""
-        key = _key_of(name)
+    def issue(
+        self, name: str, begins: datetime, ends: datetime, *, key: CertificatePublicKeyTypes | None = None
+    ) -> tuple[bytes, rsa.RSAPrivateKey]:
+        """Issue a certificate for a name and its key, or another's; return it as PEM, and the name's key."""
+        own = _key_of(name)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
-            _builder(subject, self.certificate.subject, key, begins, ends)
+            _builder(subject, self.certificate.subject, key or own.public_key(), begins, ends)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -83,7 +89,7 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self.key, SHA256())
         )
-        return certificate.public_bytes(Encoding.PEM), key
+        return certificate.public_bytes(Encoding.PEM), own
 
     def pem(self) -> bytes:
         """Return its certificate as PEM."""
@@ -171,17 +177,17 @@ def _key_of(name: str) -> rsa.RSAPrivateKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, begins: datetime, ends: datetime
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, begins: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins)
         .not_valid_after(ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
