@@ -1,4 +1,5 @@
 import importlib.util
+import itertools
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,7 +240,12 @@ class Shop:
         self.fake = fake
         self.clock = clock
         self.provider = provider
-        self.payments = Payments(store or MemoryStore(clock=clock), Registry({"paypal": provider}))
+        numbers = itertools.count(1)
+        self.payments = Payments(
+            store or MemoryStore(clock=clock),
+            Registry({"paypal": provider}),
+            token=lambda: f"{next(numbers):016x}",
+        )
         self.order = self.payments.create_collection(EUR42, reference="order-1001")
 
     def session(self, until="authorized", **options):

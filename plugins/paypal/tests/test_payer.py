@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import InvalidTransition
+from paysession import InvalidTransition, SessionBusy
 from paysession.operation import State
 from paysession.provider import Checkout, Declined, Kind, Money, NotApplied
 from paysession_paypal.fake import Fault
@@ -177,6 +177,21 @@ def test_a_capture_at_once_that_paypal_holds_is_pending_until_it_decides(make_sh
     assert shop.books() == ("authorized", 4200, 4200, 4200, 0)
 
 
+def test_a_capture_at_once_that_was_denied_while_it_was_cancelled_leaves_nothing_open(
+    make_shop, make_provider, fake
+):
+    fake.ledger.next_status["capture"] = ["PENDING"]
+    shop = make_shop(make_provider(intent="capture"))
+    session = shop.session()
+    (capture,) = fake.ledger.orders[session.reference].captures
+    fake.ledger.settle(capture.id, "DECLINED")
+    shop.payments.cancel(session.id)
+    shop.settle(hours=1)
+    session = shop.payments.get(session.id)
+    assert (str(session.status), session.due_at, session.conflict) == ("canceled", None, None)
+    assert all(row.state.closed for row in shop.payments.history(session.id))
+
+
 # --- as time goes by ------------------------------------------------------------------------------
 
 
@@ -289,6 +304,21 @@ def test_two_captures_of_one_amount_are_two_and_each_is_refunded_by_name(shop, f
     assert shop.books() == ("authorized", 4200, 4200, 4000, 4000)
     statuses = {capture.id: capture.status for capture in fake.ledger.orders[session.reference].captures}
     assert statuses == {first.reference: "REFUNDED", second.reference: "REFUNDED"}
+
+
+def test_captures_at_once_with_one_key_are_one(shop, fake):
+    session = shop.session()
+
+    def capture(_):
+        try:
+            return shop.payments.capture(session.id, EUR20, idempotency_key="ship-1").captured
+        except SessionBusy:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(capture, range(8))) <= {2000, None}
+    assert fake.effects == ["authorize 42.00", "capture 20.00"]
+    assert len(fake.calls("capture")) == 1
 
 
 def test_a_final_capture_releases_the_rest(shop, fake):

@@ -200,8 +200,8 @@ def _status(
     if states:
         reason = next((row.reason for row in order.captures if row.reason), None)
         denied = Failure(reason or "AUTHORIZATION_DENIED", "PayPal denied the payment")
-        # What was authorized for us and is denied since is gone.
-        gone = session.status is Status.AUTHORIZED
+        # What was authorized for us and is denied since is gone, and so is what was let go of.
+        gone = session.status in (Status.AUTHORIZED, Status.CANCELED)
         return (Status.CANCELED, None) if gone else (Status.ERROR, denied)
     if order.status == "COMPLETED":
         raise OutcomeUnknown("PayPal shows a completed order without a payment")
