@@ -79,11 +79,12 @@ class PayPalDemo:
 
 def _press_pay(url: str) -> dict[str, str]:
     """Open the approval page as a browser does, press its first button, and follow it back to the shop."""
-    import requests  # noqa: PLC0415 - only once the payer acts
+    from paysession_paypal.connection import open_session  # noqa: PLC0415 - only once the payer acts
 
-    page = requests.get(url, timeout=10).text
-    button = re.search(r'action="([^"]*)"', page)
-    if button is None:
-        raise SettingsError(f"there is nothing to approve at {url}")
-    answer = requests.post(urljoin(url, button[1]), allow_redirects=False, timeout=10)
+    with open_session() as browser:
+        page = browser.get(url, timeout=10).text
+        button = re.search(r'action="([^"]*)"', page)
+        if button is None:
+            raise SettingsError(f"there is nothing to approve at {url}")
+        answer = browser.post(urljoin(url, button[1]), allow_redirects=False, timeout=10)
     return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
