@@ -456,9 +456,12 @@ class Payments:
         session = self.get(session_id)
         request = Request(Kind.CANCEL, idempotency_key=checked_key(idempotency_key))
         if session.open is None:
-            if not session.initiated and session.status is Status.PENDING:
-                return self._recovery.abandon(session_id)
-            return self._engine.perform(session, request)
+            if session.initiated or session.status is not Status.PENDING:
+                return self._engine.perform(session, request)
+            session = self._recovery.abandon(session_id)
+            if session.status is Status.CANCELED:
+                return session
+            return self.cancel(session_id, idempotency_key=idempotency_key)  # it was accepted just now
         session = self._recovery.recover(session_id)
         if session.open is None:
             return self.cancel(session_id, idempotency_key=idempotency_key)
