@@ -127,6 +127,7 @@ class Draft:
         """Book that nothing is authorized any more beyond what was, or is being, captured."""
         session = self.session
         kept = session.captured + session.capturing
+        over = session.status is Status.CANCELED
         self.set(authorized=kept, held=kept, cancel_wanted=False, next_action=None, checks=0)
         if kept and session.status is Status.AUTHORIZED:
             self.tell("session.released", operation)
@@ -134,7 +135,8 @@ class Draft:
         self.set(status=Status.CANCELED)
         if not kept:
             self.set(conflict=None)
-        self.tell("session.canceled", operation)
+        # A session ends once; what turned up after its end is let go of.
+        self.tell("session.released" if over else "session.canceled", operation)
 
     # --- what is told, and when to look again ---
 

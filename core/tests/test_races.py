@@ -1,0 +1,209 @@
+"""Two at one session: whoever commits second sees what the first has done, and decides again."""
+
+import pytest
+
+from paysession import InvalidTransition, MemoryStore, Money, NotApplied, OutcomeUnknown, SessionBusy
+from paysession.store import Stale
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+class Contended(MemoryStore):
+    """A store in which somebody else is faster: at the next commits of sessions, or once with an act."""
+
+    faster = 0
+    first = None
+
+    def commit(self, change):
+        if change.session is not None:
+            if self.first is not None:
+                first, self.first = self.first, None
+                first()
+            elif self.faster:
+                self.faster -= 1
+                raise Stale(change.session.id)
+        super().commit(change)
+
+
+@pytest.fixture
+def told(make_told):
+    return make_told(store=Contended)
+
+
+@pytest.fixture
+def deaf(make_told):
+    """Return a shop whose gateway cannot be asked."""
+    return make_told(store=Contended, lookup="none")
+
+
+def doubtful(shop):
+    session = shop.session()
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id, eur("10.00"))
+    return session.id
+
+
+@pytest.mark.parametrize("faster", [1, 3, 19])
+def test_a_call_decides_again_until_it_is_first(told, faster):
+    session = told.session()
+    told.store.faster = faster
+    assert told.payments.capture(session.id, eur("10.00")).captured == 1000
+    assert told.fake.total(session.id, "capture") == 1000
+    assert len(told.payments.history(session.id)) == 3
+
+
+@pytest.mark.parametrize(
+    "call", ["capture", "recover", "sync", "cancel"], ids=["begin", "claim", "truth", "abandon"]
+)
+def test_a_session_that_never_rests_is_busy_and_named(told, call):
+    if call == "cancel":
+        told.fake.answers["initiate"] = NotApplied("down")
+        with pytest.raises(NotApplied) as caught:
+            told.session(idempotency_key="k")
+        session_id = caught.value.session_id
+    elif call == "recover":
+        session_id = doubtful(told)
+    else:
+        session_id = told.session().id
+    if call == "sync":
+        told.fake.capture_in_dashboard(session_id, eur("1.00"))
+    before = told.payments.get(session_id)
+    told.store.faster = 1000
+    with pytest.raises(SessionBusy, match="too fast") as caught:
+        getattr(told.payments, "cancel" if call == "recover" else call)(session_id)
+    assert caught.value.session_id == session_id
+    assert told.payments.get(session_id) == before
+
+
+def test_an_answer_is_written_though_the_session_moved_meanwhile(told):
+    """A notification books what somebody refunded in the dashboard while we capture."""
+    session = told.session()
+    told.payments.capture(session.id, eur("20.00"))
+
+    def dashboard():
+        told.fake.refund_in_dashboard(session.id, eur("5.00"))
+        headers, body = told.fake.webhook(session.id)
+        told.payments.handle_webhook("fake", headers=headers, body=body)
+
+    told.fake.meanwhile["capture"] = dashboard
+    session = told.payments.capture(session.id, eur("10.00"))
+    assert told.books(session.id) == ("authorized", 4200, 3000, 500, None)
+    assert (session, session.in_doubt) == (told.payments.get(session.id), False)
+
+
+def test_recovery_leaves_alone_what_somebody_else_takes_over(told):
+    session_id = doubtful(told)
+    told.clock.forward(minutes=1)
+    told.store.first = told.payments.recover
+    assert told.payments.recover().settled == (session_id,)
+    assert told.fake.total(session_id, "capture") == 1000
+    assert told.told(session_id).count("session.captured") == 1
+
+
+@pytest.mark.parametrize("faster", [1, 2, 3])
+def test_recovery_goes_on_though_the_session_moves(deaf, faster):
+    session_id = doubtful(deaf)
+    deaf.clock.forward(minutes=1)
+    deaf.store.faster = faster
+    assert deaf.payments.recover().settled == (session_id,)
+    assert deaf.fake.total(session_id, "capture") == 1000
+
+
+def test_recovery_that_never_gets_through_looks_again(deaf):
+    session_id = doubtful(deaf)
+    deaf.clock.forward(minutes=1)
+    deaf.store.faster = 1000
+    assert deaf.payments.recover().waiting == (session_id,)
+    deaf.store.faster = 0
+    assert deaf.payments.recover().settled == (session_id,)
+
+
+def test_the_truth_is_fetched_again_when_the_session_moved(told):
+    session = told.session()
+    told.fake.capture_in_dashboard(session.id, eur("1.00"))
+
+    def moves():
+        told.fake.capture_in_dashboard(session.id, eur("2.00"))
+        raise Stale(session.id)
+
+    told.store.first = moves
+    assert told.payments.sync(session.id).captured_amount == eur("3.00")
+
+
+def test_a_later_look_is_planned_though_the_session_moves(told):
+    session = told.session("requires_more")
+    told.fake.snapshot = NotApplied("down")
+    told.clock.forward(minutes=10)
+    told.store.faster = 1
+    assert told.payments.recover().waiting == (session.id,)
+    assert told.payments.get(session.id).due_at > told.clock.now
+
+
+def test_a_session_accepted_while_it_is_abandoned_is_cancelled_at_the_provider(told):
+    told.fake.fail_next("not_applied", kind="initiate")
+    with pytest.raises(NotApplied) as caught:
+        told.session(idempotency_key="k")
+    told.store.first = lambda: told.session("requires_more", idempotency_key="k")
+    session = told.payments.cancel(caught.value.session_id)
+    assert session.status == "canceled"
+    assert [row.kind for row in told.fake.ledger] == ["cancel"]
+    assert told.told() == ["operation.failed", "session.initiated", "session.canceled"]
+
+
+def test_a_session_abandoned_twice_at_once_ends_once(told):
+    told.fake.fail_next("not_applied", kind="initiate")
+    with pytest.raises(NotApplied) as caught:
+        told.session(idempotency_key="k")
+    session_id = caught.value.session_id
+    told.store.first = lambda: told.payments.cancel(session_id)
+    session = told.payments.cancel(session_id)
+    assert (session.status, session.held, session.due_at) == ("canceled", 0, None)
+    assert told.told().count("session.canceled") == 1
+    with pytest.raises(InvalidTransition, match="canceled"):
+        told.session(idempotency_key="k")
+
+
+@pytest.mark.parametrize("keyed", [None, "k"])
+def test_a_cancel_that_waits_for_doubt_settled_just_now_runs(deaf, keyed):
+    """Between the look and the note that a cancel is wanted, somebody settles the doubt."""
+    session = deaf.session("requires_more")
+    deaf.fake.answers["authorize"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        deaf.payments.authorize(session.id)
+    operation_id = f"{session.id}-2"
+    looks = []
+
+    def settles():
+        if not looks:  # the first commit is the claim, the next the doubt that stays
+            looks.append(1)
+            deaf.store.first = settles
+        elif len(looks) == 1:
+            looks.append(2)
+            deaf.store.first = settles
+        else:
+            deaf.payments.resolve(operation_id, NotApplied("never arrived"), note="ann")
+
+    deaf.store.first = settles
+    session = deaf.payments.cancel(session.id, idempotency_key=keyed)
+    assert (session.status, session.cancel_wanted) == ("canceled", False)
+    assert deaf.payments.history(session.id)[-1].idempotency_key == keyed
+    assert deaf.told()[-1] == "session.canceled"
+
+
+@pytest.mark.parametrize("faster", [1, 2])
+def test_a_late_answer_is_kept_though_the_session_moves(deaf, faster):
+    session = deaf.session()
+
+    def takes_over():
+        deaf.clock.forward(minutes=5)
+        deaf.payments.recover()
+        deaf.store.faster = faster
+
+    deaf.fake.meanwhile["capture"] = takes_over
+    deaf.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(SessionBusy, match="overtaken"):
+        deaf.payments.capture(session.id)
+    assert deaf.payments.history(session.id)[-1].note == "late answer: captured 42.00 EUR fx_2"

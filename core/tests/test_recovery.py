@@ -1,0 +1,356 @@
+"""What recovery does with an operation in doubt, at which moment, and with which parts of the session."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, Payments, hookimpl
+from paysession.outcome import Effect, Snapshot
+from paysession.plugins import Registry
+from paysession.testing import FakeProvider
+
+DAY, HOUR, GRACE = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
+CALL = timedelta(seconds=60)
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def doubt(told, kind="capture", *arguments):
+    """Leave an operation in doubt that never arrived, and return its session's id."""
+    session = told.session({"capture": "authorized", "refund": "captured"}.get(kind, "requires_more"))
+    told.fake.fail_next("timeout", kind=kind)
+    with pytest.raises(OutcomeUnknown):
+        getattr(told.payments, kind)(session.id, *arguments)
+    return session.id
+
+
+def sent(told, kind="capture"):
+    return [name for name, _ in told.fake.calls].count(kind)
+
+
+# --- when it sends again, and when it stops -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after", "again"),
+    [(DAY - CALL - timedelta(seconds=1), True), (DAY - CALL, False), (DAY, False)],
+)
+def test_it_sends_again_only_while_the_gateway_surely_keeps_the_key(make_told, after, again):
+    """A call that takes its whole time limit must still end within the window."""
+    told = make_told(lookup="none", replay_window=DAY)
+    session_id = doubt(told)
+    told.clock.now += after
+    told.payments.recover()
+    assert (sent(told), told.payments.get(session_id).in_doubt) == (int(again), not again)
+
+
+def test_each_kind_has_its_own_window(told):
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup="none", replay_window={"capture": HOUR})
+    told = type(told)(told.fake)
+    session_id = doubt(told)
+    assert not told.payments.in_doubt()[0].needs_person
+    told.clock.forward(minutes=30)
+    told.payments.recover()
+    assert told.payments.get(session_id).captured == 4200
+    told.fake.fail_next("timeout", kind="refund")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.refund(session_id)
+    assert told.payments.in_doubt()[0].needs_person  # refunds have none: nobody may repeat it
+    told.clock.forward(minutes=30)
+    told.payments.recover()
+    assert sent(told, "refund") == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [(HOUR + GRACE - timedelta(seconds=1), "started"), (HOUR + GRACE, "not_applied")],
+)
+def test_what_the_gateway_does_not_show_long_after_the_last_send_did_not_happen(make_told, after, state):
+    told = make_told(replay_window=HOUR)
+    session_id = doubt(told)
+    told.clock.now += after
+    listed = told.payments.in_doubt()[0]
+    assert listed.needs_person == (state == "not_applied")
+    told.payments.recover()
+    operation = told.payments.history(session_id)[-1]
+    assert (operation.state, sent(told)) == (state, 0)
+    if state == "not_applied":
+        assert operation.error.code == "not_applied"
+        assert "no trace of it" in operation.error.message
+        assert told.told()[-1] == "operation.failed"
+
+
+def test_a_lookup_that_lags_for_long_is_given_its_time(told):
+    lag = timedelta(hours=3)
+    told.fake.capabilities = evolve(
+        told.fake.capabilities, lookup="lagging", lookup_lag=lag, replay_window=HOUR
+    )
+    told = type(told)(told.fake)
+    session_id = doubt(told)
+    for after, open_ in ((lag - HOUR, True), (HOUR, True), (HOUR, False)):
+        told.clock.now += after
+        assert told.payments.in_doubt()[0].needs_person != open_
+        told.payments.recover()
+        assert told.payments.get(session_id).in_doubt == open_
+    assert sent(told) == 0
+
+
+def test_right_after_the_lag_it_sends_again(told):
+    lag = timedelta(minutes=5)
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
+    told = type(told)(told.fake)
+    session_id = doubt(told)
+    told.clock.now += lag
+    told.payments.recover()
+    assert told.payments.get(session_id).captured == 4200
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "update"])
+def test_a_snapshot_that_does_not_tell_of_a_kind_proves_nothing_about_it(make_told, kind):
+    told = make_told(replay_window=timedelta(0))
+    session_id = doubt(told, kind, *([eur("40.00")] if kind == "update" else []))
+    told.fake.snapshot = Snapshot("requires_more" if kind == "update" else "authorized")
+    told.settle()
+    assert told.payments.get(session_id).in_doubt
+    assert told.payments.in_doubt()[0].needs_person
+
+
+def test_an_initiate_that_nobody_can_tell_of_is_abandoned_in_the_end(make_told):
+    told = make_told(lookup="none", replay_window=timedelta(0))
+    told.fake.fail_next("timeout")
+    with pytest.raises(OutcomeUnknown) as caught:
+        told.session()
+    told.clock.now += GRACE - timedelta(seconds=1)
+    told.payments.recover()
+    assert told.payments.get(caught.value.session_id).in_doubt
+    told.settle()
+    session = told.payments.get(caught.value.session_id)
+    assert (session.status, session.open, session.due_at) == ("canceled", None, None)
+    assert told.told() == ["session.canceled"]
+
+
+def test_without_its_provider_only_a_person_can_tell(told):
+    session_id = doubt(told)
+    without = Payments(told.store, Registry({"other": FakeProvider()}))
+    (listed,) = without.in_doubt()
+    assert (listed.operation.session_id, listed.needs_person) == (session_id, True)
+    told.clock.forward(minutes=1)
+    assert without.recover().waiting == (session_id,)
+    assert without.get(session_id).due_at > told.clock.now
+    told.settle()
+    assert told.payments.get(session_id).captured == 4200
+
+
+def test_what_a_dead_process_left_says_so(make_told):
+    class Dies(BaseException):
+        pass
+
+    told = make_told(lookup="none", replay_window=timedelta(0))
+    one, two = (told.payments.initiate(told.order.id, provider="fake", amount=eur("10.00")) for _ in "12")
+
+    def dies():
+        raise Dies
+
+    for session in (one, two):
+        told.fake.meanwhile["authorize"] = dies
+        with pytest.raises(Dies):
+            told.payments.authorize(session.id)
+        told.clock.forward(seconds=44)
+    assert not told.payments.in_doubt()  # somebody may be at them yet
+    told.clock.forward(seconds=2)
+    assert [(row.reason, row.age.total_seconds()) for row in told.payments.in_doubt()] == [
+        ("the process that sent it is gone", 90)
+    ]
+    told.clock.forward(seconds=44)
+    assert [row.operation.session_id for row in told.payments.in_doubt()] == [one.id, two.id]
+    assert [row.operation.session_id for row in told.payments.in_doubt(limit=1)] == [one.id]
+
+
+def test_an_operation_in_flight_does_not_hide_those_in_doubt(make_told):
+    told = make_told(lookup="none")
+    one, two = (told.payments.initiate(told.order.id, provider="fake", amount=eur("10.00")) for _ in "12")
+    told.fake.answers["authorize"] = OutcomeUnknown("reset")
+    listed = []
+    told.fake.meanwhile["authorize"] = lambda: (
+        _suppressed(lambda: told.payments.authorize(two.id)),
+        listed.extend(told.payments.in_doubt()),
+    )
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(one.id)
+    assert [row.operation.session_id for row in listed] == [two.id]
+
+
+def _suppressed(call):
+    with pytest.raises(OutcomeUnknown):
+        call()
+
+
+# --- what it sends, and whom it asks about --------------------------------------------------------
+
+
+class Records(FakeProvider):
+    """Keeps what its hooks were shown, and answers authorize and retrieve as a test says."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.shown, self.asked, self.says, self.down = [], [], [], False
+
+    @hookimpl
+    def authorize(self, session, operation):
+        self.shown.append(
+            (session.data, session.reference, session.status, operation.key, operation.webhook_url)
+        )
+        if self.says:
+            raise self.says.pop(0)
+        return super().authorize(session, operation)
+
+    @hookimpl
+    def retrieve(self, session, operation):
+        self.asked.append(operation and operation.id)
+        if self.down:
+            raise NotApplied("down", data={"lookup": 1}, reference="from the lookup")
+        return super().retrieve(session)
+
+
+def test_it_sends_the_session_as_it_was_when_the_operation_began(make_shop):
+    shop = make_shop(Records(lookup="none"))
+    shop.payments = Payments(shop.store, Registry({"fake": shop.fake}), public_url="https://shop")
+    session = shop.session("requires_more")
+    shop.fake.says = [
+        OutcomeUnknown("reset", data={"step": 2}, reference="pi_2"),
+        NotApplied("refused", data={"step": 3}, reference="pi_3"),
+    ]
+    with pytest.raises(OutcomeUnknown, match="reset"):
+        shop.payments.authorize(session.id)
+    after = shop.payments.get(session.id)
+    assert (after.data, after.reference) == ({"step": 2}, "pi_2")
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    after = shop.payments.get(session.id)
+    assert (after.data, after.reference, after.in_doubt) == ({"step": 3}, "pi_3", True)
+    assert shop.payments.in_doubt()[0].reason == "refused"
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    assert shop.payments.get(session.id).status == "authorized"
+    first, *others = shop.fake.shown
+    assert first == (
+        session.data,
+        session.reference,
+        "requires_more",
+        f"{session.id}-2",
+        "https://shop/webhooks/fake",
+    )
+    assert others == [first, first]
+
+
+def test_not_applied_when_sent_again_says_nothing_of_the_first_time(make_shop):
+    shop = make_shop(Records(lookup="none"))
+    session = shop.session("requires_more")
+    shop.fake.says = [OutcomeUnknown("reset"), NotApplied("connection refused")]
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    (listed,) = shop.payments.in_doubt()
+    assert (listed.reason, listed.operation.state) == ("connection refused", "started")
+    assert shop.payments.get(session.id).held == 4200
+
+
+def test_what_a_failed_lookup_learnt_is_kept(make_shop):
+    shop = make_shop(Records())
+    session = shop.session("requires_more")
+    shop.fake.says, shop.fake.down = [OutcomeUnknown("reset")], True
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    after = shop.payments.get(session.id)
+    assert (after.data, after.reference) == ({"lookup": 1}, "from the lookup")
+    assert shop.payments.in_doubt()[0].reason == "down"
+    assert len(shop.fake.shown) == 1
+
+
+def test_the_gateway_is_asked_about_the_operation_in_doubt(make_shop):
+    """Once when the answer is lost, once before it is sent again, and once more if that fails too."""
+    shop = make_shop(Records())
+    session = shop.session("requires_more")
+    operation_id = f"{session.id}-2"
+    shop.fake.says = [OutcomeUnknown("reset"), OutcomeUnknown("reset")]
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    assert shop.fake.asked == [operation_id]
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    assert shop.fake.asked == [operation_id] * 3
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    assert shop.fake.asked == [operation_id] * 4  # a success when sent again is believed
+    shop.payments.sync(session.id)
+    assert shop.fake.asked[4:] == [None]
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "cancel"])
+def test_a_success_when_sent_again_is_believed(told, kind):
+    session_id = doubt(told, kind)
+    told.clock.forward(minutes=1)
+    looks = []
+    told.fake.snapshot = None
+    retrieve = told.fake._accounts.get
+
+    class Counted(dict):
+        def get(self, key, default=None):
+            looks.append(key)
+            return retrieve(key, default)
+
+    told.fake._accounts = Counted(told.fake._accounts)
+    told.payments.recover()
+    assert not told.payments.get(session_id).in_doubt
+    assert len(looks) == 2  # one lookup before it, and the call itself
+
+
+@pytest.mark.parametrize("replay", [Declined("no", "a replay"), OutcomeUnknown("a replayed 500")])
+def test_a_replayed_failure_does_not_outweigh_the_lookup(told, replay):
+    session_id = doubt(told, "authorize")
+    told.clock.forward(minutes=1)
+    told.fake.answers["authorize"] = replay
+    told.fake.meanwhile["authorize"] = lambda: told.fake.authorize_in_browser(session_id)
+    told.payments.recover()
+    assert told.books(session_id) == ("authorized", 4200, 0, 0, None)
+    assert told.rows(session_id)[-1] == ("authorize", "host", "succeeded", "authorized", 4200)
+    assert told.told() == ["session.initiated", "session.authorized"]
+
+
+def test_an_operation_in_flight_is_synced_around(told):
+    """Another process may look while we capture; what it learns is booked, and ours goes on."""
+    session = told.session()
+    told.payments.capture(session.id, eur("5.00"))
+    told.fake.refund_in_dashboard(session.id, eur("1.00"))
+    seen = []
+    told.fake.meanwhile["capture"] = lambda: seen.append(told.payments.sync(session.id))
+    session = told.payments.capture(session.id, eur("10.00"))
+    assert (seen[0].refunded, seen[0].in_doubt) == (100, True)
+    assert told.books(session.id) == ("authorized", 4200, 1500, 100, None)
+
+
+def test_a_payer_who_returns_meets_doubt_and_is_never_turned_away(told):
+    session_id = doubt(told, "authorize")
+    told.fake.snapshot = NotApplied("down")
+    session = told.payments.resume(session_id)
+    assert session == told.payments.get(session_id)
+    assert session.in_doubt
+    told.fake.snapshot = None
+    told.clock.forward(minutes=1)
+    assert told.payments.resume(session_id, payload={"token": "t"}).status == "authorized"
+    assert sent(told, "authorize") == 1
+
+
+def test_a_payer_who_returns_to_a_pending_authorization_sees_how_it_stands(told):
+    told.fake.answers["authorize"] = Outcome.pending()
+    session = told.session()
+    told.fake.snapshot = Snapshot("error", effects=[Effect("authorize", eur("42.00"), "failed")])
+    del told.fake.answers["authorize"]
+    assert told.payments.resume(session.id).status == "authorized"  # refused, and tried again
+    assert [row[2] for row in told.rows(session.id)] == ["succeeded", "declined", "succeeded"]
