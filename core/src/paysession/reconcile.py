@@ -125,6 +125,10 @@ def apply_snapshot(
     if more > max(0, room) and draft.session.conflict is None:
         free, found = (Money.from_minor(minor, currency) for minor in (max(0, room), more))
         draft.conflict("over_limit", free, found)
+    after = draft.session
+    if after.refunded > max(session.refunded, after.captured) and after.conflict is None:
+        # A chargeback of what was refunded already: the merchant has paid twice.
+        draft.conflict("over_captured", after.captured_amount, after.refunded_amount)
     draft.wait(capabilities)
     return draft
 

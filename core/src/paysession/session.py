@@ -40,7 +40,7 @@ class PaymentSession(Totals):
         checkout: What the host told of the payer's visit.
         error: Why authorizing failed.
         conflict: What the provider showed that our books forbid (``authorized_after_cancel``,
-            ``over_limit``, ``amount``, ...), while it is open; None otherwise.
+            ``over_limit``, ``over_captured``, ``amount``, ...), while it is open; None otherwise.
         version: Goes up with every change.
         created_at: When it was initiated.
         updated_at: When it last changed.
