@@ -1,0 +1,190 @@
+"""How a notification is kept: until it is done, at growing intervals, and never lost by a fault of ours."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from paysession import ConfigurationError, MemoryStore, Money, NotApplied, Payments, SessionBusy, hookimpl
+from paysession.outcome import WebhookEvent
+from paysession.plugins import Registry
+from paysession.testing import FakeProvider
+from paysession.webhooks import MAX_BODY
+
+
+class Keeps(MemoryStore):
+    """A store that keeps every state of every notification."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.kept = []
+
+    def commit(self, change):
+        super().commit(change)
+        if change.notification is not None:
+            self.kept.append(change.notification)
+
+
+@pytest.fixture
+def told(make_told):
+    return make_told(store=Keeps)
+
+
+def post(told, session_id, **options):
+    headers, body = told.fake.webhook(session_id, id=options.pop("id", None))
+    return told.payments.handle_webhook("fake", headers=headers, body=body, **options)
+
+
+def rounds(told, count):
+    """Let recovery come whenever the notification is due; return how long each wait was."""
+    waits = []
+    for _ in range(count):
+        due = told.store.kept[-1].due_at
+        waits.append((due - told.clock.now).total_seconds())
+        told.clock.now = due
+        assert told.payments.recover().notifications == 1
+    return waits
+
+
+def test_what_is_stored_before_it_is_acknowledged(told):
+    session = told.session("requires_more")
+    assert post(told, session.id, settle=False).body == "ok"
+    (kept,) = told.store.kept
+    assert (kept.provider, kept.type, kept.session_id) == ("fake", "account.changed", session.id)
+    assert (kept.state, kept.attempts, kept.received_at) == ("received", 0, told.clock.now)
+    assert kept.body == b'{"id": "evt_1", "session": "%s"}' % session.id.encode()
+    assert kept.due_at == told.clock.now
+    told.payments.recover()
+    done = told.store.kept[-1]
+    assert (done.id, done.state, done.attempts, done.due_at) == (kept.id, "processed", 1, None)
+    assert told.payments.recover().notifications == 0
+
+
+def test_one_without_an_id_is_never_a_duplicate(make_shop):
+    class Nameless(FakeProvider):
+        @hookimpl
+        def parse_webhook(self, body):
+            return [WebhookEvent(None, "t" * 300, references=[body.decode()])]
+
+    told = make_shop(Nameless(), store=Keeps)
+    session = told.session("requires_more")
+    for _ in range(2):
+        reply = told.payments.handle_webhook("fake", headers={}, body=session.reference.encode())
+        assert (reply.status, reply.body) == (200, "ok")
+    assert len({kept.id for kept in told.store.kept}) == 2
+    assert {kept.state for kept in told.store.kept[1::2]} == {"processed"}
+    assert {len(kept.type) for kept in told.store.kept} == {200}
+
+
+def test_a_request_with_nothing_for_us_is_acknowledged(make_shop):
+    class Other(FakeProvider):
+        @hookimpl
+        def parse_webhook(self):
+            return []
+
+    reply = make_shop(Other()).payments.handle_webhook("fake", headers={}, body=b"{}")
+    assert (reply.status, reply.body) == (200, "nothing new")
+
+
+def test_the_same_id_at_two_providers_is_two(told):
+    session = told.session("requires_more")
+    other = FakeProvider()
+    told.payments = Payments(told.store, Registry({"fake": told.fake, "other": other}))
+    post(told, session.id, id="evt")
+    headers, body = other.webhook(session.id, id="evt")
+    assert told.payments.handle_webhook("other", headers=headers, body=body).body == "ok"
+    assert [kept.state for kept in told.store.kept] == ["received", "processed", "received", "received"]
+
+
+def test_it_is_found_by_the_reference_of_an_operation(make_shop):
+    class ByReference(FakeProvider):
+        @hookimpl
+        def parse_webhook(self, body):
+            return [WebhookEvent(None, "t", session_id="ps_unknown", references=["nix", body.decode()])]
+
+    told = make_shop(ByReference(), store=Keeps)
+    session = told.session("captured")
+    told.fake.refund_in_dashboard(session.id, Money("1.00", "EUR"))
+    capture = told.payments.history(session.id)[-1]
+    told.payments.handle_webhook("fake", headers={}, body=capture.reference.encode())
+    assert told.payments.get(session.id).refunded == 100
+
+
+def test_one_that_matches_nothing_is_tried_for_three_days_at_growing_intervals(told):
+    assert post(told, "ps_later").status == 200
+    assert rounds(told, 10) == [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+    assert (told.store.kept[-1].state, told.store.kept[-1].attempts) == ("received", 11)
+    told.clock.now = told.store.kept[0].received_at + timedelta(days=3)
+    done = told.payments.recover()
+    assert (done.notifications, done.notifications_done) == (1, 1)
+    assert (told.store.kept[-1].state, told.store.kept[-1].due_at) == ("unmatched", None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        NotApplied("down"),
+        ValueError("a fault of the plugin"),
+        SessionBusy("busy"),
+        ConfigurationError("gone"),
+    ],
+)
+def test_one_that_cannot_be_settled_now_is_tried_again_for_as_long_as_it_takes(told, fault):
+    session = told.session("requires_more")
+    told.fake.authorize_in_browser(session.id)
+    told.fake.snapshot = fault
+    assert post(told, session.id).status == 200
+    assert rounds(told, 3) == [20, 40, 80]
+    told.clock.forward(days=4)
+    told.payments.recover()
+    assert told.store.kept[-1].state == "received"
+    told.fake.snapshot = None
+    told.clock.forward(hours=1)
+    told.payments.recover()
+    assert told.store.kept[-1].state == "processed"
+    assert told.payments.get(session.id).status == "authorized"
+
+
+def test_a_fault_of_our_own_does_not_lose_it(told, caplog):
+    session = told.session("requires_more")
+    told.fake.authorize_in_browser(session.id)
+    find, told.store.operations = told.store.operations, lambda _: 1 / 0
+    assert post(told, session.id).status == 200
+    assert "could not be settled" in caplog.text
+    kept = told.store.kept[-1]
+    assert (kept.state, kept.attempts) == ("received", 1)
+    assert kept.due_at == told.clock.now + timedelta(seconds=20)
+    told.store.operations = find
+    told.clock.forward(seconds=20)
+    told.payments.recover()
+    assert told.payments.get(session.id).status == "authorized"
+
+
+def test_a_round_takes_no_more_than_it_is_told_to(told):
+    for _ in range(3):
+        post(told, "ps_later", settle=False)
+    assert told.payments.recover(limit=2).notifications == 2
+    assert told.payments.recover(limit=2).notifications == 1
+
+
+def test_a_round_takes_no_more_sessions_than_it_is_told_to(told):
+    for _ in range(3):
+        told.session("requires_more")
+    told.clock.forward(hours=1)
+    told.fake.snapshot = NotApplied("down")
+    assert told.payments.recover(limit=2).looked == 2
+    assert told.payments.recover(limit=2).looked == 1
+
+
+def test_a_body_is_taken_up_to_its_bound(told):
+    def status(size):
+        return told.payments.handle_webhook("fake", headers={}, body=b"x" * size).status
+
+    assert MAX_BODY == 1_048_576
+    assert (status(MAX_BODY), status(MAX_BODY + 1)) == (400, 413)
+
+
+def test_what_is_refused_says_so_in_the_log(told, caplog):
+    caplog.set_level(logging.WARNING, "paysession")
+    told.payments.handle_webhook("fake", headers={}, body=b"{}")
+    assert caplog.messages == ["a notification for fake was rejected: the signature does not match"]
