@@ -188,6 +188,23 @@ def _suppressed(call):
         call()
 
 
+def test_a_fault_with_one_session_does_not_keep_recovery_from_the_others(told, caplog):
+    bad, good = (told.payments.initiate(told.order.id, provider="fake", amount=eur("10.00")).id for _ in "12")
+    told.fake.authorize_in_browser(bad)
+    told.fake.authorize_in_browser(good)
+    rows = told.store.operations
+    told.store.operations = lambda id_: rows(id_) if id_ != bad else 1 / 0
+    told.clock.forward(hours=1)
+    done = told.payments.recover()
+    assert (done.looked, done.settled, done.waiting) == (2, (good,), (bad,))
+    assert told.payments.get(good).status == "authorized"
+    assert f"session {bad} could not be looked into" in caplog.text
+    assert told.payments.get(bad).due_at > told.clock.now
+    told.store.operations = rows
+    told.settle()
+    assert told.payments.get(bad).status == "authorized"
+
+
 # --- what it sends, and whom it asks about --------------------------------------------------------
 
 

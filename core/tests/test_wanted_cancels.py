@@ -2,8 +2,9 @@
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown
-from paysession.outcome import Snapshot
+from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, hookimpl
+from paysession.outcome import Effect, Snapshot
+from paysession.testing import FakeProvider
 
 
 def eur(amount):
@@ -59,6 +60,31 @@ def test_a_wanted_cancel_with_nothing_left_to_cancel_is_forgotten(told):
     assert (session.status, session.captured, session.cancel_wanted) == ("authorized", 4200, False)
     assert session.due_at is None
     assert cancels(told) == 1
+
+
+def test_a_wanted_cancel_that_the_gateway_shows_as_failed_is_tried_once(make_shop):
+    class Fails(FakeProvider):
+        """Nobody hears its answer, and then it shows that the cancel failed."""
+
+        tries = ()
+
+        @hookimpl
+        def cancel(self, session, operation):
+            self.tries += (Effect("cancel", operation.amount, "failed", key=operation.key),)
+            raise OutcomeUnknown("reset")
+
+        @hookimpl
+        def retrieve(self, session):
+            return Snapshot("authorized", authorized=session.amount, effects=self.tries)
+
+    shop = make_shop(Fails())
+    session_id = beyond_the_limit(shop)
+    session = shop.payments.sync(session_id)
+    assert (session.cancel_wanted, len(shop.fake.tries)) == (True, 1)
+    shop.clock.now = session.due_at
+    assert shop.payments.recover().waiting == (session_id,)
+    assert len(shop.fake.tries) == 2
+    assert shop.payments.get(session_id).due_at > shop.clock.now
 
 
 def test_a_cancel_is_remembered_once(told):

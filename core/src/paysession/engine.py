@@ -274,9 +274,7 @@ class Engine:
             written = draft.operations[operation.id]
             if written.state is State.STARTED:
                 self.registry.tell("operation_in_doubt", operation=written)
-            # A wanted cancel that failed is not tried again at once, but when recovery looks again.
-            session = draft.session if operation.kind is Kind.CANCEL else self.follow(draft.session)
-            return self._result(session, written, answer)
+            return self._result(self.follow(draft), written, answer)
         raise too_fast(session.id)
 
     def _overtaken(
@@ -407,7 +405,7 @@ class Engine:
         """Commit a draft, tell the observers, and do what was wanted once nothing is in doubt."""
         self.store.commit(draft.change())
         self.tell(draft)
-        return self.follow(draft.session)
+        return self.follow(draft)
 
     def tell(self, draft: Draft) -> None:
         """Tell the observers of a change that was committed."""
@@ -425,7 +423,13 @@ class Engine:
                 found=found,
             )
 
-    def follow(self, session: PaymentSession) -> PaymentSession:
+    def follow(self, draft: Draft) -> PaymentSession:
+        """Run the cancel that is wanted after a change; not if that is how it failed just now."""
+        if any(row.kind is Kind.CANCEL and row.state in REFUSED for row in draft.operations.values()):
+            return draft.session
+        return self.cancel_if_wanted(draft.session)
+
+    def cancel_if_wanted(self, session: PaymentSession) -> PaymentSession:
         """Run the cancel that is wanted, once nothing is in doubt; if it fails recovery goes on."""
         if not session.cancel_wanted or session.open is not None:
             return session

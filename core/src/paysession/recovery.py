@@ -226,7 +226,7 @@ class Recoverer:
             except Stale:
                 continue
             self._engine.tell(draft)
-            return self._engine.follow(draft.session), snapshot
+            return self._engine.follow(draft), snapshot
         raise Stale(session_id)
 
     def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
@@ -327,11 +327,14 @@ class Recoverer:
                 session = self.recover(session_id)
             elif not session.cancel_wanted:
                 session = self.sync(session_id)
-            session = self._engine.follow(session)
+            session = self._engine.cancel_if_wanted(session)
         except SessionBusy:
             return self._engine.load(session_id)
         except PaysessionError as error:
             logger.info("session %s is not settled: %s", session_id, error)
+            session = self._engine.load(session_id)
+        except Exception:  # a fault with one session must not keep recovery from the others
+            logger.exception("session %s could not be looked into", session_id)
             session = self._engine.load(session_id)
         return self._postpone(session)
 
