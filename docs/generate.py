@@ -27,6 +27,7 @@ from paysession import (
     OutcomeUnknown,
     PaymentSession,
     Status,
+    testing,
 )
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.lifecycle import ALLOWED, apply_outcome, apply_refusal, begin, doubt
@@ -42,6 +43,7 @@ REFERENCE: Final = Path(__file__).parent / "reference"
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 EUR_42: Final = Money("42.00", "EUR")
 CAN: Final = Capabilities(capture="multiple", refund="multiple", lookup="consistent")
+FOR_SHOPS: Final = ("FakeProvider", "LedgerEntry")
 COMMON: Final = ("db", "config", "json_")
 """Options that every command has: told once."""
 SVG_HEAD: Final = """\
@@ -279,6 +281,13 @@ def _directive(module: str, name: str, thing: object) -> str:
     return f".. auto{'function' if callable(thing) else 'data'}:: {module}.{name}"
 
 
+def contracts() -> str:
+    """Return what ``paysession.testing`` has for authors, besides what a shop's own tests use."""
+    names = [name for name in testing.__all__ if name not in FOR_SHOPS]
+    directives = [_directive("paysession.testing", name, getattr(testing, name)) for name in names]
+    return "```{eval-rst}\n" + "\n\n".join(directives) + "\n```"
+
+
 def plugins() -> str:
     """Return, for each package beside the core, what it is and all its public names."""
     parts: list[str] = []
@@ -327,8 +336,9 @@ def generated() -> dict[Path, str]:
     page = _between(page, "every transition", lifecycle_table())
     hooks_page = _between(hooks.read_text(), "provider hooks", hooks_table(ProviderHooks, PROVIDER_HOOKS))
     hooks_page = _between(hooks_page, "observer hooks", hooks_table(ObserverHooks, OBSERVER_HOOKS))
-    packages = REFERENCE / "plugins.md"
+    packages, tests = REFERENCE / "plugins.md", REFERENCE / "testing.md"
     return {
+        tests: _between(tests.read_text(), "contracts", contracts()),
         packages: _between(packages.read_text(), "packages", plugins()),
         lifecycle: page,
         REFERENCE / "lifecycle.svg": lifecycle_svg(),

@@ -306,4 +306,4 @@ def test_every_setting_of_the_manual_provider_is_on_its_page():
 def test_every_example_folder_has_its_guide():
     for folder in (DOCS / "examples").iterdir():
         guides = [*DOCS.glob("how-to/*.md"), *DOCS.glob("*.md")]
-        assert any(f"examples/{folder.name}/" in guide.read_text() for guide in guides), folder.name
+        assert any(f"examples/{folder.name}" in guide.read_text() for guide in guides), folder.name
