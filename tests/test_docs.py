@@ -303,6 +303,25 @@ def test_every_setting_of_the_manual_provider_is_on_its_page():
     assert not [name for name in inspect.signature(Manual).parameters if f"`{name}`" not in page]
 
 
+def table(page, heading):
+    """Return the rows of the table below a heading, by their first cell."""
+    rows = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE)[1]
+    return {re.match(r"\| (.*?) \|", row)[1].strip("`"): row for row in rows.splitlines()}
+
+
+def test_every_setting_and_every_status_of_stripe_is_on_its_page():
+    from paysession_stripe import Stripe
+    from paysession_stripe.data import REQUESTS
+    from paysession_stripe.snapshot import STATUSES
+
+    page = DOCS / "stripe.md"
+    assert set(inspect.signature(Stripe).parameters) == set(table(page, "setting"))
+    assert set(REQUESTS) == {name for row in table(page, "`data`") for name in row.split("`, `")}
+    statuses = table(page, "PaymentIntent")
+    assert set(STATUSES) == set(statuses)
+    assert all(f"`{STATUSES[name]}`" in row for name, row in statuses.items())
+
+
 def test_every_example_folder_has_its_guide():
     for folder in (DOCS / "examples").iterdir():
         guides = [*DOCS.glob("how-to/*.md"), *DOCS.glob("*.md")]
