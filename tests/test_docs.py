@@ -322,6 +322,17 @@ def test_every_setting_and_every_status_of_stripe_is_on_its_page():
     assert all(f"`{STATUSES[name]}`" in row for name, row in statuses.items())
 
 
+def test_every_module_of_the_core_is_in_its_readme():
+    rows = re.findall(r"^\| (`.*`) \|", (ROOT / "core/README.md").read_text(), re.MULTILINE)
+    named = {name.removeprefix("paysession.") for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    modules = {path.stem for path in (ROOT / "core/src/paysession").iterdir()} - {
+        "__init__",
+        "__pycache__",
+        "py",
+    }
+    assert named == modules
+
+
 def test_every_example_folder_has_its_guide():
     for folder in (DOCS / "examples").iterdir():
         guides = [*DOCS.glob("how-to/*.md"), *DOCS.glob("*.md")]
