@@ -261,6 +261,49 @@ def test_what_cannot_be_found_or_done_is_answered_without_a_traceback(shop, fake
     begin(shop, fake)
 
 
+# --- the same shop with another provider: only what is selected changes ----------------------------
+
+
+def test_the_same_shop_takes_cards_through_stripe(tmp_path):
+    pytest.importorskip("localstripe")
+    demo = pytest.importorskip("paysession_stripe.demo")
+    with demo.Demo(environ={}) as browser:
+        settings = {**browser.settings, "publishable_key": "pk_test_localstripe"}
+        url = f"sqlite:///{tmp_path / 'payments.db'}"
+        with Payments.open(url, providers={"stripe": settings}) as books:
+            shop = FastAPIShop(books, tmp_path)
+            told = json.loads(shop.pay("stripe")[1])
+            assert "stripe.payment_element" == told["next"]["kind"]
+            assert {"client_secret", "publishable_key"} <= set(told["next"]["params"])
+            browser.payer_acts(books.get(told["session"]))
+            assert "authorized" == json.loads(shop.get(f"/back/{told['session']}")[1])["status"]
+            shop.work()
+            assert shop.figures() == (True, 1)
+            shop.close()
+
+
+@pytest.mark.parametrize("kind", [FlaskShop, DjangoShop], ids=["flask", "django"])
+def test_the_same_shop_takes_paypal(kind, tmp_path):
+    gateway = pytest.importorskip("paysession_paypal.fake")
+    with gateway.PayPalFake() as paypal:
+        settings = {
+            "client_id": paypal.client_id,
+            "client_secret": paypal.client_secret,
+            "endpoint": paypal.url,
+        }
+        url = f"sqlite:///{tmp_path / 'payments.db'}"
+        with Payments.open(url, providers={"paypal": settings}) as books:
+            shop = kind(books, tmp_path)
+            status, _, away = shop.pay("paypal")
+            (session,) = books.sessions()
+            assert (status in (302, 303), away) == (True, session.next_action.url)
+            query = paypal.payer_approves(session.reference)
+            shop.get(f"/back/{session.id}?{urllib.parse.urlencode(query)}")
+            shop.work()
+            assert shop.figures() == (True, 1)
+            shop.close()
+
+
 # --- started by the commands of the guides, each with its own settings ----------------------------
 
 COMMANDS = {
