@@ -9,10 +9,11 @@ import pytest
 
 from paysession.provider import Money, Secret, WebhookRejected
 from paysession_stripe import Stripe
-from paysession_stripe.webhooks import TOLERANCE, parse
+from paysession_stripe.webhooks import parse
 
 SECRET = "whsec_test"
 NOW = 1_767_268_800
+TOLERANCE = 300  # Stripe's own: https://docs.stripe.com/webhooks
 
 
 def signed(body, secret=SECRET, at=NOW, scheme="v1"):
@@ -48,6 +49,8 @@ def test_an_event_about_an_intent_of_ours_names_the_session():
 @pytest.mark.parametrize(
     ("kind", "found", "references"),
     [
+        ("refund.created", {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "latest_charge": "ch_1"},
+         ("pi_1", "re_1", "ch_1")),
         ("refund.created", {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "charge": "ch_1"},
          ("pi_1", "re_1", "ch_1")),
         ("refund.failed", {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": None},
@@ -69,10 +72,22 @@ def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, refer
         event("customer.created", found={"object": "customer", "id": "cus_1"}),
         event(found={"object": "payment_intent", "id": "pi_9", "metadata": {}}),
         event("charge.refunded", found={"object": "charge", "id": "ch_9", "metadata": {"order": "7"}}),
+        event(found={"object": "payment_intent", "id": "pi_9", "metadata": {"paysession_session": ""}}),
+        event(found={"object": "payment_intent", "id": "pi_9", "metadata": {"paysession_session": 7}}),
+        event(found={"object": "payment_intent", "id": "pi_9", "metadata": [7]}),
         event(livemode=True),
         event(account="acct_9"),
     ],
-    ids=["another kind", "foreign intent", "foreign charge", "live", "another account"],
+    ids=[
+        "another kind",
+        "foreign intent",
+        "foreign charge",
+        "an empty mark",
+        "a mark that is no text",
+        "no marks",
+        "live",
+        "another account",
+    ],
 )
 def test_what_is_stripes_and_not_ours_is_acknowledged_and_ignored(body):
     assert [] == read(body, livemode=False)

@@ -10,7 +10,13 @@ import threading
 
 import pytest
 import requests
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+)
 
 from paysession.provider import Declined, NotApplied, OutcomeUnknown, Status
 from paysession_stripe import Stripe
@@ -125,6 +131,7 @@ CASES = [
     (400, {"type": "invalid_request_error"}, Declined),
     (404, {"type": "invalid_request_error", "code": "resource_missing", "param": "intent"}, Declined),
     (400, {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}, StateRefused),
+    (400, {"type": "invalid_request_error", "code": "intent_invalid_state"}, StateRefused),
     (400, {"type": "invalid_request_error", "code": "charge_already_captured"}, StateRefused),
     (400, {"type": "invalid_request_error", "code": "charge_already_refunded"}, StateRefused),
     (400, {"type": "invalid_request_error", "code": "charge_expired_for_capture"}, StateRefused),
@@ -165,6 +172,15 @@ def test_a_decline_keeps_the_banks_reason_and_stripes_words(wire, provider, valu
         capture(provider, values)
     assert "lost_card" == refused.value.code
     assert "Declined. (card_declined, lost_card, HTTP 402, request req_1)" == refused.value.message
+
+
+def test_a_refusal_names_the_parameter_that_stripe_names(wire, provider, values):
+    details = {"type": "invalid_request_error", "param": "amount_to_capture", "message": "Too much."}
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **error(400, **details))
+    with pytest.raises(Declined) as refused:
+        capture(provider, values)
+    assert "invalid_request_error" == refused.value.code
+    assert "Too much. (parameter amount_to_capture, HTTP 400, request req_1)" == refused.value.message
 
 
 def test_how_long_to_wait_is_told(wire, provider, values):
@@ -246,14 +262,18 @@ def test_a_notice_of_stripes_is_no_failure(wire, provider, values, caplog):
 # --- what a lost connection means -----------------------------------------------------------------
 
 
-def refused():
-    return requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, "connection refused")))
+def refused(reason=None):
+    reason = reason or NewConnectionError(None, "connection refused")
+    return requests.ConnectionError(MaxRetryError(None, "/", reason))
 
 
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
         (refused(), NotApplied),
+        (refused(NameResolutionError("api.stripe.com", None, "unknown")), NotApplied),
+        (refused(ConnectTimeoutError(None, "too long")), NotApplied),
+        (refused(ProtocolError("the proxy hung up")), OutcomeUnknown),
         (requests.ConnectTimeout(), NotApplied),
         (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), NotApplied),
         (requests.exceptions.SSLError("bad record"), OutcomeUnknown),
