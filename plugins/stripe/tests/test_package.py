@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 import paysession_stripe
-from paysession import Payments, PaysessionError, SettingsError, hookimpl
+from paysession import OutcomeUnknown, Payments, PaysessionError, SettingsError, hookimpl
 from paysession.errors import ConfigurationError
 from paysession.provider import Capabilities, Money, Secret
 from paysession_stripe import Stripe
@@ -195,6 +195,29 @@ def test_the_demo_plays_a_whole_life_without_an_account(described):
         payments.refund(session.id, Money("5.00", "EUR"))
         session = payments.cancel(session.id)
     assert (3500, 3500, 500) == (session.authorized, session.captured, session.refunded)
+
+
+def test_no_proxy_stands_between_the_demo_and_its_stripe(described, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Demo(environ={}) as demo, Payments.open("memory:", providers={"stripe": demo.settings}) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+        session = payments.initiate(order.id, provider="stripe", data=demo.data)
+        demo.payer_acts(session)
+        assert "authorized" == payments.authorize(session.id).status
+
+
+def test_a_proxy_stands_between_us_and_stripe_itself(wire, values, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    wire.get("https://api.stripe.com/v1/payment_intents/pi_1", status=404, json={"error": {"type": "x"}})
+    provider = Stripe(api_key=KEY, max_network_retries=0)
+    with pytest.raises(OutcomeUnknown):
+        provider.retrieve(values.session(reference="pi_1"), None)
+    assert "http://proxy.example:3128" == wire.calls[0].request.req_kwargs["proxies"]["https"]
+    provider.close()
 
 
 def test_the_demo_stops_what_it_started():

@@ -99,8 +99,9 @@ class _Transport(stripe.RequestsClient):
       would look as if it had failed; so a notice is logged.
     """
 
-    def __init__(self, api_key: Secret, timeout: tuple[float, float]) -> None:
-        super().__init__(timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+    def __init__(self, api_key: Secret, timeout: tuple[float, float], *, direct: bool) -> None:
+        no_proxy: Any = dict.fromkeys(["http", "https", "all"])  # whatever the environment says
+        super().__init__(timeout=timeout, proxy=no_proxy if direct else None)  # pyright: ignore[reportUnknownMemberType]
         self._api_key = api_key
         self._call = threading.local()
 
@@ -174,7 +175,8 @@ class Gateway:
         timeout: tuple[float, float],
         max_network_retries: int,
     ) -> None:
-        self._transport = _Transport(api_key, timeout)
+        # Plain http is for a stand-in on this machine, which no proxy can reach.
+        self._transport = _Transport(api_key, timeout, direct=api_base.startswith("http://"))
         self._client = stripe.StripeClient(
             api_key.reveal(),
             stripe_account=stripe_account or None,
