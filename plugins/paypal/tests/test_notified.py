@@ -93,8 +93,9 @@ def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
     fake.ledger.reverse(hook.payments.history(session.id)[-1].reference)
     assert deliver(fake.events[-1]).status == 200
     assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
-    row = hook.payments.history(session.id)[-1]
+    capture, row = hook.payments.history(session.id)[-2:]
     assert (row.kind, row.origin, row.amount) == (Kind.REFUND, "provider", Money("42.00", "EUR"))
+    assert row.capture_id == capture.id
 
 
 def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, deliver):
@@ -111,6 +112,7 @@ def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, del
     assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
     rows = [row for row in hook.payments.history(session.id) if row.kind is Kind.REFUND]
     assert [(row.origin, row.state) for row in rows] == [("host", "declined"), ("provider", "succeeded")]
+    assert rows[0].error.code == "CAPTURE_FULLY_REFUNDED"
     assert fake.effects == ["authorize 42.00", "capture 42.00", "refund 42.00"]
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import InvalidTransition, SessionBusy
+from paysession import InvalidAmount, InvalidTransition, SessionBusy
 from paysession.operation import State
 from paysession.provider import Checkout, Declined, Kind, Money, NotApplied
 from paysession_paypal.fake import Fault
@@ -244,9 +244,8 @@ def test_a_capture_in_doubt_on_the_last_day_is_never_sent_after_the_end(shop, fa
     clock.forward(days=2)
     shop.settle()
     assert shop.books() == ("canceled", 4200, 0, 0, 0)
-    assert [row.state for row in shop.payments.history(session.id) if row.kind is Kind.CAPTURE] == [
-        State.DECLINED
-    ]
+    (row,) = [row for row in shop.payments.history(session.id) if row.kind is Kind.CAPTURE]
+    assert (row.state, row.error.code) == (State.DECLINED, "AUTHORIZATION_VOIDED")
     assert "capture 20.00" not in fake.effects
 
 
@@ -273,6 +272,9 @@ def test_captures_and_refunds_in_the_dashboard_are_booked_as_the_providers(shop,
     assert shop.books() == ("authorized", 4200, 4200, 4000, 2000)
     theirs = [row for row in pay.history(session.id) if row.origin == "provider"]
     assert [(row.kind, row.amount) for row in theirs] == [(Kind.CAPTURE, EUR20), (Kind.REFUND, EUR20)]
+    assert theirs[1].capture_id == theirs[0].id, "what is left of each capture is known"
+    with pytest.raises(InvalidAmount):
+        pay.refund(session.id, Money("1.00", "EUR"), capture=theirs[0].id)
     pay.refund(session.id, EUR20, capture=ours.id)
     assert shop.books() == ("authorized", 4200, 4200, 4000, 4000)
 
@@ -286,7 +288,8 @@ def test_a_pending_refund_that_fails_is_given_back_to_what_can_be_refunded(shop,
     assert (row.state, shop.books()) == (State.PENDING, ("authorized", 4200, 4200, 2000, 0))
     fake.ledger.settle(row.reference, "FAILED")
     shop.settle(hours=6)
-    assert shop.payments.history(session.id)[-1].state is State.DECLINED
+    row = shop.payments.history(session.id)[-1]
+    assert (row.state, row.error.code) == (State.DECLINED, "FAILED")
     shop.payments.refund(session.id, EUR20)
     assert shop.books() == ("authorized", 4200, 4200, 2000, 2000)
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from paysession import InvalidAmount
-from paysession.provider import Money, NotApplied, OutcomeUnknown
+from paysession.provider import InvalidAmount, Money, NotApplied, OutcomeUnknown
 from paysession_paypal.reading import as_object, text_in
 
 __all__ = ["WHOLE", "read", "write"]

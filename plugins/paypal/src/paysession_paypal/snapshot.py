@@ -36,6 +36,8 @@ APPROVAL: Final = timedelta(hours=3)
 SETTLED: Final = timedelta(minutes=10)
 """After this long an order shows what was done to it, and two clocks' difference is no matter."""
 TAKEN_BACK: Final = "taken back"
+NOT_CAPTURED: Final = "PayPal declined the capture"
+NOT_REFUNDED: Final = "PayPal could not refund"
 
 _State = Literal["pending", "succeeded", "failed", "reversed"]
 _LIVE: Final = ("CREATED", "PARTIALLY_CAPTURED")
@@ -115,7 +117,7 @@ def captured(row: Capture, session: PaymentSession, operation: Operation) -> Out
     """Return what became of a capture, as PayPal's answer states it."""
     _check_key(row.invoice_id, session, operation)
     if row.failed:
-        raise Declined(row.reason or row.status, "PayPal declined the capture")
+        raise Declined(row.reason or row.status, NOT_CAPTURED)
     data = PayPalData.of(session)
     known = data if row.id in data.captures else data.with_capture(row.id)
     if row.status == "PENDING":
@@ -127,7 +129,7 @@ def refunded(row: Refund, session: PaymentSession, operation: Operation) -> Outc
     """Return what became of a refund, as PayPal's answer states it."""
     _check_key(row.invoice_id, session, operation)
     if row.failed:
-        raise Declined(row.reason or row.status, "PayPal could not refund")
+        raise Declined(row.reason or row.status, NOT_REFUNDED)
     if row.status == "PENDING":
         return Outcome.pending(reference=row.id)
     return Outcome.refunded(row.amount, reference=row.id)
@@ -271,14 +273,23 @@ def _effects(order: Order, session: PaymentSession) -> list[Effect]:
     for row in order.captures:
         # With the intent CAPTURE it carries the order's invoice number, and belongs to authorize.
         key = None if automatic else key_of(row.invoice_id, session.id)
-        effects.append(Effect(Kind.CAPTURE, row.amount, _CAPTURE.get(row.status, "succeeded"), row.id, key))
+        state, error = _CAPTURE.get(row.status, "succeeded"), _why(row, NOT_CAPTURED)
+        effects.append(Effect(Kind.CAPTURE, row.amount, state, row.id, key, error=error))
     for back in order.refunds:
         key = key_of(back.invoice_id, session.id)
-        effects.append(Effect(Kind.REFUND, back.amount, _REFUND.get(back.status, "succeeded"), back.id, key))
+        state, error = _REFUND.get(back.status, "succeeded"), _why(back, NOT_REFUNDED)
+        effects.append(
+            Effect(Kind.REFUND, back.amount, state, back.id, key, capture=back.capture, error=error)
+        )
     for capture_id, amount in _taken_back(order, Money.from_minor(0, order.amount.currency)).items():
         # The key says that it is none of ours: not even one in doubt, of the same amount.
-        effects.append(Effect(Kind.REFUND, amount, "succeeded", f"{capture_id} {TAKEN_BACK}", key=""))
+        reference = f"{capture_id} {TAKEN_BACK}"
+        effects.append(Effect(Kind.REFUND, amount, "succeeded", reference, key="", capture=capture_id))
     return effects
+
+
+def _why(row: Capture | Refund, words: str) -> Failure | None:
+    return Failure(row.reason or row.status, words) if row.failed else None
 
 
 def _impossible(
@@ -297,12 +308,24 @@ def _impossible(
     if operation.key in keys or None in keys:
         return []
     if operation.kind is Kind.CAPTURE:
-        over = not left and all(row.status in (*_LIVE, "VOIDED", "DENIED") for row in order.authorizations)
-        over = over or _exhausted(order, (row for row in order.captures if not row.failed))
-        over = over and bool(order.authorizations)
+        over, words = _over(order, left), NOT_CAPTURED
     else:
-        over = _spent(order, operation, now)
-    return [Effect(operation.kind, operation.amount, "failed", key=operation.key)] if over else []
+        over, words = _spent(order, operation, now), NOT_REFUNDED
+    if over is None:
+        return []
+    return [Effect(operation.kind, operation.amount, "failed", key=operation.key, error=Failure(over, words))]
+
+
+def _over(order: Order, left: Money) -> str | None:
+    """Return why nothing more can be captured, in PayPal's own word for it, if that is certain."""
+    states = {row.status for row in order.authorizations}
+    if not states:
+        return None
+    if _exhausted(order, (row for row in order.captures if not row.failed)):
+        return "AUTHORIZATION_ALREADY_CAPTURED"
+    if left or not states <= {*_LIVE, "VOIDED", "DENIED"}:
+        return None
+    return f"AUTHORIZATION_{'EXPIRED' if states <= set(_LIVE) else min(states - set(_LIVE))}"
 
 
 def _exhausted(order: Order, captures: Iterable[Capture]) -> bool:
@@ -312,17 +335,17 @@ def _exhausted(order: Order, captures: Iterable[Capture]) -> bool:
     return any(row.final for row in captures) or _sum((row.amount for row in captures), zero) >= most
 
 
-def _spent(order: Order, operation: Operation, now: datetime | None) -> bool:
-    """Return whether the capture that a refund refers to was given back whole without that refund."""
+def _spent(order: Order, operation: Operation, now: datetime | None) -> str | None:
+    """Return PayPal's word for a capture that is given back whole without this refund, if certain."""
     reference = operation.capture.reference if operation.capture is not None else None
     capture = next((row for row in order.captures if row.id == reference), None)
     if capture is None or capture.status != "REFUNDED":
-        return False
+        return None
     zero, sent_at = Money.from_minor(0, order.amount.currency), operation.sent_at
-    if _listed(order, capture, zero) >= capture.amount:
-        return True
     # A chargeback is not listed; neither is, for a while, a refund that was made just now.
-    return now is not None and sent_at is not None and now >= sent_at + SETTLED
+    settled = now is not None and sent_at is not None and now >= sent_at + SETTLED
+    listed = _listed(order, capture, zero) >= capture.amount
+    return "CAPTURE_FULLY_REFUNDED" if listed or settled else None
 
 
 def _sum(amounts: Iterable[Money], zero: Money) -> Money:
