@@ -128,3 +128,21 @@ def test_replace_changes_a_copy():
 def test_an_answer_of_wrong_types_is_refused_where_it_is_made(make, given, wanted):
     with pytest.raises(TypeError, match=wanted):
         make(**given)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (
+            Redirect("https://pay.example"),
+            {"type": "redirect", "url": "https://pay.example", "method": "GET", "fields": {}},
+        ),
+        (ClientAction("card", {"id": 7}), {"type": "client_action", "kind": "card", "params": {"id": 7}}),
+        (
+            Instructions("cash", {"to": "Ann"}),
+            {"type": "instructions", "kind": "cash", "fields": {"to": "Ann"}},
+        ),
+    ],
+)
+def test_a_next_action_is_told_to_the_page_as_json(action, expected):
+    assert expected == action.to_json()

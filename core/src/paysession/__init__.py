@@ -38,7 +38,16 @@ from paysession.payments import Payments
 from paysession.reports import InDoubt, ProviderInfo, Recovery
 from paysession.session import PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
-from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Secret, Status
+from paysession.values import (
+    Checkout,
+    ClientAction,
+    Failure,
+    Instructions,
+    NextAction,
+    Redirect,
+    Secret,
+    Status,
+)
 
 if TYPE_CHECKING:
     from paysession.aio import AsyncPayments
@@ -62,6 +71,7 @@ __all__ = [
     "Kind",
     "MemoryStore",
     "Money",
+    "NextAction",
     "NotApplied",
     "NotFound",
     "NotSupported",

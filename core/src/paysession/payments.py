@@ -69,7 +69,8 @@ class Payments:
         store: Where the books are kept.
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
-        token: Returns 16 hexadecimal digits that nobody can guess; injectable for tests.
+        token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
+            one the id is derived from it, and is no secret); injectable for tests.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 from attrs import Factory, asdict, field, frozen
 
@@ -13,6 +13,8 @@ from paysession.errors import InvalidData
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from attrs import AttrsInstance
 
 __all__ = [
     "MAX_JSON",
@@ -107,8 +109,16 @@ class Failure:
     message: str
 
 
+class _Action:
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON for the page: ``type`` says which it is, beside its attributes."""
+        return {"type": _NAMES[type(self)], **asdict(cast("AttrsInstance", self))}
+
+
 @frozen
-class Redirect:
+class Redirect(_Action):
     """Send the payer's browser to ``url``.
 
     Attributes:
@@ -123,7 +133,7 @@ class Redirect:
 
 
 @frozen
-class ClientAction:
+class ClientAction(_Action):
     """What the provider's own script in the browser needs.
 
     Attributes:
@@ -136,7 +146,7 @@ class ClientAction:
 
 
 @frozen
-class Instructions:
+class Instructions(_Action):
     """What to show the payer, as keys and values without translated text.
 
     Attributes:
@@ -149,11 +159,14 @@ class Instructions:
 
 
 NextAction = Redirect | ClientAction | Instructions
+"""What the payer must do: all that a browser may see of a session; ``to_json()`` is for the page."""
+
 _ACTIONS: Final[dict[str, type[NextAction]]] = {
     "redirect": Redirect,
     "client_action": ClientAction,
     "instructions": Instructions,
 }
+_NAMES: Final[dict[type, str]] = {cls: name for name, cls in _ACTIONS.items()}
 
 
 @frozen(kw_only=True)
@@ -245,10 +258,10 @@ def dump_action(action: NextAction | None) -> str | None:
     """Return a next action as JSON text, for a store."""
     if action is None:
         return None
-    for name, cls in _ACTIONS.items():
-        if isinstance(action, cls):
-            return json.dumps([name, asdict(action)], default=dict)
-    raise InvalidData(f"not a next action: {type(action).__name__}")
+    name = _NAMES.get(type(action))
+    if name is None:
+        raise InvalidData(f"not a next action: {type(action).__name__}")
+    return json.dumps([name, asdict(action)], default=dict)
 
 
 def load_action(text: str | None) -> NextAction | None:

@@ -11,7 +11,6 @@ import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -160,7 +159,7 @@ def shown(session: PaymentSession) -> dict[str, Any]:
         "status": session.status,
         "in_doubt": session.in_doubt,
         "error": session.error.message if session.error else None,
-        "next": {"action": type(action).__name__, **asdict(action)} if action else None,
+        "next": action.to_json() if action else None,
     }
 
 

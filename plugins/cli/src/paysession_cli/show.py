@@ -124,7 +124,7 @@ def session_json(session: PaymentSession) -> dict[str, Any]:
         "refunded": f"{session.refunded_amount.amount:f}",
         "capture": session.capture,
         "reference": session.reference,
-        "next_action": {"type": type(action).__name__, **asdict(action)} if action is not None else None,
+        "next_action": action.to_json() if action is not None else None,
         "expires_at": _time(session.expires_at),
         "error": asdict(session.error) if session.error is not None else None,
         "conflict": session.conflict,
