@@ -2,7 +2,7 @@
 
 import pytest
 
-from paysession import Declined, Failure, InvalidTransition, Money, Outcome, OutcomeUnknown
+from paysession import Declined, Failure, InvalidTransition, Money, NotApplied, Outcome, OutcomeUnknown
 from paysession.outcome import Effect, Snapshot
 
 TOO_LATE = Failure("too_late", "It was settled this morning.")
@@ -97,9 +97,18 @@ def test_a_cancel_in_doubt_that_the_gateway_has_under_way_is_pending(told):
     told.fake.answers["cancel"] = OutcomeUnknown("reset")
     under_way = Effect("cancel", eur("42.00"), "pending", key=f"{session.id}-3")
     told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[under_way])
-    told.payments.cancel(session.id)
-    session = told.payments.sync(session.id)
+    seen, told.fake.snapshot = told.fake.snapshot, NotApplied("down")
+    for _ in range(2):  # the second is remembered
+        with pytest.raises(OutcomeUnknown):
+            told.payments.cancel(session.id)
+    told.fake.snapshot = seen
+    for _ in range(2):
+        session = told.payments.sync(session.id)
     assert (session.status, session.pending, session.in_doubt) == ("authorized", 1, False)
+    assert session.cancel_wanted is False
+    operation = told.payments.history(session.id)[-1]
+    assert (operation.state, operation.answer, operation.error) == ("pending", "pending", None)
+    assert told.told()[-1:] == ["operation.pending"]
     told.fake.snapshot = Snapshot("canceled")
     told.settle()
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)

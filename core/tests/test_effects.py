@@ -144,10 +144,12 @@ def test_a_pending_effect_reserves_and_a_failed_one_lets_go(told, kind):
 def test_an_operation_in_doubt_that_the_gateway_has_under_way_is_pending(told):
     session = told.session("captured")
     told.fake.answers["refund"] = OutcomeUnknown("reset")
-    told.fake.snapshot = Snapshot(
-        "authorized", effects=[Effect("refund", eur("5.00"), "pending", "a", f"{session.id}-4")]
-    )
-    session = told.payments.refund(session.id, eur("5.00"))
+    told.fake.snapshot = NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.refund(session.id, eur("5.00"))
+    under_way = Effect("refund", eur("5.00"), "pending", "a", f"{session.id}-4")
+    assert shows(told, session.id, under_way) == ["operation.pending"]
+    session = told.payments.get(session.id)
     operation = told.payments.history(session.id)[-1]
     assert (operation.state, operation.answer, operation.error) == ("pending", "pending", None)
     assert (session.refunding, session.refunded, session.in_doubt) == (500, 0, False)
@@ -184,6 +186,20 @@ def test_a_total_that_is_exactly_an_operation_in_doubt_is_that_operation(told):
     assert told.rows(session.id)[2:] == [("capture", "host", "succeeded", "found", 500)]
 
 
+def test_totals_count_every_cent(told):
+    session = told.session("captured")
+    told.fake.answers["refund"] = Outcome.pending()
+    told.payments.refund(session.id, eur("0.01"))
+    assert shows(told, session.id, refunded=eur("0.01")) == ["session.refunded"]
+    assert shows(told, session.id, refunded=eur("0.02")) == ["session.refunded"]
+    assert shows(told, session.id, refunded=eur("0.01")) == ["session.reversed"]
+    assert [row[1:] for row in told.rows(session.id)[3:]] == [
+        ("host", "succeeded", "found", 1),
+        ("provider", "succeeded", "found", 1),
+        ("provider", "succeeded", "reversed", 1),
+    ]
+
+
 def test_a_chargeback_of_what_was_refunded_is_reported_once(told):
     session = told.session("captured")
     told.payments.refund(session.id)
@@ -196,14 +212,16 @@ def test_a_chargeback_of_what_was_refunded_is_reported_once(told):
     assert told.payments.collection(told.order.id).status == "refunded"
 
 
-def test_an_amount_beyond_the_order_is_reported_with_both_amounts(told):
+@pytest.mark.parametrize(("amount", "beyond"), [("50.00", "8.00"), ("42.01", "0.01")])
+def test_an_amount_beyond_the_order_is_reported_with_both_amounts(told, amount, beyond):
     session = told.session()
-    assert shows(told, session.id, Effect("capture", eur("50.00"), reference="a")) == [
+    assert shows(told, session.id, Effect("capture", eur(amount), reference="a")) == [
         "session.captured",
         "session.conflict",
     ]
-    assert told.books(session.id) == ("authorized", 5000, 5000, 0, "over_limit")
-    assert told.payments.events()[-1].detail == "over_limit: expected 0.00 EUR, found 8.00 EUR"
+    minor = eur(amount).minor
+    assert told.books(session.id) == ("authorized", minor, minor, 0, "over_limit")
+    assert told.payments.events()[-1].detail == f"over_limit: expected 0.00 EUR, found {beyond} EUR"
 
 
 def test_what_the_gateway_says_of_itself_is_kept(told):

@@ -99,7 +99,7 @@ def test_what_was_done_after_it_had_been_settled_as_refused_is_booked(make_told,
     assert again == session
     assert told.fake.total(session.id, kind) == 1000
     told.settle()
-    assert told.payments.get(session.id).version == session.version
+    assert told.payments.sync(session.id).version == session.version
     assert told.told().count("session.conflict") == 1
 
 

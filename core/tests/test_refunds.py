@@ -180,3 +180,11 @@ def test_a_refund_in_doubt_is_sent_again_with_its_capture(shop):
     shop.payments.recover()
     assert shop.payments.get(session_id).refunded_amount == eur("3.00")
     assert shop.fake.refunded == [first.reference]
+
+
+def test_a_named_capture_of_which_nothing_is_left_is_refused(shop):
+    session_id, (capture,) = captured(shop, "20.00")
+    shop.payments.refund(session_id)
+    assert shop.payments.refund(session_id).refunded == 2000  # all is refunded: nothing to do
+    with pytest.raises(InvalidAmount, match="nothing is left"):
+        shop.payments.refund(session_id, capture=capture.id)
