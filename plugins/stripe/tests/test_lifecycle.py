@@ -269,6 +269,16 @@ def test_what_the_dashboard_cancels_enters_the_books(payments, taken, payer):
     assert ("canceled", 0, 0, 0) == totals(payments.sync(taken.id))
 
 
+def test_a_refund_of_the_dashboard_counts_against_the_capture(payments, taken, payer):
+    payments.capture(taken.id)
+    payer.send("refunds", payment_intent=taken.reference, amount="4000")
+    payments.sync(taken.id)
+    capture, refund = [row for row in payments.history(taken.id) if row.kind in ("capture", "refund")]
+    assert capture.id == refund.capture_id
+    with pytest.raises(InvalidAmount, match=r"2\.00 EUR is left"):
+        payments.refund(taken.id, eur("3.00"), capture=capture.id)
+
+
 def test_a_refund_of_the_dashboard_is_never_taken_for_ours(payments, taken, payer):
     payments.capture(taken.id)
     payer.send("refunds", payment_intent=taken.reference, amount="500")
@@ -280,8 +290,9 @@ def test_a_refund_of_the_dashboard_is_never_taken_for_ours(payments, taken, paye
 def test_a_refund_that_the_dashboard_made_impossible_is_refused_and_both_are_booked(payments, taken, payer):
     payments.capture(taken.id)
     payer.send("refunds", payment_intent=taken.reference)
-    with pytest.raises(Declined):
+    with pytest.raises(Declined, match="is given back") as refused:
         payments.refund(taken.id)
+    assert "charge_already_refunded" == refused.value.code
     session = payments.get(taken.id)
     assert (("authorized", 4200, 4200, 4200), False) == (totals(session), session.in_doubt)
     ours, theirs = [row for row in payments.history(taken.id) if row.kind == "refund"]
@@ -292,8 +303,9 @@ def test_a_refund_that_the_dashboard_made_impossible_is_refused_and_both_are_boo
 
 def test_a_capture_that_the_dashboard_made_impossible_is_refused_and_theirs_is_booked(payments, taken, payer):
     payer.send(f"payment_intents/{taken.reference}/capture", amount_to_capture="3000")
-    with pytest.raises(Declined):
+    with pytest.raises(Declined, match="takes no further capture") as refused:
         payments.capture(taken.id, eur("42.00"))
+    assert "payment_intent_succeeded" == refused.value.code
     session = payments.get(taken.id)
     assert (("authorized", 3000, 3000, 0), False) == (totals(session), session.in_doubt)
 
@@ -323,6 +335,8 @@ def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken
     dispute["status"] = "won"
     session = payments.sync(taken.id)
     assert ("authorized", 4200, 4200, 0) == totals(session)
+    undone = payments.history(taken.id)[-1]
+    assert ("refund", "dispute_won") == (undone.kind, undone.error.code)
     assert session == payments.sync(taken.id)
 
 
@@ -335,7 +349,8 @@ def test_a_pending_refund_that_fails_later_gives_its_amount_free(payments, taken
     session = payments.sync(taken.id)
     assert (0, 0) == (session.refunded, session.refunding)
     (row,) = [row for row in payments.history(taken.id) if row.kind == "refund"]
-    assert State.DECLINED == row.state
+    assert (State.DECLINED, "refund_failed") == (row.state, row.error.code)
+    assert f"the refund {row.reference} failed" == row.error.message
 
 
 def test_a_refund_that_succeeded_and_fails_later_is_undone(payments, taken, sandbox):

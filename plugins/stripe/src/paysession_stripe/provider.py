@@ -246,24 +246,11 @@ class Stripe:
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Cancel the PaymentIntent; after a partial capture, let go of the rest."""
-        from paysession_stripe.gateway import StateRefused  # noqa: PLC0415 - the package is loaded with it
-
         gateway, intent_id = self._gateway(), _id(session)
-        try:
-            if session.captured_amount:
-                found = gateway.capture_intent(intent_id, params.release(), key=operation.key)
-            else:
-                found = gateway.cancel_intent(intent_id, key=operation.key)
-        except StateRefused as refused:
-            try:
-                intent = _understood(read_intent, gateway.intent(intent_id))
-            except (Declined, NotApplied):
-                raise refused from None
-            if intent.status == "succeeded" and intent.received > session.captured_amount:
-                raise Declined(
-                    "already_captured", f"{intent.received} of {intent.id} is captured: refund it instead"
-                ) from None
-            raise
+        if session.captured_amount:
+            found = gateway.capture_intent(intent_id, params.release(), key=operation.key)
+        else:
+            found = gateway.cancel_intent(intent_id, key=operation.key)
         return snapshot.release(_understood(read_intent, found), StripeData.from_json(session.data))
 
     # --- finding out ------------------------------------------------------------------------------

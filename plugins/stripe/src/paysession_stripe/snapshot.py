@@ -15,6 +15,7 @@ from paysession.provider import (
     ClientAction,
     Declined,
     Effect,
+    Failure,
     Kind,
     Money,
     Outcome,
@@ -161,7 +162,8 @@ def refund(refund: Refund) -> Outcome:
     if state == "pending":
         return Outcome.pending(reference=refund.id)
     if state == "failed":
-        raise Declined(refund.failure or "refund_failed", f"the refund {refund.id} {refund.status}")
+        error = _failure(refund)
+        raise Declined(error.code, error.message)
     raise OutcomeUnknown(f"Stripe shows the unknown status {refund.status!r} of the refund {refund.id}")
 
 
@@ -175,6 +177,10 @@ def release(intent: Intent, data: StripeData) -> Outcome:
     if intent.status not in _CLOSED:
         raise OutcomeUnknown(f"{intent.id} is {intent.status} after it was canceled", data=told)
     return Outcome.canceled(data=told, reference=intent.id)
+
+
+def _failure(refund: Refund) -> Failure:
+    return Failure(refund.failure or "refund_failed", f"the refund {refund.id} {refund.status}")
 
 
 # --- the truth ------------------------------------------------------------------------------------
@@ -236,12 +242,19 @@ def _captures(intent: Intent, booked: Money) -> Iterator[Effect]:
     unmarked = intent.received.minor - sum(mark.amount.minor for mark in marks)
     if unmarked < 0:
         return  # somebody wrote into the metadata: Stripe's own total is told, and nothing else
-    alone = intent.status in _CLOSED and len(marks) == 1 and not unmarked
+    alone = _only_capture(intent)
     for mark in marks:
-        yield Effect(Kind.CAPTURE, mark.amount, reference=charge if alone else None, key=mark.key)
+        yield Effect(Kind.CAPTURE, mark.amount, reference=alone, key=mark.key)
     new = min(unmarked, intent.received.minor - booked.minor)
     if new > 0:
         yield Effect(Kind.CAPTURE, Money.from_minor(new, booked.currency), reference=charge, key="")
+
+
+def _only_capture(intent: Intent) -> str | None:
+    """Return the charge's id if it was captured once, and so names that capture."""
+    marks = [mark.amount for mark in intent.captures if mark.amount]
+    alone = intent.status in _CLOSED and marks in ([], [intent.received])
+    return intent.charge.id if alone and intent.charge is not None else None
 
 
 def _true_refunds(intent: Intent) -> list[Refund]:
@@ -260,11 +273,16 @@ def _refunds(intent: Intent, dispute: Dispute | None) -> Iterator[Effect]:
 
     One that carries no key of ours carries Stripe's id as its key: it is never taken for ours.
     """
+    capture = _only_capture(intent)
     for refund in reversed(_true_refunds(intent)):
         state = _REFUND_STATES.get(refund.status, "pending")
-        yield Effect(Kind.REFUND, refund.amount, state, refund.id, refund.key or refund.id)
+        error = _failure(refund) if state == "failed" else None
+        key = refund.key or refund.id
+        yield Effect(Kind.REFUND, refund.amount, state, refund.id, key, capture=capture, error=error)
     if dispute is not None and dispute.status in _DISPUTE_STATES:
-        yield Effect(Kind.REFUND, dispute.amount, _DISPUTE_STATES[dispute.status], dispute.id, dispute.id)
+        state, name = _DISPUTE_STATES[dispute.status], dispute.id
+        won = Failure("dispute_won", f"the dispute {name} was won") if state == "reversed" else None
+        yield Effect(Kind.REFUND, dispute.amount, state, name, name, capture=capture, error=won)
 
 
 def _given_back(intent: Intent, dispute: Dispute | None) -> Money:
@@ -277,18 +295,20 @@ def _refuted(intent: Intent, dispute: Dispute | None, operation: Operation | Non
 
     That it does not show yet proves nothing: the request may be on its way. But a PaymentIntent
     that has succeeded or is canceled takes no further capture, and a charge that is given back
-    takes no further refund; and ours would carry our mark. Told first, so that what somebody else
-    did there is not taken for ours.
+    takes no further refund; and ours would carry our mark. What is captured whole has nothing left
+    to let go of. Told first, so that what somebody else did there is not taken for ours.
     """
     if operation is None or not intent.received:
         return
-    if operation.kind is Kind.CAPTURE:
-        over = intent.status in _CLOSED
-        keys = {mark.key for mark in intent.captures}
-    elif operation.kind is Kind.REFUND:
-        over = _given_back(intent, dispute) >= intent.received
-        keys = {refund.key or "" for refund in _true_refunds(intent)}
-    else:
-        return
-    if over and operation.key not in keys:
-        yield Effect(operation.kind, operation.amount, "failed", key=operation.key)
+    kind, closed = operation.kind, intent.status in _CLOSED
+    error = None
+    if kind is Kind.CAPTURE and closed:
+        if operation.key not in {mark.key for mark in intent.captures}:
+            error = Failure(f"payment_intent_{intent.status}", f"{intent.id} takes no further capture")
+    elif kind is Kind.REFUND and _given_back(intent, dispute) >= intent.received:
+        if operation.key not in {refund.key for refund in _true_refunds(intent)}:
+            error = Failure("charge_already_refunded", f"all of {intent.id} is given back")
+    elif kind is Kind.CANCEL and closed and intent.received == intent.amount:
+        error = Failure("already_captured", f"all of {intent.id} is captured: refund it instead")
+    if error is not None:
+        yield Effect(kind, operation.amount, "failed", key=operation.key, error=error)
