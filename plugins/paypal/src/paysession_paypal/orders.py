@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from paysession.provider import Money, OutcomeUnknown
+from paysession.provider import Failure, Money, OutcomeUnknown
 from paysession_paypal import amounts
 from paysession_paypal.reading import as_list, as_object, text_in
 
@@ -28,6 +28,9 @@ AUTHORIZATION: Final = frozenset({"CREATED", "CAPTURED", "DENIED", "PARTIALLY_CA
 CAPTURE: Final = frozenset({"COMPLETED", "DECLINED", "PARTIALLY_REFUNDED", "PENDING", "REFUNDED", "FAILED"})
 REFUND: Final = frozenset({"CANCELLED", "FAILED", "PENDING", "COMPLETED"})
 INTENT: Final = frozenset({"AUTHORIZE", "CAPTURE"})
+
+NOT_CAPTURED: Final = "PayPal declined the capture"
+NOT_REFUNDED: Final = "PayPal could not refund"
 
 
 @frozen(kw_only=True)
@@ -65,6 +68,11 @@ class Capture:
         """Whether nothing came of it."""
         return self.status in ("DECLINED", "FAILED")
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why nothing came of it, if nothing did."""
+        return Failure(self.reason or self.status, NOT_CAPTURED) if self.failed else None
+
 
 @frozen(kw_only=True)
 class Refund:
@@ -90,6 +98,11 @@ class Refund:
     def failed(self) -> bool:
         """Whether nothing came of it."""
         return self.status in ("CANCELLED", "FAILED")
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why nothing came of it, if nothing did."""
+        return Failure(self.reason or self.status, NOT_REFUNDED) if self.failed else None
 
 
 @frozen(kw_only=True)

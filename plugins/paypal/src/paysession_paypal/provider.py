@@ -25,11 +25,12 @@ from paysession.provider import (
     Status,
     hookimpl,
 )
-from paysession_paypal import bodies, settings, snapshot, webhooks
+from paysession_paypal import bodies, outcomes, settings, webhooks
 from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
 from paysession_paypal.refusals import EXPIRED, PAYER_MUST_ACT
+from paysession_paypal.snapshot import snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,7 +174,7 @@ class PayPal:
             if _expired(found, session):
                 return Outcome.canceled()
             raise NotApplied(f"PayPal does not know the order {order_id} (yet); nothing was done")
-        outcome = snapshot.held(order, data)
+        outcome = outcomes.held(order, data)
         if outcome is not None:
             return outcome
         if order.status != "APPROVED":
@@ -191,7 +192,7 @@ class PayPal:
                 return Outcome.canceled(data=data.seen(order).json())
             raise
         answered = read_order(document)
-        outcome = snapshot.held(answered, data.seen(order)) if answered.id == order_id else None
+        outcome = outcomes.held(answered, data.seen(order)) if answered.id == order_id else None
         if outcome is None:
             raise OutcomeUnknown("PayPal accepted the request and shows no payment yet")
         return outcome
@@ -208,7 +209,7 @@ class PayPal:
         # The last one: a reauthorization takes the place of the original.
         body = bodies.capture_body(session, operation)
         row = read_capture(gateway.capture(authorizations[-1], body, operation.key))
-        return snapshot.captured(row, session, operation)
+        return outcomes.captured(row, session, operation)
 
     @hookimpl
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -222,7 +223,7 @@ class PayPal:
         row = read_refund(
             self._gateway().refund(capture_id, bodies.refund_body(session, operation), operation.key)
         )
-        return snapshot.refunded(row, session, operation)
+        return outcomes.refunded(row, session, operation)
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -265,7 +266,7 @@ class PayPal:
         found = self._gateway().order(session.reference)
         order = _own(found, session)
         if order is not None:
-            return snapshot.snapshot_of(order, session, operation, found.at)
+            return snapshot_of(order, session, operation, found.at)
         if PayPalData.of(session).authorizations or session.authorized_amount:
             raise OutcomeUnknown(f"PayPal does not show the order {session.reference} any more")
         # An order that nobody paid is gone some hours after it was made.
@@ -324,14 +325,14 @@ class PayPal:
     def _payer_acts(self, order: Order, session: PaymentSession, declined: str | None = None) -> Outcome:
         """Return that the payer is to go to PayPal's page."""
         data = PayPalData.of(session).seen(order, declined=declined)
-        action = snapshot.redirect(order, data)
+        action = outcomes.redirect(order, data)
         if action is None:
             raise OutcomeUnknown(f"PayPal gives no approval page for the order {order.id}")
         return Outcome.requires_more(
             next_action=action,
             data=data.json(),
             reference=order.id,
-            expires_at=snapshot.expiry(order),
+            expires_at=outcomes.expiry(order),
         )
 
 
