@@ -405,3 +405,19 @@ def test_cancel_of_an_order_that_is_gone_has_nothing_to_void(hand):
     hand.do("initiate")
     hand.provider.transport = Shows({"name": "RESOURCE_NOT_FOUND"}, status=404)
     assert hand.do("cancel").answer == "canceled"
+
+
+def test_only_a_204_may_be_empty(life):
+    """A 200 whose body was lost says nothing of what happened."""
+    hand, document = life
+    hand.provider.transport = Blank()
+    for kind in ("capture", "refund", "cancel"):
+        with pytest.raises(OutcomeUnknown, match="no JSON object"):
+            hand.do(kind, "5.00", capture=hand.operations[2])
+
+
+class Blank(Shows):
+    """Answers 200 and nothing more."""
+
+    def send(self, request, deadline):
+        return Reply(200)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Gateway"]
 
 _NOT_FOUND: Final = 404
+_NO_CONTENT: Final = 204
 _OK: Final = range(200, 300)
 
 
@@ -152,7 +153,8 @@ class Gateway:
 def _document(reply: Reply) -> Document:
     if reply.status not in _OK:
         raise refusal(reply)
-    document = reply.document if reply.body else {}
+    # Only "no content" may be empty: a 200 whose body was lost says nothing of what happened.
+    document = {} if reply.status == _NO_CONTENT and not reply.body else reply.document
     if document is None:
         raise OutcomeUnknown(f"PayPal's answer is no JSON object (HTTP {reply.status}, {reply.debug_id})")
     return document
