@@ -64,9 +64,10 @@ def _captured_at_once(order: Order, seen: Document, expires_at: datetime | None)
             return Outcome.pending(data=seen, expires_at=expires_at)
         if not row.failed:
             return Outcome.captured(row.amount, released=True, data=seen, expires_at=expires_at)
-    for row in order.captures:
-        raise Declined(row.reason or row.status, "PayPal denied the payment", data=seen)
-    return None
+    if not order.captures:
+        return None
+    first = order.captures[0]
+    raise Declined(first.reason or first.status, "PayPal denied the payment", data=seen)
 
 
 def _authorized(order: Order, seen: Document, expires_at: datetime | None) -> Outcome | None:
