@@ -239,6 +239,21 @@ def test_a_reauthorization_takes_the_place_of_the_original_and_does_not_add_to_i
     payments = document["purchase_units"][0]["payments"]
     payments["authorizations"].append({**payments["authorizations"][0], "id": "A9"})
     assert show(hand, document).authorized == Money("42.00", "EUR")
+    for value, authorized in (("40.00", "42.00"), ("48.30", "48.30")):
+        payments["authorizations"][1]["amount"] = {"currency_code": "EUR", "value": value}
+        assert show(hand, document).authorized == Money(authorized, "EUR"), "the larger one is what holds"
+    spent = copy.deepcopy(document)
+    for row in spent["purchase_units"][0]["payments"]["authorizations"]:
+        row["status"] = "CAPTURED"
+    spent["purchase_units"][0]["payments"]["captures"] = [
+        {
+            **payments["captures"][0],
+            "status": "DECLINED",
+            "amount": {"currency_code": "EUR", "value": "42.00"},
+        }
+    ]
+    with pytest.raises(OutcomeUnknown, match="without its captures"):
+        show(hand, spent)
     hand.session = replace(hand.session, _data=show(hand, document).data)
     capture = {**payments["captures"][0], "id": "C9", "invoice_id": None}
     hand.provider.transport = Shows(capture, status=201)
