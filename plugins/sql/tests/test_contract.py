@@ -17,3 +17,19 @@ class TestSqliteStore(StoreContract):
         store.close()
         self._opened.append(SqliteStore.open(f"sqlite:///{store.path}"))
         return self._opened[-1]
+
+
+class TestPostgresStore(StoreContract):
+    @pytest.fixture
+    def store(self, postgres_url):
+        from paysession_sql.postgres import PostgresStore
+
+        store = PostgresStore.open(postgres_url)
+        self._opened = [store]
+        yield store
+        for opened in self._opened:
+            opened.close()
+
+    def reopen(self, store):
+        self._opened.append(type(store).open(store.url))
+        return self._opened[-1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError
+from paysession.settings import load_file
 from paysession_cli import show
 
 if TYPE_CHECKING:
@@ -35,11 +36,18 @@ class App:
 
     def payments(self, **options: Any) -> Payments:
         """Open the books."""
-        config = self.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)  # noqa: PTH110
-        url = self.db or (DEFAULT_DB if config is None else None)
-        if url is not None and ":" not in url:
-            url = f"sqlite:///{url}"
-        return Payments.open(url, config=config, **options)
+        return Payments.open(self.url(), config=self._settings_file(), **options)
+
+    def url(self) -> str:
+        """Return where the books are kept."""
+        url, file = self.db, self._settings_file()
+        if url is None and file is not None:
+            url = load_file(file).get("store")
+        url = url or DEFAULT_DB
+        return url if ":" in url else f"sqlite:///{url}"
+
+    def _settings_file(self) -> str | None:
+        return self.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)  # noqa: PTH110
 
     def answer(self, tree: Any, shown: Callable[[], None]) -> None:
         """Answer in JSON, or as a table."""

@@ -10,6 +10,7 @@ import click
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app, remember
 from paysession_cli.collection import collection
+from paysession_cli.db import db
 from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.session import session
 
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve):
+for _command in (collection, session, recover, in_doubt, resolve, db):
     cli.add_command(_command)
 
 

@@ -1,6 +1,9 @@
-"""The durable store of paysession: the books in a SQLite file, by SQLAlchemy Core."""
+"""The durable stores of paysession, by SQLAlchemy Core: SQLite, and PostgreSQL for several hosts.
 
-from paysession_sql.store import SqliteStore
+``paysession_sql.postgres.PostgresStore`` needs psycopg and is imported when a URL asks for it.
+"""
+
+from paysession_sql.sqlite import SqliteStore
 from paysession_sql.upgrade import upgrade
 
 __all__ = ["SqliteStore", "upgrade"]

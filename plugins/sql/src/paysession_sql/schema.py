@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import asdict, frozen
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from paysession.change import Notification
 from paysession.money import Money
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["COLLECTION", "EVENT", "NOTIFICATION", "OPERATION", "SESSION", "Layout", "metadata", "micros"]
+__all__ = [
+    "COLLECTION",
+    "COMPATIBILITY",
+    "EVENT",
+    "NOTIFICATION",
+    "OPERATION",
+    "SESSION",
+    "Layout",
+    "metadata",
+    "micros",
+]
 
 _Value = TypeVar("_Value")
 
@@ -114,6 +124,11 @@ def _failure(name: str) -> Place:
     )
 
 
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """Return an index of the few rows that it is asked for: the others cost it nothing."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class _Writers:
     """How attributes become columns, sorted by what that takes: this runs for every row written."""
 
@@ -163,7 +178,9 @@ class Layout(Generic[_Value]):
         columns: list[Column[Any]] = []
         for place in self.places:
             for column, type_ in zip(place.columns, place.types, strict=True):
-                key = column == "id" and not any(isinstance(part, Column) for part in extra)
+                key = column == "id" and not any(
+                    isinstance(part, Column) and part.primary_key for part in extra
+                )
                 columns.append(Column(column, type_(), primary_key=key, nullable=place.nullable))
         self.columns = tuple(column.name for column in columns)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
@@ -266,9 +283,12 @@ SESSION: Final = Layout(
         _time("due_at", nullable=True),
         _number("checks"),
     ],
+    # Which commit wrote the row last: whoever lost the connection in a commit finds out by it
+    # whether that one was made. Not kept on SQLite, where nothing stands between us and the file.
+    Column("mark", BigInteger),
     Index(None, "collection_id"),
-    Index(None, "provider", "reference"),
-    Index(None, "due_at"),
+    _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
+    _partial("ix_session_due_at", "due_at", where="due_at IS NOT NULL"),
 )
 
 OPERATION: Final = Layout(
@@ -305,8 +325,8 @@ OPERATION: Final = Layout(
         _time("doubted_at", nullable=True),
     ],
     Index(None, "session_id", "ordinal"),
-    Index(None, "reference"),
-    Index(None, "state", "created_at"),
+    _partial("ix_operation_reference", "reference", where="reference IS NOT NULL"),
+    _partial("ix_operation_started", "created_at", "id", where="state = 'started'"),
     # What the engine fills in when it calls a hook.
     unstored={"capture": None, "webhook_url": None},
 )
@@ -331,7 +351,9 @@ EVENT: Final = Layout(
         _text("detail", nullable=True),
         _time("occurred_at", fixed=True),
     ],
-    # The place in the feed: one writer at a time gives numbers in the order of commit.
+    # The place in the feed. On SQLite one writer at a time numbers events in the order of commit.
+    # On PostgreSQL a database default fills in the transaction: see ``paysession_sql.postgres``.
+    Column("xact", BigInteger, nullable=False, server_default="0"),
     Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     unstored={"cursor": ""},
 )
@@ -359,5 +381,8 @@ NOTIFICATION: Final = Layout(
         _time("due_at", nullable=True),
         _number("attempts"),
     ],
-    Index(None, "due_at"),
+    _partial("ix_notification_due_at", "due_at", where="due_at IS NOT NULL"),
 )
+
+COMPATIBILITY: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))
+"""One row: the schema that the oldest release knows which works with this one."""

@@ -1,15 +1,15 @@
 """Every statement, written once in SQLAlchemy Core and compiled once to the dialect's own text.
 
-Building or even executing a Core statement costs more than SQLite's work on it; the text, run on
-the driver, costs nothing. Core still says it portably: nothing here is of one database only, but
-for the name of the upsert.
+Building or even executing a Core statement costs more than a database's work on it; the text, run
+on the driver, costs nothing. Core still says it portably.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.sql.base import Executable
 
-__all__ = ["Statement", "Statements"]
+__all__ = ["Statement", "Statements", "Writes", "selected"]
 
 
 class Statement:
@@ -28,6 +28,9 @@ class Statement:
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         self.text: Final[str] = str(compiled)
+        # How it is called where it is prepared: what shares a connection through a proxy must not
+        # take another statement for it.
+        self.name: Final = b"paysession_" + sha256(self.text.encode()).hexdigest()[:24].encode()
         self._names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
         self._literals: Final[dict[str, Any]] = {
             name: value
@@ -47,57 +50,25 @@ def _insert(layout: Layout[Any]) -> Insert:
     return layout.table.insert().values({name: bindparam(name) for name in layout.columns})
 
 
-def _selected(layout: Layout[Any]) -> list[Any]:
+def selected(layout: Layout[Any]) -> list[Any]:
+    """Return the columns of a layout, in the order in which it reads them."""
     return [layout.table.c[name] for name in layout.columns]
 
 
 class Statements:
-    """All statements, compiled for one dialect."""
+    """The statements that read, compiled for one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._made: dict[str, Statement] = {}
+        sqlite = dialect.name == "sqlite"
+        self.no_limit = -1 if sqlite else None
         session, operation = SESSION.table, OPERATION.table
         collection, notification = COLLECTION.table, NOTIFICATION.table
-        self.insert_session = self._of(_insert(SESSION))
-        self.update_session = self._of(
-            update(session)
-            .where(session.c.id == bindparam("key"), session.c.version == bindparam("expected"))
-            .values({name: bindparam(name) for name in SESSION.columns if name not in SESSION.fixed})
-        )
-        write = upsert(operation).values({name: bindparam(name) for name in OPERATION.columns})
-        self.write_operation = self._of(
-            write.on_conflict_do_update(
-                index_elements=["id"],
-                set_={
-                    name: write.excluded[name] for name in OPERATION.columns if name not in OPERATION.fixed
-                },
-            )
-        )
-        self.insert_event = self._of(_insert(EVENT))
-        self.insert_collection = self._of(_insert(COLLECTION))
-        self.insert_notification = self._of(_insert(NOTIFICATION))
-        self.update_notification = self._of(
-            update(notification)
-            .where(notification.c.id == bindparam("key"))
-            .values(
-                {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
-            )
-        )
-        self.update_amount = self._of(
-            update(collection)
-            .where(collection.c.id == bindparam("key"), collection.c.held <= bindparam("amount"))
-            .values(amount=bindparam("amount"), updated_at=bindparam("updated_at"))
-        )
-        more = collection.c.held + bindparam("more")
-        hold = update(collection).where(collection.c.id == bindparam("key")).values(held=more)
-        self.hold = self._of(hold)
-        self.hold_within = self._of(hold.where(more <= collection.c.amount))
-
-        self.session = self._of(select(*_selected(SESSION)).where(session.c.id == bindparam("key")))
-        self.collection = self._of(select(*_selected(COLLECTION)).where(collection.c.id == bindparam("key")))
+        self.session = self._of(select(*selected(SESSION)).where(session.c.id == bindparam("key")))
+        self.collection = self._of(select(*selected(COLLECTION)).where(collection.c.id == bindparam("key")))
         self.collections = self._of(
-            select(*_selected(COLLECTION))
+            select(*selected(COLLECTION))
             .where(collection.c.id > bindparam("after"))
             .order_by(collection.c.id)
             .limit(bindparam("most"))
@@ -116,8 +87,8 @@ class Statements:
             )
             .limit(bindparam("most"))
         )
-        self.operation = self._of(select(*_selected(OPERATION)).where(operation.c.id == bindparam("key")))
-        of_session = select(*_selected(OPERATION)).where(operation.c.session_id == bindparam("key"))
+        self.operation = self._of(select(*selected(OPERATION)).where(operation.c.id == bindparam("key")))
+        of_session = select(*selected(OPERATION)).where(operation.c.session_id == bindparam("key"))
         self.operations = self._of(of_session.order_by(operation.c.ordinal))
         self.repeated = self._of(
             of_session.where(operation.c.idempotency_key == bindparam("caller"))
@@ -125,17 +96,22 @@ class Statements:
             .limit(bindparam("most"))
         )
         self.in_doubt = self._of(
-            select(*_selected(OPERATION))
-            .where(operation.c.state == bindparam("state"))
+            select(*selected(OPERATION))
+            # Spelled out, not bound: the index holds these rows only.
+            .where(operation.c.state == literal_column("'started'"))
             .order_by(operation.c.created_at, operation.c.id)
             .limit(bindparam("most"))
         )
         event = EVENT.table
+        place = [event.c.xact, event.c.position]
+        after = tuple_(*place) > tuple_(bindparam("xact"), bindparam("position"))
+        feed = select(*place, *selected(EVENT)).limit(bindparam("most"))
+        # One writer at a time numbers events in the order of commit on SQLite; elsewhere see
+        # ``paysession_sql.postgres``.
         self.events = self._of(
-            select(event.c.position, *_selected(EVENT))
-            .where(event.c.position > bindparam("after"))
-            .order_by(event.c.position)
-            .limit(bindparam("most"))
+            feed.where(event.c.position > bindparam("position")).order_by(event.c.position)
+            if sqlite
+            else feed.where(after, event.c.xact < func.paysession_horizon()).order_by(*place)
         )
         self.due = self._of(
             select(session.c.id)
@@ -144,10 +120,10 @@ class Statements:
             .limit(bindparam("most"))
         )
         self.notification = self._of(
-            select(*_selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
+            select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )
         self.due_notifications = self._of(
-            select(*_selected(NOTIFICATION))
+            select(*selected(NOTIFICATION))
             .where(notification.c.due_at <= bindparam("now"))
             .order_by(notification.c.due_at, notification.c.id)
             .limit(bindparam("most"))
@@ -164,9 +140,55 @@ class Statements:
             columns = SESSION.table.c
             wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
             made = self._made[name] = self._of(
-                select(*_selected(SESSION))
+                select(*selected(SESSION))
                 .where(and_(columns.id > bindparam("after"), *wanted))
                 .order_by(columns.id)
                 .limit(bindparam("most"))
             )
         return made
+
+
+class Writes:
+    """The statements that write one row each, for SQLite."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        session, operation = SESSION.table, OPERATION.table
+        collection, notification = COLLECTION.table, NOTIFICATION.table
+        self.insert_session = Statement(_insert(SESSION), dialect)
+        self.update_session = Statement(
+            update(session)
+            .where(session.c.id == bindparam("key"), session.c.version == bindparam("expected"))
+            .values({name: bindparam(name) for name in SESSION.columns if name not in SESSION.fixed}),
+            dialect,
+        )
+        write = upsert(operation).values({name: bindparam(name) for name in OPERATION.columns})
+        self.write_operation = Statement(
+            write.on_conflict_do_update(
+                index_elements=["id"],
+                set_={
+                    name: write.excluded[name] for name in OPERATION.columns if name not in OPERATION.fixed
+                },
+            ),
+            dialect,
+        )
+        self.insert_event = Statement(_insert(EVENT), dialect)
+        self.insert_collection = Statement(_insert(COLLECTION), dialect)
+        self.insert_notification = Statement(_insert(NOTIFICATION), dialect)
+        self.update_notification = Statement(
+            update(notification)
+            .where(notification.c.id == bindparam("key"))
+            .values(
+                {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
+            ),
+            dialect,
+        )
+        self.update_amount = Statement(
+            update(collection)
+            .where(collection.c.id == bindparam("key"), collection.c.held <= bindparam("amount"))
+            .values(amount=bindparam("amount"), updated_at=bindparam("updated_at")),
+            dialect,
+        )
+        more = collection.c.held + bindparam("more")
+        hold = update(collection).where(collection.c.id == bindparam("key")).values(held=more)
+        self.hold = Statement(hold, dialect)
+        self.hold_within = Statement(hold.where(more <= collection.c.amount), dialect)

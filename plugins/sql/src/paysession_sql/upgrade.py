@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import create_engine, pool
+from sqlalchemy import create_engine, inspect, pool
+from sqlalchemy.exc import SQLAlchemyError
 
 from paysession.errors import StoreError
+from paysession_sql.schema import COMPATIBILITY
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["HEAD", "check", "config", "upgrade"]
+__all__ = ["HEAD", "Schema", "config", "judge", "upgrade"]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The schema that this version needs: the last file under ``migrations/versions``."""
+
+_LOCK: Final = 0x70617973
+"""The advisory lock that one upgrade at a time holds on PostgreSQL."""
+
+# A lock that is not to be had at once would hold up every commit that queues behind us.
+_LOCK_TIMEOUT: Final = "5s"
 
 
 def config() -> Config:
@@ -28,26 +36,104 @@ def config() -> Config:
     return made
 
 
-def check(connection: sqlite3.Connection) -> bool:
-    """Return whether the schema is current; False: it is older, or there is none yet.
+def judge(version: str | None, oldest: str | None) -> bool:
+    """Return whether this release can work with a schema; False: it has to be upgraded first.
+
+    Args:
+        version: The schema's version; None: there is none yet.
+        oldest: What the schema says of the oldest release that works with it.
 
     Raises:
-        StoreError: The schema is newer than this version of the package.
+        StoreError: The schema is newer than this release can work with.
     """
-    try:
-        rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.OperationalError:
-        return False  # no such table: a new file
-    versions = {row[0] for row in rows}
-    if versions == {HEAD}:
-        return True
-    known = {path.name.partition("_")[0] for path in Path(__file__).parent.glob("migrations/versions/0*.py")}
-    if not versions <= known:
+    if version is None or version < HEAD:
+        return False
+    if version > HEAD and (oldest is None or oldest > HEAD):
         raise StoreError(
-            f"the database has schema {', '.join(sorted(versions))}, which is newer than this "
-            f"paysession-sql knows ({HEAD}); upgrade the package"
+            f"the database has schema {version}, which is newer than this paysession-sql knows ({HEAD}); "
+            "upgrade the package"
         )
-    return False
+    return True
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("postgres"):
+        return create_engine(url, poolclass=pool.NullPool)
+    from paysession_sql.connections import connect  # noqa: PLC0415 - needs psycopg, an extra
+
+    return create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=pool.NullPool)
+
+
+class Schema:
+    """The schema of a database; the entry point of ``paysession db``.
+
+    Args:
+        url: The database, such as ``postgresql://host/books``.
+
+    Raises:
+        StoreError: It cannot be reached.
+    """
+
+    needed: Final = HEAD
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        with self._connected() as connection:
+            self.found: str | None = _version(connection)
+            """The schema's version; None: there is none yet."""
+            tables = inspect(connection).get_table_names()
+            oldest = None
+            if COMPATIBILITY.name in tables:
+                oldest = connection.scalar(COMPATIBILITY.select())
+            self._restored = _restored(connection) if "event" in tables and oldest is not None else False
+        self._oldest = oldest
+
+    @property
+    def current(self) -> bool:
+        """Whether this release works with it as it is."""
+        return judge(self.found, self._oldest) and not self._restored
+
+    def upgrade(self) -> None:
+        """Bring it up to date.
+
+        Raises:
+            StoreError: That failed, and changed nothing.
+        """
+        upgrade(self._url)
+
+    def _connected(self) -> _Connected:
+        return _Connected(self._url)
+
+
+class _Connected:
+    """A connection for as long as a block lasts; a failure is a `StoreError`."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._engine.connect()
+        except SQLAlchemyError as error:
+            self._engine.dispose()
+            raise StoreError(f"the database cannot be reached: {_cause(error)}") from None
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._connection.close()
+        self._engine.dispose()
+        if isinstance(error, SQLAlchemyError):
+            raise StoreError(f"the schema cannot be brought up to date: {_cause(error)}") from error
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+def _version(connection: Connection) -> str | None:
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - see `config`
+
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(url: str) -> None:
@@ -55,17 +141,50 @@ def upgrade(url: str) -> None:
 
     Args:
         url: The database, such as ``sqlite:///payments.db``.
+
+    Raises:
+        StoreError: That failed, and changed nothing.
     """
     from alembic import command  # noqa: PLC0415 - see `config`
 
-    engine = create_engine(url, poolclass=pool.NullPool)
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            # Two processes that open a new file at once: the second waits, and finds it done.
+    with _Connected(url) as connection:
+        # Two processes that do this at once: the second waits, and finds it done.
+        if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA busy_timeout = 30000")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         made = config()
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
+        if _restored(connection):
+            _shift(connection)
         connection.commit()
-    engine.dispose()
+
+
+# --- a dump that was restored into another cluster ------------------------------------------------
+
+RESTORED: Final = (
+    "SELECT (SELECT coalesce(max(xact), 0) FROM event) >= paysession_horizon() "
+    "+ pg_snapshot_xmax(s)::text::bigint - pg_snapshot_xmin(s)::text::bigint FROM pg_current_snapshot() AS s"
+)
+"""Whether the feed has events of transactions that are yet to come in this cluster."""
+
+_FUNCTION: Final = (
+    "CREATE OR REPLACE FUNCTION {} RETURNS bigint LANGUAGE sql {} AS 'SELECT {}::text::bigint + {}'"
+)
+
+
+def _restored(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql" and bool(connection.exec_driver_sql(RESTORED).scalar())
+
+
+def _shift(connection: Connection) -> None:
+    """Have the feed go on above all that it holds: the functions of migration 0002, with an offset."""
+    offset = connection.exec_driver_sql("SELECT max(xact) + 1 FROM event").scalar()
+    for name, kind, value in (
+        ("paysession_xact()", "VOLATILE", "pg_current_xact_id()"),
+        ("paysession_horizon()", "STABLE", "pg_snapshot_xmin(pg_current_snapshot())"),
+    ):
+        connection.exec_driver_sql(_FUNCTION.format(name, kind, value, offset))

@@ -25,8 +25,9 @@ from paysession.operation import State
 from paysession.store import OverLimit, Stale, utc_now
 from paysession.values import replace
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, micros
-from paysession_sql.statements import Statements
-from paysession_sql.upgrade import check, upgrade
+from paysession_sql.reads import Reads
+from paysession_sql.statements import Statements, Writes
+from paysession_sql.upgrade import HEAD, judge, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class _Ticket:
         self.woken.acquire()
 
 
-class SqliteStore:
+class SqliteStore(Reads):
     """The books in a SQLite file. Opened with `SqliteStore.open`; thread-safe.
 
     Args:
@@ -77,9 +78,11 @@ class SqliteStore:
     """
 
     def __init__(self, path: str, *, clock: Callable[[], datetime] = utc_now) -> None:
+        dialect = sqlite_dialect(paramstyle="qmark")
+        super().__init__(Statements(dialect))
         self.now = clock
         self.path = path
-        self._statements = Statements(sqlite_dialect(paramstyle="qmark"))
+        self._writes = Writes(dialect)
         self._reset()
 
     @classmethod
@@ -102,7 +105,7 @@ class SqliteStore:
         try:
             connection = store._connect()
             try:
-                current = check(connection)
+                current = _is_current(connection)
             finally:
                 connection.close()
             if not current:
@@ -185,13 +188,16 @@ class SqliteStore:
     def _rows(self, statement: Statement, **given: Any) -> list[Any]:
         return self.query(statement.text, statement.parameters(given))
 
-    def _values(self, layout: Layout[_Value], statement: Statement, **given: Any) -> list[_Value]:
-        value = layout.value
-        return [value(row) for row in self._rows(statement, **given)]
+    def _place(self, cursor: str) -> tuple[int, int]:
+        position = int(cursor)
+        if not 0 <= position < 2**63:
+            raise ValueError(cursor)
+        return 0, position
 
-    def _one(self, layout: Layout[_Value], statement: Statement, **given: Any) -> _Value | None:
-        rows = self._rows(statement, **given)
-        return layout.value(rows[0]) if rows else None
+    def _cursor(self, xact: int, position: int) -> str:
+        """One writer at a time numbers events in the order of commit: the position is all."""
+        del xact
+        return str(position)
 
     def close(self) -> None:
         """Close the connections; a commit that runs is waited for."""
@@ -287,7 +293,7 @@ class SqliteStore:
             connection.execute("RELEASE change")
 
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
-        statements = self._statements
+        statements = self._writes
 
         if change.collection is not None:
             self._write_collection(connection, change.collection, change.collection_amount)
@@ -319,93 +325,24 @@ class SqliteStore:
     def _write_collection(
         self, connection: sqlite3.Connection, collection: PaymentCollection, amount_only: bool
     ) -> None:
-        statements, row = self._statements, COLLECTION.row(collection)
+        statements, row = self._writes, COLLECTION.row(collection)
         if not amount_only:
             _insert(connection, statements.insert_collection, row)
         elif not _run(connection, statements.update_amount, {**row, "key": row["id"]}):
-            known = statements.collection
+            known = self._statements.collection
             found = connection.execute(known.text, known.parameters({"key": row["id"]})).fetchall()
             raise OverLimit(row["id"]) if found else Stale(row["id"])
 
-    # --- reading ----------------------------------------------------------------------------------
 
-    def collection(self, collection_id: str) -> PaymentCollection | None:
-        """See the protocol."""
-        return self._one(COLLECTION, self._statements.collection, key=collection_id)
-
-    def collections(self, *, after: str | None = None, limit: int = 100) -> Sequence[PaymentCollection]:
-        """See the protocol."""
-        return self._values(COLLECTION, self._statements.collections, after=after or "", most=limit)
-
-    def session(self, session_id: str) -> PaymentSession | None:
-        """See the protocol."""
-        return self._one(SESSION, self._statements.session, key=session_id)
-
-    def sessions(
-        self,
-        *,
-        collection_id: str | None = None,
-        provider: str | None = None,
-        status: str | None = None,
-        after: str | None = None,
-        limit: int | None = 100,
-    ) -> Sequence[PaymentSession]:
-        """See the protocol."""
-        filters = {"collection_id": collection_id, "provider": provider, "status": status}
-        given = {key: str(value) for key, value in filters.items() if value is not None}
-        return self._values(
-            SESSION,
-            self._statements.sessions(*given),
-            after=after or "",
-            most=-1 if limit is None else limit,
-            **given,
-        )
-
-    def find_session(self, provider: str, references: Sequence[str]) -> str | None:
-        """See the protocol."""
-        statements = self._statements
-        for statement in (statements.session_by_reference, statements.session_by_operation):
-            for reference in references:
-                rows = self._rows(statement, provider=provider, reference=reference, most=1)
-                if rows:
-                    return str(rows[0][0])
-        return None
-
-    def operation(self, operation_id: str) -> Operation | None:
-        """See the protocol."""
-        return self._one(OPERATION, self._statements.operation, key=operation_id)
-
-    def operations(self, session_id: str) -> Sequence[Operation]:
-        """See the protocol."""
-        return self._values(OPERATION, self._statements.operations, key=session_id)
-
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
-        """See the protocol."""
-        return self._one(OPERATION, self._statements.repeated, key=session_id, caller=idempotency_key, most=1)
-
-    def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
-        """See the protocol. One writer at a time numbers them in the order of commit."""
-        place = 0 if after is None else int(after)
-        if not 0 <= place < 2**63:
-            raise ValueError(after)
-        rows = self._rows(self._statements.events, after=place, most=limit)
-        return [replace(EVENT.value(row[1:]), cursor=str(row[0])) for row in rows]
-
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """See the protocol."""
-        return [row[0] for row in self._rows(self._statements.due, now=micros(now), most=limit)]
-
-    def in_doubt(self, limit: int) -> Sequence[Operation]:
-        """See the protocol."""
-        return self._values(OPERATION, self._statements.in_doubt, state=str(State.STARTED), most=limit)
-
-    def notification(self, notification_id: str) -> Notification | None:
-        """See the protocol."""
-        return self._one(NOTIFICATION, self._statements.notification, key=notification_id)
-
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
-        """See the protocol."""
-        return self._values(NOTIFICATION, self._statements.due_notifications, now=micros(now), most=limit)
+def _is_current(connection: sqlite3.Connection) -> bool:
+    try:
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    except sqlite3.OperationalError:
+        return False  # no such table: a new file
+    oldest = None
+    if version >= HEAD:
+        oldest = connection.execute("SELECT oldest FROM compatibility").fetchone()[0]
+    return judge(version, oldest)
 
 
 def _run(connection: sqlite3.Connection, statement: Statement, row: dict[str, Any]) -> int:

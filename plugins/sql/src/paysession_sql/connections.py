@@ -1,0 +1,281 @@
+"""Connections to PostgreSQL: how one is opened, what a statement on it can come to, and a pool of them.
+
+The statements are run on libpq as prepared ones (``psycopg.pq``): half the work of a psycopg cursor,
+and one plan for each text whatever the size of its numbers. The pool is a few lines of our own: it
+has no threads that a fork would lose, and a database that is down is told at once, not by a timeout.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from paysession.errors import StoreError
+
+try:
+    import psycopg
+    from psycopg import pq
+    from psycopg.adapt import Transformer
+except ImportError as error:  # an installation for SQLite alone
+    raise StoreError(
+        f"PostgreSQL needs psycopg: pip install 'paysession-sql[postgresql]' ({error})"
+    ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from psycopg import Connection as Psycopg
+
+    from paysession_sql.statements import Statement
+
+__all__ = ["Connection", "Lost", "Pool", "Refused", "connect", "shown"]
+
+POOL_SIZE: Final = 16
+"""How many connections a process opens at most, unless the URL says ``pool_size=``."""
+
+WAIT: Final = 30.0
+"""Seconds that a thread waits for a connection while all are in use."""
+
+# Of libpq: give up a server that does not answer the connect, and notice a peer that is gone for good.
+_CONNECT: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "application_name": "paysession",
+}
+
+# Of the server, for each connection. What is set for durability beyond "on" is left alone.
+_SESSION: Final = """
+SELECT set_config('statement_timeout', '30s', false), set_config('lock_timeout', '10s', false),
+    set_config('idle_in_transaction_session_timeout', '60s', false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+"""
+
+_GONE: Final = (b"FATAL", b"PANIC")
+_UNPREPARED: Final = "26000"
+_PREPARED_ALREADY: Final = "42P05"
+
+
+class Lost(Exception):
+    """The connection broke while a statement ran: whether it was carried out is not known."""
+
+
+class Refused(Exception):
+    """The server refused a statement: it certainly had no effect.
+
+    Args:
+        state: The SQLSTATE.
+        message: The server's words.
+    """
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+def _split(url: str) -> tuple[str, int]:
+    """Return the URL as libpq wants it, and the size of the pool."""
+    try:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        size = int(query.pop("pool_size", POOL_SIZE))
+    except ValueError:
+        raise StoreError(f"{shown(url)!r:.200} is no database URL") from None
+    if size < 1:
+        raise StoreError("pool_size is at least 1")
+    query = {**_CONNECT, **query}
+    return f"postgresql://{parts.netloc}{parts.path}?{urlencode(query, quote_via=quote)}", size
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] != "password"], safe="/")
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}{query and '?'}{query}"
+
+
+def connect(url: str, *, autocommit: bool = False) -> Psycopg:
+    """Open a connection of psycopg.
+
+    Args:
+        url: The database.
+        autocommit: Whether each statement is a transaction of its own.
+
+    Raises:
+        StoreError: The server cannot be reached, or does not let us in.
+    """
+    try:
+        return psycopg.connect(_split(url)[0], autocommit=autocommit)
+    except psycopg.Error as error:
+        raise StoreError(f"the database {shown(url)} cannot be reached: {_line(error)}") from None
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+class Connection:
+    """One connection, with the statements that it has prepared."""
+
+    def __init__(self, url: str) -> None:
+        self._psycopg = connect(url, autocommit=True)
+        self._libpq = self._psycopg.pgconn
+        self._prepared: set[bytes] = set()
+        self.broken = False
+        try:
+            self._psycopg.execute(_SESSION)
+        except psycopg.Error as error:
+            self.close()
+            raise StoreError(f"the database {shown(url)} cannot be reached: {_line(error)}") from None
+
+    def run(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
+        """Run a statement, in a transaction of its own, and return its rows.
+
+        Raises:
+            Lost: The connection broke.
+            Refused: The server refused it.
+        """
+        values = [_encoded(value) for value in parameters]
+        try:
+            return self._run(statement, values)
+        except Refused as refusal:
+            if refusal.state != _UNPREPARED:
+                raise
+            # A proxy between us and the server gave us another of its connections.
+            self._prepared.clear()
+            return self._run(statement, values)
+
+    def _run(self, statement: Statement, values: list[bytes | None]) -> list[Any]:
+        name = statement.name
+        try:
+            if name not in self._prepared:
+                self._prepare(statement)
+            result = self._libpq.exec_prepared(name, values)
+            self._check(result)
+        except psycopg.OperationalError as error:
+            self.broken = True
+            raise Lost(_line(error)) from None
+        rows = Transformer(self._psycopg)
+        rows.set_pgresult(result)
+        return rows.load_rows(0, result.ntuples, tuple)
+
+    def _prepare(self, statement: Statement) -> None:
+        try:
+            self._check(self._libpq.prepare(statement.name, statement.text.encode()))
+        except Refused as refusal:
+            if refusal.state != _PREPARED_ALREADY:
+                raise
+        self._prepared.add(statement.name)
+
+    def _check(self, result: pq.abc.PGresult) -> None:
+        if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+            return
+        message = _line(result.error_message.decode("utf-8", "replace"))
+        severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
+        if self._libpq.status == pq.ConnStatus.BAD or severity is None or severity in _GONE:
+            self.broken = True
+            raise Lost(message)
+        state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
+        raise Refused(state.decode(), message)
+
+    def close(self) -> None:
+        """Close it."""
+        self._psycopg.close()
+
+
+def _encoded(value: Any) -> bytes | None:
+    """Return a parameter in PostgreSQL's text form."""
+    if value is None:
+        return None
+    if type(value) is bytes:
+        return b"\\x" + value.hex().encode()
+    if isinstance(value, int):
+        return b"%d" % value
+    # A text there holds neither NUL nor half a surrogate pair, which a gateway's message may: to
+    # refuse it would leave an operation in doubt for ever.
+    encoded: bytes = value.encode("utf-8", "replace")
+    return encoded.replace(b"\0", b"\xef\xbf\xbd") if b"\0" in encoded else encoded
+
+
+class Pool:
+    """The connections of this process: the last that was used is used next.
+
+    Args:
+        url: The database.
+
+    Raises:
+        StoreError: The URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._size = _split(url)[1]
+        self._inherited: list[deque[Connection]] = []
+        self._closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._idle: deque[Connection] = deque()
+        self._slots = BoundedSemaphore(self._size)
+
+    @contextmanager
+    def connection(self, *, fresh: bool = False) -> Generator[Connection, None, None]:
+        """Lend a connection for a block.
+
+        Args:
+            fresh: Not one that may have been broken a while ago.
+
+        Raises:
+            StoreError: There is none: the pool is closed, the database cannot be reached, or all
+                are in use.
+        """
+        if self._pid != os.getpid():
+            # A connection must not cross a fork. The parent's are kept, and touched by nobody.
+            self._inherited.append(self._idle)
+            self._reset()
+        if self._closed:
+            raise StoreError("the store is closed")
+        slots = self._slots
+        if not slots.acquire(timeout=WAIT):
+            raise StoreError(f"all {self._size} connections were in use for {WAIT:.0f} s: see pool_size")
+        try:
+            if fresh:
+                self._close_idle()
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = Connection(self.url)
+            try:
+                yield connection
+            finally:
+                if connection.broken or self._closed:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+                    if self._closed:  # just now, by another thread
+                        self._close_idle()
+        finally:
+            slots.release()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                return
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connections; one that is in use is closed when it comes back."""
+        self._closed = True
+        self._close_idle()

@@ -1,0 +1,127 @@
+"""What is particular to the schema of PostgreSQL: upgrades by command, two releases at once, dumps."""
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from paysession import Money, Payments, StoreError
+from paysession.plugins import Registry
+from paysession.testing import FakeProvider
+from paysession_sql import upgrade
+from paysession_sql.postgres import PostgresStore
+from paysession_sql.schema import metadata
+from paysession_sql.upgrade import HEAD, Schema, config
+
+
+def execute(url, statement):
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def migrate(url, run, revision):
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    with engine.begin() as connection:
+        made = config()
+        made.attributes["connection"] = connection
+        run(made, revision)
+    engine.dispose()
+
+
+@pytest.fixture
+def payments(postgres_url):
+    with Payments(PostgresStore.open(postgres_url), Registry({"fake": FakeProvider()})) as pay:
+        yield pay
+
+
+def live(pay, reference):
+    order = pay.create_collection(Money("42.00", "EUR"), reference=reference)
+    session = pay.initiate(order.id, provider="fake")
+    pay.authorize(session.id)
+    return pay.capture(session.id)
+
+
+def test_the_migrations_make_the_schema_and_unmake_it(postgres_url):
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(postgres_url))
+    with engine.connect() as connection:
+        assert not compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    migrate(postgres_url, command.downgrade, "base")
+    assert execute(postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [
+        ("alembic_version",)
+    ]
+    upgrade(postgres_url)
+    PostgresStore.open(postgres_url).close()
+
+
+def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
+    with pytest.raises(StoreError, match="no tables yet.*run `paysession db upgrade --db"):
+        PostgresStore.open(empty_url)
+    assert (None, False) == (Schema(empty_url).found, Schema(empty_url).current)
+    migrate(empty_url, command.upgrade, "0001")
+    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0002"):
+        PostgresStore.open(empty_url)
+    Schema(empty_url).upgrade()
+    Schema(empty_url).upgrade()
+    assert (HEAD, True) == (Schema(empty_url).found, Schema(empty_url).current)
+    PostgresStore.open(empty_url).close()
+
+
+def test_the_password_is_not_told(empty_url):
+    with pytest.raises(StoreError) as caught:
+        PostgresStore.open(empty_url.replace("postgres&", "postgres&password=hunter2&"))
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(StoreError, match="cannot be reached") as caught:
+        PostgresStore.open("postgresql://ann:hunter2@127.0.0.1:1/books")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_newer_schema_is_refused_unless_it_says_that_it_suits(postgres_url):
+    execute(postgres_url, "UPDATE alembic_version SET version_num = '9999'")
+    PostgresStore.open(postgres_url).close()
+    execute(postgres_url, "UPDATE compatibility SET oldest = '9999'")
+    with pytest.raises(StoreError, match="newer"):
+        PostgresStore.open(postgres_url)
+    with pytest.raises(StoreError, match="newer"):
+        Schema(postgres_url).current  # noqa: B018
+
+
+def test_a_running_release_survives_what_a_later_migration_may_add(postgres_url, payments):
+    live(payments, "before")
+    for table in ("collection", "session", "operation", "event", "notification"):
+        execute(postgres_url, f"ALTER TABLE {table} ADD COLUMN later BIGINT")
+        execute(postgres_url, f"ALTER TABLE {table} ADD COLUMN latest TEXT NOT NULL DEFAULT 'x'")
+        execute(postgres_url, f"CREATE INDEX ON {table} (later)")
+    session = live(payments, "after")
+    assert session.captured == 4200
+    assert payments.get(session.id) == session
+    assert len(payments.events()) == 6
+
+
+def test_an_upgrade_does_not_hold_up_the_app_behind_a_long_transaction(empty_url):
+    migrate(empty_url, command.upgrade, "0001")
+    with psycopg.connect(empty_url) as reader:
+        reader.execute("SELECT 1 FROM session")
+        with pytest.raises(StoreError, match="lock timeout"):
+            upgrade(empty_url)
+    assert Schema(empty_url).found == "0001"
+
+
+def test_the_feed_goes_on_after_a_dump_was_restored_into_another_cluster(postgres_url):
+    with Payments(PostgresStore.open(postgres_url), Registry({"fake": FakeProvider()})) as pay:
+        live(pay, "before")
+        # As it comes out of the dump of a cluster that has counted further.
+        execute(postgres_url, "UPDATE event SET xact = xact + 5000000000")
+    with pytest.raises(StoreError, match="restored from another cluster.*paysession db upgrade"):
+        PostgresStore.open(postgres_url)
+    assert not Schema(postgres_url).current
+    upgrade(postgres_url)
+    assert Schema(postgres_url).current
+    with Payments(PostgresStore.open(postgres_url), Registry({"fake": FakeProvider()})) as pay:
+        before = pay.events()
+        assert [row.reference for row in before] == ["before"] * 3
+        live(pay, "after")
+        assert [row.reference for row in pay.events(after=before[-1].cursor)] == ["after"] * 3
