@@ -29,7 +29,9 @@ def payments(url):
 
 
 CAPTURE = """
+import os
 import sys
+import paysession_sql.postgres  # before the fork
 from paysession import Capabilities, Outcome, Payments, SessionBusy, hookimpl
 
 class Ledger:
@@ -51,17 +53,31 @@ class Ledger:
     def cancel(self):
         return Outcome.canceled()
 
-if __name__ == "__main__":
-    url, path, session_id, key = sys.argv[1:]
+def child(url, path, session_id, key, ready, go):
     with Payments.open(url, providers={"ledger": Ledger(path)}, environ={}) as pay:
-        print("ready", flush=True)
-        sys.stdin.readline()
+        os.write(ready, b".")
+        os.read(go, 1)
         try:
-            print(pay.capture(session_id, idempotency_key=key or None).captured)
+            told = str(pay.capture(session_id, idempotency_key=key or None).captured)
         except SessionBusy:
-            print("busy")
+            told = "busy"
+    os.write(1, told.encode() + b"\\n")
+
+if __name__ == "__main__":
+    (ready, all_ready), (go, start) = os.pipe(), os.pipe()
+    children = []
+    for _ in range(8):
+        children.append(os.fork())
+        if not children[-1]:
+            child(*sys.argv[1:], all_ready, go)
+            os._exit(0)
+    for _ in children:
+        assert os.read(ready, 1)
+    os.write(start, b"." * 8)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
 """
-"""A provider whose gateway is a file (each capture is a line of it), and a process that captures."""
+"""A provider whose gateway is a file (each capture is a line of it), and 8 processes that capture."""
 
 
 @pytest.mark.parametrize("key", ["", "k"])
@@ -74,15 +90,9 @@ def test_8_processes_capture_once(url, tmp_path, key):
         session = pay.initiate(order.id, provider="ledger")
         pay.authorize(session.id)
     command = [sys.executable, "-c", CAPTURE, url, str(ledger), session.id, key]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)
-    ]
-    assert ["ready\n"] * 8 == [worker.stdout.readline() for worker in workers]
-    for worker in workers:
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    told = {worker.communicate(timeout=60)[0].strip() for worker in workers}
-    assert told <= {"4200", "busy"}
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout.split()
+    assert len(told) == 8
+    assert set(told) <= {"4200", "busy"}
     assert "4200" in told
     assert ledger.read_text() == f"{session.id}-3\n"
 

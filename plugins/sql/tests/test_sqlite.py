@@ -1,10 +1,6 @@
 """What is particular to a SQLite file: processes, crashes, full disks, schemas, plans."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 
 import pytest

@@ -83,5 +83,6 @@ def _answer(app: App, schema: Schema, before: str | None) -> None:
         if before != schema.found:
             sentence += f" (it was {before or 'not there'})"
     else:
-        sentence = f"the schema is {schema.found or 'not there'}, and {schema.needed} is needed: paysession db upgrade"
+        found = schema.found or "not there"
+        sentence = f"the schema is {found}, and {schema.needed} is needed: paysession db upgrade"
     app.answer(tree, lambda: show.console().print(sentence))

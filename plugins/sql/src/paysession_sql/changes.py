@@ -104,7 +104,7 @@ class _Builder:
     def __init__(
         self,
         collection: str | None,
-        guarded: bool | None,  # noqa: FBT001 - the parts of a shape
+        guarded: bool | None,
         session: str | None,
         operations: int,
         events: int,

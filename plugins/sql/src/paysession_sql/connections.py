@@ -159,7 +159,7 @@ class Connection:
         try:
             if name not in self._prepared:
                 self._prepare(statement)
-            result = self._libpq.exec_prepared(name, values)
+            result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
             self._check(result)
         except psycopg.OperationalError as error:
             self.broken = True
@@ -258,14 +258,17 @@ class Pool:
             try:
                 yield connection
             finally:
-                if connection.broken or self._closed:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
-                    if self._closed:  # just now, by another thread
-                        self._close_idle()
+                self._take_back(connection)
         finally:
             slots.release()
+
+    def _take_back(self, connection: Connection) -> None:
+        if connection.broken:
+            connection.close()
+            return
+        self._idle.append(connection)
+        if self._closed:
+            self._close_idle()
 
     def _close_idle(self) -> None:
         while self._idle:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
+    from sqlalchemy import Dialect
+
     from paysession.change import Change
 
 __all__ = ["PostgresStore"]
@@ -57,6 +59,11 @@ _PAUSES: Final = (0.0, 0.0, 0.1, 0.5, 2.0)
 """Seconds before each attempt at a change, once a connection was lost: a restart takes a moment."""
 
 
+def _dialect() -> Dialect:
+    made: Dialect = postgres_dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    return made
+
+
 class PostgresStore(Reads):
     """The books in PostgreSQL. Opened with `PostgresStore.open`; thread-safe.
 
@@ -67,7 +74,7 @@ class PostgresStore(Reads):
     """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
-        dialect = postgres_dialect(paramstyle="numeric_dollar")
+        dialect = _dialect()
         super().__init__(Statements(dialect))
         self._changes = Changes(dialect)
         table = SESSION.table
@@ -97,7 +104,7 @@ class PostgresStore(Reads):
         return store
 
     def _check_schema(self) -> None:
-        dialect = postgres_dialect()
+        dialect = _dialect()
         try:
             version = self._query(Statement(text("SELECT version_num FROM alembic_version"), dialect))[0][0]
             oldest = None
@@ -115,8 +122,9 @@ class PostgresStore(Reads):
             )
         if self._query(Statement(text(RESTORED), dialect))[0][0]:
             raise StoreError(
-                f"the database {self.url} was restored from another cluster's, whose transactions have higher "
-                f"numbers: run `paysession db upgrade --db {self.url}`, so that the event feed goes on above them"
+                f"the database {self.url} was restored from another cluster's, whose transactions have "
+                f"higher numbers: run `paysession db upgrade --db {self.url}`, so that the event feed goes "
+                "on above them"
             )
 
     def _database_time(self) -> datetime:
@@ -221,8 +229,8 @@ class PostgresStore(Reads):
 
     def _unknown(self, lost: Exception) -> StoreError:
         return StoreError(
-            f"the connection to {self.url} was lost while a change was written, and it is not known whether it "
-            f"was made ({lost}); call again with the same idempotency key, and recover() settles the rest"
+            f"the connection to {self.url} was lost while a change was written, and it is not known whether "
+            f"it was made ({lost}); call again with the same idempotency key, and recover() settles the rest"
         )
 
     def _refusal(self, change: Change, *, limited: bool) -> Stale | OverLimit:

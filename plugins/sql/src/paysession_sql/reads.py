@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paysession.operation import Event
 from paysession.values import replace
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, micros
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession.change import Notification
-    from paysession.operation import Operation
+    from paysession.operation import Event, Operation
     from paysession.session import PaymentCollection, PaymentSession
     from paysession_sql.schema import Layout
     from paysession_sql.statements import Statement, Statements

@@ -14,18 +14,16 @@ import sqlite3
 from collections import deque
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from paysession.errors import StoreError
-from paysession.operation import State
 from paysession.store import OverLimit, Stale, utc_now
-from paysession.values import replace
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, micros
 from paysession_sql.reads import Reads
+from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes
 from paysession_sql.upgrade import HEAD, judge, upgrade
 
@@ -34,17 +32,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from paysession.change import Change, Notification
-    from paysession.operation import Event, Operation
-    from paysession.session import PaymentCollection, PaymentSession
-    from paysession_sql.schema import Layout
+    from paysession.change import Change
+    from paysession.session import PaymentCollection
     from paysession_sql.statements import Statement
 
 __all__ = ["SqliteStore"]
 
 logger = logging.getLogger("paysession")
-
-_Value = TypeVar("_Value")
 
 BUSY_TIMEOUT: Final = 30.0
 """Seconds that a writer waits for another process's transaction."""

@@ -80,7 +80,18 @@ class PostgresServer:
             folder.chmod(0o755)
             shutil.chown(data, "nobody")
             binaries = _reachable(binaries, folder, as_user)
-        initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         done = subprocess.run(  # noqa: S603 - our own command
             [*initdb, "--locale=C"], capture_output=True, text=True, check=False, cwd="/", **as_user
         )
@@ -89,8 +100,9 @@ class PostgresServer:
         options = [f"--{name}={value}" for name, value in settings.items()]
         log = folder / "log"
         with log.open("wb") as out:
+            server = [str(binaries / "postgres"), "-D", str(data), "-k", str(data), "-h", "", *options]
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                ["/bin/sh", "-c", _WATCH, "sh", binaries / "postgres", "-D", data, "-k", data, "-h", "", *options],
+                ["/bin/sh", "-c", _WATCH, "sh", *server],
                 stdin=subprocess.PIPE, stdout=out, stderr=out, cwd="/", **as_user,
             )  # fmt: skip
         self._base = f"postgresql:///postgres?user=postgres&host={data}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import create_engine, inspect, pool
 from sqlalchemy.exc import SQLAlchemyError
@@ -119,7 +119,7 @@ class _Connected:
             raise StoreError(f"the database cannot be reached: {_cause(error)}") from None
         return self._connection
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._connection.close()
         self._engine.dispose()
         if isinstance(error, SQLAlchemyError):
