@@ -322,13 +322,17 @@ class Recoverer:
         Provider failures and busy sessions are not raised: the next round looks again.
         """
         session = self._engine.load(session_id)
+        if session.due_at is None or session.due_at > self._engine.store.now():
+            return session  # another worker was faster
         try:
             if session.open is not None:
-                session = self.recover(session_id)
+                session = self.recover(session_id)  # its lease keeps other workers away
             elif not session.cancel_wanted:
+                # The next look is set before this one, so that no other worker asks the same.
+                self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
             session = self._engine.cancel_if_wanted(session)
-        except SessionBusy:
+        except (SessionBusy, Stale):
             return self._engine.load(session_id)
         except PaysessionError as error:
             logger.info("session %s is not settled: %s", session_id, error)
@@ -343,11 +347,7 @@ class Recoverer:
         for _ in range(ATTEMPTS):
             if session.due_at is None or session.due_at > now:
                 return session
-            try:
-                capabilities = self._engine.registry.provider(session.provider).capabilities
-            except PaysessionError:
-                capabilities = None
-            draft = lifecycle.postpone(session, now=now, capabilities=capabilities)
+            draft = self._postponed(session)
             try:
                 self._engine.store.commit(draft.change())
             except Stale:
@@ -355,6 +355,13 @@ class Recoverer:
                 continue
             return draft.session
         return session
+
+    def _postponed(self, session: PaymentSession) -> Draft:
+        try:
+            capabilities = self._engine.registry.provider(session.provider).capabilities
+        except PaysessionError:
+            capabilities = None
+        return lifecycle.postpone(session, now=self._engine.store.now(), capabilities=capabilities)
 
 
 def too_fast(session_id: str) -> SessionBusy:
