@@ -162,3 +162,11 @@ def test_whose_money_a_provider_moves_is_shown(mode, capsys):
     assert mode == show.provider_json(row)["mode"]
     show.show_providers([row])
     assert (mode or "yes") in capsys.readouterr().out.splitlines()[1].split()
+
+
+def test_the_schema_is_checked_and_upgraded(run, ask):
+    assert "paysession db upgrade" in run("db", "check", status=1).stdout
+    assert ask("db", "upgrade")["before"] is None
+    told = ask("db", "check")
+    assert (True, told["needed"]) == (told["current"], told["found"])
+    assert "schema" in run("db", "check", "--db", "oracle:x", status=1).stderr

@@ -56,6 +56,14 @@ class App:
         else:
             shown()
 
+    def answer_line(self, tree: Any, shown: Callable[[], None]) -> None:
+        """Answer in one line of JSON, or as a table, and let go of it at once."""
+        if self.json:
+            show.emit(tree, indent=None)
+        else:
+            shown()
+        sys.stdout.flush()
+
     def session(self, session: PaymentSession) -> None:
         """Answer with a session."""
         self.answer(show.session_json(session), lambda: show.show_session(session))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,7 @@ import click
 from paysession import Declined, NotApplied, NotFound, Outcome
 from paysession_cli import show
 from paysession_cli.app import App, common, pass_app
+from paysession_cli.worker import Worker, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,30 +20,44 @@ __all__ = ["in_doubt", "recover", "resolve"]
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--watch", is_flag=True, help="Go on until interrupted.")
+@click.option("--watch", is_flag=True, help="Work until SIGTERM or SIGINT; any number of workers may.")
 @click.option("--interval", default=5.0, show_default=True, help="Seconds between two rounds, with --watch.")
+@click.option(
+    "--report", "report_every", default=60.0, show_default=True,
+    help="Seconds between two reports, with --watch, when nothing happened.",
+)  # fmt: skip
 @common
 @pass_app
-def recover(app: App, limit: int, watch: bool, interval: float) -> None:
-    """Settle what is due: doubt, pending operations, wanted cancels, stored notifications."""
+def recover(app: App, limit: int, watch: bool, interval: float, report_every: float) -> None:
+    """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+
+    With --watch and --json every report is one line of JSON: what was done, how much is in doubt and
+    since when, and what needs a person (paysession resolve).
+    """
     with app.payments() as payments:
-        while True:
-            done = payments.recover(limit=limit)
-            if not watch or done.looked or done.notifications:
-                app.answer(show.recovery_json(done), functools.partial(show.show_recovery, done))
-            if not watch:
-                break
-            time.sleep(max(0.1, interval))
+        if watch:
+            Worker(
+                payments,
+                limit=limit,
+                interval=interval,
+                report_every=report_every,
+                tell=lambda tree: app.answer_line(tree, functools.partial(show.show_recovery, tree)),
+                complain=lambda sentence: click.secho(f"Error: {sentence}", fg="red", err=True),
+            ).run()
+            return
+        tree = report([payments.recover(limit=limit)], payments.in_doubt(limit=1000))
+        app.answer(tree, functools.partial(show.show_recovery, tree))
 
 
 @click.command("in-doubt")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--needs-person", is_flag=True, help="Only those that no provider can tell any more.")
 @common
 @pass_app
-def in_doubt(app: App, limit: int) -> None:
+def in_doubt(app: App, limit: int, needs_person: bool) -> None:
     """List operations whose outcome is not known."""
     with app.payments() as payments:
-        found = payments.in_doubt(limit=limit)
+        found = [row for row in payments.in_doubt(limit=limit) if row.needs_person or not needs_person]
     app.answer([show.doubt_json(row) for row in found], lambda: show.show_doubts(found))
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from paysession import (
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         PaymentSession,
         PaysessionError,
         ProviderInfo,
-        Recovery,
     )
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "event_json",
     "operation_json",
     "provider_json",
-    "recovery_json",
     "session_json",
     "show_collections",
     "show_doubts",
@@ -69,9 +67,9 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False, width=width)
 
 
-def emit(tree: Any) -> None:
-    """Write JSON to standard output."""
-    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+def emit(tree: Any, *, indent: int | None = 2) -> None:
+    """Write JSON to standard output; without an indent, on one line."""
+    sys.stdout.write(json.dumps(tree, indent=indent, ensure_ascii=False) + "\n")
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -208,11 +206,6 @@ def doubt_json(doubt: InDoubt) -> dict[str, Any]:
         "next_check": _time(doubt.next_check),
         "needs_person": doubt.needs_person,
     }
-
-
-def recovery_json(recovery: Recovery) -> dict[str, Any]:
-    """Return what a round of recovery did as JSON values."""
-    return asdict(recovery)
 
 
 def error_json(error: PaysessionError) -> dict[str, Any]:
@@ -367,13 +360,24 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
     _print(table, doubts, "nothing is in doubt")
 
 
-def show_recovery(recovery: Recovery) -> None:
-    """Say what a round of recovery did."""
+def show_recovery(report: Mapping[str, Any]) -> None:
+    """Say what rounds of recovery did, what is open, and what needs a person."""
     out = console()
+    settled, waiting = len(report["settled"]), len(report["waiting"])
     out.print(
-        f"{recovery.looked} due, {len(recovery.settled)} settled, {len(recovery.waiting)} waiting; "
-        f"{recovery.notifications} notifications due, {recovery.notifications_done} done"
+        f"{report['looked']} due, {settled} settled, {waiting} waiting; {report['notifications']} "
+        f"notifications due, {report['notifications_done']} done; {report['in_doubt']} in doubt"
     )
+    for row in report["needs_person"]:
+        operation = row["operation"]
+        out.print(
+            Text(
+                f"needs a person: {operation['kind']} {operation['id']} of {operation['amount']} "
+                f"{operation['currency']}, open for {row['age_seconds']:.0f} s ({row['reason']}): "
+                "paysession resolve",
+                style="red",
+            )
+        )
 
 
 def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:
