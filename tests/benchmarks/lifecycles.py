@@ -1,122 +1,97 @@
-"""Lifecycles per second beside the floor, in one run: ``python tests/benchmarks/lifecycles.py [FOLDER]``.
+"""Lifecycles per second beside the floor, in one run: ``python tests/benchmarks/lifecycles.py [--help]``.
 
 A lifecycle is initiate, authorize, capture, refund. ``local``: the manual provider, one transaction an
-operation. ``remote``: a provider whose effects are elsewhere, two transactions an operation. The floor is the
-same number of durable commits of the same rows by the bare ``sqlite3`` driver, without anything else. Ratios
-matter, not figures: name the medium (FOLDER; the current folder by default) with every one.
+operation. ``remote``: a provider whose effects are elsewhere, two transactions an operation. The floors are the
+same durable commits of the same rows by the bare drivers (``floors.py``). All take turns, round by round, and
+the medians are told: a disk and a shared machine are noisy. Ratios matter, not figures: name the medium with
+every one.
 """
 
+import argparse
 import os
+import platform
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import floors
+import table_size
+from providers import Remote, live, opened
 from rich.console import Console
 from rich.table import Table
 
-from paysession import Capabilities, Money, Outcome, Payments, hookimpl
+from paysession import Money
 from paysession.plugins import Provider
-from paysession_sql.schema import EVENT, OPERATION, SESSION
+from paysession_sql import upgrade
+from paysession_sql.testing import PostgresServer, PostgresUnavailable
 
 EUR = Money("42.00", "EUR")
 
 
-class Remote:
-    """A provider that answers at once and whose effects count as remote."""
+class Contender:
+    """What is measured in every round; the database is the same, and grows, for all of its kind."""
 
-    capabilities = Capabilities(capture="multiple", refund="multiple")
+    def __init__(self, name, threads, run, against=None):
+        self.name, self.threads, self.run, self.against = name, threads, run, against
+        self.rates, self.cpu = [], []
 
-    @hookimpl
-    def initiate(self):
-        return Outcome.pending()
+    def round(self, lifecycles, tag):
+        rate, cpu = self.run(lifecycles, tag)
+        self.rates.append(rate)
+        self.cpu.append(cpu)
 
-    @hookimpl
-    def authorize(self):
-        return Outcome.authorized()
-
-    @hookimpl
-    def capture(self, operation):
-        return Outcome.captured(operation.amount)
-
-    @hookimpl
-    def refund(self, operation):
-        return Outcome.refunded(operation.amount)
-
-    @hookimpl
-    def cancel(self):
-        return Outcome.canceled()
+    @property
+    def rate(self):
+        return statistics.median(self.rates)
 
 
-def opened(url):
-    providers = {"local": {"use": "manual", "auto_authorize": True}, "remote": Remote()}
-    return Payments.open(url, providers=providers, environ={})
+def real(pay, provider, threads):
+    def run(lifecycles, tag):
+        orders = [pay.create_collection(EUR, reference=f"{tag} {n}").id for n in range(lifecycles)]
+        return floors.in_threads(threads, lambda share: live(pay, provider, share), orders)
+
+    return run
 
 
-def live(pay, provider, orders):
-    for order in orders:
-        session_id = pay.initiate(order, provider=provider).id
-        pay.authorize(session_id)
-        pay.capture(session_id)
-        pay.refund(session_id)
+def contenders(kind, pay, target, bare):
+    """Return those of one database: the floors, and the real path against each."""
+    found = []
+    for provider, count in (("local", 4), ("remote", 8)):
+        for threads in (1, 16):
+            rivals = []
+            for name, floor in bare.items():
+                rows = floors.Rows(pay, live, f"{name} {provider} {threads}")
+
+                def run(lifecycles, tag, floor=floor, rows=rows, count=count, threads=threads):
+                    return floor(target, rows, count, threads, lifecycles, tag)
+
+                rivals.append(Contender(f"{name}, {count} commits", threads, run))
+            mine = Contender(f"{kind}, {provider}", threads, real(pay, provider, threads), rivals)
+            found += [*rivals, mine]
+    return found
 
 
-def measure(url, provider, count, threads):
-    """Return lifecycles per second; the collections are made beforehand."""
-    with opened(url) as pay:
-        orders = [pay.create_collection(EUR, reference=f"{n}").id for n in range(count)]
-        shares = [orders[n::threads] for n in range(threads)]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda share: live(pay, provider, share[:1]), shares))  # connections, caches
-            begun = time.perf_counter()
-            list(pool.map(lambda share: live(pay, provider, share[1:]), shares))
-            return (count - threads) / (time.perf_counter() - begun)
+def measure(found, rounds, lifecycles):
+    for round_ in range(rounds + 1):
+        for place, contender in enumerate(found):
+            # The first round opens connections, prepares statements and fills caches.
+            count = lifecycles if round_ else 32
+            contender.round(count, f"{place}.{round_}")
+            if not round_:
+                contender.rates.clear()
+                contender.cpu.clear()
 
 
-def floor(path, commits, rounds):
-    """Return lifecycles per second of the bare driver: the same commits of the same rows, and no more.
-
-    A lifecycle of remote effects is 8 commits: each writes its session and its operation, every second
-    one (a finish) its event too, and begin and finish of the authorization the collection. With local
-    effects it is 4 commits that write all three.
-    """
-    with opened(f"sqlite:///{path}") as pay:
-        order = pay.create_collection(EUR, reference="r")
-        live(pay, "local", [order.id])
-        store = pay._store
-        session = pay.sessions()[0]
-        operation, event = pay.history(session.id)[-1], pay.events()[-1]
-        texts = store._statements
-        rows = (SESSION.row(session), OPERATION.row(operation), EVENT.row(event))
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
-    hold = {"key": order.id, "more": 0}
-    begun = time.perf_counter()
-    for number in range(rounds):
-        rows[0]["id"] = key = f"ps_{number:028}"
-        for commit in range(commits):
-            begins = commits == 8 and commit % 2 == 0
-            rows[1]["id"] = f"{key}-{commit // 2 if commits == 8 else commit}"
-            if begins or commits == 4:  # a finish decides on what its begin has read
-                connection.execute(texts.session.text, (key,)).fetchall()
-            connection.execute("BEGIN IMMEDIATE")
-            if commit == (2 if commits == 8 else 1):
-                connection.execute(texts.hold_within.text, texts.hold_within.parameters(hold))
-            if commit == 0:
-                connection.execute(texts.insert_session.text, texts.insert_session.parameters(rows[0]))
-            else:
-                given = {**rows[0], "key": key, "expected": rows[0]["version"]}
-                connection.execute(texts.update_session.text, texts.update_session.parameters(given))
-            connection.execute(texts.write_operation.text, texts.write_operation.parameters(rows[1]))
-            if not begins:
-                connection.execute(texts.insert_event.text, texts.insert_event.parameters(rows[2]))
-            connection.execute("COMMIT")
-    rate = rounds / (time.perf_counter() - begun)
-    connection.close()
-    return rate
+def rows_of(found):
+    for contender in found:
+        ratios = " / ".join(f"{contender.rate / floor.rate:.0%}" for floor in contender.against or ())
+        spread = f"{min(contender.rates):,.0f}-{max(contender.rates):,.0f}"
+        cpu = f"{statistics.median(contender.cpu):,.0f}"
+        yield contender.name, str(contender.threads), f"{contender.rate:,.0f}", spread, cpu, ratios
 
 
 def hook_call():
@@ -129,10 +104,10 @@ def hook_call():
     count = 20_000
 
     def timed(call):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(count):
             call()
-        return (time.perf_counter() - begun) / count * 1e6
+        return (time.process_time() - begun) / count * 1e6
 
     return (
         timed(lambda: handle.perform(operation.kind, session, operation)),
@@ -155,41 +130,57 @@ def import_time(module):
     return (started(f"import {module}") - started("pass")) * 1e3
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", default=".", help="the medium that is measured")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--lifecycles", type=int, default=160, help="in each round, for each contender")
+    parser.add_argument("--sessions", type=int, default=0, help="also: the cost of a table of so many, such as 1000000")
+    return parser.parse_args()
+
+
 def main():
-    medium = sys.argv[1] if len(sys.argv) > 1 else "."
+    given = arguments()
+    medium = Path(given.folder).resolve()
+    load = os.getloadavg()[0]
+    console = Console(width=120)
     table = Table(
-        "path",
-        "threads",
-        "lifecycles/s",
-        "of the floor",
-        title=f"on {Path(medium).resolve()}, {os.cpu_count()} cores",
-    )
-    for provider in ("local", "remote"):
-        table.add_row(f"memory, {provider}", "1", f"{measure('memory:', provider, 3000, 1):,.0f}", "")
+        "path", "threads", "lifecycles/s", "from-to", "CPU us each", "of the floor",
+        title=f"{medium}: {given.rounds} rounds of {given.lifecycles}; {os.cpu_count()} cores, load {load:.1f}; "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+    )  # fmt: skip
+    with opened("memory:") as pay:
+        found = [Contender(f"memory, {name}", 1, real(pay, name, 1)) for name in ("local", "remote")]
+        measure(found, given.rounds, 1000)
+        for row in rows_of(found):
+            table.add_row(*row)
     with tempfile.TemporaryDirectory(dir=medium) as folder:
-        for provider, commits in (("local", 4), ("remote", 8)):
-            # Alternating rounds, medians: a disk is noisy.
-            rates = {"floor": [], 1: [], 16: []}
-            for round_ in range(3):
-                rates["floor"].append(floor(f"{folder}/floor-{provider}-{round_}.db", commits, 300))
-                for threads in (1, 16):
-                    url = f"sqlite:///{folder}/{provider}-{threads}-{round_}.db"
-                    rates[threads].append(measure(url, provider, 300 + 100 * (threads > 1), threads))
-            base = sorted(rates["floor"])[1]
-            table.add_row(f"bare sqlite3, {commits} commits", "1", f"{base:,.0f}", "100%")
-            for threads in (1, 16):
-                rate = sorted(rates[threads])[1]
-                table.add_row(f"SQLite, {provider}", str(threads), f"{rate:,.0f}", f"{rate / base:.0%}")
-    console = Console(width=100)
-    console.print(table)
-    console.print(
-        "hook call: {:.1f} us through the handle, {:.1f} us through pluggy, {:.2f} us direct".format(
-            *hook_call()
-        )
-    )
-    console.print(
-        f"import paysession: {import_time('paysession'):.0f} ms (attrs {import_time('attrs'):.0f} ms)"
-    )
+        url = f"sqlite:///{folder}/books.db"
+        with opened(url) as pay:
+            found = contenders("SQLite", pay, f"{folder}/books.db", {"bare sqlite3": floors.sqlite})
+            measure(found, given.rounds, given.lifecycles)
+        for row in rows_of(found):
+            table.add_row(*row)
+    os.environ["TMPDIR"], tempfile.tempdir = str(medium), None  # where the server keeps its files
+    try:
+        with PostgresServer(durable=True) as server:
+            url = server.database()
+            upgrade(url)
+            with opened(url) as pay:
+                bare = {"bare psycopg": floors.postgres, "bare psycopg, pipelined": floors.postgres_at_once}
+                found = contenders("PostgreSQL", pay, url, bare)
+                measure(found, given.rounds, given.lifecycles)
+            for row in rows_of(found):
+                table.add_row(*row)
+            console.print(table)
+            if given.sessions:
+                table_size.main(console, server, medium, given.sessions)
+    except PostgresUnavailable as reason:
+        console.print(table)
+        console.print(f"no PostgreSQL: {reason}")
+    handle, pluggy, direct = hook_call()
+    console.print(f"hook call: {handle:.1f} us through the handle, {pluggy:.1f} us through pluggy, {direct:.2f} us direct")
+    console.print(f"import paysession: {import_time('paysession'):.0f} ms (attrs {import_time('attrs'):.0f} ms)")
 
 
 if __name__ == "__main__":
