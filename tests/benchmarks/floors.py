@@ -32,7 +32,11 @@ class Rows:
         session = pay.sessions(collection_id=order)[0]
         operation, event = pay.history(session.id)[-1], pay.events(limit=1000)[-1]
         self.order = order
-        self.session, self.operation, self.event = SESSION.row(session), OPERATION.row(operation), EVENT.row(event)
+        self.session, self.operation, self.event = (
+            SESSION.row(session),
+            OPERATION.row(operation),
+            EVENT.row(event),
+        )
 
 
 def commits(rows, key, count):

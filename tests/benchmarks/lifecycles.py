@@ -48,6 +48,10 @@ class Contender:
     def rate(self):
         return statistics.median(self.rates)
 
+    def ratio(self, floor):
+        """Return the median of the rounds' ratios: what slows a round down slows both."""
+        return statistics.median(mine / bare for mine, bare in zip(self.rates, floor.rates, strict=True))
+
 
 def real(pay, provider, threads):
     def run(lifecycles, tag):
@@ -88,7 +92,7 @@ def measure(found, rounds, lifecycles):
 
 def rows_of(found):
     for contender in found:
-        ratios = " / ".join(f"{contender.rate / floor.rate:.0%}" for floor in contender.against or ())
+        ratios = " / ".join(f"{contender.ratio(floor):.0%}" for floor in contender.against or ())
         spread = f"{min(contender.rates):,.0f}-{max(contender.rates):,.0f}"
         cpu = f"{statistics.median(contender.cpu):,.0f}"
         yield contender.name, str(contender.threads), f"{contender.rate:,.0f}", spread, cpu, ratios
@@ -133,9 +137,11 @@ def import_time(module):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default=".", help="the medium that is measured")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--lifecycles", type=int, default=160, help="in each round, for each contender")
-    parser.add_argument("--sessions", type=int, default=0, help="also: the cost of a table of so many, such as 1000000")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--lifecycles", type=int, default=64, help="in each round, for each contender")
+    parser.add_argument(
+        "--sessions", type=int, default=0, help="also: the cost of a table of so many, such as 1000000"
+    )
     return parser.parse_args()
 
 
@@ -179,8 +185,12 @@ def main():
         console.print(table)
         console.print(f"no PostgreSQL: {reason}")
     handle, pluggy, direct = hook_call()
-    console.print(f"hook call: {handle:.1f} us through the handle, {pluggy:.1f} us through pluggy, {direct:.2f} us direct")
-    console.print(f"import paysession: {import_time('paysession'):.0f} ms (attrs {import_time('attrs'):.0f} ms)")
+    console.print(
+        f"hook call: {handle:.1f} us through the handle, {pluggy:.1f} us through pluggy, {direct:.2f} us direct"
+    )
+    console.print(
+        f"import paysession: {import_time('paysession'):.0f} ms (attrs {import_time('attrs'):.0f} ms)"
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ _NAMES = {
 _OTHERS = {
     "session": {"collection_id": "'pc_' || md5(g::text)", "reference": "'gw_' || g"},
     "operation": {"session_id": "'ps_' || md5(g::text)", "reference": "'fx_' || g"},
-    "event": {"session_id": "'ps_' || md5(g::text)", "xact": "0", "position": "nextval('event_position_seq')"},
+    "event": {
+        "session_id": "'ps_' || md5(g::text)",
+        "xact": "0",
+        "position": "nextval('event_position_seq')",
+    },
     "collection": {"reference": "'order ' || g"},
 }
 
@@ -95,10 +99,15 @@ def main(console, server, medium, sessions):
             ids = [row[0] for row in connection.execute("SELECT id FROM session_first")]
             ids = [
                 row[0]
-                for row in connection.execute("SELECT 'ps_' || md5(g::text) FROM generate_series(1, %s, %s) g", (size, max(size // 500, 1)))
+                for row in connection.execute(
+                    "SELECT 'ps_' || md5(g::text) FROM generate_series(1, %s, %s) g",
+                    (size, max(size // 500, 1)),
+                )
             ]
             timings.append(reads(pay, ids, pay.events(limit=1)[0].cursor))
-        table = Table("PostgreSQL, one thread, ms", *(f"{size:,} sessions" for size in sizes), title=f"on {medium}")
+        table = Table(
+            "PostgreSQL, one thread, ms", *(f"{size:,} sessions" for size in sizes), title=f"on {medium}"
+        )
         table.add_row("a remote lifecycle (8 commits)", *(f"{cost:.2f}" for cost in costs))
         for name in timings[0]:
             table.add_row(name, *(f"{timing[name]:.2f}" for timing in timings))

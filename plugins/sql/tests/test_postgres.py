@@ -363,6 +363,16 @@ def test_what_postgresql_cannot_keep_in_a_text_does_not_stop_a_payment(store):
     assert Failure("a\ufffdb", "half a ? pair") == store.session(session.id).error
 
 
+class Name(str):
+    """As an SDK may return one."""
+
+
+def test_a_subclass_of_a_text_is_kept_as_a_text(store):
+    session = begun(store)
+    store.commit(Change(session=replace(session, version=2, reference=Name("gw")), expected=1))
+    assert store.session(session.id).reference == "gw"
+
+
 def test_every_read_uses_an_index(store, other):
     made = store._statements
     made.sessions("collection_id")

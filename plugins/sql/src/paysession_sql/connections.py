@@ -26,7 +26,7 @@ except ImportError as error:  # an installation for SQLite alone
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from psycopg import Connection as Psycopg
 
@@ -144,7 +144,7 @@ class Connection:
             Lost: The connection broke.
             Refused: The server refused it.
         """
-        values = [_encoded(value) for value in parameters]
+        values = [_FORMS[type(value)](value) for value in parameters]
         try:
             return self._run(statement, values)
         except Refused as refusal:
@@ -192,18 +192,30 @@ class Connection:
         self._psycopg.close()
 
 
-def _encoded(value: Any) -> bytes | None:
-    """Return a parameter in PostgreSQL's text form."""
-    if value is None:
-        return None
-    if type(value) is bytes:
-        return b"\\x" + value.hex().encode()
-    if isinstance(value, int):
-        return b"%d" % value
+def _text(value: str) -> bytes:
     # A text there holds neither NUL nor half a surrogate pair, which a gateway's message may: to
     # refuse it would leave an operation in doubt for ever.
-    encoded: bytes = value.encode("utf-8", "replace")
+    encoded = value.encode("utf-8", "replace")
     return encoded.replace(b"\0", b"\xef\xbf\xbd") if b"\0" in encoded else encoded
+
+
+class _Forms(dict[type, "Callable[[Any], bytes | None]"]):
+    """How each type of parameter is written in PostgreSQL's text form; a subclass as its base."""
+
+    def __missing__(self, type_: type) -> Callable[[Any], bytes | None]:
+        form = self[type_] = next(self[base] for base in type_.__mro__ if base in self)
+        return form
+
+
+_FORMS: Final = _Forms(
+    {
+        type(None): lambda _: None,
+        str: _text,
+        int: b"%d".__mod__,
+        bool: lambda value: b"t" if value else b"f",
+        bytes: lambda value: b"\\x" + value.hex().encode(),
+    }
+)
 
 
 class Pool:

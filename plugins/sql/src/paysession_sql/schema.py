@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import asdict, frozen
@@ -133,7 +134,9 @@ class _Writers:
     """How attributes become columns, sorted by what that takes: this runs for every row written."""
 
     def __init__(self, places: Sequence[Place]) -> None:
-        self._plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
+        plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
+        self._plain = itemgetter(*(attribute for attribute, _ in plain))
+        self._plain_columns = tuple(column for _, column in plain)
         written = [
             (place.attribute, place.columns, place.write) for place in places if place.write is not None
         ]
@@ -143,7 +146,7 @@ class _Writers:
         ]
 
     def row(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        row = {column: attributes[attribute] for attribute, column in self._plain}
+        row = dict(zip(self._plain_columns, self._plain(attributes), strict=True))
         for attribute, column, write in self._single:
             part = attributes[attribute]
             row[column] = None if part is None else write(part)
@@ -187,8 +190,18 @@ class Layout(Generic[_Value]):
         self.table = Table(name, metadata, *columns, *extra)
         self._all = _Writers(places)
         self._changing = _Writers([place for place in places if not place.fixed])
-        self._readers = [
-            (place.attribute, len(place.columns), place.read, place.nullable) for place in self.places
+        self._names = tuple(place.attribute for place in self.places)
+        starts = [sum(len(before.columns) for before in self.places[:n]) for n in range(len(self.places))]
+        self._first = itemgetter(*starts)
+        self._single = [
+            (place.attribute, place.read)
+            for place in self.places
+            if place.read is not None and len(place.columns) == 1
+        ]
+        self._double = [
+            (place.attribute, start, place.read)
+            for place, start in zip(self.places, starts, strict=True)
+            if place.read is not None and len(place.columns) > 1
         ]
 
     def row(self, value: _Value) -> dict[str, Any]:
@@ -203,19 +216,15 @@ class Layout(Generic[_Value]):
         """Return the value of a row that was selected in the order of ``columns``."""
         value = object.__new__(self.cls)
         attributes = vars(value)
-        place = 0
-        for attribute, width, read, nullable in self._readers:
-            if width == 1:
-                part = row[place]
-                if part is not None and read is not None:
-                    part = read(part)
-            elif nullable and row[place] is None:
-                part = None
-            else:
-                assert read is not None  # noqa: S101 - what takes two columns is read by a function
-                part = read(*row[place : place + width])
-            attributes[attribute] = part
-            place += width
+        # As it is kept, in one go; then what is kept in another form.
+        attributes.update(zip(self._names, self._first(row), strict=True))
+        for name, read in self._single:
+            part = attributes[name]
+            if part is not None:
+                attributes[name] = read(part)
+        for name, start, read in self._double:
+            part = row[start]
+            attributes[name] = None if part is None else read(part, row[start + 1])
         attributes.update(self.unstored)
         return value
 

@@ -7,6 +7,7 @@ on the driver, costs nothing. Core still says it portably.
 from __future__ import annotations
 
 from hashlib import sha256
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, update
@@ -16,10 +17,18 @@ from sqlalchemy.sql import Insert, operators
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from sqlalchemy import Dialect
     from sqlalchemy.sql.base import Executable
 
 __all__ = ["Statement", "Statements", "Writes", "selected"]
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple([given[name] for name in names])
 
 
 class Statement:
@@ -32,6 +41,7 @@ class Statement:
         # take another statement for it.
         self.name: Final = b"paysession_" + sha256(self.text.encode()).hexdigest()[:24].encode()
         self._names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
+        self._pick: Final = _picker(self._names)
         self._literals: Final[dict[str, Any]] = {
             name: value
             for name, value in compiled.params.items()
@@ -43,7 +53,7 @@ class Statement:
         literals = self._literals
         if literals:
             given = {**literals, **given}
-        return tuple([given[name] for name in self._names])
+        return self._pick(given)
 
 
 def _insert(layout: Layout[Any]) -> Insert:
