@@ -1,18 +1,21 @@
-"""For tests: a fake provider for a shop's own suite, and the contract of a store.
+"""For tests: a fake provider for a shop's own suite, and the contracts of a provider and of a store.
 
-``FakeProvider`` needs nothing but the core; ``StoreContract`` needs pytest (``paysession[testing]``).
+``FakeProvider`` needs nothing but the core; ``BaseProviderContract`` and ``StoreContract`` need pytest
+(``paysession[testing]``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from paysession.testing.contract.counterpart import Counterpart, Request
 from paysession.testing.fake import FakeProvider, LedgerEntry
 
 if TYPE_CHECKING:
+    from paysession.testing.contract.suite import BaseProviderContract
     from paysession.testing.stores import StoreContract
 
-__all__ = ["FakeProvider", "LedgerEntry", "StoreContract"]
+__all__ = ["BaseProviderContract", "Counterpart", "FakeProvider", "LedgerEntry", "Request", "StoreContract"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from paysession.testing.stores import StoreContract  # noqa: PLC0415
 
         return StoreContract
+    if name == "BaseProviderContract":
+        from paysession.testing.contract.suite import BaseProviderContract  # noqa: PLC0415
+
+        return BaseProviderContract
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,186 @@
+"""What the author of a provider tells the kit: where the gateway is, and what really happened there."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import unquote_plus
+
+from attrs import frozen
+
+from paysession.money import Money, exponent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from paysession.outcome import Effect
+    from paysession.session import PaymentSession
+
+__all__ = ["FEATURES", "Counterpart", "NotWritten", "Reply", "Request"]
+
+Reply = tuple[int, "Mapping[str, str]", "bytes | str | dict[str, Any] | list[Any]"]
+"""What a gateway answers: status, headers and body; a dict or a list is sent as JSON."""
+
+FEATURES: Final = {
+    "ask": "the payer has to act before anything can be authorized",
+    "decline": "a payer, or the payer's bank, can decline",
+    "sign": "notifications carry a signature",
+    "date": "what is signed says when it was sent",
+    "dashboard": "somebody in the gateway's dashboard can refund",
+}
+"""What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
+
+_NUMBER: Final = re.compile(rb"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])")
+
+
+class NotWritten(NotImplementedError):
+    """A method of the counterpart that is still to be written."""
+
+
+@frozen
+class Request:
+    """One request as it came over the wire.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path and the query.
+        headers: With lower-case names.
+        body: As it came.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """All of it in which a key or an id may stand, with escapes undone."""
+        parts = [self.path, *self.headers.values(), self.body.decode("utf-8", "replace")]
+        text = "\n".join(parts)
+        return f"{text}\n{unquote_plus(text)}"
+
+
+class Counterpart:
+    """The gateway on the other side, for tests: subclass it and fill in what your gateway does.
+
+    Two ways to be reached: set ``url`` to a server that runs on this machine, or write `handle`, and
+    the kit serves it. Either way the kit puts a socket of its own in front, counts the requests, and
+    makes them fail.
+
+    Attributes:
+        url: Where the gateway's stand-in listens; None: `handle` is served.
+        cannot: What the gateway does not do, and why: names of `FEATURES` to a sentence. The tests
+            concerned are then reported as not declared, with the sentence.
+        key_header: The header in which the gateway takes idempotency keys. The kit then remembers
+            answers by key in front of it, so that `handle` need not. None: the stand-in does that
+            itself, or the gateway knows no keys.
+        amount: What a session of the tests is about. Its currency is the main one.
+        currencies: What the tests pay in; each either works to the last digit or is refused.
+        data: What a host gives to ``initiate``.
+        secrets: Texts that must show nowhere, such as the webhook secret. Settings of type
+            `Secret`, and credentials that are seen on the wire, are known without being named here.
+        imports: Third-party modules that importing the provider may import.
+    """
+
+    url: str | None = None
+    cannot: Mapping[str, str] = {}  # noqa: RUF012 - a constant of each subclass
+    key_header: str | None = "Idempotency-Key"
+    amount: Money = Money("42.10", "EUR")
+    currencies: Sequence[str] = ("EUR", "JPY", "KWD")
+    data: Mapping[str, Any] = {}  # noqa: RUF012 - a constant of each subclass
+    secrets: Sequence[str] = ()
+    imports: Sequence[str] = ()
+
+    keyed: ClassVar = ("idempotency-key", "x-idempotency-key", "x-request-id", "paypal-request-id")
+    """Headers that are no credentials although "key" stands in their name."""
+
+    # --- to be written -----------------------------------------------------------------------------
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Answer one request as the gateway would: status, headers and body (a dict is sent as JSON).
+
+        ``headers`` have lower-case names. It is called by one thread at a time.
+        """
+        del method, path, headers, body
+        raise NotWritten("write handle(): answer one request as your gateway would; or set url")
+
+    def ledger(self, session: PaymentSession) -> Sequence[Effect]:
+        """Return what really happened for a session, one by one, whatever anybody's books say.
+
+        One `Effect` of kind ``initiate`` for each object that was made for the session, one of kind
+        ``authorize``, ``capture``, ``refund`` or ``cancel`` for each of these. Find the session by
+        the id that your provider sent along (``session.id``): its ``reference`` may not be known.
+        """
+        del session
+        raise NotWritten("write ledger(): return the Effects that your gateway really caused for a session")
+
+    def approve(self, session: PaymentSession) -> Mapping[str, Any] | None:
+        """Approve as the payer; return what the browser brings back to the shop (the payload)."""
+        del session
+        raise NotWritten("write approve(): do what the payer does on your gateway's page")
+
+    def decline(self, session: PaymentSession) -> Mapping[str, Any] | None:
+        """Give up as the payer, or be refused by the bank; return the payload as `approve` does."""
+        del session
+        raise NotWritten("write decline(): do what a payer does who gives up; or say why in cannot['decline']")
+
+    def notification(self, session: PaymentSession) -> bytes:
+        """Return the body of the notification that the gateway would send about a session now."""
+        del session
+        raise NotWritten("write notification(): the body that your gateway posts to the webhook")
+
+    def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
+        """Return the headers with which the gateway would have sent such a body at a time."""
+        del body, at
+        raise NotWritten("write sign(): the headers that your gateway sends along; or cannot['sign']")
+
+    def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Refund as somebody in the gateway's dashboard would."""
+        del session, amount
+        raise NotWritten("write refund_in_dashboard(); or say why there is none in cannot['dashboard']")
+
+    def finish(self, session: PaymentSession) -> None:
+        """Finish what the gateway has accepted and not finished: needed where a hook answers pending."""
+        del session
+        raise NotWritten("a hook answered pending: write finish(), which lets your gateway finish it")
+
+    # --- what usually fits as it is ----------------------------------------------------------------
+
+    def is_write(self, request: Request) -> bool:
+        """Return whether a request can cause an effect: not the one that fetches a token, for example."""
+        return request.method not in ("GET", "HEAD", "OPTIONS")
+
+    def carries(self, request: Request, text: str) -> bool:
+        """Return whether a request carries an idempotency key or an id."""
+        return text in request.text
+
+    def refusal(self, status: int) -> Reply:
+        """Return an answer with an HTTP status above 400 as the gateway words it."""
+        return status, {}, {"error": {"type": "error", "code": str(status), "message": f"status {status}"}}
+
+    def wrong_amount(self, body: bytes, amount: Money) -> bytes:
+        """Return an answer's body with another amount in place of this one: what a lie would look like."""
+        told = {Decimal(amount.minor), amount.amount}
+        step = Decimal(1).scaleb(-exponent(amount.currency))
+
+        def change(match: re.Match[bytes]) -> bytes:
+            number = Decimal(match[0].decode())
+            if number not in told:
+                return match[0]
+            return str(number + (step if b"." in match[0] else 1)).encode()
+
+        return _NUMBER.sub(change, body)
+
+
+def encoded(reply: Reply) -> tuple[int, dict[str, str], bytes]:
+    """Return an answer with its body as bytes and its headers complete."""
+    status, headers, body = reply
+    sent = dict(headers)
+    if isinstance(body, dict | list):
+        sent.setdefault("Content-Type", "application/json")
+        body = json.dumps(body)
+    return status, sent, body.encode() if isinstance(body, str) else body

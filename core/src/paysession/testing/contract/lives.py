@@ -1,0 +1,356 @@
+"""What a provider keeps while all goes well: answers, amounts, data, and telling the truth."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from paysession.errors import Declined, NotApplied, PaysessionError, ProviderError
+from paysession.money import Money
+from paysession.operation import Kind
+from paysession.outcome import ANSWERS, Outcome, Snapshot
+from paysession.testing.contract.bench import Bench, broken, not_declared
+from paysession.values import Status, decode, replace
+
+if TYPE_CHECKING:
+    from paysession.session import PaymentSession
+
+__all__ = ["LivesContract"]
+
+_SAMPLE = {0: 4200, 2: 1234, 3: 4210, 4: 12340}
+
+
+def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
+    """Go through a whole life, as far as it is declared: update, capture, refund, and cancel the rest."""
+
+    def step() -> None:
+        if restart:
+            bench.start()
+
+    session = bench.initiate()
+    step()
+    if bench.handle.implements("update"):
+        session = bench.payments.update(session.id, bench.smaller(session.amount))
+        step()
+    bench.approve(session)
+    session = bench.authorize(session)
+    if session.status is not Status.AUTHORIZED:
+        broken(
+            "A session that the payer approved is authorized by `authorize`.",
+            found=f"status {session.status}, error {session.error}; {bench.last().shown}",
+            mend="answer Outcome.authorized(), or .captured(amount) from a gateway that captures at once",
+        )
+    step()
+    capture, refund = bench.capabilities.capture, bench.capabilities.refund
+    half = bench.smaller(session.amount)
+    if capture != "none" and not session.captured:
+        session = bench.payments.capture(session.id, None if capture == "full" else half)
+        session = bench.finished(session)
+        step()
+    if capture == "multiple" and session.captured == half.minor:
+        session = bench.payments.capture(session.id, bench.smaller(session.amount - half))
+        session = bench.finished(session)
+        step()
+    if refund != "none" and session.captured:
+        capture_id = next(row.id for row in bench.payments.history(session.id) if row.kind is Kind.CAPTURE)
+        named = capture_id if bench.capabilities.refund_needs_capture else None
+        part = None if refund == "full" else bench.smaller(half)
+        session = bench.finished(bench.payments.refund(session.id, part, capture=named, reason="returned"))
+        step()
+    if session.authorized > session.captured:
+        session = bench.finished(bench.payments.cancel(session.id))
+    return session
+
+
+class LivesContract:
+    """Answers, amounts, data, and the gateway's truth."""
+
+    def test_initiate_charges_nothing(self, bench: Bench) -> None:
+        """``initiate`` makes the gateway's object, with our session's id, and moves no money."""
+        session = bench.initiate()
+        if session.status not in (Status.PENDING, Status.REQUIRES_MORE):
+            broken(
+                "`initiate` is inert: after it the session is pending, or requires more.",
+                found=f"status {session.status}",
+                mend="authorize and capture in `authorize` only",
+            )
+        if bench.capabilities.local:
+            return
+        moved = [row for row in bench.gateway.ledger(session) if row.kind is not Kind.INITIATE]
+        if moved:
+            broken(
+                "`initiate` is inert: nothing is charged by it alone.",
+                found=f"the ledger shows {moved}",
+                mend="move whatever charges the payer into `authorize`",
+            )
+
+    def test_the_gateways_object_carries_the_sessions_id(self, bench: Bench) -> None:
+        """What is made at the gateway can be found again by our id, and is known by its own."""
+        bench.needs_gateway()
+        session = bench.initiate()
+        carried = re.escape(session.id) + r"(?!-\d)"
+        if not any(re.search(carried, r.text) for r in bench.wire.requests if bench.gateway.is_write(r)):
+            broken(
+                "Every object made at a gateway carries our session's id, so that it can be found.",
+                found=f"no request of `initiate` carries {session.id}",
+                mend="send session.id in the object's metadata, reference or custom id",
+            )
+        if session.reference is None:
+            broken(
+                "The session knows the gateway's id of its object.",
+                found="session.reference is None after `initiate`",
+                mend="answer with reference=, the gateway's id",
+            )
+
+    def test_every_hook_answers_what_it_may(self, bench: Bench) -> None:
+        """In a whole life each hook answers an `Outcome` that is allowed for it, at once."""
+        try:
+            live(bench)
+        except PaysessionError as error:
+            broken(
+                "A life in which nothing fails raises nothing.",
+                found=f"{type(error).__name__}: {error}; {bench.last().shown}",
+                mend="return an Outcome from each hook; async hooks, None and dicts count as unknown",
+            )
+        for call in bench.recorder.calls:
+            if call.hook == "retrieve":
+                if type(call.answer) is not Snapshot:
+                    broken("`retrieve` answers a Snapshot.", found=call.shown, mend="return Snapshot(...)")
+            elif not isinstance(call.answer, Outcome) or call.answer.answer not in ANSWERS[Kind(call.hook)]:
+                broken(
+                    f"`{call.hook}` answers one of {', '.join(sorted(ANSWERS[Kind(call.hook)]))}.",
+                    found=call.shown,
+                    mend="see the table of answers in docs/lifecycle.md",
+                )
+
+    def test_a_life_leaves_the_books_as_the_gateway_has_them(self, bench: Bench) -> None:
+        """After a whole life books and ledger agree, and asking the gateway changes nothing."""
+        session = live(bench)
+        bench.compare(session)
+        if not bench.capabilities.local:
+            again = bench.payments.sync(session.id)
+            if (again.status, again.authorized, again.captured, again.refunded, again.conflict) != (
+                session.status,
+                session.authorized,
+                session.captured,
+                session.refunded,
+                None,
+            ):
+                broken(
+                    "`retrieve` tells what the answers told: asking again changes nothing.",
+                    found=f"{session!r} became {again!r}",
+                    mend="give totals that are cumulative, and effects with the reference that the hook answered",
+                )
+
+    def test_a_life_goes_on_in_another_process(self, bench: Bench) -> None:
+        """Nothing that a later step needs is kept in the provider itself: it stands in ``data``."""
+        bench.compare(live(bench, restart=True))
+
+    def test_data_is_json(self, bench: Bench) -> None:
+        """What a provider keeps in ``data`` is written as JSON, and read back the same."""
+        try:
+            session = live(bench)
+        except PaysessionError as error:
+            broken(
+                "`data` is a mapping of JSON values with keys of type str.",
+                found=f"{error}; {bench.last().shown}",
+                mend="turn dates and decimals into text, and objects of an SDK into dicts",
+            )
+        if decode(session.data_text) != json.loads(json.dumps(session.data)):
+            broken("`data` survives a round trip.", found=session.data_text, mend="keep plain JSON values")
+
+    def test_amounts_are_right_in_every_currency(self, bench: Bench) -> None:
+        """Currencies without decimals, with two and with three: exact to the last digit, or refused."""
+        for place, currency in enumerate(bench.gateway.currencies):
+            digits = len(f"{Money.from_minor(1, currency).amount:f}".partition(".")[2])
+            amount = Money.from_minor(_SAMPLE[digits], currency)
+            try:
+                session = bench.initiate(amount)
+            except (Declined, NotApplied):
+                if place:
+                    continue  # refused for certain, which is right for a currency that is not offered
+                raise
+            if not bench.capabilities.local:
+                self._said(bench, session)
+            bench.approve(session)
+            session = bench.authorize(session)
+            if session.status is not Status.AUTHORIZED or session.authorized != amount.minor:
+                broken(
+                    "An amount is authorized as it is, in every currency that is offered.",
+                    found=f"{amount}: status {session.status}, authorized {session.authorized_amount}; "
+                    f"{bench.last().shown}",
+                    mend="convert with the currency's number of decimals; refuse with Declined what is not offered",
+                )
+            bench.compare(session)
+
+    def _said(self, bench: Bench, session: PaymentSession) -> None:
+        amount = session.amount
+        text = "\n".join(r.text for r in bench.wire.requests if bench.gateway.is_write(r) and session.id in r.text)
+        words = {str(amount.minor), f"{amount.amount:f}", f"{amount.amount.normalize():f}"}
+        numbers = set(re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])", text))
+        if not words & numbers:
+            broken(
+                "The amount that is sent is the session's, in main or in minor units.",
+                found=f"{amount} was sent as none of {', '.join(sorted(words))}",
+                mend="send amount.minor or amount.amount; do not multiply by 100 what has no cents",
+            )
+
+    def test_nothing_is_authorized_before_the_payer_acts(self, bench: Bench) -> None:
+        """``authorize`` of a session that the payer did not approve says so."""
+        bench.needs_feature("ask")
+        session = bench.payments.authorize(bench.initiate().id)
+        if session.status is Status.AUTHORIZED:
+            broken(
+                "Nothing is authorized before the payer has approved.",
+                found=bench.last("authorize").shown,
+                mend="answer Outcome.requires_more(next_action=...) while the payer has something to do; "
+                "a gateway that asks no payer says so in cannot['ask']",
+            )
+
+    def test_a_payer_who_declines_is_told_so(self, bench: Bench) -> None:
+        """After a decline the session shows the error, and nothing is authorized."""
+        bench.needs_feature("decline")
+        session = bench.initiate()
+        payload = bench.gateway.decline(session)
+        session = bench.payments.authorize(session.id, payload=payload)
+        if session.status not in (Status.ERROR, Status.CANCELED) or session.in_doubt:
+            broken(
+                "A decline is certain: the session's status is error, or canceled where nothing can follow.",
+                found=f"status {session.status}; {bench.last('authorize').shown}",
+                mend="raise Declined(code, message), or answer Outcome.canceled() if the gateway's object is dead",
+            )
+        if session.status is Status.ERROR and (session.error is None or not session.error.code):
+            broken("A decline has a code.", found=f"{session.error}", mend="raise Declined(code, message)")
+        bench.compare(session)
+
+    def test_a_session_is_canceled_before_and_after_authorization(self, bench: Bench) -> None:
+        """``cancel`` ends a session that is not authorized, and lets go of one that is."""
+        early = bench.finished(bench.payments.cancel(bench.initiate().id))
+        late = bench.authorized()
+        if late.authorized > late.captured:
+            late = bench.finished(bench.payments.cancel(late.id))
+        for session in (early, late):
+            if session.status is not Status.CANCELED and not session.captured:
+                broken(
+                    "After `cancel` the session is canceled.",
+                    found=f"status {session.status}; {bench.last('cancel').shown}",
+                    mend="answer Outcome.canceled() once the gateway holds nothing any more",
+                )
+            bench.compare(session)
+
+    def test_two_captures_of_one_amount_are_two(self, bench: Bench) -> None:
+        """Two captures of the same amount cause two effects, and are told apart."""
+        bench.needs(Kind.CAPTURE)
+        if bench.capabilities.capture != "multiple":
+            not_declared(f"capabilities say capture={bench.capabilities.capture!r}")
+        session = bench.authorized()
+        part = Money.from_minor(session.amount.minor // 4, session.amount.currency)
+        for _ in range(2):
+            session = bench.finished(bench.payments.capture(session.id, part))
+        again = session if bench.capabilities.local else bench.payments.sync(session.id)
+        if again.captured != 2 * part.minor:
+            broken(
+                "Two captures are two effects.",
+                found=f"{again.captured_amount} of two times {part} is captured",
+                mend="answer with reference=, the capture's own id, and give it in the effects of retrieve",
+            )
+        bench.compare(again)
+
+    def test_retrieve_tells_what_happened(self, bench: Bench) -> None:
+        """A lookup shows every effect that a provider can cause, so that its absence is evidence."""
+        bench.needs_lookup()
+        session = bench.initiate()
+        self._shows(bench, session, {Status.PENDING, Status.REQUIRES_MORE}, Kind.INITIATE)
+        if bench.handle.implements("update"):
+            self._shows(bench, session, {Status.PENDING, Status.REQUIRES_MORE}, Kind.UPDATE)
+        session = bench.authorized()
+        self._shows(bench, session, {Status.AUTHORIZED}, Kind.AUTHORIZE)
+        if bench.capabilities.capture != "none" or bench.capabilities.refund != "none":
+            session = bench.captured()
+            self._shows(bench, session, {Status.AUTHORIZED}, Kind.CAPTURE)
+        if bench.capabilities.refund != "none":
+            session = bench.finished(bench.act(Kind.REFUND, session))
+            self._shows(bench, session, {Status.AUTHORIZED}, Kind.REFUND)
+
+    def _shows(self, bench: Bench, session: PaymentSession, statuses: set[Status], kind: Kind) -> None:
+        snapshot = bench.handle.retrieve(session, None)
+        if snapshot.status not in statuses or not snapshot.tells(kind):
+            broken(
+                f"After {kind}, `retrieve` shows a session that is {' or '.join(sorted(statuses))}, "
+                f"and tells what {kind} did.",
+                found=f"{snapshot!r}",
+                mend="give amount= if there is an update, captured= and refunded= (or effects=) as totals",
+            )
+        for name, ours in (("captured", session.captured), ("refunded", session.refunded)):
+            told = getattr(snapshot, name)
+            if told is not None and told.minor != ours:
+                broken(
+                    "The totals of a snapshot are cumulative, and true.",
+                    found=f"{name} is {told} where the books hold {ours} in minor units",
+                    mend="add up what the gateway shows",
+                )
+
+    def test_a_session_that_the_gateway_does_not_know_is_absent(self, bench: Bench) -> None:
+        """A lookup that certainly finds nothing says `Snapshot.absent`, and raises nothing."""
+        bench.needs_lookup()
+        known = bench.initiate()
+        stranger = replace(known, id=known.id[:-6] + "ffffff", reference=None, _data="{}")
+        try:
+            snapshot = bench.handle.retrieve(stranger, None)
+        except ProviderError as error:
+            broken(
+                "What the gateway does not know is absent.",
+                found=f"{type(error).__name__}: {error}; {bench.last().shown}",
+                mend="answer Snapshot.absent() if there is no reference to look for, and on a certain 404",
+            )
+        if snapshot.status is not None:
+            broken(
+                "A lookup finds the session that was asked for, and no other.",
+                found=f"{snapshot!r}",
+                mend="look for session.reference or session.id; give session_id= as the object carries it",
+            )
+
+    def test_a_payer_who_never_returns_is_no_lost_sale(self, bench: Bench) -> None:
+        """What the payer approved is authorized by recovery, without the payer's return."""
+        bench.needs_lookup()
+        bench.needs_feature("ask")
+        session = bench.initiate()
+        bench.gateway.approve(session)
+        for _ in range(3):
+            bench.clock.now = bench.payments.get(session.id).due_at or bench.clock.now
+            bench.payments.recover()
+        session = bench.payments.get(session.id)
+        if session.status is not Status.AUTHORIZED and session.authorizing is None:
+            broken(
+                "A payer who approved and never returned is no lost sale.",
+                found=f"status {session.status}; {bench.last().shown}",
+                mend="let retrieve say ready=True once the payer approved, or status authorized if that is all",
+            )
+        bench.compare(session)
+
+    def test_a_refund_in_the_dashboard_is_booked(self, bench: Bench) -> None:
+        """What somebody refunded at the gateway shows in the books after a look."""
+        bench.needs_lookup()
+        bench.needs(Kind.REFUND)
+        bench.needs_feature("dashboard")
+        session = bench.captured()
+        amount = session.captured_amount
+        if bench.capabilities.refund == "multiple":
+            amount = bench.smaller(amount)
+        bench.gateway.refund_in_dashboard(session, amount)
+        session = bench.payments.sync(session.id)
+        if session.refunded != amount.minor:
+            broken(
+                "A refund that was made in the dashboard is booked.",
+                found=f"{session.refunded_amount} of {amount} is booked; {bench.last('retrieve').shown}",
+                mend="let retrieve give refunded= as the gateway's total, or an Effect for each refund",
+            )
+        rows = [row for row in bench.payments.history(session.id) if row.kind is Kind.REFUND]
+        if [row.origin for row in rows] != ["provider"]:
+            broken(
+                "An effect that we did not cause is the provider's.",
+                found=f"{rows}",
+                mend="give the key of an Effect only if it is ours",
+            )
+
