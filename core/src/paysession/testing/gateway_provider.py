@@ -10,7 +10,6 @@ import hmac
 import http.client
 import json
 import select
-import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -89,7 +88,8 @@ class GatewayProvider:
         self._webhook_secret = Secret(webhook_secret) if webhook_secret else None
         self._timeout = timeout
         self._clock = clock
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
+        """Connections that no thread is using now; appending and popping are atomic."""
 
     # --- operations ---------------------------------------------------------------------------------
 
@@ -201,7 +201,9 @@ class GatewayProvider:
             raise WebhookRejected("the signature does not match")
         if abs(self._clock() - at) > TOLERANCE:
             raise WebhookRejected("the notification is stale, or from the future")
-        told = json.loads(body)
+        told = _read(body)
+        if told is None or not {"id", "type", "ours", "order"} <= told.keys():
+            raise WebhookRejected("the notification cannot be read")
         effects = told["effects"] if self.capabilities.lookup == "none" else ()
         return [
             WebhookEvent(
@@ -215,10 +217,9 @@ class GatewayProvider:
 
     @hookimpl
     def close(self) -> None:
-        """Close this thread's connection; the others' close with their threads."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
+        """Close all connections that nobody is using."""
+        while self._idle:
+            self._idle.pop().close()
 
     # --- HTTP ---------------------------------------------------------------------------------------
 
@@ -264,20 +265,23 @@ class GatewayProvider:
         try:
             connection.request(method, f"{self._path}/{path}", body, headers)
             reply = connection.getresponse()
-            return reply.status, reply.read()
+            answer = reply.status, reply.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise OutcomeUnknown(f"no answer: {type(error).__name__}") from None
+        self._idle.append(connection)
+        return answer
 
     def _connected(self) -> http.client.HTTPConnection:
-        """Return this thread's connection, a new one if the gateway has hung up meanwhile.
+        """Return a connection for this call, a new one if the gateway has hung up meanwhile.
 
         Only while connecting is a failure certain: on a connection that died unnoticed the request
         might have arrived.
         """
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._new_connection()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._new_connection()
         if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
             connection.close()
         if connection.sock is None:
