@@ -75,9 +75,9 @@ class Counterpart:
         url: Where the gateway's stand-in listens; None: `handle` is served.
         cannot: What the gateway does not do, and why: names of `FEATURES` to a sentence. The tests
             concerned are then reported as not declared, with the sentence.
-        key_header: The header in which the gateway takes idempotency keys. The kit then remembers
-            answers by key in front of it, so that `handle` need not. None: the stand-in does that
-            itself, or the gateway knows no keys.
+        key_header: The header in which the gateway takes idempotency keys; None: they go elsewhere.
+        replays: Whether the stand-in itself remembers answers by key. Otherwise the kit does it in
+            front of it, so that `handle` need not.
         amount: What a session of the tests is about. Its currency is the main one.
         currencies: What the tests pay in; each either works to the last digit or is refused.
         data: What a host gives to ``initiate``.
@@ -89,6 +89,7 @@ class Counterpart:
     url: str | None = None
     cannot: Mapping[str, str] = {}  # noqa: RUF012 - a constant of each subclass
     key_header: str | None = "Idempotency-Key"
+    replays: bool = False
     amount: Money = Money("42.10", "EUR")
     currencies: Sequence[str] = ("EUR", "JPY", "KWD")
     data: Mapping[str, Any] = {}  # noqa: RUF012 - a constant of each subclass
@@ -154,9 +155,12 @@ class Counterpart:
         """Return whether a request can cause an effect: not the one that fetches a token, for example."""
         return request.method not in ("GET", "HEAD", "OPTIONS")
 
-    def carries(self, request: Request, text: str) -> bool:
-        """Return whether a request carries an idempotency key or an id."""
-        return text in request.text
+    def carries(self, request: Request, key: str) -> bool:
+        """Return whether a request carries an idempotency key, or a subkey of it."""
+        if self.key_header is None:
+            return key in request.text
+        value = request.headers.get(self.key_header.lower(), "")
+        return value == key or value.startswith(f"{key}-")
 
     def refusal(self, status: int) -> Reply:
         """Return an answer with an HTTP status above 400 as the gateway words it."""

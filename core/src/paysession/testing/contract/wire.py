@@ -267,7 +267,7 @@ class Proxy:
 
     def _carry_out(self, request: Request, fault: str | None) -> Reply:
         """Carry a request out, once for its key where keys are remembered here."""
-        header = self._gateway.key_header
+        header = None if self._gateway.replays else self._gateway.key_header
         key = request.headers.get(header.lower()) if header and self._gateway.is_write(request) else None
         if key is None and fault != "500_replayed":
             return self._pass_on(request)
