@@ -267,7 +267,7 @@ class FakeProvider:
         def refund() -> Outcome:
             account = self._account(session.id)
             if account.total(Kind.REFUND) + operation.amount.minor > account.total(Kind.CAPTURE):
-                raise Declined("too_much", "more than was captured")
+                raise OutcomeUnknown("the account's state does not allow it")
             reference = self._effect(account, Kind.REFUND, operation.amount, operation.key)
             return Outcome.refunded(operation.amount, reference=reference)
 
@@ -325,8 +325,11 @@ class FakeProvider:
         expected = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected.encode(), headers.get("fake-signature", "").encode()):
             raise WebhookRejected("the signature does not match")
-        told = json.loads(body)
-        return [WebhookEvent(told["id"], "account.changed", session_id=told["session"])]
+        try:
+            told = json.loads(body)
+            return [WebhookEvent(told["id"], "account.changed", session_id=told["session"])]
+        except (ValueError, TypeError, KeyError):
+            raise WebhookRejected("it cannot be read") from None
 
     # --- the gateway ---
 

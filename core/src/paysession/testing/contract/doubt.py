@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.session import PaymentSession
     from paysession.testing.contract.bench import Call
+    from paysession.testing.contract.counterpart import Request
 
 __all__ = ["DoubtContract"]
 
@@ -65,7 +66,7 @@ class DoubtContract:
                 found="recovery sent nothing",
                 mend="raise OutcomeUnknown where the answer was lost, and let retrieve tell the truth",
             )
-        if (again[0].method, again[0].path, again[0].body) != (first[0].method, first[0].path, first[0].body):
+        if first and not _same(again[0], first[0]):
             broken(
                 "A repetition is the same request: gateways refuse a key with other parameters.",
                 found=f"{first[0].path} {first[0].body!r:.200} became {again[0].path} {again[0].body!r:.200}",
@@ -224,6 +225,10 @@ def _needs_keys(bench: Bench, kind: Kind) -> None:
     bench.needs_gateway()
     if not bench.capabilities.window(kind):
         not_declared(f"capabilities say that the gateway keeps no key of {kind}")
+
+
+def _same(one: Request, other: Request) -> bool:
+    return (one.method, one.path, one.body) == (other.method, other.path, other.body)
 
 
 def _operation(call: Call) -> Operation:
