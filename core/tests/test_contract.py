@@ -2,12 +2,17 @@
 
 import hashlib
 import hmac
+import subprocess
+import sys
 
 import pytest
 
 from paysession.outcome import Effect
 from paysession.testing import BaseProviderContract, Counterpart, FakeProvider, Request
+from paysession.testing.contract.bench import Bench
+from paysession.testing.contract.counterpart import NotWritten
 from paysession.testing.contract.gateway import GatewayCounterpart
+from paysession.testing.contract.wire import Proxy
 from paysession.testing.gateway_provider import GatewayProvider
 
 
@@ -19,6 +24,10 @@ class TestGatewayProvider(BaseProviderContract):
     @pytest.fixture
     def make_provider(self):
         return lambda url: GatewayProvider(url, timeout=0.5)
+
+    @pytest.fixture
+    def provider_without_webhook_secret(self, wire):
+        return GatewayProvider(wire.url, webhook_secret=None)
 
 
 class FakeWire:
@@ -102,3 +111,52 @@ class TestFakeProvider(BaseProviderContract):
     @pytest.fixture
     def make_provider(self, fake):
         return lambda url: fake
+
+
+def test_a_test_that_a_subclass_overrides_or_deletes_fails_by_its_name():
+    class Lenient(BaseProviderContract):
+        test_data_is_json = None
+
+        def test_initiate_charges_nothing(self):
+            pass
+
+    for name in ("test_data_is_json", "test_initiate_charges_nothing"):
+        with pytest.raises(pytest.fail.Exception, match=f"Lenient overrides or deletes {name}"):
+            getattr(Lenient(), name)()
+
+
+def test_a_mixin_in_front_of_the_contract_overrides_nothing_either():
+    class Lenient:
+        def test_data_is_json(self):
+            pass
+
+    class Contract(Lenient, BaseProviderContract):
+        pass
+
+    with pytest.raises(pytest.fail.Exception, match="Contract overrides or deletes test_data_is_json"):
+        Contract().test_data_is_json()
+
+
+def test_importing_the_tools_for_shops_imports_no_pytest():
+    words = "import sys, paysession.testing as t; t.FakeProvider, t.Counterpart; assert 'pytest' not in sys.modules"
+    subprocess.run([sys.executable, "-c", words], check=True)
+
+
+def test_a_counterpart_that_is_not_written_says_what_to_write():
+    class Bare(Counterpart):
+        pass
+
+    wire = Proxy(Bare())
+    bench = Bench(Bare(), wire, lambda url: GatewayProvider(url, timeout=0.5))
+    with pytest.raises(NotWritten, match=r"write handle\(\)"):
+        bench.initiate()
+    bench.close()
+    wire.close()
+
+
+def test_a_feature_that_is_unknown_is_refused():
+    class Odd(Counterpart):
+        cannot = {"declines": "never"}
+
+    with pytest.raises(ValueError, match="cannot names features of ask, decline, sign, date, dashboard"):
+        Bench(Odd(), FakeWire(FakeProvider()), lambda url: FakeProvider())

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import sys
-import traceback
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from attrs import Factory, frozen
 
 from paysession.errors import PaysessionError, ProviderError
-from paysession.hooks import hookimpl
 from paysession.money import Money
 from paysession.operation import Kind, Operation, State
-from paysession.outcome import Effect, Outcome
 from paysession.payments import Payments
 from paysession.plugins import Registry
 from paysession.settings import secrets_of
 from paysession.store import MemoryStore
 from paysession.testing.contract.counterpart import FEATURES
+from paysession.testing.contract.recorder import Call, Crash, Recorder
+from paysession.testing.contract.verdict import broken, not_declared
 from paysession.values import Checkout, Status, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from paysession.outcome import Capabilities
+    from paysession.outcome import Capabilities, Effect, Outcome
     from paysession.plugins import Provider
     from paysession.session import PaymentSession
     from paysession.testing.contract.counterpart import Counterpart, Request
     from paysession.testing.contract.wire import Target, Wire
 
-__all__ = ["NAME", "Bench", "Call", "Clock", "Crash", "broken", "not_declared"]
+__all__ = ["NAME", "Bench", "Clock", "Strike"]
 
 NAME: Final = "contract"
 """The name under which the provider is selected."""
@@ -40,10 +38,7 @@ NAME: Final = "contract"
 MARGIN: Final = timedelta(minutes=1)
 """Longer than the lease of an operation outlives the provider's ``call_limit``."""
 _ROUNDS: Final = 80
-
-
-class Crash(BaseException):
-    """The process dies here."""
+_TARGETS: Final[tuple[Target, ...]] = ("write", "any")
 
 
 class Clock:
@@ -53,83 +48,12 @@ class Clock:
         self.now = datetime.now(UTC).replace(microsecond=0)
 
     def __call__(self) -> datetime:
+        """Return the time."""
         return self.now
 
     def forward(self, duration: timedelta) -> None:
         """Let time pass."""
         self.now += duration
-
-
-@frozen
-class Call:
-    """One call of a hook, and what the provider itself answered or raised."""
-
-    hook: str
-    session: PaymentSession
-    operation: Operation | None
-    answer: object = None
-    error: BaseException | None = None
-
-    @property
-    def shown(self) -> str:
-        """The answer in words, with the place from which an error came."""
-        if self.error is None:
-            return f"{self.hook} answered {self.answer!r:.300}"
-        frames = traceback.extract_tb(self.error.__traceback__)
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        return f"{self.hook} raised {type(self.error).__name__}: {self.error!s:.300}{place}"
-
-
-class Recorder:
-    """A plugin around the provider: it keeps what the provider said, and lets the process die."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.crash: tuple[str, str] | None = None
-        """A hook, and ``before`` or ``after``: where to die."""
-
-    def _around(
-        self, hook: str, session: PaymentSession, operation: Operation | None
-    ) -> Generator[None, Any, Any]:
-        if self.crash == (hook, "before"):
-            raise Crash(hook)
-        try:
-            answer = yield
-        except BaseException as error:
-            self.calls.append(Call(hook, session, operation, error=error))
-            raise
-        self.calls.append(Call(hook, session, operation, answer))
-        if self.crash == (hook, "after"):
-            raise Crash(hook)
-        return answer
-
-    @hookimpl(wrapper=True)
-    def initiate(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("initiate", session, operation))
-
-    @hookimpl(wrapper=True)
-    def update(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("update", session, operation))
-
-    @hookimpl(wrapper=True)
-    def authorize(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("authorize", session, operation))
-
-    @hookimpl(wrapper=True)
-    def capture(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("capture", session, operation))
-
-    @hookimpl(wrapper=True)
-    def refund(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("refund", session, operation))
-
-    @hookimpl(wrapper=True)
-    def cancel(self, session: PaymentSession, operation: Operation) -> Generator[None, Any, Any]:
-        return (yield from self._around("cancel", session, operation))
-
-    @hookimpl(wrapper=True)
-    def retrieve(self, session: PaymentSession, operation: Operation | None) -> Generator[None, Any, Any]:
-        return (yield from self._around("retrieve", session, operation))
 
 
 @frozen
@@ -152,9 +76,7 @@ class Bench:
         make_provider: Returns the provider that speaks to an address, anew for each process played.
     """
 
-    def __init__(
-        self, gateway: Counterpart, wire: Wire, make_provider: Callable[[str], object]
-    ) -> None:
+    def __init__(self, gateway: Counterpart, wire: Wire, make_provider: Callable[[str], object]) -> None:
         unknown = set(gateway.cannot) - set(FEATURES)
         if unknown:
             raise ValueError(f"cannot names features of {', '.join(FEATURES)}; not {', '.join(unknown)}")
@@ -163,7 +85,7 @@ class Bench:
         self.clock = Clock()
         self.store = MemoryStore(clock=self.clock)
         self.recorder = Recorder()
-        self._make = make_provider
+        self.make_provider = make_provider
         self._opened: list[Payments] = []
         self._numbers = itertools.count(1)
         self._payloads: dict[str, Mapping[str, Any] | None] = {}
@@ -173,7 +95,7 @@ class Bench:
 
     def start(self, url: str | None = None) -> None:
         """Begin a new process on the same books: a new provider, and new `Payments`."""
-        self.start_with(self._make(url or self.wire.url))
+        self.start_with(self.make_provider(url or self.wire.url))
 
     def start_with(self, plugin: object) -> None:
         """Begin a new process with this provider."""
@@ -314,20 +236,32 @@ class Bench:
             self.approve(session)
         return session
 
-    def act(self, kind: Kind, session: PaymentSession | None, *, key: str | None = None) -> PaymentSession:
-        """Carry an operation out."""
+    def act(
+        self, kind: Kind, session: PaymentSession | None, *, key: str | None = None, part: bool = False
+    ) -> PaymentSession:
+        """Carry an operation out.
+
+        Args:
+            kind: Which.
+            session: A session that is ready for it; None for ``initiate``.
+            key: The caller's key.
+            part: Capture or refund a quarter, where the provider takes parts.
+        """
         if session is None:
             return self.initiate(key=key)
         payments, id_ = self.payments, session.id
+        takes_parts = getattr(self.capabilities, kind, "none") == "multiple"
+        amount = Money.from_minor(session.amount.minor // 4, session.amount.currency)
+        quarter = amount if part and takes_parts else None
         match kind:
             case Kind.UPDATE:
                 return payments.update(id_, self.smaller(session.amount), idempotency_key=key)
             case Kind.AUTHORIZE:
                 return payments.authorize(id_, payload=self._payloads.get(id_), idempotency_key=key)
             case Kind.CAPTURE:
-                return payments.capture(id_, idempotency_key=key)
+                return payments.capture(id_, quarter, idempotency_key=key)
             case Kind.REFUND:
-                return payments.refund(id_, idempotency_key=key)
+                return payments.refund(id_, quarter, idempotency_key=key)
             case _:
                 return payments.cancel(id_, idempotency_key=key)
 
@@ -341,8 +275,7 @@ class Bench:
 
         Requests that can cause an effect are hit; all of them, where the hook sends only others.
         """
-        on: Target
-        for on in ("write", "any"):
+        for on in _TARGETS:
             session = self.ready_for(kind)
             begun = len(self.recorder.calls), len(self.wire.requests)
             if fault == "refused":
@@ -362,7 +295,7 @@ class Bench:
                 calls = [call for call in self.recorder.calls[begun[0] :] if call.hook == kind]
                 sent = self.wire.requests[begun[1] :]
                 return Strike(calls[0], calls[0].session.id, on, error, sent)
-        not_declared(f"{kind} sends no request that this fault could hit")
+        return not_declared(f"{kind} sends no request that this fault could hit")
 
     def settle(self, session_id: str) -> PaymentSession:
         """Let recovery come round, each time when it is due, until nothing is open."""
@@ -400,7 +333,9 @@ class Bench:
         totals = {Kind.CAPTURE: session.captured, Kind.REFUND: session.refunded}
         for kind in (Kind.INITIATE, Kind.AUTHORIZE, Kind.CAPTURE, Kind.REFUND, Kind.CANCEL):
             effects = self.effects(session, kind)
-            caused = [row for row in rows if row.kind is kind and row.state in (State.SUCCEEDED, State.PENDING)]
+            caused = [
+                row for row in rows if row.kind is kind and row.state in (State.SUCCEEDED, State.PENDING)
+            ]
             most = 1 if kind is Kind.INITIATE else len(caused)
             total = sum(effect.amount.minor for effect in effects)
             if len(effects) > most or total != totals.get(kind, total):
@@ -433,7 +368,7 @@ class Bench:
                 words = ("authorization", "secret", "token", "api-key", "apikey", "access-key")
                 if any(word in name for word in words) and name not in self.gateway.keyed:
                     found.add(value.rpartition(" ")[2])
-        return sorted(text for text in found if len(text) > 5)  # noqa: PLR2004 - shorter ones are words
+        return sorted(text for text in found if len(text) > 5)
 
     def new_operation(self, call: Call) -> Operation:
         """Return the operation of a call as another attempt would be, with a key of its own."""
@@ -447,26 +382,3 @@ class Bench:
             return self.handle.perform(kind, session, operation)
         except ProviderError as error:
             return error
-
-
-def broken(rule: str, *, found: str, mend: str) -> NoReturn:
-    """Fail: say which rule is broken, what was found, and what to do."""
-    name, place = "", ""
-    frame = sys._getframe(1)  # noqa: SLF001 - the place in the contract is part of the message
-    while frame.f_back is not None:
-        place = place or f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        if frame.f_code.co_name.startswith("test_"):
-            name = frame.f_code.co_name
-            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            break
-        frame = frame.f_back
-    pytest.fail(
-        f"{rule}\n  found: {found}\n  mend:  {mend}\n  rule:  docs/contract-kit.md, {name}\n  test:  {place}",
-        pytrace=False,
-    )
-
-
-def not_declared(why: str) -> NoReturn:
-    """Report the test as not declared."""
-    pytest.skip(f"not declared: {why}")
-

@@ -87,12 +87,12 @@ class Counterpart:
     """
 
     url: str | None = None
-    cannot: Mapping[str, str] = {}  # noqa: RUF012 - a constant of each subclass
+    cannot: Mapping[str, str] = {}
     key_header: str | None = "Idempotency-Key"
     replays: bool = False
     amount: Money = Money("42.10", "EUR")
     currencies: Sequence[str] = ("EUR", "JPY", "KWD")
-    data: Mapping[str, Any] = {}  # noqa: RUF012 - a constant of each subclass
+    data: Mapping[str, Any] = {}
     secrets: Sequence[str] = ()
     imports: Sequence[str] = ()
 
@@ -127,7 +127,9 @@ class Counterpart:
     def decline(self, session: PaymentSession) -> Mapping[str, Any] | None:
         """Give up as the payer, or be refused by the bank; return the payload as `approve` does."""
         del session
-        raise NotWritten("write decline(): do what a payer does who gives up; or say why in cannot['decline']")
+        raise NotWritten(
+            "write decline(): do what a payer does who gives up; or say why in cannot['decline']"
+        )
 
     def notification(self, session: PaymentSession) -> bytes:
         """Return the body of the notification that the gateway would send about a session now."""

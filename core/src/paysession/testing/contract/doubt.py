@@ -11,15 +11,16 @@ import pytest
 from paysession.errors import OutcomeUnknown, PaysessionError, ProviderError, SessionBusy
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.testing.contract.bench import Bench, broken, not_declared
 from paysession.testing.contract.faults import KINDS
+from paysession.testing.contract.verdict import broken, not_declared
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.session import PaymentSession
-    from paysession.testing.contract.bench import Call
+    from paysession.testing.contract.bench import Bench
     from paysession.testing.contract.counterpart import Request
+    from paysession.testing.contract.recorder import Call
 
 __all__ = ["DoubtContract"]
 
@@ -85,7 +86,7 @@ class DoubtContract:
         """A hook that is called again with the same operation, as recovery does, causes nothing new."""
         bench.needs(Kind(kind))
         _needs_keys(bench, Kind(kind))
-        bench.act(Kind(kind), bench.ready_for(Kind(kind)))
+        bench.act(Kind(kind), bench.ready_for(Kind(kind)), part=True)
         call = bench.last(kind)
         bench.start()
         bench.ask(Kind(kind), call.session, _operation(call))
@@ -141,7 +142,7 @@ class DoubtContract:
 
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund", "cancel"])
     def test_a_refusal_for_the_objects_state_is_no_decline(self, bench: Bench, kind: str) -> None:
-        """ "Already captured" may be our own earlier request: it is looked up, never `Declined`."""
+        """A capture of what is captured may be our own earlier one: it is looked up, never `Declined`."""
         bench.needs(Kind(kind))
         bench.needs_lookup()
         session = bench.ready_for(Kind(kind))
@@ -167,7 +168,9 @@ class DoubtContract:
         """Hooks run in threads: sessions of different threads do not get into each other's way."""
         bench.start()  # cold: whatever is built once is built now
         barrier = threading.Barrier(_THREADS)
-        amounts = [replace(bench.gateway.amount, minor=bench.gateway.amount.minor + 10 * i) for i in range(_THREADS)]
+        amounts = [
+            replace(bench.gateway.amount, minor=bench.gateway.amount.minor + 10 * i) for i in range(_THREADS)
+        ]
 
         def buy(place: int) -> PaymentSession:
             barrier.wait()
@@ -251,7 +254,8 @@ def _settled(bench: Bench, session_id: str, what: str) -> PaymentSession:
             return session  # a person's turn: neither asking nor repeating can tell
         broken(
             "Doubt is settled: by a lookup, or by sending the same again within replay_window.",
-            found=f"{what}: {operation.kind} is still {operation.state} ({operation.error}); {bench.last().shown}",
+            found=f"{what}: {operation.kind} is still {operation.state} ({operation.error}); "
+            f"{bench.last().shown}",
             mend="let retrieve tell what happened, and answer a repetition as the first time",
         )
     bench.compare(session)

@@ -10,11 +10,11 @@ import pytest
 from paysession.errors import Declined, NotApplied, OutcomeUnknown, ProviderError
 from paysession.operation import Kind
 from paysession.outcome import Outcome, Snapshot
-from paysession.testing.contract.bench import Bench, broken, not_declared
+from paysession.testing.contract.verdict import broken, not_declared
 from paysession.testing.contract.wire import FAULTS, PATIENCE
 
 if TYPE_CHECKING:
-    from paysession.testing.contract.bench import Strike
+    from paysession.testing.contract.bench import Bench, Strike
 
 __all__ = ["KINDS", "FaultsContract"]
 
@@ -93,7 +93,9 @@ class FaultsContract:
         bench.needs_gateway()
         strike = bench.strike(Kind(kind), fault)
         if not isinstance(strike.call.error, NotApplied | OutcomeUnknown):
-            _missorted(strike, fault, "NotApplied for 429; OutcomeUnknown where it may be our own other request")
+            _missorted(
+                strike, fault, "NotApplied for 429; OutcomeUnknown where it may be our own other request"
+            )
 
     @pytest.mark.parametrize("fault", _LOOKUPS)
     def test_a_failed_lookup_proves_nothing(self, bench: Bench, fault: str) -> None:

@@ -50,7 +50,7 @@ class GatewayCounterpart(Counterpart):
         """Return the ledger's entries of a session; an update moves nothing."""
         return [
             Effect(
-                "initiate" if entry.kind == "create" else entry.kind,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+                "initiate" if entry.kind == "create" else entry.kind,  # pyright: ignore[reportArgumentType]
                 Money.from_minor(entry.amount, entry.currency),
                 entry.state,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
                 entry.id,

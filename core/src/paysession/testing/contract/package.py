@@ -9,7 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from paysession.testing.contract.bench import broken, not_declared
+from paysession.testing.contract.verdict import broken, not_declared
+from paysession.testing.contract.wire import Proxy
 
 if TYPE_CHECKING:
     from paysession.testing.contract.bench import Bench
@@ -51,7 +52,7 @@ class PackageContract:
             broken(
                 "Importing a provider loads nothing but itself: an SDK is imported when it is first used.",
                 found=f"import {module} loads {', '.join(loaded)}",
-                mend="import it inside the function that builds the client; or name it in the counterpart's imports",
+                mend="import it inside the function that builds the client; or name it in `imports`",
             )
 
     def test_close_lets_go_of_connections(self, bench: Bench) -> None:
@@ -59,16 +60,15 @@ class PackageContract:
         bench.needs_gateway()
         if not bench.handle.implements("close"):
             not_declared("the provider does not implement close")
-        connections = getattr(bench.wire, "connections", None)
-        if connections is None:
+        if not isinstance(bench.wire, Proxy):
             not_declared("this wire has no connections")
         bench.authorized()
         bench.payments.close()
         bench.handle.close()
         until = time.monotonic() + 2
-        while bench.wire.connections and time.monotonic() < until:  # type: ignore[attr-defined]  # pyright: ignore
+        while bench.wire.connections and time.monotonic() < until:
             time.sleep(0.005)  # the other side hears of it a moment later
-        if bench.wire.connections:  # type: ignore[attr-defined]  # pyright: ignore
+        if bench.wire.connections:
             broken(
                 "`close` lets go of every connection.",
                 found="one is still open",

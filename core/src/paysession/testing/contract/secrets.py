@@ -11,13 +11,15 @@ import attrs
 
 from paysession.errors import PaysessionError
 from paysession.operation import Kind
-from paysession.testing.contract.bench import Bench, broken, not_declared
 from paysession.testing.contract.lives import live
+from paysession.testing.contract.verdict import broken, not_declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pytest
+
+    from paysession.testing.contract.bench import Bench
 
 __all__ = ["SecretsContract"]
 
@@ -40,7 +42,7 @@ def _search(where: str, text: str, secrets: Iterable[str]) -> None:
             broken(
                 "Secrets show nowhere.",
                 found=f"{where} shows one: ...{shown!r}",
-                mend="keep it as a Secret, and reveal() it only where it is sent; silence an SDK's own logging",
+                mend="keep it as a Secret, and reveal() it only where it is sent; silence an SDK's logs",
             )
 
 
@@ -54,7 +56,12 @@ def _failures(bench: Bench) -> list[str]:
         try:
             bench.act(kind, session)
         except PaysessionError as error:
-            seen += ["".join(traceback.format_exception(error)), repr(error), repr(error.args), repr(vars(error))]
+            seen += [
+                "".join(traceback.format_exception(error)),
+                repr(error),
+                repr(error.args),
+                repr(vars(error)),
+            ]
         finally:
             bench.wire.clear()
     return seen
@@ -71,9 +78,8 @@ class SecretsContract:
         _search("repr(provider)", repr(plugin), secrets)
         _search("str(provider)", str(plugin), secrets)
         _search("repr(vars(provider))", repr(getattr(plugin, "__dict__", "")), secrets)
-        if attrs.has(type(plugin)):
-            fields = {field.name: getattr(plugin, field.name) for field in attrs.fields(type(plugin))}
-            _search("the provider's fields", repr(fields), secrets)
+        fields = {field.name: getattr(plugin, field.name) for field in getattr(plugin, "__attrs_attrs__", ())}
+        _search("the provider's fields", repr(fields), secrets)
 
     def test_secrets_stay_out_of_logs(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

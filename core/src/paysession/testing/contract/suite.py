@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pytest
 
 from paysession.testing.contract.bench import Bench
-from paysession.testing.contract.counterpart import Counterpart
 from paysession.testing.contract.doubt import DoubtContract
 from paysession.testing.contract.faults import FaultsContract
 from paysession.testing.contract.lives import LivesContract
-from paysession.testing.contract.notifications import NotificationsContract
+from paysession.testing.contract.notifications import NotificationsContract, without_webhook_settings
 from paysession.testing.contract.package import PackageContract
 from paysession.testing.contract.secrets import SecretsContract
 from paysession.testing.contract.wire import Proxy
@@ -20,6 +19,7 @@ from paysession.testing.contract.wire import Proxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from paysession.testing.contract.counterpart import Counterpart
     from paysession.testing.contract.wire import Wire
 
 __all__ = ["TESTS", "BaseProviderContract"]
@@ -85,6 +85,15 @@ class BaseProviderContract(
         yield bench
         bench.close()
 
+    @pytest.fixture
+    def provider_without_webhook_secret(self, bench: Bench) -> object | None:
+        """Return the provider as if nothing had been configured to verify notifications with.
+
+        An attrs class is done without being told; another one fills this in. None: there is no such
+        provider, because the settings are required.
+        """
+        return without_webhook_settings(bench.plugin)
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, function in TESTS.items():
@@ -99,7 +108,7 @@ def _replaced(cls: type, name: str) -> Callable[[object], NoReturn]:
         del self
         pytest.fail(
             f"{cls.__name__} overrides or deletes {name}: a test of the contract is not the provider's to "
-            "change. If the provider does not do this, its capabilities (or the counterpart's cannot) say so.",
+            "change. What it does not do is said by its capabilities, or by the counterpart's `cannot`.",
             pytrace=False,
         )
 

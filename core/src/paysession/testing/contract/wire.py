@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 from paysession.testing.contract.counterpart import Reply, Request, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from paysession.money import Money
     from paysession.testing.contract.counterpart import Counterpart
 
@@ -47,7 +45,13 @@ FAULTS: Final = {
 Target = Literal["write", "read", "any"]
 
 _BEFORE: Final = ("reset", "drop_before", "500_before", "408", "409", "429", "401")
-PATIENCE: Final = 5.0
+_PAGES: Final[dict[str, Reply]] = {
+    "503_html": (503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1></html>"),
+    "html": (200, {"Content-Type": "text/html"}, b"<html><h1>It works!</h1></html>"),
+    "empty": (200, {}, b""),
+    "list": (200, {}, []),
+}
+PATIENCE: Final = 3.0
 """Seconds that a client is given to give up waiting."""
 
 
@@ -192,7 +196,8 @@ class Proxy:
             fault, amount = self._due(request)
         if fault in _BEFORE:
             if fault in ("reset", "drop_before"):
-                return self._hang_up(connection, reset=fault == "reset")
+                self._hang_up(connection, reset=fault == "reset")
+                return None
             return _message(self._refusal(fault, request))
         reply = self._carry_out(request, fault)
         if fault is None:
@@ -218,32 +223,26 @@ class Proxy:
         self, fault: str, reply: Reply, amount: Money | None, connection: socket.socket
     ) -> bytes | None:
         status, headers, body = encoded(reply)
-        match fault:
-            case "drop_after" | "reset_after":
-                return self._hang_up(connection, reset=fault == "reset_after")
-            case "timeout":
-                return self._wait(connection)
-            case "500_after" | "500_replayed":
-                return _message(self._gateway.refusal(500))
-            case "503_html":
-                return _message((503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1>"))
-            case "html":
-                return _message((200, {"Content-Type": "text/html"}, b"<html><h1>It works!</h1></html>"))
-            case "empty":
-                return _message((200, {}, b""))
-            case "list":
-                return _message((200, {}, []))
-            case "cut":
-                whole = _message((status, headers, body or b"{}"))
-                connection.sendall(whole[: len(whole) - max(1, len(body) // 2)])
-                return self._hang_up(connection)
-            case _:
-                assert amount is not None  # noqa: S101 - given with this fault
-                lie = self._gateway.wrong_amount(body, amount)
-                if lie == body:
-                    with self._lock:
-                        self.struck -= 1
-                return _message((status, headers, lie))
+        if fault == "timeout":
+            self._wait(connection)
+        elif fault in ("drop_after", "reset_after"):
+            self._hang_up(connection, reset=fault == "reset_after")
+        elif fault == "cut":
+            whole = _message((status, headers, body or b"{}"))
+            connection.sendall(whole[: len(whole) - max(1, len(body) // 2)])
+            self._hang_up(connection)
+        elif fault in ("500_after", "500_replayed"):
+            return _message(self._gateway.refusal(500))
+        elif fault != "wrong_amount":
+            return _message(_PAGES[fault])
+        else:
+            assert amount is not None  # noqa: S101 - given with this fault
+            lie = self._gateway.wrong_amount(body, amount)
+            if lie == body:  # it says nothing of the amount, so nothing is wrong with it
+                with self._lock:
+                    self.struck -= 1
+            return _message((status, headers, lie))
+        return None
 
     def _hang_up(self, connection: socket.socket, *, reset: bool = False) -> None:
         with suppress(OSError):
@@ -314,9 +313,9 @@ class Proxy:
 def _message(reply: Reply) -> bytes:
     status, headers, body = encoded(reply)
     lines = [f"HTTP/1.1 {status} Answer", *(f"{name}: {value}" for name, value in headers.items())]
-    if status != 204:  # noqa: PLR2004 - "no content" has no length either
+    if status != 204:
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if status != 204 else b"")  # noqa: PLR2004
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if status != 204 else b"")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -342,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(parts)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815
 
     def finish(self) -> None:
         with suppress(OSError):

@@ -1,0 +1,613 @@
+"""The gateway's provider with one safeguard removed each: what the contract is there to find.
+
+`BROKEN` says which tests find it. Each class is the careful provider but for a few lines.
+"""
+
+import json
+import logging
+import secrets
+import time
+from decimal import Decimal
+
+from attrs import frozen
+
+from paysession.errors import OutcomeUnknown
+from paysession.hooks import hookimpl
+from paysession.money import Money
+from paysession.provider import (
+    Capabilities,
+    Declined,
+    NotApplied,
+    Outcome,
+    Redirect,
+    Snapshot,
+    Status,
+    WebhookEvent,
+    WebhookRejected,
+)
+from paysession.testing.contract.gateway import GatewayCounterpart
+from paysession.testing.gateway_provider import GatewayProvider, _read
+from paysession.values import replace
+
+BROKEN = {}
+
+
+def breaks(*tests, counterpart=GatewayCounterpart):
+    """Register a provider together with the tests that find what is wrong with it."""
+
+    def register(cls):
+        BROKEN[cls.__name__] = (cls, counterpart, tests)
+        return cls
+
+    return register
+
+
+# --- answers ----------------------------------------------------------------------------------------
+
+
+class SavedCard(GatewayCounterpart):
+    """A gateway whose payer has a saved card: whatever is authorized succeeds."""
+
+    def handle(self, method, path, headers, body):
+        reply = super().handle(method, path, headers, body)
+        if method == "POST" and path == "/orders":
+            self.gateway.payer(json.loads(body)["ours"], "approve")
+        return reply
+
+
+@breaks("test_initiate_charges_nothing", counterpart=SavedCard)
+class ChargesAtInitiate(GatewayProvider):
+    @hookimpl
+    def initiate(self, session, operation):
+        outcome = super().initiate(session, operation)
+        self._post(f"orders/{outcome.reference}/authorize", replace(operation, id=operation.subkey("now")))
+        return outcome
+
+
+@breaks("test_the_gateways_object_carries_the_sessions_id")
+class SessionIdNotSent(GatewayProvider):
+    def _post(self, path, operation, **body):
+        if "ours" in body:
+            body["ours"] = "order of a customer"
+        return super()._post(path, operation, **body)
+
+
+@breaks("test_the_gateways_object_carries_the_sessions_id")
+class ReferenceNotTold(GatewayProvider):
+    @hookimpl
+    def initiate(self, session, operation):
+        return replace_(super().initiate(session, operation), reference=None)
+
+
+def replace_(outcome, **changes):
+    """Return an outcome with other arguments."""
+    told = {name: getattr(outcome, name) for name in ("amount", "released", "reference", "next_action")}
+    data = json.loads(outcome.data) if outcome.data is not None else None
+    return Outcome(answer=outcome.answer, **{"data": data, **told, **changes})
+
+
+@breaks("test_every_hook_answers_what_it_may")
+class AnswersNone(GatewayProvider):
+    @hookimpl
+    def refund(self, session, operation):
+        super().refund(session, operation)
+
+
+@breaks("test_every_hook_answers_what_it_may")
+class AnswersAnotherHooksAnswer(GatewayProvider):
+    @hookimpl
+    def cancel(self, session, operation):
+        super().cancel(session, operation)
+        return Outcome.refunded(operation.amount)
+
+
+@breaks("test_every_hook_answers_what_it_may")
+class AnswersAGenerator(GatewayProvider):
+    @hookimpl
+    def capture(self, session, operation):
+        return self._later(session, operation)
+
+    def _later(self, session, operation):
+        return (super(AnswersAGenerator, self).capture(s, o) for s, o in [(session, operation)])
+
+
+@breaks(
+    "test_a_life_leaves_the_books_as_the_gateway_has_them",
+    "test_two_captures_of_one_amount_are_two",
+)
+class EffectsWithNewReferences(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.status is None:
+            return snapshot
+        effects = [
+            type(effect)(effect.kind, effect.amount, effect.state, secrets.token_hex(4))
+            for effect in snapshot.effects
+        ]
+        return snapshot_(snapshot, effects=effects, captured=None, refunded=None)
+
+
+def snapshot_(snapshot, **changes):
+    """Return a snapshot with other arguments."""
+    names = ("amount", "authorized", "captured", "refunded", "effects", "ready", "session_id", "reference")
+    told = {name: getattr(snapshot, name) for name in names}
+    return Snapshot(**{"status": snapshot.status, "error": snapshot.error, **told, **changes})
+
+
+@breaks(
+    "test_a_life_goes_on_in_another_process",
+    "test_a_crash_is_recovered_with_one_effect[capture-after]",
+)
+class KeepsTheOrderInItself(GatewayProvider):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.orders = {}
+
+    @hookimpl
+    def initiate(self, session, operation):
+        outcome = super().initiate(session, operation)
+        self.orders[session.id] = outcome.reference
+        return outcome
+
+    @hookimpl
+    def capture(self, session, operation):
+        return super().capture(replace(session, reference=self.orders[session.id]), operation)
+
+    @hookimpl
+    def retrieve(self, session):
+        return super().retrieve(replace(session, reference=self.orders[session.id]))
+
+
+@breaks("test_data_is_json")
+class DataIsNotJson(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        return replace_(super().authorize(session, operation), data={"amount": Decimal(1)})
+
+
+@breaks("test_amounts_are_right_in_every_currency")
+class AmountTimesAHundred(GatewayProvider):
+    def _post(self, path, operation, **body):
+        if "currency" in body:
+            body["amount"] = int(operation.amount.amount * 100)
+        return super()._post(path, operation, **body)
+
+
+@breaks("test_nothing_is_authorized_before_the_payer_acts")
+class BelievesThePayer(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        super().authorize(session, operation)
+        return Outcome.authorized(amount=session.amount)
+
+
+@breaks("test_a_payer_who_declines_is_told_so")
+class DeclineAsTryAgain(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        try:
+            return super().authorize(session, operation)
+        except Declined:
+            return Outcome.requires_more(next_action=Redirect("https://gateway.example/pay"))
+
+
+@breaks("test_a_session_is_canceled_before_and_after_authorization")
+class CancelsInWordsOnly(GatewayProvider):
+    @hookimpl
+    def cancel(self, session, operation):
+        return Outcome.canceled()
+
+
+@breaks("test_two_captures_of_one_amount_are_two")
+class OneKeyForAllCaptures(GatewayProvider):
+    @hookimpl
+    def capture(self, session, operation):
+        return super().capture(session, replace(operation, id=f"{session.id}-capture"))
+
+
+# --- the truth --------------------------------------------------------------------------------------
+
+
+@breaks("test_retrieve_tells_what_happened")
+class EffectsNotTold(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        return snapshot_(snapshot, captured=None, refunded=None, effects=()) if snapshot.status else snapshot
+
+
+@breaks("test_retrieve_tells_what_happened")
+class LastRefundAsTotal(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        return snapshot_(snapshot, captured=None, refunded=snapshot.captured) if snapshot.status else snapshot
+
+
+@breaks("test_a_session_that_the_gateway_does_not_know_is_absent")
+class NotFoundAsUnknown(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.status is None:
+            raise OutcomeUnknown("no such order")
+        return snapshot
+
+
+@breaks("test_a_payer_who_never_returns_is_no_lost_sale", "test_a_notification_brings_the_books_up_to_date")
+class ReadyNotTold(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        return snapshot_(snapshot, ready=False)
+
+
+@breaks("test_a_refund_in_the_dashboard_is_booked")
+class OnlyOurOwnEffects(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.status is None:
+            return snapshot
+        ours = [effect for effect in snapshot.effects if effect.key]
+        return snapshot_(snapshot, effects=ours, captured=None, refunded=None)
+
+
+@breaks(
+    "test_a_failed_lookup_proves_nothing[500_before]",
+    "test_a_failed_lookup_proves_nothing[html]",
+)
+class FailedLookupAsAbsent(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        try:
+            return super().retrieve(session)
+        except NotApplied:
+            return Snapshot.absent()
+
+
+# --- sorting ----------------------------------------------------------------------------------------
+
+
+class Missorting(GatewayProvider):
+    """Sorts what is not known as something else."""
+
+    def sort(self, error):
+        return error
+
+    def _post(self, path, operation, **body):
+        try:
+            return super()._post(path, operation, **body)
+        except (OutcomeUnknown, NotApplied) as error:
+            raise self.sort(error) from None
+
+
+@breaks("test_a_refused_connection_is_not_applied[capture]")
+class RefusedAsUnknown(Missorting):
+    def sort(self, error):
+        return OutcomeUnknown(error.message) if "reached" in error.message else error
+
+
+@breaks("test_a_timeout_is_unknown_and_in_time[capture]")
+class TimeoutAsDeclined(Missorting):
+    def sort(self, error):
+        return Declined("timeout") if "Timeout" in error.message else error
+
+
+@breaks(
+    "test_what_may_have_happened_is_unknown[capture-reset]",
+    "test_what_may_have_happened_is_unknown[authorize-drop_after]",
+    "test_doubt_is_settled_with_one_effect[capture-drop_after]",
+)
+class LostConnectionAsNotApplied(Missorting):
+    def sort(self, error):
+        return NotApplied(error.message) if "no answer" in error.message else error
+
+
+@breaks(
+    "test_what_may_have_happened_is_unknown[refund-500_after]",
+    "test_what_may_have_happened_is_unknown[capture-503_html]",
+    "test_doubt_is_settled_with_one_effect[capture-500_after]",
+)
+class ServerErrorAsDeclined(Missorting):
+    def sort(self, error):
+        return Declined("failed") if "answered 5" in error.message else error
+
+
+@breaks(
+    "test_what_may_have_happened_is_unknown[capture-html]",
+    "test_what_may_have_happened_is_unknown[capture-empty]",
+    "test_what_may_have_happened_is_unknown[capture-list]",
+)
+class UnreadableAsSuccess(GatewayProvider):
+    @hookimpl
+    def capture(self, session, operation):
+        try:
+            return super().capture(session, operation)
+        except OutcomeUnknown as error:
+            if "answered 200" in error.message:
+                return Outcome.captured(operation.amount)
+            raise
+
+
+@breaks(
+    "test_come_back_later_is_no_decline[capture-429]",
+    "test_come_back_later_is_no_decline[capture-409]",
+    "test_a_refusal_for_the_objects_state_is_no_decline[capture]",
+    "test_a_refusal_for_the_objects_state_is_no_decline[refund]",
+    "test_a_refusal_for_the_objects_state_is_no_decline[cancel]",
+)
+class EveryRefusalAsDeclined(Missorting):
+    def sort(self, error):
+        return Declined("refused") if any(f"{s}" in error.message for s in (" 409", "429")) else error
+
+    def _post(self, path, operation, **body):
+        try:
+            return super()._post(path, operation, **body)
+        except NotApplied as error:
+            if "did not take" in error.message:
+                raise Declined("refused") from None
+            raise
+
+
+@breaks("test_a_wrong_amount_is_not_believed[capture]", "test_a_wrong_amount_is_not_believed[refund]")
+class RepeatsWhatWasAsked(GatewayProvider):
+    @hookimpl
+    def capture(self, session, operation):
+        return replace_(super().capture(session, operation), amount=operation.amount)
+
+    @hookimpl
+    def refund(self, session, operation):
+        return replace_(super().refund(session, operation), amount=operation.amount)
+
+
+@breaks("test_a_timeout_is_unknown_and_in_time[capture]")
+class NoTimeout(GatewayProvider):
+    def __init__(self, url, *, timeout, **options):
+        super().__init__(url, timeout=30, **options)
+
+
+@breaks("test_a_timeout_is_unknown_and_in_time[refund]")
+class LimitTooShort(GatewayProvider):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.capabilities = Capabilities(
+            capture="multiple",
+            refund="multiple",
+            replay_window=self.capabilities.replay_window,
+            lookup="consistent",
+            call_limit=self.capabilities.call_limit / 8,
+        )
+
+
+# --- doubt ------------------------------------------------------------------------------------------
+
+
+@breaks(
+    "test_every_write_carries_the_operations_key[capture]",
+    "test_every_write_carries_the_operations_key[initiate]",
+    "test_a_repetition_carries_the_same_key[refund]",
+    "test_the_same_operation_twice_has_one_effect[capture]",
+)
+class KeyNotSent(GatewayProvider):
+    def _exchange(self, method, path, body, key):
+        return super()._exchange(method, path, body, None)
+
+
+@breaks(
+    "test_a_repetition_carries_the_same_key[capture]",
+    "test_the_same_operation_twice_has_one_effect[refund]",
+)
+class RandomKey(GatewayProvider):
+    def _exchange(self, method, path, body, key):
+        return super()._exchange(method, path, body, key and secrets.token_hex(8))
+
+
+@breaks("test_a_repetition_carries_the_same_key[refund]")
+class RepetitionDiffers(GatewayProvider):
+    def _post(self, path, operation, **body):
+        return super()._post(path, operation, **body, sent=time.time_ns())
+
+
+@breaks("test_the_same_call_in_many_threads_has_one_effect[capture]")
+class RetriesUnderAnotherKey(GatewayProvider):
+    @hookimpl
+    def capture(self, session, operation):
+        half = replace(operation, amount=Money.from_minor(operation.amount.minor // 2, "EUR"))
+        super().capture(session, half)
+        super().capture(session, replace(half, id=operation.subkey("again")))
+        return Outcome.captured(operation.amount)
+
+
+@breaks(
+    "test_after_the_key_expired_it_is_only_looked_up[capture-after]",
+    "test_a_crash_is_recovered_with_one_effect[refund-before]",
+)
+class CannotBeAsked(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session, operation):
+        if operation is not None:
+            raise OutcomeUnknown("it cannot be told")
+        return super().retrieve(session)
+
+
+@breaks("test_one_provider_serves_many_threads")
+class KeepsTheCallInItself(GatewayProvider):
+    @hookimpl
+    def initiate(self, session, operation):
+        self.session = session
+        time.sleep(0.02)
+        return super().initiate(replace(session, amount=self.session.amount), operation)
+
+
+# --- notifications ----------------------------------------------------------------------------------
+
+
+@breaks("test_a_notification_brings_the_books_up_to_date")
+class NotificationWithoutIds(GatewayProvider):
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        return [WebhookEvent(event.id, event.type) for event in super().parse_webhook(headers, body)]
+
+
+@breaks(
+    "test_an_old_notification_does_not_turn_back_time", "test_a_notification_after_the_end_changes_nothing"
+)
+class BelievesNotifications(GatewayProvider):
+    told = None
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        self.told = json.loads(body)["type"]
+        return super().parse_webhook(headers, body)
+
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if self.told == "create.succeeded":
+            return snapshot_(snapshot, status=Status.REQUIRES_MORE, ready=False)
+        return snapshot
+
+
+@breaks("test_a_duplicate_changes_nothing")
+class RejectsRepetitions(GatewayProvider):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.seen = set()
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        if body in self.seen:
+            raise WebhookRejected("it came before")
+        self.seen.add(body)
+        return super().parse_webhook(headers, body)
+
+
+@breaks("test_somebody_elses_notification_is_acknowledged")
+class RejectsStrangers(GatewayProvider):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.mine = set()
+
+    @hookimpl
+    def initiate(self, session, operation):
+        self.mine.add(session.id)
+        return super().initiate(session, operation)
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        events = super().parse_webhook(headers, body)
+        if any(event.session_id not in self.mine for event in events):
+            raise WebhookRejected("not ours")
+        return events
+
+
+class Trusting(GatewayProvider):
+    """Reads notifications without looking at the signature."""
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        told = _read(body)
+        if told is None or "id" not in told:
+            raise WebhookRejected("it cannot be read")
+        return [WebhookEvent(told["id"], told["type"], session_id=told["ours"])]
+
+
+@breaks(
+    "test_a_forged_notification_is_rejected[body]",
+    "test_a_forged_notification_is_rejected[signature]",
+    "test_a_forged_notification_is_rejected[no headers]",
+    "test_a_forged_notification_is_rejected[made up]",
+    "test_a_notification_of_another_time_is_rejected[stale]",
+    "test_without_a_webhook_secret_nothing_is_accepted",
+)
+class NotificationsNotVerified(Trusting):
+    pass
+
+
+@breaks("test_a_notification_of_another_time_is_rejected[future]")
+class FutureAccepted(GatewayProvider):
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        at = int(headers["gateway-signature"].partition(",")[0][2:])
+        self._clock = lambda: max(at, time.time()) if at > time.time() else time.time()
+        return super().parse_webhook(headers, body)
+
+
+@breaks("test_a_notification_that_cannot_be_read_is_rejected[not json]")
+class UnreadableAsFault(GatewayProvider):
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        json.loads(body)
+        return super().parse_webhook(headers, body)
+
+
+@breaks("test_without_a_webhook_secret_nothing_is_accepted")
+class NoSecretNoCheck(GatewayProvider):
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        if self._webhook_secret is None:
+            return Trusting.parse_webhook(self, headers, body)
+        return super().parse_webhook(headers, body)
+
+
+# --- secrets ----------------------------------------------------------------------------------------
+
+
+@breaks("test_secrets_stay_out_of_reprs")
+class SecretInRepr(GatewayProvider):
+    def __repr__(self):
+        return f"SecretInRepr({self._api_key.reveal()!r})"
+
+
+@breaks("test_secrets_stay_out_of_logs")
+class SecretInLog(GatewayProvider):
+    def _exchange(self, method, path, body, key):
+        logging.getLogger("sdk").debug("%s %s with %s", method, path, self._api_key.reveal())
+        return super()._exchange(method, path, body, key)
+
+
+@breaks("test_secrets_stay_out_of_errors")
+class SecretInError(GatewayProvider):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._plain = self._api_key.reveal()
+        self._api_key = _Revealing(self._plain)
+
+    def _exchange(self, method, path, body, key):
+        status, text = super()._exchange(method, path, body, key)
+        if status != 200:
+            raise OutcomeUnknown(f"{method} {path} with {self._plain}: {status}")
+        return status, text
+
+
+@frozen
+class _Revealing:
+    """A setting that is no `Secret`, so that nobody knows to hide it."""
+
+    value: str
+
+    def reveal(self):
+        return self.value
+
+
+@breaks("test_secrets_stay_out_of_the_books")
+class SecretInData(GatewayProvider):
+    @hookimpl
+    def initiate(self, session, operation):
+        outcome = super().initiate(session, operation)
+        return replace_(outcome, data={"key": self._api_key.reveal()})
+
+
+# --- the package ------------------------------------------------------------------------------------
+
+
+@breaks("test_close_lets_go_of_connections")
+class NeverCloses(GatewayProvider):
+    @hookimpl
+    def close(self):
+        pass
+
+    def __del__(self):
+        super().close()
