@@ -1,0 +1,13 @@
+"""The page about the contract says of each test what its own docstring says."""
+
+from pathlib import Path
+
+from paysession.testing.contract.suite import TESTS
+
+PAGE = (Path(__file__).parent.parent / "docs/contract-kit.md").read_text()
+
+
+def test_every_test_of_the_contract_is_on_its_page_in_its_own_words():
+    for name, test in TESTS.items():
+        words = test.__doc__.splitlines()[0].replace("``", "`")
+        assert f"| `{name}` | {words} |" in PAGE
