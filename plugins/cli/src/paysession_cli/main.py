@@ -9,6 +9,7 @@ import click
 
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app, remember
+from paysession_cli.check import check
 from paysession_cli.collection import collection
 from paysession_cli.db import db
 from paysession_cli.recovery import in_doubt, recover, resolve
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve, db):
+for _command in (collection, session, recover, in_doubt, resolve, db, check):
     cli.add_command(_command)
 
 
