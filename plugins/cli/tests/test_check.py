@@ -1,0 +1,122 @@
+"""paysession check: the contract of an installed provider, run and told."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROVIDER = """
+from paysession_manual import Manual
+
+class Careless(Manual):
+    def __init__(self):
+        super().__init__(auto_authorize=True)
+"""
+
+CONTRACT = """
+import pytest
+from careless import Careless
+from paysession.testing import BaseProviderContract, Counterpart
+
+class Office(Counterpart):
+    imports = ("paysession_manual",)
+    cannot = {"decline": "nobody declines"}
+    def approve(self, session):
+        return {"by": "ann"}
+
+class CarelessContract(BaseProviderContract):
+    test_data_is_json = None
+
+    @pytest.fixture
+    def gateway(self):
+        return Office()
+
+    @pytest.fixture
+    def make_provider(self):
+        return lambda url: Careless()
+
+class SilentContract(CarelessContract):
+    @pytest.fixture
+    def gateway(self):
+        pytest.skip("no time for this")
+"""
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Return a function that runs the command in a process of its own, with a distribution beside it."""
+    info = tmp_path / "careless-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: careless\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[paysession.contracts]\ncareless = careless_contract:CarelessContract\nsilent = careless_contract:SilentContract\n"
+        "nothing = careless_contract:Office\n[paysession.providers]\ncareless = careless:Careless\nbare = careless:Careless\n"
+    )
+    (tmp_path / "careless.py").write_text(PROVIDER)
+    (tmp_path / "careless_contract.py").write_text(CONTRACT)
+
+    def check(*arguments, before="pass"):
+        words = f"{before}; from paysession_cli.main import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", words, "check", *arguments],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return check
+
+
+def test_the_contract_of_an_installed_provider_is_run_and_told_as_a_table(check):
+    done = check("manual")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_data_is_json" in done.stdout
+    assert "capabilities say local=True: there is no gateway" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("paysession-manual 0.1.0: 25 passed, 202 not declared")
+
+
+def test_what_fails_is_named_with_its_words_and_the_exit_status_is_1(check):
+    done = check("careless", "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["distribution"] == "careless 1.0"
+    failed = {row["test"]: row["words"] for row in told["tests"] if row["outcome"] == "failed"}
+    assert told["failed"] == len(failed) == 2
+    assert "overrides or deletes test_data_is_json" in failed["test_data_is_json"]
+    assert "mend:" in failed["test_nothing_is_authorized_before_the_payer_acts"]
+
+
+def test_failures_are_shown_below_the_table(check):
+    done = check("careless")
+    assert "Nothing is authorized before the payer has approved." in done.stdout
+    assert "careless 1.0: 23 passed, 2 failed, 202 not declared" in done.stdout
+
+
+def test_what_the_contracts_author_skips_is_no_success(check):
+    done = check("silent")
+    assert done.returncode == 1
+    assert "no time for this" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nobody", "no installed distribution offers a contract for 'nobody'"),
+        ("bare", "the provider 'bare' is installed, and its distribution names no contract"),
+        ("nothing", "'nothing' of careless 1.0 is no BaseProviderContract"),
+    ],
+)
+def test_a_provider_without_a_contract_is_told_in_one_sentence(check, name, words):
+    done = check(name)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_pytest_it_says_what_to_install(check):
+    done = check("manual", before="import sys; sys.modules['pytest'] = None")
+    assert done.returncode == 1
+    assert "pip install 'paysession[testing]'" in done.stderr
