@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from paysession.testing.contract.counterpart import Counterpart, Request
+from paysession.testing.contract.counterpart import Counterpart, Reply, Request
 from paysession.testing.fake import FakeProvider, LedgerEntry
 
 if TYPE_CHECKING:
     from paysession.testing.contract.suite import BaseProviderContract
     from paysession.testing.stores import StoreContract
 
-__all__ = ["BaseProviderContract", "Counterpart", "FakeProvider", "LedgerEntry", "Request", "StoreContract"]
+__all__ = [
+    "BaseProviderContract",
+    "Counterpart",
+    "FakeProvider",
+    "LedgerEntry",
+    "Reply",
+    "Request",
+    "StoreContract",
+]
 
 
 def __getattr__(name: str) -> Any:
