@@ -30,10 +30,21 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken")
     results = folder / "results.json"
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-c", folder / "pytest.ini", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        folder / "pytest.ini",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "selecting",
+    ]
     done = subprocess.run(
         [*command, FOLDER / "suite.py"],
-        env={**os.environ, "BROKEN_RESULTS": str(results), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "BROKEN_RESULTS": str(results), "PYTEST_ADDOPTS": "", "PYTHONPATH": str(FOLDER)},
         capture_output=True,
         text=True,
         check=False,

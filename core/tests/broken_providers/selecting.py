@@ -1,4 +1,4 @@
-"""Selects, for each broken provider, the tests that are said to find it; tells what became of each."""
+"""A pytest plugin: runs, for each broken provider, the tests that are said to find it, and keeps what they say."""
 
 import json
 import os
