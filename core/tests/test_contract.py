@@ -10,7 +10,6 @@ import pytest
 from paysession.outcome import Effect
 from paysession.testing import BaseProviderContract, Counterpart, FakeProvider, Request
 from paysession.testing.contract.bench import Bench
-from paysession.testing.contract.counterpart import NotWritten
 from paysession.testing.contract.gateway import GatewayCounterpart
 from paysession.testing.contract.wire import Proxy
 from paysession.testing.gateway_provider import GatewayProvider
@@ -148,7 +147,7 @@ def test_a_counterpart_that_is_not_written_says_what_to_write():
 
     wire = Proxy(Bare())
     bench = Bench(Bare(), wire, lambda url: GatewayProvider(url, timeout=0.5))
-    with pytest.raises(NotWritten, match=r"write handle\(\)"):
+    with pytest.raises(pytest.fail.Exception, match=r"write handle\(\)"):
         bench.initiate()
     bench.close()
     wire.close()

@@ -12,6 +12,7 @@ from paysession_cli.app import EXIT_FAILED, App, common, pass_app, remember
 from paysession_cli.check import check
 from paysession_cli.collection import collection
 from paysession_cli.db import db
+from paysession_cli.new_provider import new_provider
 from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.session import session
 
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve, db, check):
+for _command in (collection, session, recover, in_doubt, resolve, db, check, new_provider):
     cli.add_command(_command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import unquote_plus
 
 from attrs import frozen
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paysession.outcome import Effect
     from paysession.session import PaymentSession
 
-__all__ = ["FEATURES", "Counterpart", "NotWritten", "Reply", "Request"]
+__all__ = ["FEATURES", "Counterpart", "Reply", "Request"]
 
 Reply = tuple[int, "Mapping[str, str]", "bytes | str | dict[str, Any] | list[Any]"]
 """What a gateway answers: status, headers and body; a dict or a list is sent as JSON."""
@@ -36,8 +36,11 @@ FEATURES: Final = {
 _NUMBER: Final = re.compile(rb"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])")
 
 
-class NotWritten(NotImplementedError):
-    """A method of the counterpart that is still to be written."""
+def _to_write(what: str) -> NoReturn:
+    """Fail the test, and say what the author of a counterpart writes next."""
+    import pytest  # noqa: PLC0415 - a shop that imports FakeProvider may do without
+
+    pytest.fail(f"{what} (docs/contract-kit.md)", pytrace=False)
 
 
 @frozen
@@ -107,7 +110,7 @@ class Counterpart:
         ``headers`` have lower-case names. It is called by one thread at a time.
         """
         del method, path, headers, body
-        raise NotWritten("write handle(): answer one request as your gateway would; or set url")
+        _to_write("write handle(): answer one request as your gateway would; or set url")
 
     def ledger(self, session: PaymentSession) -> Sequence[Effect]:
         """Return what really happened for a session, one by one, whatever anybody's books say.
@@ -117,39 +120,37 @@ class Counterpart:
         the id that your provider sent along (``session.id``): its ``reference`` may not be known.
         """
         del session
-        raise NotWritten("write ledger(): return the Effects that your gateway really caused for a session")
+        _to_write("write ledger(): return the Effects that your gateway really caused for a session")
 
     def approve(self, session: PaymentSession) -> Mapping[str, Any] | None:
         """Approve as the payer; return what the browser brings back to the shop (the payload)."""
         del session
-        raise NotWritten("write approve(): do what the payer does on your gateway's page")
+        _to_write("write approve(): do what the payer does on your gateway's page")
 
     def decline(self, session: PaymentSession) -> Mapping[str, Any] | None:
         """Give up as the payer, or be refused by the bank; return the payload as `approve` does."""
         del session
-        raise NotWritten(
-            "write decline(): do what a payer does who gives up; or say why in cannot['decline']"
-        )
+        _to_write("write decline(): do what a payer does who gives up; or say why in cannot['decline']")
 
     def notification(self, session: PaymentSession) -> bytes:
         """Return the body of the notification that the gateway would send about a session now."""
         del session
-        raise NotWritten("write notification(): the body that your gateway posts to the webhook")
+        _to_write("write notification(): the body that your gateway posts to the webhook")
 
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Return the headers with which the gateway would have sent such a body at a time."""
         del body, at
-        raise NotWritten("write sign(): the headers that your gateway sends along; or cannot['sign']")
+        _to_write("write sign(): the headers that your gateway sends along; or cannot['sign']")
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund as somebody in the gateway's dashboard would."""
         del session, amount
-        raise NotWritten("write refund_in_dashboard(); or say why there is none in cannot['dashboard']")
+        _to_write("write refund_in_dashboard(); or say why there is none in cannot['dashboard']")
 
     def finish(self, session: PaymentSession) -> None:
         """Finish what the gateway has accepted and not finished: needed where a hook answers pending."""
         del session
-        raise NotWritten("a hook answered pending: write finish(), which lets your gateway finish it")
+        _to_write("a hook answered pending: write finish(), which lets your gateway finish it")
 
     # --- what usually fits as it is ----------------------------------------------------------------
 

@@ -40,7 +40,13 @@ TESTS: Final = {
 
 
 class BaseProviderContract(
-    LivesContract, FaultsContract, DoubtContract, NotificationsContract, SecretsContract, PackageContract
+    # The last one's tests run first.
+    PackageContract,
+    SecretsContract,
+    NotificationsContract,
+    DoubtContract,
+    FaultsContract,
+    LivesContract,
 ):
     """What every provider has to keep: subclass it as ``class TestMyProvider(BaseProviderContract)``.
 

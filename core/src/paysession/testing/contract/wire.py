@@ -68,7 +68,7 @@ class Wire(Protocol):
     """Whether faults can be made to hit lookups."""
     waited_out: int
     """How many clients were still waiting after `PATIENCE` seconds."""
-    errors: list[Exception]
+    errors: list[BaseException]
     """What the counterpart raised instead of answering: a mistake of its own."""
 
     def fail(self, fault: str, *, on: Target = "write", amount: Money | None = None) -> None:
@@ -103,7 +103,7 @@ class Proxy:
         self.struck = 0
         self.waited_out = 0
         """How many clients were still waiting after `PATIENCE` seconds."""
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         """What the counterpart raised instead of answering: a mistake of its own."""
         self._fault: tuple[str, Target, Money | None] | None = None
         self._replies: dict[str, tuple[Request, Reply]] = {}
@@ -305,7 +305,7 @@ class Proxy:
         with self._lock:
             try:
                 return self._gateway.handle(request.method, request.path, request.headers, request.body)
-            except Exception as error:  # noqa: BLE001 - shown by the test, in its own thread
+            except BaseException as error:  # noqa: BLE001 - pytest.fail too: raised again by the test's thread
                 self.errors.append(error)
                 return 501, {}, b"the counterpart's handle() failed"
 

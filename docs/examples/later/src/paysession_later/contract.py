@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paysession.provider import PaymentSession
     from paysession.testing import Reply
 
-__all__ = ["FakeLater", "LaterContract"]
+__all__ = ["LaterContract"]
 
 SECRET = "whsec_of_the_fake"  # noqa: S105 - it guards nothing
 
@@ -169,4 +169,13 @@ class LaterContract(BaseProviderContract):
     @pytest.fixture
     def make_provider(self) -> Callable[[str], Later]:
         """Return what makes a provider for an address."""
-        return lambda url: Later(api_key="sk_of_the_tests", webhook_secret=SECRET, api_base=url, timeout=0.5)
+
+        def make(url: str) -> Later:
+            return Later(
+                api_key="sk_of_the_tests",
+                webhook_secret=SECRET,
+                api_base=url,
+                timeout=0.5,
+            )
+
+        return make

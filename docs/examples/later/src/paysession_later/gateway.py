@@ -1,4 +1,4 @@
-"""Later's API: one request at a time, and every failure sorted by what certainly happened."""
+"""Later's API: a request at a time, each failure sorted by what certainly happened."""
 
 from __future__ import annotations
 
@@ -81,9 +81,8 @@ class Gateway:
             raise NotApplied(f"Later did not take the request: {status} {error}")
         if status == 429:  # noqa: PLR2004 - too many requests: refused before anything was done
             wait = headers.get("Retry-After", "")
-            raise NotApplied(
-                "Later asks to wait", retry_after=timedelta(seconds=int(wait)) if wait.isdigit() else None
-            )
+            after = timedelta(seconds=int(wait)) if wait.isdigit() else None
+            raise NotApplied("Later asks to wait", retry_after=after)
         # A refusal for the payment's state may be our own earlier request; 5xx may be anything.
         what = f"the payment's state does not allow it: {error}" if status == _STATE else "an unclear answer"
         raise OutcomeUnknown(f"Later answered {status}: {what}")
@@ -94,7 +93,7 @@ class Gateway:
             status, told, _ = self._send("GET", path, None, None)
         except OutcomeUnknown as error:
             raise NotApplied(f"the lookup failed: {error}") from None
-        if status == 404 and told is not None:  # noqa: PLR2004 - only Later's own 404 is certain
+        if status == 404 and told is not None:  # noqa: PLR2004 - a proxy's 404 is none
             return None
         if status != 200 or told is None:  # noqa: PLR2004 - whatever else it is
             raise NotApplied(f"the lookup was answered by {status}")
@@ -103,7 +102,7 @@ class Gateway:
     def _send(
         self, method: str, path: str, body: Payment | None, key: str | None
     ) -> tuple[int, Payment | None, urllib3.HTTPHeaderDict]:
-        import urllib3  # noqa: PLC0415 - a shop that does not use Later does not pay for it
+        import urllib3  # noqa: PLC0415 - who does not use Later does not pay for it
 
         headers = {"Authorization": f"Bearer {self._api_key.reveal()}"}
         if key is not None:

@@ -66,7 +66,10 @@ class Later:
 
     api_key: Secret = field(converter=Secret)
     webhook_secret: Secret = field(default=Secret(""), converter=Secret)
-    api_base: str = field(default="https://api.later.example/v1", validator=matches_re(r"https?://\S+"))
+    api_base: str = field(
+        default="https://api.later.example/v1",
+        validator=matches_re(r"https?://\S+"),
+    )
     timeout: float = field(default=10.0, validator=[instance_of((int, float)), gt(0)])
     _gateway: Gateway = field(init=False, repr=False)
 
@@ -162,7 +165,7 @@ class Later:
         return Outcome.canceled()
 
     def _act(self, session: PaymentSession, operation: Operation, verb: str, body: Payment) -> Payment:
-        # Our key goes along a second time, as something that Later keeps: `retrieve` finds it again.
+        # Our key goes along a second time, as something that is kept: `retrieve` finds it again.
         return self._gateway.act(
             _reference(session), verb, {**body, "operation": operation.key}, operation.key
         )
