@@ -100,6 +100,8 @@ class DoubtContract:
         bench.needs(Kind(kind))
         bench.needs_gateway()
         strike = bench.strike(Kind(kind), fault)
+        if strike.on == "any" and bench.capabilities.lookup != "none":
+            bench.payments.sync(strike.session_id)  # a failed look is no doubt: the next one tells
         _settled(bench, strike.session_id, f"{kind}: {fault}")
 
     @pytest.mark.parametrize("point", ["before", "after"])
