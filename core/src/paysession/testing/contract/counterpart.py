@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import unquote_plus
@@ -87,6 +88,8 @@ class Counterpart:
         secrets: Texts that must show nowhere, such as the webhook secret. Settings of type
             `Secret`, and credentials that are seen on the wire, are known without being named here.
         imports: Third-party modules that importing the provider may import.
+        under_way: How long a signed notification may be under way, the gateway's own retries included;
+            an older one is somebody's replay.
     """
 
     url: str | None = None
@@ -98,6 +101,7 @@ class Counterpart:
     data: Mapping[str, Any] = {}
     secrets: Sequence[str] = ()
     imports: Sequence[str] = ()
+    under_way: timedelta = timedelta(hours=1)
 
     keyed: ClassVar = ("idempotency-key", "x-idempotency-key", "x-request-id", "paypal-request-id")
     """Headers that are no credentials although "key" stands in their name."""

@@ -223,6 +223,10 @@ class Proxy:
         self, fault: str, reply: Reply, amount: Money | None, connection: socket.socket
     ) -> bytes | None:
         status, headers, body = encoded(reply)
+        if fault in ("empty", "cut") and not body:  # that is what a 204 looks like: nothing is wrong with it
+            with self._lock:
+                self.struck -= 1
+            return _message(reply)
         if fault == "timeout":
             self._wait(connection)
         elif fault in ("drop_after", "reset_after"):
