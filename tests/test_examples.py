@@ -1,4 +1,4 @@
-"""The examples of the documentation are providers that pass the contract."""
+"""The providers among the documentation's examples pass the contract."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("name", ["later", "mollie"])
 def test_an_example_passes_the_contract(name, tmp_path):
     folder = EXAMPLES / name
     done = subprocess.run(

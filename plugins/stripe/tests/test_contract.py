@@ -1,0 +1,7 @@
+"""The contract of a provider, on Stripe."""
+
+from paysession_stripe.contract import StripeContract
+
+
+class TestStripe(StripeContract):
+    pass
