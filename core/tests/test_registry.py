@@ -4,6 +4,7 @@ import pytest
 
 from paysession import (
     Capabilities,
+    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -224,3 +225,25 @@ def test_data_and_next_action_are_not_shown(make_shop):
     assert SECRET not in repr(session) + repr(shop.payments.events()) + repr(
         shop.payments.history(session.id)
     )
+
+
+def test_a_plugin_may_bear_the_name_of_the_provider_that_it_wraps(monkeypatch):
+    seen = []
+
+    class Watcher:
+        @hookimpl(wrapper=True)
+        def initiate(self):
+            seen.append("around")
+            return (yield)
+
+    class Entry:
+        distribution = "both 1.0"
+
+        def load(self):
+            return Watcher
+
+    monkeypatch.setattr("paysession.plugins.installed", lambda group, name=None: {"both": Entry()})
+    with Payments.open("memory:", providers={"both": FakeProvider()}, plugins=["both"], environ={}) as pay:
+        order = pay.create_collection(Money("1.00", "EUR"), reference="r")
+        pay.initiate(order.id, provider="both")
+    assert seen == ["around"]

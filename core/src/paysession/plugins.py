@@ -248,7 +248,9 @@ class Provider:
         witness = _Witness() if wrappers else None
         inner = [(name, plugin)] if witness is None else [(name, plugin), ("paysession witness", witness)]
         self._seen = witness.seen if witness is not None else None
-        manager = _manager(ProviderHooks, [*inner, *wrappers], label)
+        # A plugin may bear the name of a provider: a package may well offer one of each.
+        around = [(f"plugin {wrapper}", part) for wrapper, part in wrappers]
+        manager = _manager(ProviderHooks, [*inner, *around], label)
         self._hooks: dict[str, Any] = {hook: getattr(manager.hook, hook) for hook in PROVIDER_HOOKS}
         self._own = {hook for hook, (_, wrapper) in _implementations(plugin).items() if not wrapper}
         fields = getattr(plugin, "__dict__", None) or {
