@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from paysession.provider import PaymentSession
 
-__all__ = ["FakeCounterpart", "PayPalContract"]
+__all__ = ["PayPalContract"]
 
 _KINDS: Final = {
     "authorize": Kind.AUTHORIZE,

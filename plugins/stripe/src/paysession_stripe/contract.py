@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from paysession.provider import PaymentSession
     from paysession.testing import Reply
 
-__all__ = ["SandboxCounterpart", "StripeContract"]
+__all__ = ["StripeContract"]
 
 Json = dict[str, Any]
 
