@@ -1,0 +1,38 @@
+"""Taking any one safeguard out of a shipped provider turns the contract red, and the test says which."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "safeguards"
+
+
+def removed():
+    words = "import json, suite; print(json.dumps({name: row[2] for name, row in suite.REMOVED.items()}))"
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=FOLDER, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+REMOVED = removed()
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """Run the tests that are to find it, all at once; return what each said."""
+    folder = tmp_path_factory.mktemp("safeguards")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    tests = [f"{FOLDER / 'suite.py'}::Test{name}::{test}" for name, test in REMOVED.items()]
+    command = [sys.executable, "-m", "pytest", "-c", folder / "pytest.ini", "-p", "no:cacheprovider", "-rf"]
+    done = subprocess.run([*command, *tests], capture_output=True, text=True, check=False, cwd=folder)
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_safeguard_taken_out_of_a_shipped_provider_turns_the_contract_red(said, name):
+    assert f"::Test{name}::{REMOVED[name]}" in said.partition("short test summary")[2], said
+    assert f"docs/contract-kit.md, {REMOVED[name].partition('[')[0]}" in said
