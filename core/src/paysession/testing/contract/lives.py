@@ -35,13 +35,7 @@ def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
         session = bench.payments.update(session.id, bench.smaller(session.amount))
         step()
     bench.approve(session)
-    session = bench.authorize(session)
-    if session.status is not Status.AUTHORIZED:
-        broken(
-            "A session that the payer approved is authorized by `authorize`.",
-            found=f"status {session.status}, error {session.error}; {bench.last().shown}",
-            mend="answer Outcome.authorized(), or .captured(amount) from a gateway that captures at once",
-        )
+    session = bench.must_be_authorized(bench.authorize(session))
     step()
     capture, refund = bench.capabilities.capture, bench.capabilities.refund
     half = bench.smaller(session.amount)
