@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from paysession.testing.contract.counterpart import FEATURES
 from paysession.testing.contract.suite import TESTS
+from paysession.testing.contract.wire import FAULTS
 
 PAGE = (Path(__file__).parent.parent / "docs/contract-kit.md").read_text()
 
@@ -11,3 +13,9 @@ def test_every_test_of_the_contract_is_on_its_page_in_its_own_words():
     for name, test in TESTS.items():
         words = test.__doc__.splitlines()[0].replace("``", "`")
         assert f"| `{name}` | {words} |" in PAGE
+
+
+def test_every_fault_and_every_feature_is_on_its_page():
+    for fault, words in FAULTS.items():
+        assert f"| `{fault}` | {words} |" in PAGE
+    assert not [feature for feature in FEATURES if f"`{feature}`" not in PAGE]
