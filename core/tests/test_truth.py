@@ -444,3 +444,11 @@ def test_wrappers_stand_around_the_provider_and_may_veto(make_shop):
     shop.payments.capture(session.id)
     loses.lose = True  # it hides an answer: what it says proves nothing, and the lookup decides
     assert shop.payments.refund(session.id).refunded_amount == eur("42.00")
+
+
+def test_a_capture_shown_by_mistake_does_not_end_a_session_that_waits_for_the_payer(told):
+    session = told.session("requires_more")
+    for captured in ("0.01", "0.00"):
+        told.fake.snapshot = Snapshot("requires_more", captured=eur(captured))
+        session = told.payments.sync(session.id)
+    assert (session.status, session.captured, session.authorized) == ("requires_more", 0, 0)

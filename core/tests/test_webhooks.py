@@ -190,3 +190,24 @@ def test_a_statement_of_a_bank_that_cannot_be_asked_is_booked(make_shop):
     assert (session.status, session.captured, session.refunded) == ("authorized", 4200, 200)
     rows = {row.kind: row for row in shop.payments.history(session.id)}
     assert rows["refund"].capture_id == rows["capture"].id
+
+
+@pytest.mark.parametrize("end", ["capture", "cancel"])
+def test_a_statement_that_comes_late_says_nothing_about_how_it_stands_now(make_shop, end):
+    shop = make_shop(Bank())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    session = shop.payments.resume(session.id)
+    if end == "capture":
+        session = shop.payments.capture(session.id, eur("30.00"), final=True)
+    else:
+        session = shop.payments.cancel(session.id)
+    rows = {row.kind: row for row in shop.payments.history(session.id)}
+    done = [Effect("authorize", eur("42.00"), key=rows["authorize"].id)]
+    if end == "capture":
+        done.append(Effect("capture", eur("30.00"), key=rows["capture"].id))
+    for effect in done * 2:
+        shop.fake.effects = [effect]
+        shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    assert shop.payments.get(session.id) == session
+    assert "session.conflict" not in [event.type for event in shop.payments.events()]

@@ -35,10 +35,16 @@ _OPEN: Final = (State.STARTED, State.PENDING)
 def snapshot_of_effects(
     session: PaymentSession, operations: Sequence[Operation], effects: Iterable[Effect]
 ) -> Snapshot:
-    """Return what a verified notification tells, for a gateway that cannot be asked."""
+    """Return what a verified notification tells, for a gateway that cannot be asked.
+
+    It tells of one moment, and may come late: what the books know of already says nothing about how
+    the session stands now.
+    """
     status, authorized, error = session.status, None, None
     effects = tuple(effects)
     for effect in effects:
+        if any(_is_known(row, effect) for row in operations):
+            continue
         done = effect.state in ("pending", "succeeded")
         if effect.kind is Kind.CANCEL and effect.state == "succeeded":
             status = Status.CANCELED
@@ -48,21 +54,20 @@ def snapshot_of_effects(
                 authorized = Money.from_minor(0, session.amount.currency)
             status = Status.AUTHORIZED
         elif effect.kind is Kind.AUTHORIZE and effect.state == "succeeded":
-            if not _is_booked(effect, operations):
-                status, authorized = Status.AUTHORIZED, effect.amount
+            status = Status.AUTHORIZED
+            authorized = effect.amount if session.status is not Status.AUTHORIZED else None
         elif effect.kind is Kind.AUTHORIZE and effect.state == "failed" and status in _BEFORE:
             status, error = Status.ERROR, effect.error
     return Snapshot(status, authorized=authorized, effects=effects, error=error)
 
 
-def _is_booked(effect: Effect, operations: Sequence[Operation]) -> bool:
-    """Return whether a statement that comes again tells of an authorization that was booked."""
-    return any(
-        row.kind is Kind.AUTHORIZE
-        and row.state is State.SUCCEEDED
-        and (row.id == effect.key or (row.reference is not None and row.reference == effect.reference))
-        for row in operations
-    )
+def _is_known(row: Operation, effect: Effect) -> bool:
+    """Return whether an operation is that effect, and is closed as the effect tells."""
+    same = effect.key == row.id or (effect.reference is not None and effect.reference == row.reference)
+    if row.kind is not effect.kind or not same:
+        return False
+    told = (State.SUCCEEDED,) if effect.state == "succeeded" else (State.DECLINED, State.NOT_APPLIED)
+    return row.state in told or (row.state.closed and effect.state == "pending")
 
 
 def apply_snapshot(
@@ -274,7 +279,7 @@ class _Books:
         else:
             authorized = max(0, session.authorized - amount.minor)
             draft.set(captured=session.captured - amount.minor, authorized=authorized, held=authorized)
-            if not authorized:
+            if not authorized and session.status is Status.AUTHORIZED:
                 draft.set(status=Status.CANCELED)
         draft.tell("session.reversed", undone)
 
