@@ -3,7 +3,7 @@ import pytest
 from paysession import Capabilities, Failure, MemoryStore, Money, Payments, hookimpl
 from paysession.outcome import Effect, WebhookEvent
 from paysession.plugins import Registry
-from paysession.provider import OutcomeUnknown
+from paysession.provider import Outcome, OutcomeUnknown
 from paysession.testing import FakeProvider
 
 
@@ -166,9 +166,14 @@ class Bank(FakeProvider):
     """A gateway that cannot be asked and whose statements tell effects."""
 
     effects = ()
+    authorize_next = None
 
     def __init__(self):
         super().__init__(lookup="none", approve=False)
+
+    @hookimpl
+    def authorize(self, session, operation):
+        return self.authorize_next or super().authorize(session, operation)
 
     @hookimpl
     def parse_webhook(self, headers, body):
@@ -211,3 +216,18 @@ def test_a_statement_that_comes_late_says_nothing_about_how_it_stands_now(make_s
         shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
     assert shop.payments.get(session.id) == session
     assert "session.conflict" not in [event.type for event in shop.payments.events()]
+
+
+def test_a_debit_that_fails_while_a_cancel_is_in_doubt_is_booked(make_shop):
+    shop = make_shop(Bank())
+    session = shop.session("requires_more")
+    shop.fake.authorize_next = Outcome.pending()
+    assert shop.payments.authorize(session.id).authorizing is not None
+    shop.fake.fail_next("timeout", kind="cancel")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.cancel(session.id)
+    debit = next(row for row in shop.payments.history(session.id) if row.kind == "authorize")
+    shop.fake.effects = [Effect("authorize", eur("42.00"), "failed", key=debit.id)]
+    shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    session = shop.payments.get(session.id)
+    assert (session.authorizing, session.pending, session.held, session.in_doubt) == (None, 0, 0, True)

@@ -456,14 +456,15 @@ class _Books:
                 draft.set(cancel_wanted=True)
             return
         row = self._open
+        pending = next((row for row in self._operations if row.id == session.authorizing), None)
+        failed = pending is not None and status is Status.ERROR
+        if pending is not None and failed:
+            refuse(draft, pending, _declined(snapshot.error))
         if row is not None:
             self._settle_waiting(row, snapshot)
+        if row is not None or failed:
             return
-        pending = next((row for row in self._operations if row.id == session.authorizing), None)
         if pending is not None:
-            if status is Status.ERROR:
-                refuse(draft, pending, _declined(snapshot.error))
-                return
             if status is Status.PENDING:
                 return
             draft.close(pending, State.SUCCEEDED, answer=str(status), error=None)

@@ -1,0 +1,180 @@
+"""A long seeded random run that tries to make paysession move money twice, or lose it.
+
+    python tests/campaign --seed 1 --store sqlite,postgresql
+
+Processes are killed at each point of the protocol and anywhere else, stopped past their leases, and
+started again; the gateway drops, delays, mangles and refuses; payers, dashboards and banks act on
+their own; notifications come late, twice, never, and forged. Then everything comes to rest, and the
+gateway's own ledger is compared with our books. Exits with 1 if an invariant is violated.
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+from statistics import median
+
+from driver import Campaign
+from judge import INVARIANTS, Verdict, judge, while_open
+from variants import BROKEN
+from world import RATE, Plan
+
+
+def options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="campaign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--seed", type=int, default=None, help="of everything that is left to chance; printed if not given")
+    add("--store", default="sqlite", help="sqlite, postgresql, or several with commas (default: sqlite)")
+    add("--kills", type=int, default=260, help="run until there were so many, per store (default: 260)")
+    add("--faults", type=int, default=2600, help="... and so many of these (default: 2600)")
+    add("--minutes", type=float, default=10.0, help="but no longer than this, per store (default: 10)")
+    add("--workers", type=int, default=4, help="processes that take orders (default: 4)")
+    add("--recoverers", type=int, default=2, help="processes that recover (default: 2)")
+    add("--hot", type=int, default=0, help="orders per worker; then all hammer those (default: no end of orders)")
+    add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
+    add("--json", action="store_true", help="print the result as JSON")
+    add("--keep", action="store_true", help="keep the books, the log and the journals, and say where")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    given = options(arguments)
+    seed = given.seed if given.seed is not None else random.randrange(10**6)
+    results = []
+    for name in given.store.split(","):
+        with contextlib.ExitStack() as stack:
+            if given.keep:
+                folder = tempfile.mkdtemp(prefix="campaign-")
+                print("kept in", folder, file=sys.stderr)
+            else:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-"))
+            url = stack.enter_context(STORES[name](folder))
+            plan = Plan(
+                seed=seed,
+                store=url,
+                folder=folder,
+                workers=given.workers,
+                recoverers=given.recoverers,
+                kills=given.kills,
+                faults=given.faults,
+                minutes=given.minutes,
+                hot=given.hot,
+                broken=given.broken,
+            )
+            results.append(one(name, plan, show=progress(name, plan) if sys.stderr.isatty() else quiet))
+    if given.json:
+        print(json.dumps({"seed": seed, "broken": given.broken, "stores": results}))
+    else:
+        print(table(seed, given.broken, results))
+    return 0 if all(not row["violations"] for row in results) else 1
+
+
+def one(name, plan, show):
+    """Run one campaign, bring it to rest, and judge it."""
+    logging.basicConfig(
+        filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="driver %(message)s"
+    )
+    campaign = Campaign(plan, show)
+    world = campaign.run()
+    verdict = Verdict()
+    try:
+        with world.open() as pay:
+            while_open(pay, verdict)
+            show(campaign.tally, None)
+            campaign.rest(pay)
+            judge(world, pay, verdict)
+        stats = world.gateway.stats()
+    finally:
+        world.gateway.close()
+    tally = campaign.tally
+    if tally.crashes:
+        with contextlib.suppress(OSError), open(os.path.join(plan.folder, "crashes.txt")) as file:
+            tally.crashes.append(file.read()[-4000:])
+    settle = verdict.settle_seconds or [0.0]
+    return {
+        "store": name,
+        "seconds": round(tally.seconds, 1),
+        "kills": tally.killed,
+        "kills by point": tally.kills,
+        "pauses": tally.pauses,
+        "outages": tally.outages,
+        "faults": sum(stats["faults"].values()),
+        "faults by name": stats["faults"],
+        "calls": sum(stats["calls"].values()),
+        "sessions": verdict.sessions,
+        "operations": verdict.operations,
+        "ledger entries": verdict.effects,
+        "events": verdict.events,
+        "conflicts": dict(verdict.conflicts),
+        "double effects": len(verdict.violations.get("1", ())),
+        "lost sessions": len(verdict.violations.get("lost", ())),
+        "unsettled": len(verdict.violations.get("unsettled", ())),
+        "told by a person": len(tally.by_person),
+        "taken over by recovery": len(verdict.settle_seconds),
+        "time to settle, median (s)": round(median(settle), 1),
+        "time to settle, 95% (s)": round(settle[int(len(settle) * 0.95)], 1),
+        "time to settle, longest (s)": round(settle[-1], 1),
+        "crashes": tally.crashes,
+        "violations": {key: rows for key, rows in verdict.violations.items() if rows},
+    }
+
+
+def table(seed, broken, results):
+    """Return the results side by side, in words."""
+    shown = [
+        key
+        for key in results[0]
+        if key not in ("store", "violations", "crashes", "kills by point", "faults by name", "conflicts")
+    ]
+    lines = [f"seed {seed}" + (f", broken variant {broken!r}" if broken else "")]
+    lines += ["", f"{'':34}" + "".join(f"{row['store']:>14}" for row in results)]
+    lines += [f"{key:34}" + "".join(f"{row[key]:>14,}" for row in results) for key in shown]
+    for part in ("kills by point", "faults by name"):
+        lines += ["", part]
+        names = sorted({name for row in results for name in row[part]})
+        lines += [f"  {name:32}" + "".join(f"{row[part].get(name, 0):>14,}" for row in results) for name in names]
+    lines += ["", "violations"]
+    for key, words in INVARIANTS.items():
+        counts = [len(row["violations"].get(key, ())) for row in results]
+        lines += [f"  {key:>9} {words:40}"[:44] + "".join(f"{count:>14,}" for count in counts)]
+    for row in results:
+        lines += [f"  {row['store']}: {key}: {rows[0]}" for key, rows in row["violations"].items()]
+        lines += [f"  {row['store']}: crash: {words}" for words in row["crashes"]]
+    lines += ["", f"(times are the campaign's own, which runs {RATE:.0f} times as fast as ours)"]
+    return "\n".join(lines)
+
+
+def quiet(tally, faults):
+    """Show nothing."""
+
+
+def progress(name, plan):
+    """Return what draws a bar on standard error."""
+
+    def show(tally, faults):
+        if faults is None:
+            print(f"\r{name:12} coming to rest and judging{'':40}", file=sys.stderr)
+            return
+        part = min(1.0, tally.killed / max(1, plan.kills), faults / max(1, plan.faults))
+        bar = "#" * int(30 * part)
+        words = f"{tally.killed:5,} kills {faults:7,} faults"
+        print(f"\r{name:12} [{bar:30}] {part:4.0%} {words}", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+@contextlib.contextmanager
+def sqlite(folder):
+    yield f"sqlite:///{folder}/books.db"
+
+
+STORES = {"sqlite": sqlite}
+
+if __name__ == "__main__":
+    sys.exit(main())

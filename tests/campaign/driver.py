@@ -1,0 +1,245 @@
+"""Runs a campaign: starts processes, kills and stops them, and brings everything to rest."""
+
+import logging
+import os
+import signal
+import time
+
+from attrs import field, mutable
+from variants import variant
+from worker import be
+from world import ACCOUNTS, FAULTS, Shared, World
+
+from paysession import Declined, NotApplied, Outcome, PaysessionError
+from paysession.testing.gateway_process import GatewayProcess
+
+
+@mutable
+class Child:
+    """A process that runs in a slot."""
+
+    role: str
+    pid: int
+    stopped_until: float | None = None
+
+
+@mutable
+class Tally:
+    """What happened while it ran."""
+
+    kills: dict[str, int] = field(factory=dict)
+    pauses: int = 0
+    outages: int = 0
+    crashes: list[str] = field(factory=list)
+    seconds: float = 0.0
+    rest_rounds: int = 0
+    by_person: list[str] = field(factory=list)
+
+    @property
+    def killed(self):
+        return sum(self.kills.values())
+
+
+class Campaign:
+    """One campaign on one store.
+
+    Args:
+        plan: What its command line says.
+        show: Called now and then with the progress.
+    """
+
+    def __init__(self, plan, show=lambda tally, faults: None):
+        self.plan = plan
+        self.tally = Tally()
+        self._show = show
+        roles = ["order"] * plan.workers + ["recover"] * plan.recoverers + ["courier"] * 2 + ["street", "read"]
+        self._roles = roles
+        self._lives = [0] * len(roles)
+        self._children = {}
+        self._chance = plan.random("driver")
+
+    def run(self):
+        """Run until there were enough kills and faults, then come to rest; return the world."""
+        plan = self.plan
+        gateway = GatewayProcess()
+        world = World(plan, Shared(len(self._roles)), gateway, variant(plan.broken))
+        self.world = world
+        try:
+            world.shared.set_gateway_clock(gateway)
+            for place, name in enumerate(plan.accounts):
+                account = ACCOUNTS[name]
+                gateway.open(name, keys=account.keys, lag=account.lag, late=0.3, seed=plan.seed * 100 + place)
+                gateway.inject_at_random(name, plan.fault_rate, FAULTS)
+            with world.open():
+                pass  # the schema is made once, by one
+            started = time.monotonic()
+            try:
+                self._disturb(started + plan.minutes * 60)
+            finally:
+                self._end_all()
+            self.tally.seconds = time.monotonic() - started
+        except BaseException:
+            gateway.close()
+            raise
+        return world
+
+    def rest(self, pay):
+        """Let everything go well, time pass, and recovery come round until nothing is open any more."""
+        world, gateway = self.world, self.world.gateway
+        gateway.accept()
+        for name in self.plan.accounts:
+            gateway.heal(name)
+        for step in ({"minutes": 2},) * 8 + ({"hours": 2},) * 20 + ({"hours": 12},) * 10:
+            self.tally.rest_rounds += 1
+            open_ = self._round(pay)
+            if not open_ and self.tally.rest_rounds > 3:
+                break
+            world.shared.leap(**step)
+            world.shared.set_gateway_clock(gateway)
+        self._ask_a_person(pay)
+        for row in every_session(pay):
+            try:
+                pay.sync(row.id)
+            except PaysessionError as error:
+                logging.info("sync %s %r", error, error)
+        self._round(pay)
+
+    def _round(self, pay):
+        gateway = self.world.gateway
+        for name in self.plan.accounts:
+            for number in gateway.unsettled(name):
+                gateway.bank(name, number, "succeeded")
+            while told := gateway.notifications(name):
+                for id_, headers, body in told:
+                    assert pay.handle_webhook(name, headers=headers, body=body, settle=False).status == 200
+                    gateway.acknowledge(name, id_)
+        while (done := pay.recover(limit=500)).looked >= 500 or done.notifications >= 500:
+            pass
+        return any(row.open or row.pending or row.cancel_wanted for row in every_session(pay))
+
+    def _ask_a_person(self, pay):
+        """Where no provider can tell: somebody reads the gateway's statement, and says so."""
+        while True:
+            rows = [row.operation for row in pay.in_doubt(limit=1000) if row.needs_person]
+            if not rows:
+                return
+            done = {
+                entry["operation"]: entry
+                for name in self.plan.accounts
+                for entry in self.world.gateway.ledger(name)
+                if entry["operation"] and entry["state"] == "succeeded"
+            }
+            for row in rows:
+                answer = _statement(row, done.get(row.id))
+                pay.resolve(row.id, answer, note="read from the gateway's statement")
+                self.tally.by_person.append(row.id)
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def _disturb(self, deadline):
+        plan, chance, gateway = self.plan, self._chance, self.world.gateway
+        for slot in range(len(self._roles)):
+            self._start(slot)
+        now = time.monotonic()
+        kill, pause, outage, look = now + 1, now + 1, now + 5, now
+        faults = 0
+        while True:
+            now = time.monotonic()
+            self._reap()
+            for slot, child in self._children.items():
+                if child.stopped_until is not None and now >= child.stopped_until:
+                    self._signal(slot, signal.SIGCONT)
+                    child.stopped_until = None
+            if now >= kill:
+                kill = now + chance.uniform(0.1, 0.9)
+                self._signal(chance.choice(list(self._children)), signal.SIGKILL)
+            if now >= pause:
+                pause = now + chance.uniform(0.3, 2.0)
+                slot = chance.choice(list(self._children))
+                if self._children[slot].stopped_until is None:
+                    self._signal(slot, signal.SIGSTOP)
+                    self._children[slot].stopped_until = now + chance.uniform(0.05, 2.5)
+                    self.tally.pauses += 1
+            if now >= outage:
+                outage = now + chance.uniform(4, 12)
+                gateway.call(None, "outage", seconds=chance.uniform(0.05, 0.4))
+                self.tally.outages += 1
+            if now >= look:
+                look = now + 0.5
+                faults = sum(gateway.stats()["faults"].values())
+                self._show(self.tally, faults)
+                if now >= deadline or (self.tally.killed >= plan.kills and faults >= plan.faults):
+                    return
+            time.sleep(0.005)
+
+    def _start(self, slot):
+        role, life = self._roles[slot], self._lives[slot]
+        self._lives[slot] += 1
+        pid = os.fork()
+        if pid:
+            self._children[slot] = Child(role, pid)
+            return
+        status = 1
+        try:
+            be(role, slot, life, self.world)
+        except BaseException as error:
+            with open(os.path.join(self.plan.folder, "crashes.txt"), "a") as file:
+                import traceback
+
+                file.write(f"{role}: {''.join(traceback.format_exception(error))}\n")
+        finally:
+            os._exit(status)
+
+    def _signal(self, slot, number):
+        os.kill(self._children[slot].pid, number)
+
+    def _reap(self, restart=True):
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            slot = next((slot for slot, child in self._children.items() if child.pid == pid), None)
+            if slot is None:
+                continue  # the gateway itself: the next wish fails and says so
+            child = self._children.pop(slot)
+            words = self.world.shared.last_words(slot)
+            if os.WIFSIGNALED(status):
+                point = words or "anywhere"
+                self.tally.kills[point] = self.tally.kills.get(point, 0) + 1
+            else:
+                self.tally.crashes.append(f"{child.role} ended with {status}")
+            if restart:
+                self._start(slot)
+
+    def _end_all(self):
+        for slot in list(self._children):
+            self._signal(slot, signal.SIGKILL)
+        while self._children:
+            self._reap(restart=False)
+            time.sleep(0.005)
+
+
+def every_session(pay):
+    """Return all sessions, page by page."""
+    after = None
+    while rows := pay.sessions(after=after, limit=1000):
+        yield from rows
+        after = rows[-1].id
+
+
+def _statement(operation, entry):
+    if entry is None:
+        return NotApplied("the statement shows nothing of it")
+    kind, amount = operation.kind, operation.amount
+    if kind in ("initiate", "update"):
+        return Outcome.requires_more(reference=entry["order"])
+    made = {
+        "authorize": lambda: Outcome.authorized(amount=amount),
+        "capture": lambda: Outcome.captured(amount, reference=entry["id"]),
+        "refund": lambda: Outcome.refunded(amount, reference=entry["id"]),
+        "cancel": Outcome.canceled,
+    }
+    return made[kind]()
+
+
+__all__ = ["Campaign", "Declined", "every_session"]

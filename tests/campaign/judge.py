@@ -1,0 +1,308 @@
+"""The judge: compares the gateway's ledger with our books, and checks every invariant.
+
+1 at most one effect for each operation, and for each key of a caller's; 2 the books equal the
+ledger; 3 nothing is settled without evidence; 4 no illegal step back; 5 the event feed holds every
+transition exactly once, in order, and a reader by cursor misses none; 6 every open row has a next
+action; 7 what we send stays within the limits; 8 no secret shows. Besides: nothing that was promised
+to a caller is lost, and nothing stays unsettled that the provider could answer for.
+"""
+
+import json
+import os
+from collections import Counter, defaultdict
+
+from attrs import field, mutable
+from driver import every_session
+from worker import PAYLOAD_SECRET, feed
+from world import ACCOUNTS
+
+INVARIANTS = {
+    "1": "one effect for each operation",
+    "2": "the books equal the ledger",
+    "3": "nothing settled without evidence",
+    "4": "no illegal step back",
+    "5": "every transition once in the feed",
+    "6": "every open row has a next action",
+    "7": "within the limits",
+    "8": "no secret shows",
+    "lost": "nothing promised is lost",
+    "unsettled": "nothing left open that could be told",
+}
+
+SECRETS = ("sk_gateway", "whsec_gateway", PAYLOAD_SECRET)
+MONEY = ("capture", "refund")
+STEPS = {
+    "pending": {"pending", "requires_more", "authorized", "error", "canceled"},
+    "requires_more": {"pending", "requires_more", "authorized", "error", "canceled"},
+    "error": {"pending", "requires_more", "authorized", "error", "canceled"},
+    "authorized": {"authorized", "canceled"},
+    "canceled": {"canceled"},
+}
+TOLD = {"capture": "session.captured", "refund": "session.refunded"}
+
+
+@mutable
+class Verdict:
+    """What the judge found.
+
+    Attributes:
+        violations: For each invariant, sentences.
+        operations: How many there are in the books.
+        sessions: How many sessions.
+        effects: How many entries the ledger has.
+        conflicts: How many were reported, by kind.
+        settle_seconds: How long operations that recovery had to take over were open, sorted.
+    """
+
+    violations: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
+    operations: int = 0
+    sessions: int = 0
+    effects: int = 0
+    events: int = 0
+    conflicts: Counter = field(factory=Counter)
+    settle_seconds: list[float] = field(factory=list)
+
+    def find(self, invariant, sentence):
+        self.violations[invariant].append(sentence)
+
+
+def while_open(pay, verdict):
+    """Check, before anything comes to rest, that every open row has a next action."""
+    for row in every_session(pay):
+        open_ = row.open or row.cancel_wanted or (row.pending and ACCOUNTS[row.provider].askable)
+        if open_ and row.due_at is None:
+            verdict.find("6", f"{row.id}: open={row.open} pending={row.pending} and nothing is due")
+
+
+def judge(world, pay, verdict):
+    """Check everything, after it has come to rest."""
+    ledger = {name: world.gateway.ledger(name) for name in world.plan.accounts}
+    orders = {name: world.gateway.orders(name) for name in world.plan.accounts}
+    with open(os.path.join(world.plan.folder, "ledger.json"), "w") as file:
+        json.dump(ledger, file)  # for whoever keeps the folder and looks into it
+    events = list(_all_events(pay))
+    verdict.events = len(events)
+    told = defaultdict(list)
+    for event in events:
+        told[event.session_id].append(event)
+    entries, views = defaultdict(list), defaultdict(list)
+    for name in world.plan.accounts:
+        for entry in ledger[name]:
+            entries[entry["ours"]].append(entry)
+        for view in orders[name]:
+            views[view["ours"]].append(view)
+    verdict.effects = sum(map(len, ledger.values()))
+    known = set()
+    collections = defaultdict(list)
+    histories = {}
+    for session in every_session(pay):
+        known.add(session.id)
+        collections[session.collection_id].append(session)
+        history = histories[session.id] = pay.history(session.id)
+        verdict.sessions += 1
+        verdict.operations += len(history)
+        verdict.settle_seconds += [
+            (row.updated_at - row.created_at).total_seconds()
+            for row in history
+            if row.attempt > 1 and row.state.closed and row.origin != "provider"
+        ]
+        _one_effect(verdict, session, history, entries[session.id])
+        _books(verdict, session, history, entries[session.id], views[session.id])
+        _evidence(verdict, session, history, entries[session.id])
+        _steps(verdict, session, told[session.id])
+        _transitions(verdict, session, history, told[session.id])
+        _limits(verdict, session, entries[session.id])
+        if session.open or session.pending or session.cancel_wanted:
+            verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
+    for ours in set(entries) - known:
+        verdict.find("lost", f"the gateway has an order of {ours}, and the books know no such session")
+    for collection_id, sessions in collections.items():
+        held = pay.collection(collection_id).held
+        if held != sum(row.held for row in sessions):
+            verdict.find("7", f"{collection_id} holds {held}, its sessions {[row.held for row in sessions]}")
+    _promises(verdict, world, known, histories)
+    _reader(verdict, world, events)
+    _secrets(verdict, world, events, histories)
+    verdict.settle_seconds.sort()
+
+
+def _all_events(pay):
+    cursor = None
+    while rows := pay.events(after=cursor, limit=1000):
+        yield from rows
+        cursor = rows[-1].cursor
+
+
+def _one_effect(verdict, session, history, entries):
+    made = Counter((row["operation"], row["kind"]) for row in entries if row["operation"])
+    for (operation, kind), count in made.items():
+        if count > 1:
+            verdict.find("1", f"{count} effects {kind} of the operation {operation} ({session.provider})")
+    callers = defaultdict(set)
+    for row in history:
+        if row.idempotency_key is not None and row.kind in MONEY:
+            callers[row.idempotency_key].add(row.id)
+    for key, operations in callers.items():
+        count = sum(made[operation, kind] for operation in operations for kind in MONEY)
+        if count > 1:
+            verdict.find("1", f"{count} effects under the caller's key {key} of {session.id}")
+
+
+def _books(verdict, session, history, entries, views):
+    def total(kind):
+        return sum(row["amount"] for row in entries if row["kind"] == kind and row["state"] == "succeeded")
+
+    books = {"captured": session.captured, "refunded": session.refunded, "authorized": session.authorized}
+    truth = {
+        "captured": total("capture"),
+        "refunded": total("refund"),
+        "authorized": sum(view["authorized"] for view in views),
+    }
+    if books != truth:
+        verdict.find("2", f"{session.id} ({session.provider}): books {books}, ledger {truth}")
+    alive = [view for view in views if view["status"] != "canceled"]
+    if session.status == "canceled" and alive and not session.conflict:
+        verdict.find("2", f"{session.id} is canceled, and the order is {alive[0]['status']}")
+    if session.status == "authorized" and not alive:
+        verdict.find("2", f"{session.id} is authorized, and there is no order")
+    if alive and session.initiated and session.status != "canceled":
+        if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
+            verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
+    shown = Counter(row["id"] for row in entries if row["kind"] in MONEY and row["state"] != "failed")
+    booked = Counter(
+        row.reference
+        for row in history
+        if row.kind in MONEY and row.reverses is None and row.state == "succeeded" and row.reference
+    )
+    if any(row.kind in MONEY and row.state == "succeeded" and not row.reverses and not row.reference for row in history):
+        return  # captured at once: the provider names no capture of its own
+    if shown != booked:
+        verdict.find("2", f"{session.id}: the ledger has {dict(shown - booked)}, the books {dict(booked - shown)}")
+
+
+def _evidence(verdict, session, history, entries):
+    done = {(row["operation"], row["kind"]) for row in entries if row["state"] in ("pending", "succeeded")}
+    ever = {(row["operation"], row["kind"]) for row in entries if row["operation"]}
+    for row in history:
+        if row.origin == "provider":
+            continue
+        refused = row.state in ("declined", "not_applied")
+        if refused and row.kind not in ("initiate", "update") and (row.id, row.kind) in done:
+            verdict.find("3", f"{row.id} ({session.provider}) is {row.state}, and the gateway did it: {row.error}")
+        if row.state == "succeeded" and row.kind in MONEY and (row.id, row.kind) not in ever:
+            verdict.find("3", f"{row.id} ({session.provider}) succeeded, and the gateway never did it")
+
+
+def _steps(verdict, session, events):
+    before = None
+    for event in events:
+        if before is not None:
+            if event.status not in STEPS[before.status]:
+                verdict.find("4", f"{session.id}: {before.status} to {event.status} ({event.type})")
+            for name in ("captured", "refunded"):
+                if getattr(event, name) < getattr(before, name) and not _reversal(events, event.version):
+                    verdict.find("4", f"{session.id}: {name} fell without a reversal ({event.type})")
+            if event.version < before.version:
+                verdict.find("5", f"{session.id}: version {event.version} after {before.version}")
+        before = event
+
+
+def _reversal(events, version):
+    return any(event.version == version and event.type == "session.reversed" for event in events)
+
+
+def _transitions(verdict, session, history, events):
+    ids = Counter(event.id for event in events)
+    for id_, count in ids.items():
+        if count > 1:
+            verdict.find("5", f"the event {id_} is there {count} times")
+    told = Counter((event.operation_id, event.type) for event in events)
+    for row in history:
+        expected = {}
+        if row.kind in MONEY and row.reverses is None:
+            expected[TOLD[row.kind]] = 1 if row.state == "succeeded" else 0
+        if row.reverses is not None:
+            expected["session.reversed"] = 1
+        if row.kind == "initiate":
+            expected["session.initiated"] = 1 if row.state == "succeeded" else 0
+        if row.state in ("declined", "not_applied"):
+            count = sum(told[row.id, kind] for kind in ("operation.failed", "session.error", "session.canceled"))
+            if count != 1:
+                verdict.find("5", f"{row.id} is {row.state}, and {count} events tell it")
+        if row.kind == "authorize" and row.state == "succeeded" and row.answer in ("authorized", "captured"):
+            count = told[row.id, "session.authorized"]
+            if count != 1 and not any(event.type == "session.conflict" for event in events):
+                verdict.find("5", f"{row.id} succeeded, and {count} events tell it")
+        for kind, count in expected.items():
+            if told[row.id, kind] != count:
+                verdict.find("5", f"{row.id} is {row.state}, and {told[row.id, kind]} events {kind} tell it")
+    if events:
+        last = events[-1]
+        figures = (last.status, last.authorized, last.captured, last.refunded)
+        if figures != (session.status, session.authorized, session.captured, session.refunded):
+            verdict.find("5", f"{session.id}: the last event tells {figures}, the session is {session!r:.300}")
+
+
+def _limits(verdict, session, entries):
+    """What we sent stays within the limits, in the order in which the gateway carried it out."""
+    if any(row["by"] in ("dashboard", "bank", "payer") for row in entries):
+        return
+    captured = refunded = authorized = 0
+    for row in entries:
+        if row["state"] in ("failed", "reversed"):
+            return
+        if row["kind"] == "authorize":
+            authorized += row["amount"]
+        elif row["kind"] == "capture":
+            captured += row["amount"]
+        elif row["kind"] == "refund":
+            refunded += row["amount"]
+        if not refunded <= captured <= authorized:
+            verdict.find("7", f"{session.id}: {refunded} <= {captured} <= {authorized} does not hold")
+
+
+def _promises(verdict, world, known, histories):
+    path = os.path.join(world.plan.folder, "promises.jsonl")
+    if not os.path.exists(path):
+        return
+    with open(path) as file:
+        for line in file:
+            promise = json.loads(line)
+            if promise["session"] not in known:
+                verdict.find("lost", f"the session {promise['session']} was returned, and is not in the books")
+            elif promise["call"] != "initiate":
+                rows = [
+                    row
+                    for row in histories[promise["session"]]
+                    if row.idempotency_key == promise["key"] and row.state in ("succeeded", "declined")
+                ]
+                if not rows and not _nothing_was_left(histories[promise["session"]], promise):
+                    verdict.find("lost", f"{promise} was returned, and is not in the books")
+
+
+def _nothing_was_left(history, promise):
+    """Without an amount, when all was captured or refunded, the session came back as it was."""
+    return not any(row.idempotency_key == promise["key"] for row in history)
+
+
+def _reader(verdict, world, events):
+    read = [id_ for _, id_ in feed(os.path.join(world.plan.folder, "feed.jsonl"))]
+    expected = [event.id for event in events[: len(read)]]
+    if read != expected:
+        missed = len(set(expected) - set(read))
+        place = next(place for place, pair in enumerate(zip(read, expected, strict=True)) if pair[0] != pair[1])
+        verdict.find("5", f"a reader by cursor read another feed from event {place} on; {missed} were missed")
+
+
+def _secrets(verdict, world, events, histories):
+    texts = {"an event": "".join(map(repr, events)), "an operation": repr(histories)}
+    for name in ("log.txt", "crashes.txt"):
+        path = os.path.join(world.plan.folder, name)
+        if os.path.exists(path):
+            with open(path, errors="replace") as file:
+                texts[name] = file.read()
+    for where, text in texts.items():
+        for secret in SECRETS:
+            if secret in text:
+                at = text.index(secret)
+                verdict.find("8", f"{secret} shows in {where}: ...{text[max(0, at - 100) : at + 40]!r}")

@@ -1,0 +1,250 @@
+"""The processes of a campaign: who takes orders, who recovers, who carries notifications, who reads."""
+
+import json
+import logging
+import os
+import time
+
+from paysession import (
+    Declined,
+    Money,
+    NotApplied,
+    OutcomeUnknown,
+    PaysessionError,
+    RequestError,
+    SessionBusy,
+)
+from points import Points
+from world import ACCOUNTS
+
+PAYLOAD_SECRET = "payload-of-the-browser-4711"
+CURRENCIES = ("EUR", "JPY", "KWD")
+TRIES = 6
+
+
+def be(role, slot, life, world):
+    """Be one process of the campaign until it is killed."""
+    plan, shared = world.plan, world.shared
+    logging.basicConfig(
+        filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="%(process)d %(message)s"
+    )
+    chance = plan.random(role, slot, life)
+    odds = {"order": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
+    points = Points(lambda point: chance.random() < odds, lambda point: shared.say(slot, point))
+    pay = world.open([points], points.connection)
+    ROLES[role](world, slot, chance, pay)
+
+
+# --- who takes orders -----------------------------------------------------------------------------
+
+
+class Host:
+    """A shop that does not give up: it calls again with the same idempotency key, also after a crash."""
+
+    def __init__(self, world, chance, pay):
+        self.world, self.chance, self.pay = world, chance, pay
+        self._journal = os.open(
+            os.path.join(world.plan.folder, "promises.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        )
+
+    def attempt(self, call, *arguments, **options):
+        """Call, and again while it is certain that nothing happened; None if that leads nowhere."""
+        for _ in range(TRIES):
+            try:
+                return call(*arguments, **options)
+            except SessionBusy:
+                time.sleep(self.chance.uniform(0.005, 0.03))
+            except NotApplied:
+                time.sleep(0.002)
+            except OutcomeUnknown as error:
+                logging.info("unknown %s %r", error, error)
+                if self.chance.random() < 0.5:
+                    return None
+                time.sleep(self.chance.uniform(0.005, 0.05))
+            except (Declined, RequestError) as error:
+                logging.info("refused %s %r", error, error)
+                return None
+        return None
+
+    def promise(self, session, call, key):
+        """Write down what a call returned: it must never be lost."""
+        line = json.dumps({"session": session, "call": call, "key": key}) + "\n"
+        os.write(self._journal, line.encode())
+
+    def keyed(self, session_id, call, key, amount, **options):
+        """Capture or refund under a caller's key."""
+        done = self.attempt(getattr(self.pay, call), session_id, amount, idempotency_key=key, **options)
+        if done is not None:
+            self.promise(session_id, call, key)
+        return done
+
+    def order(self, number):
+        """Take one order from its collection to its end; the same steps whenever it is begun again."""
+        plan, pay = self.world.plan, self.pay
+        script = plan.random("order", number)
+        currency = script.choice(CURRENCIES)
+        total = script.randrange(1000, 90_000)
+        order = pay.create_collection(Money.from_minor(total, currency), reference=f"order-{number}")
+        for place in range(1 if script.random() < 0.8 else 2):
+            amount = None if script.random() < 0.7 else Money.from_minor(script.randrange(500, total), currency)
+            self.pay_for(order, script, f"{number}:{place}", amount)
+
+    def pay_for(self, order, script, key, amount):
+        account = ACCOUNTS[script.choice(self.world.plan.accounts)]
+        session = self.attempt(
+            self.pay.initiate,
+            order.id,
+            provider=account.name,
+            amount=amount or order.amount,
+            capture=script.choice(["manual"] * 5 + ["automatic"]),
+            payload={"token": PAYLOAD_SECRET},
+            idempotency_key=key,
+        )
+        if session is None:
+            return
+        self.promise(session.id, "initiate", key)
+        if script.random() < 0.1:
+            self.attempt(self.pay.update, session.id, Money.from_minor(700, order.amount.currency))
+        acts = ["approve"] * 12 + ["decline", "challenge", "debit", "debit", "nothing"]
+        act = script.choice(acts + (["confirm", "confirm"] if account.askable else []))
+        if act != "nothing":
+            self.world.gateway.payer(account.name, session.id, act)
+        if script.random() < 0.93:
+            self.attempt(self.pay.resume, session.id, payload={"token": PAYLOAD_SECRET})
+        if act in ("decline", "challenge") and script.random() < 0.7:
+            self.world.gateway.payer(account.name, session.id, "approve")
+            self.attempt(self.pay.resume, session.id)
+        self.afterwards(account, session, script, key)
+
+    def afterwards(self, account, session, script, key):
+        minor, currency = session.amount.minor, session.amount.currency
+        for place in range(script.choice([0, 1, 1, 1, 2, 3])):
+            part = None if script.random() < 0.4 else Money.from_minor(script.randrange(1, minor), currency)
+            self.keyed(session.id, "capture", f"{key}:c{place}", part, final=script.random() < 0.1)
+        if script.random() < 0.12 and account.askable:
+            act = script.choice(["capture", "refund", "refund", "cancel", "chargeback"])
+            self.world.gateway.dashboard(account.name, session.id, act, script.randrange(1, minor))
+        for place in range(script.choice([0, 0, 1, 2])):
+            part = None if script.random() < 0.3 else Money.from_minor(script.randrange(1, minor), currency)
+            self.keyed(session.id, "refund", f"{key}:r{place}", part)
+        if script.random() < 0.25:
+            self.attempt(self.pay.cancel, session.id)
+
+    def meddle(self, references):
+        """Do something to somebody else's session, at the same time as its owner."""
+        chance = self.chance
+        rows = self.pay.sessions(reference=f"order-{chance.choice(references)}")
+        if not rows:
+            return
+        session = chance.choice(rows)
+        part = Money.from_minor(chance.randrange(1, session.amount.minor), session.amount.currency)
+        call = chance.choice(["capture", "capture", "refund", "refund", "cancel", "resume", "sync", "authorize"])
+        try:
+            if call in ("capture", "refund"):
+                key = chance.choice([None, f"meddle-{chance.randrange(1000)}"])
+                getattr(self.pay, call)(session.id, chance.choice([None, part]), idempotency_key=key)
+            else:
+                getattr(self.pay, call)(session.id)
+        except PaysessionError as error:
+            logging.info("meddled %s %r", error, error)
+
+
+def take_orders(world, slot, chance, pay):
+    """Take every order of this slot; go on, after a death, with the one that was begun."""
+    plan, shared = world.plan, world.shared
+    host = Host(world, chance, pay)
+    while True:
+        number = shared.progress(slot)
+        if plan.hot and number >= plan.hot:
+            host.meddle(range(plan.hot * plan.workers))
+            continue
+        host.order(number * plan.workers + slot)
+        shared.keep(slot, number + 1)
+        recent = [
+            max(0, shared.progress(other) - chance.randrange(3)) * plan.workers + other
+            for other in range(plan.workers)
+        ]
+        for _ in range(chance.choice([0, 1, 1, 2, 3])):
+            host.meddle(recent)
+        if chance.random() < 0.3:
+            for session in pay.sessions(reference=f"order-{chance.choice(recent)}"):
+                logging.info("%r %r", session, pay.history(session.id))
+
+
+# --- who cleans up --------------------------------------------------------------------------------
+
+
+def recover(world, slot, chance, pay):
+    """Settle what is due, at once with other such workers."""
+    while True:
+        done = pay.recover(limit=20)
+        if not done.looked and not done.notifications:
+            time.sleep(0.02)
+
+
+def carry(world, slot, chance, pay):
+    """Carry the gateway's notifications: in any order, twice, not at all, and forged ones among them."""
+    gateway = world.gateway
+    while True:
+        idle = True
+        for name in world.plan.accounts:
+            told = list(gateway.notifications(name, limit=30))
+            chance.shuffle(told)
+            for id_, headers, body in told[: chance.randrange(1, 15)]:
+                idle = False
+                if ACCOUNTS[name].askable and chance.random() < 0.1:
+                    gateway.acknowledge(name, id_)  # lost on its way
+                    continue
+                if chance.random() < 0.05:
+                    world.variant.forge(pay, name, headers, body)
+                for _ in range(chance.choice([1, 1, 1, 2])):
+                    reply = pay.handle_webhook(name, headers=headers, body=body, settle=chance.random() < 0.6)
+                if reply.status == 200:
+                    gateway.acknowledge(name, id_)
+        if idle:
+            time.sleep(0.02)
+
+
+def street(world, slot, chance, pay):
+    """Be the bank: settle debits and slow captures and refunds, and reverse some that had succeeded."""
+    gateway = world.gateway
+    while True:
+        for name in world.plan.accounts:
+            for number in gateway.unsettled(name):
+                if chance.random() < 0.3:
+                    outcome = chance.choice(["succeeded", "succeeded", "succeeded", "failed"])
+                    gateway.bank(name, number, outcome)
+                    if outcome == "succeeded" and chance.random() < 0.15:
+                        gateway.bank(name, number, "reversed")
+        time.sleep(0.1)
+
+
+# --- who reads ------------------------------------------------------------------------------------
+
+
+def read(world, slot, chance, pay):
+    """Read the event feed by its cursor, as a host does: a line for each event, with its cursor."""
+    path = os.path.join(world.plan.folder, "feed.jsonl")
+    lines = feed(path)
+    cursor = lines[-1][0] if lines else None
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    while True:
+        rows = pay.events(after=cursor, limit=100)
+        for row in rows:
+            os.write(file, (json.dumps([row.cursor, row.id]) + "\n").encode())
+            cursor = row.cursor
+        if rows:
+            logging.info("%r", rows[-1])
+        else:
+            time.sleep(0.01)
+
+
+def feed(path):
+    """Return what a reader wrote; a line that its death cut short is not there."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+ROLES = {"order": take_orders, "recover": recover, "courier": carry, "street": street, "read": read}
