@@ -97,10 +97,13 @@ class Gateway:
         self._replies: dict[str, tuple[float, str, Reply]] = {}
         self._outbox: dict[str, dict[str, Any]] = {}
         self._told = 0
+        self._pending: set[int] = set()
 
     # --- the API ------------------------------------------------------------------------------------
 
-    def request(self, path: str, key: str, body: dict[str, Any], *, slow: bool = False) -> Reply:
+    def request(
+        self, path: str, key: str, body: dict[str, Any], *, slow: bool = False, decline: bool = False
+    ) -> Reply:
         """Carry out a POST.
 
         Args:
@@ -108,6 +111,7 @@ class Gateway:
             key: The idempotency key, or empty.
             body: The request.
             slow: A capture or refund is accepted, and finished by `bank` later.
+            decline: The payer's bank refuses, whatever is asked (and not what was asked before).
         """
         asked = json.dumps([path, body], sort_keys=True)
         with self._lock:
@@ -117,13 +121,21 @@ class Gateway:
             if known is not None:
                 same, reply = known
                 return reply if same == asked else Reply(409, {"error": "key_reused"})
-            try:
-                reply = Reply(200, self._act(verb, path, key, body, slow=slow))
-            except _Refused as refusal:
-                reply = refusal.reply
+            if decline:
+                reply = Reply(402, {"error": "declined"})
+            else:
+                try:
+                    reply = Reply(200, self._act(verb, path, key, body, slow=slow))
+                except _Refused as refusal:
+                    reply = refusal.reply
             if reply.ok or (self.keys == "all" and reply.status in _STORED):
                 self.remember(path, key, body, reply)
             return reply
+
+    def knows(self, key: str) -> bool:
+        """Return whether an answer is kept for a key."""
+        with self._lock:
+            return self._known(key) is not None
 
     def remember(self, path: str, key: str, body: dict[str, Any], reply: Reply) -> None:
         """Keep the answer to a key; a 500 too, where the gateway replays everything."""
@@ -296,24 +308,32 @@ class Gateway:
 
         Args:
             number: The ledger entry's.
-            outcome: ``succeeded``, ``failed`` or ``reversed``.
+            outcome: ``succeeded``, ``failed`` or ``reversed`` (a capture or refund only).
         """
         with self._lock:
             entry = self.ledger[number - 1]
             expected = "succeeded" if outcome == "reversed" else "pending"
-            if entry.state != expected:
+            if entry.state != expected or (outcome == "reversed" and entry.kind not in ("capture", "refund")):
                 return False
             order = self.orders[entry.order]
             entry.state = outcome
+            self._pending.discard(number)
             if entry.kind == "capture" and outcome == "reversed":
                 order.granted = max(0, order.granted - entry.amount)  # it cannot be taken again
             if entry.kind == "authorize":
                 if outcome == "succeeded":
                     order.granted = entry.amount
                 else:
-                    order.granted, order.payer = 0, "declined"
+                    order.payer = "declined"
             self._changed(order, entry)
+            if entry.kind == "authorize" and outcome == "succeeded" and order.automatic:
+                self._book(order, "capture", entry.amount, (entry.key, entry.operation, "api"))
             return True
+
+    def unsettled(self) -> list[int]:
+        """Return the numbers of the entries that wait for the bank."""
+        with self._lock:
+            return sorted(self._pending)
 
     def of(self, ours: str) -> Order | None:
         """Return the order that a merchant's id means: the last that is not canceled."""
@@ -340,6 +360,8 @@ class Gateway:
         )
         self.ledger.append(entry)
         order.entries.append(entry)
+        if state == "pending":
+            self._pending.add(entry.number)
         self._changed(order, entry)
         return entry
 

@@ -26,6 +26,7 @@ class Fault:
         tamper: What is done to the body: ``garbage``, ``truncated``, ``empty``, ``amount``,
             ``currency`` or ``status``.
         slow: Not a fault but a slow day: a capture or refund is accepted, and finished later.
+        decline: Nor is this one: the payer's bank refuses.
     """
 
     executes: bool = True
@@ -33,6 +34,7 @@ class Fault:
     wire: str = "answer"
     tamper: str = ""
     slow: bool = False
+    decline: bool = False
 
 
 GATEWAY_FAULTS: Final[Mapping[str, Fault]] = {
@@ -51,7 +53,7 @@ GATEWAY_FAULTS: Final[Mapping[str, Fault]] = {
     "request_timeout_before": Fault(executes=False, status=408),
     "request_timeout_after": Fault(status=408),
     "in_progress": Fault(executes=False, status=409),
-    "declined": Fault(executes=False, status=402),
+    "declined": Fault(decline=True),
     "garbage": Fault(tamper="garbage"),
     "truncated": Fault(tamper="truncated"),
     "empty": Fault(tamper="empty"),
@@ -105,7 +107,7 @@ class FaultPlan:
         fault = GATEWAY_FAULTS[name]
         if fault.slow and verb not in ("capture", "refund"):
             return None
-        if verb == "lookup" and (fault.slow or fault.status == 402 or fault.wire == "late"):  # noqa: PLR2004
+        if verb == "lookup" and (fault.slow or fault.decline or fault.wire == "late"):
             return None  # a lookup carries nothing out
         self.counts[name] = self.counts.get(name, 0) + 1
         return fault

@@ -158,6 +158,11 @@ class GatewayProcess:
         """Let the bank settle or reverse a ledger entry; see `Gateway.bank`."""
         return bool(self.call(account, "bank", number=number, outcome=outcome))
 
+    def unsettled(self, account: str) -> list[int]:
+        """Return the numbers of the ledger entries that wait for the bank."""
+        numbers: list[int] = self.call(account, "unsettled")
+        return numbers
+
     def notifications(self, account: str, limit: int = 100) -> Sequence[tuple[str, dict[str, str], bytes]]:
         """Return notifications that nobody acknowledged: the id, the signed headers and the body."""
         told = self.call(account, "notifications", limit=limit)
