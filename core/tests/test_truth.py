@@ -452,3 +452,23 @@ def test_a_capture_shown_by_mistake_does_not_end_a_session_that_waits_for_the_pa
         told.fake.snapshot = Snapshot("requires_more", captured=eur(captured))
         session = told.payments.sync(session.id)
     assert (session.status, session.captured, session.authorized) == ("requires_more", 0, 0)
+
+
+def test_a_wanted_cancel_that_the_gateway_declines_is_tried_again_ever_more_slowly(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    for _ in range(100):
+        told.fake.fail_next("declined", kind="cancel")
+    told.payments.sync(session.id)
+    for _ in range(24 * 60):
+        told.clock.forward(minutes=1)
+        told.payments.recover()
+    tried = [
+        row for row in told.payments.history(session.id) if row.kind == "cancel" and row.state == "declined"
+    ]
+    assert 20 < len(tried) < 40
+    told.fake._faults.clear()
+    told.settle()
+    session = told.payments.get(session.id)
+    assert (session.cancel_wanted, session.authorized, session.due_at) == (False, 0, None)

@@ -231,3 +231,18 @@ def test_a_debit_that_fails_while_a_cancel_is_in_doubt_is_booked(make_shop):
     shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
     session = shop.payments.get(session.id)
     assert (session.authorizing, session.pending, session.held, session.in_doubt) == (None, 0, 0, True)
+
+
+def test_a_statement_of_a_final_capture_in_doubt_releases_the_rest(make_shop):
+    shop = make_shop(Bank())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    shop.payments.resume(session.id)
+    shop.fake.fail_next("lost_answer", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id, eur("30.00"), final=True)
+    capture = shop.payments.history(session.id)[-1]
+    shop.fake.effects = [Effect("capture", eur("30.00"), key=capture.id)]
+    shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    session = shop.payments.get(session.id)
+    assert (session.captured, session.authorized, session.held, session.in_doubt) == (3000, 3000, 3000, False)

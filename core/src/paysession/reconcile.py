@@ -112,7 +112,8 @@ def apply_snapshot(
     if snapshot.expires_at is not None:
         draft.set(expires_at=snapshot.expires_at)
     lagging = capabilities.lookup == "lagging" and now < session.updated_at + capabilities.lookup_lag
-    books = _Books(draft, operations, once=capabilities.capture == "once", lagging=lagging)
+    once, untold = capabilities.capture == "once", snapshot.authorized is None
+    books = _Books(draft, operations, once=once, untold=untold, lagging=lagging)
     for effect in snapshot.effects:
         if effect.kind in (Kind.CAPTURE, Kind.REFUND):
             books.book_effect(effect)
@@ -141,10 +142,13 @@ def apply_snapshot(
 class _Books:
     """A draft together with the session's operations, as they change while effects are booked."""
 
-    def __init__(self, draft: Draft, operations: Sequence[Operation], *, once: bool, lagging: bool) -> None:
+    def __init__(
+        self, draft: Draft, operations: Sequence[Operation], *, once: bool, untold: bool, lagging: bool
+    ) -> None:
         self._draft = draft
         self._written = {operation.id: operation for operation in operations}
         self._once = once
+        self._untold = untold
         self._lagging = lagging
         self._matched: set[str] = set()
 
@@ -251,7 +255,8 @@ class _Books:
 
     def _book(self, row: Operation) -> None:
         if row.kind is Kind.CAPTURE:
-            self._draft.capture(row, released=self._once)
+            # Where the gateway does not say what is left, a final capture has let go of it.
+            self._draft.capture(row, released=self._once or (row.final and self._untold))
         else:
             self._draft.refund(row)
 
