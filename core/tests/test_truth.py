@@ -472,3 +472,17 @@ def test_a_wanted_cancel_that_the_gateway_declines_is_tried_again_ever_more_slow
     told.settle()
     session = told.payments.get(session.id)
     assert (session.cancel_wanted, session.authorized, session.due_at) == (False, 0, None)
+
+
+def test_what_is_authorized_after_a_cancel_is_followed_up_and_down(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    for authorized in ("42.00", "43.00", "10.00"):
+        told.fake.snapshot = Snapshot("authorized", authorized=eur(authorized), captured=eur("10.00"))
+        session = told.payments.sync(session.id)
+        assert (session.status, session.authorized_amount, session.held) == (
+            "canceled", eur(authorized), eur(authorized).minor,
+        )  # fmt: skip
+        event = told.payments.events()[-1]
+        assert (event.authorized, event.captured) == (session.authorized, session.captured)
+    assert told.payments.sync(session.id).version == session.version

@@ -341,7 +341,9 @@ class _Books:
         amount = Money.from_minor(found, session.amount.currency)
         canceled = session.status is Status.CANCELED
         if canceled and found <= draft.before.authorized:
-            return  # booked before, and being cancelled
+            if told is not None:  # booked before, and being cancelled
+                self._adjust(found)
+            return
         beyond = found - draft.before.held
         row = self._authorizing()
         reference = next((e.reference for e in snapshot.effects if e.kind is Kind.AUTHORIZE), None)
@@ -355,6 +357,8 @@ class _Books:
         draft.set(initiated=True, next_action=None)
         if canceled:
             draft.set(authorized=found, held=found)
+            if session.conflict == "authorized_after_cancel":
+                draft.tell("session.changed", row)
             draft.conflict("authorized_after_cancel", "nothing", amount)
         else:
             draft.authorize(row, found)
