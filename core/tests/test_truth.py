@@ -486,3 +486,22 @@ def test_what_is_authorized_after_a_cancel_is_followed_up_and_down(told):
         event = told.payments.events()[-1]
         assert (event.authorized, event.captured) == (session.authorized, session.captured)
     assert told.payments.sync(session.id).version == session.version
+
+
+def test_a_capture_at_authorization_does_not_settle_another_capture_of_that_amount(told):
+    session = told.session()
+    authorize = told.payments.history(session.id)[-1]
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = Snapshot(
+        "authorized", effects=[Effect("capture", eur("42.00"), "succeeded", "x", authorize.key)]
+    )
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    ours, found = told.payments.history(session.id)[-2:]
+    assert (ours.state, found.state, found.origin, found.reference) == (
+        "started",
+        "succeeded",
+        "provider",
+        "x",
+    )
+    assert told.payments.get(session.id).captured == 4200

@@ -177,9 +177,11 @@ class _Books:
                 return None  # it carries a key, and the key is none of ours
         for row in rows:
             # Nothing else tells the two apart: an operation of ours that is not known to be
-            # another effect, and for the same amount, is this one.
+            # another effect, and for the same amount, is this one. With the key of another
+            # operation (a capture at authorization) it is none that was sent under its own.
             if (
-                row.reference is None
+                (effect.key is None or row.origin == "provider")
+                and row.reference is None
                 and row.id not in self._matched
                 and row.state in (*_OPEN, State.SUCCEEDED)
                 and row.amount == effect.amount
