@@ -1,6 +1,8 @@
 """The testing gateway: its rules, its keys, its faults, and that it is a process of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,6 +14,7 @@ from paysession.testing.gateway import Gateway, sign
 from paysession.testing.gateway_faults import GATEWAY_FAULTS, FaultPlan
 from paysession.testing.gateway_process import GatewayProcess
 from paysession.testing.gateway_provider import GatewayProvider
+from paysession.testing.killing import POINTS, KillPoints
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +275,7 @@ HELD = """
 import json, sys
 from paysession import Money, Payments
 from paysession.testing.gateway_provider import GatewayProvider
+from paysession.testing.killing import POINTS, KillPoints
 with Payments.open("memory:", providers={"gw": GatewayProvider(sys.argv[1], timeout=30)}) as pay:
     order = pay.create_collection(Money("42.00", "EUR"), reference="order")
     print(json.dumps(pay.initiate(order.id, provider="gw").status))
@@ -306,3 +310,26 @@ def test_the_default_call_limit_covers_the_slowest_hook():
     assert provider.capabilities.call_limit == timedelta(seconds=8)
     assert GatewayProvider("http://x", capabilities=Capabilities()).capabilities == Capabilities()
     assert "sk_gateway" not in repr(vars(provider))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_dies_at_the_point_that_was_chosen_and_says_so(process, point):
+    process.open("kill")
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        points = KillPoints(lambda at, _hook: at == point, lambda at: os.write(write, at.encode()))
+        provider = GatewayProvider(process.url("kill"), connect=points.connection)
+        try:
+            with Payments.open("memory:", providers={"gw": provider}, plugins=[points]) as pay:
+                initiate(pay)
+        finally:
+            os._exit(1)
+    os.close(write)
+    _, status = os.waitpid(pid, 0)
+    assert (os.WIFSIGNALED(status), os.WTERMSIG(status)) == (True, signal.SIGKILL)
+    assert os.read(read, 100).decode() == point
+    os.close(read)
+    if point != "request sent":  # the gateway may still be at it
+        made = [row["kind"] for row in process.ledger("kill")]
+        assert made == ([] if point == "before send" else ["create"])

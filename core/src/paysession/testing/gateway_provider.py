@@ -63,6 +63,7 @@ class GatewayProvider:
         capabilities: What the account was opened with; by default keys that live for a day and a
             lookup that misses nothing.
         clock: Returns the time in seconds, to tell a stale notification.
+        connect: Returns a connection to a host and port, with a timeout in seconds; for tests.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class GatewayProvider:
         timeout: float = 5.0,
         capabilities: Capabilities | None = None,
         clock: Callable[[], float] = time.time,
+        connect: Callable[[str, int, float], http.client.HTTPConnection] | None = None,
     ) -> None:
         self.capabilities = capabilities or Capabilities(
             capture="multiple",
@@ -88,6 +90,7 @@ class GatewayProvider:
         self._webhook_secret = Secret(webhook_secret) if webhook_secret else None
         self._timeout = timeout
         self._clock = clock
+        self._connect = connect or _connection
         self._idle: list[http.client.HTTPConnection] = []
         """Connections that no thread is using now; appending and popping are atomic."""
 
@@ -281,15 +284,16 @@ class GatewayProvider:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._new_connection()
+            connection = self._connect(self._host, self._port, self._timeout)
         if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
             connection.close()
         if connection.sock is None:
             connection.connect()
         return connection
 
-    def _new_connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+def _connection(host: str, port: int, timeout: float) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
 def _path(session: PaymentSession, verb: str) -> str:
