@@ -20,8 +20,10 @@ from statistics import median
 
 from driver import Campaign
 from judge import INVARIANTS, Verdict, judge, while_open
-from variants import BROKEN
-from world import RATE, Plan
+from variants import BROKEN, variant
+from world import ACCOUNTS, RATE, Plan
+
+from paysession_sql import upgrade
 
 
 def options(arguments):
@@ -36,7 +38,8 @@ def options(arguments):
     add("--minutes", type=float, default=10.0, help="but no longer than this, per store (default: 10)")
     add("--workers", type=int, default=4, help="processes that take orders (default: 4)")
     add("--recoverers", type=int, default=2, help="processes that recover (default: 2)")
-    add("--hot", type=int, default=0, help="orders per worker; then all hammer those (default: no end of orders)")
+    add("--hot", type=int, default=0, help="let all workers hammer so many sessions at a time, and no others")
+    add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
     add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")
     add("--keep", action="store_true", help="keep the books, the log and the journals, and say where")
@@ -54,6 +57,7 @@ def main(arguments=None):
                 print("kept in", folder, file=sys.stderr)
             else:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-"))
+            accounts = given.accounts or variant(given.broken).accounts or ",".join(ACCOUNTS)
             url = stack.enter_context(STORES[name](folder))
             plan = Plan(
                 seed=seed,
@@ -64,7 +68,8 @@ def main(arguments=None):
                 kills=given.kills,
                 faults=given.faults,
                 minutes=given.minutes,
-                hot=given.hot,
+                hot=given.hot or variant(given.broken).hot,
+                accounts=tuple(accounts.split(",")),
                 broken=given.broken,
             )
             results.append(one(name, plan, show=progress(name, plan) if sys.stderr.isatty() else quiet))
@@ -138,7 +143,9 @@ def table(seed, broken, results):
     for part in ("kills by point", "faults by name"):
         lines += ["", part]
         names = sorted({name for row in results for name in row[part]})
-        lines += [f"  {name:32}" + "".join(f"{row[part].get(name, 0):>14,}" for row in results) for name in names]
+        lines += [
+            f"  {name:32}" + "".join(f"{row[part].get(name, 0):>14,}" for row in results) for name in names
+        ]
     lines += ["", "violations"]
     for key, words in INVARIANTS.items():
         counts = [len(row["violations"].get(key, ())) for row in results]
@@ -174,7 +181,19 @@ def sqlite(folder):
     yield f"sqlite:///{folder}/books.db"
 
 
-STORES = {"sqlite": sqlite}
+@contextlib.contextmanager
+def postgresql(folder):
+    """Start a server of its own, or use the one that PAYSESSION_TEST_POSTGRES names."""
+    from paysession_sql.testing import PostgresServer
+
+    with PostgresServer() as server:
+        url = server.database()
+        upgrade(url)
+        yield url
+        server.drop(url)
+
+
+STORES = {"sqlite": sqlite, "postgresql": postgresql}
 
 if __name__ == "__main__":
     sys.exit(main())

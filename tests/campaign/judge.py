@@ -82,6 +82,9 @@ def judge(world, pay, verdict):
         json.dump(ledger, file)  # for whoever keeps the folder and looks into it
     events = list(_all_events(pay))
     verdict.events = len(events)
+    verdict.conflicts.update(
+        event.detail.partition(":")[0] for event in events if event.type == "session.conflict"
+    )
     told = defaultdict(list)
     for event in events:
         told[event.session_id].append(event)
@@ -161,7 +164,12 @@ def _books(verdict, session, history, entries, views):
     if books != truth:
         verdict.find("2", f"{session.id} ({session.provider}): books {books}, ledger {truth}")
     alive = [view for view in views if view["status"] != "canceled"]
-    if session.status == "canceled" and alive and not session.conflict:
+    usable = [
+        view
+        for view in alive
+        if view["status"] != "authorized" or not view["authorized"] == view["captured"] == view["refunded"]
+    ]
+    if session.status == "canceled" and usable and not session.conflict:
         verdict.find("2", f"{session.id} is canceled, and the order is {alive[0]['status']}")
     if session.status == "authorized" and not alive:
         verdict.find("2", f"{session.id} is authorized, and there is no order")
@@ -174,21 +182,31 @@ def _books(verdict, session, history, entries, views):
         for row in history
         if row.kind in MONEY and row.reverses is None and row.state == "succeeded" and row.reference
     )
-    if any(row.kind in MONEY and row.state == "succeeded" and not row.reverses and not row.reference for row in history):
+    if any(
+        row.kind in MONEY and row.state == "succeeded" and not row.reverses and not row.reference
+        for row in history
+    ):
         return  # captured at once: the provider names no capture of its own
     if shown != booked:
-        verdict.find("2", f"{session.id}: the ledger has {dict(shown - booked)}, the books {dict(booked - shown)}")
+        verdict.find(
+            "2", f"{session.id}: the ledger has {dict(shown - booked)}, the books {dict(booked - shown)}"
+        )
 
 
 def _evidence(verdict, session, history, entries):
     done = {(row["operation"], row["kind"]) for row in entries if row["state"] in ("pending", "succeeded")}
+    if any(row["kind"] == "cancel" for row in entries):
+        # It was authorized and let go of again before anybody looked: "canceled" is what is true.
+        done -= {(row.id, "authorize") for row in history if row.error and row.error.code == "canceled"}
     ever = {(row["operation"], row["kind"]) for row in entries if row["operation"]}
     for row in history:
         if row.origin == "provider":
             continue
         refused = row.state in ("declined", "not_applied")
         if refused and row.kind not in ("initiate", "update") and (row.id, row.kind) in done:
-            verdict.find("3", f"{row.id} ({session.provider}) is {row.state}, and the gateway did it: {row.error}")
+            verdict.find(
+                "3", f"{row.id} ({session.provider}) is {row.state}, and the gateway did it: {row.error}"
+            )
         if row.state == "succeeded" and row.kind in MONEY and (row.id, row.kind) not in ever:
             verdict.find("3", f"{row.id} ({session.provider}) succeeded, and the gateway never did it")
 
@@ -226,7 +244,9 @@ def _transitions(verdict, session, history, events):
         if row.kind == "initiate":
             expected["session.initiated"] = 1 if row.state == "succeeded" else 0
         if row.state in ("declined", "not_applied"):
-            count = sum(told[row.id, kind] for kind in ("operation.failed", "session.error", "session.canceled"))
+            count = sum(
+                told[row.id, kind] for kind in ("operation.failed", "session.error", "session.canceled")
+            )
             if count != 1:
                 verdict.find("5", f"{row.id} is {row.state}, and {count} events tell it")
         if row.kind == "authorize" and row.state == "succeeded" and row.answer in ("authorized", "captured"):
@@ -240,7 +260,9 @@ def _transitions(verdict, session, history, events):
         last = events[-1]
         figures = (last.status, last.authorized, last.captured, last.refunded)
         if figures != (session.status, session.authorized, session.captured, session.refunded):
-            verdict.find("5", f"{session.id}: the last event tells {figures}, the session is {session!r:.300}")
+            verdict.find(
+                "5", f"{session.id}: the last event tells {figures}, the session is {session!r:.300}"
+            )
 
 
 def _limits(verdict, session, entries):
@@ -269,7 +291,9 @@ def _promises(verdict, world, known, histories):
         for line in file:
             promise = json.loads(line)
             if promise["session"] not in known:
-                verdict.find("lost", f"the session {promise['session']} was returned, and is not in the books")
+                verdict.find(
+                    "lost", f"the session {promise['session']} was returned, and is not in the books"
+                )
             elif promise["call"] != "initiate":
                 rows = [
                     row
@@ -290,7 +314,9 @@ def _reader(verdict, world, events):
     expected = [event.id for event in events[: len(read)]]
     if read != expected:
         missed = len(set(expected) - set(read))
-        place = next(place for place, pair in enumerate(zip(read, expected, strict=True)) if pair[0] != pair[1])
+        place = next(
+            place for place, pair in enumerate(zip(read, expected, strict=True)) if pair[0] != pair[1]
+        )
         verdict.find("5", f"a reader by cursor read another feed from event {place} on; {missed} were missed")
 
 

@@ -9,7 +9,6 @@ import secrets
 from datetime import timedelta
 
 from attrs import evolve
-from points import Points  # noqa: F401
 
 from paysession import Declined, NotApplied, OutcomeUnknown, hookimpl
 from paysession.outcome import Effect, WebhookEvent
@@ -19,25 +18,15 @@ from paysession.testing.gateway_provider import GatewayProvider
 from paysession.values import replace
 
 
-class Provider(GatewayProvider):
-    """The gateway's provider, whose connections a campaign may choose."""
-
-    def __init__(self, account, url, *, clock, connection, timeout):
-        super().__init__(url, timeout=timeout, capabilities=account.capabilities, clock=clock)
-        self._make = connection
-
-    def _new_connection(self):
-        if self._make is None:
-            return super()._new_connection()
-        return self._make(self._host, self._port, self._timeout)
-
-
 class Sound:
     """What ships."""
 
     violates = ""
-    """The invariants of which one, at least, must be found violated."""
-    provider_class = Provider
+    """The invariant that must be found violated."""
+    accounts = ""
+    """Where the mistake shows best; empty: everywhere."""
+    hot = 0
+    Provider = GatewayProvider
 
     def store(self, store):
         return store
@@ -46,7 +35,7 @@ class Sound:
         return account
 
     def provider(self, account, url, **options):
-        return self.provider_class(self.account(account), url, **options)
+        return self.Provider(url, capabilities=self.account(account).capabilities, **options)
 
     def forge(self, pay, name, headers, body):
         """Send a notification that nobody signed."""
@@ -70,7 +59,7 @@ class RandomKey(Sound):
 
     violates = "1"
 
-    class provider_class(Provider):
+    class Provider(GatewayProvider):
         def _exchange(self, method, path, body, key):
             return super()._exchange(method, path, body, key and secrets.token_hex(8))
 
@@ -79,6 +68,7 @@ class ResendAfterWindow(Sound):
     """A provider that claims that keys live, at a gateway that knows none: doubt is sent again."""
 
     violates = "1"
+    accounts = "no-keys"
 
     def account(self, account):
         return evolve(account, capabilities=evolve(account.capabilities, replay_window=timedelta(days=9)))
@@ -88,7 +78,7 @@ class ResendAfterWindow(Sound):
 
 
 def _instead_of_unknown(make):
-    class Mapped(Provider):
+    class Mapped(GatewayProvider):
         def _post(self, path, operation, **body):
             try:
                 return super()._post(path, operation, **body)
@@ -102,26 +92,14 @@ class UnknownIsDeclined(Sound):
     """A timeout that is booked as a decline."""
 
     violates = "3"
-    provider_class = _instead_of_unknown(lambda error: Declined("failed", error.message))
+    Provider = _instead_of_unknown(lambda error: Declined("failed", error.message))
 
 
 class UnknownIsNotApplied(Sound):
     """A timeout that is taken for a failure: the shop tries again under the next key."""
 
     violates = "1"
-    provider_class = _instead_of_unknown(lambda error: NotApplied(error.message))
-
-
-class TrustsTheAnswer(Sound):
-    """A provider that books what was asked for, whatever the gateway says it did."""
-
-    violates = "2"
-
-    class provider_class(Provider):
-        @hookimpl
-        def retrieve(self, session):
-            snapshot = super().retrieve(session)
-            return evolve(snapshot, effects=(), refunded=None, captured=None) if snapshot.status else snapshot
+    Provider = _instead_of_unknown(lambda error: NotApplied(error.message))
 
 
 # --- the store ------------------------------------------------------------------------------------
@@ -138,7 +116,8 @@ class _Around:
 class NoCompareAndSwap(Sound):
     """A store that writes what it is given, whatever it was decided on."""
 
-    violates = "1"
+    violates = "5"
+    hot = 3
 
     class _Store(_Around):
         def commit(self, change):
@@ -199,12 +178,18 @@ class TrustsNotifications(Sound):
     def account(self, account):
         return evolve(account, capabilities=evolve(account.capabilities, lookup="none"))
 
-    class provider_class(Provider):
+    class Provider(GatewayProvider):
         @hookimpl
         def parse_webhook(self, headers, body):
             told = json.loads(body)
             effects = [
-                Effect(row["kind"], _money(row["amount"], told["currency"]), row["state"], row["id"], row["key"] or None)
+                Effect(
+                    row["kind"],
+                    _money(row["amount"], told["currency"]),
+                    row["state"],
+                    row["id"],
+                    row["key"] or None,
+                )
                 for row in told["effects"]
             ]
             return [WebhookEvent(told["id"], told["type"], session_id=told["ours"], effects=effects)]
@@ -215,7 +200,7 @@ class Leaks(Sound):
 
     violates = "8"
 
-    class provider_class(Provider):
+    class Provider(GatewayProvider):
         @hookimpl
         def initiate(self, session, operation):
             try:

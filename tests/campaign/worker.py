@@ -5,6 +5,8 @@ import logging
 import os
 import time
 
+from world import ACCOUNTS
+
 from paysession import (
     Declined,
     Money,
@@ -14,12 +16,15 @@ from paysession import (
     RequestError,
     SessionBusy,
 )
-from points import Points
-from world import ACCOUNTS
+from paysession.testing.killing import KillPoints
 
 PAYLOAD_SECRET = "payload-of-the-browser-4711"
+logger = logging.getLogger("campaign")
+
 CURRENCIES = ("EUR", "JPY", "KWD")
 TRIES = 6
+HOT_FOR = 240.0
+"""Seconds of the campaign's time after which other sessions are hammered."""
 
 
 def be(role, slot, life, world):
@@ -30,7 +35,7 @@ def be(role, slot, life, world):
     )
     chance = plan.random(role, slot, life)
     odds = {"order": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
-    points = Points(lambda point: chance.random() < odds, lambda point: shared.say(slot, point))
+    points = KillPoints(lambda point, hook: chance.random() < odds, lambda point: shared.say(slot, point))
     pay = world.open([points], points.connection)
     ROLES[role](world, slot, chance, pay)
 
@@ -57,12 +62,12 @@ class Host:
             except NotApplied:
                 time.sleep(0.002)
             except OutcomeUnknown as error:
-                logging.info("unknown %s %r", error, error)
+                logger.info("unknown %s %r", error, error)
                 if self.chance.random() < 0.5:
                     return None
                 time.sleep(self.chance.uniform(0.005, 0.05))
             except (Declined, RequestError) as error:
-                logging.info("refused %s %r", error, error)
+                logger.info("refused %s %r", error, error)
                 return None
         return None
 
@@ -86,7 +91,9 @@ class Host:
         total = script.randrange(1000, 90_000)
         order = pay.create_collection(Money.from_minor(total, currency), reference=f"order-{number}")
         for place in range(1 if script.random() < 0.8 else 2):
-            amount = None if script.random() < 0.7 else Money.from_minor(script.randrange(500, total), currency)
+            amount = (
+                None if script.random() < 0.7 else Money.from_minor(script.randrange(500, total), currency)
+            )
             self.pay_for(order, script, f"{number}:{place}", amount)
 
     def pay_for(self, order, script, key, amount):
@@ -130,15 +137,36 @@ class Host:
         if script.random() < 0.25:
             self.attempt(self.pay.cancel, session.id)
 
-    def meddle(self, references):
-        """Do something to somebody else's session, at the same time as its owner."""
+    def hammer(self, number):
+        """Do anything to a session that all processes work on; they take new ones now and then."""
+        plan, pay = self.world.plan, self.pay
+        script = plan.random("hot", number)
+        reference = f"hot-{number}"
+        order = pay.create_collection(
+            Money.from_minor(script.randrange(1000, 90_000), "EUR"), reference=reference
+        )
+        account = script.choice(plan.accounts)
+        session = self.attempt(
+            pay.initiate, order.id, provider=account, amount=order.amount, idempotency_key=reference
+        )
+        if session is None:
+            return
+        if session.status == "requires_more":
+            self.world.gateway.payer(account, session.id, "approve")
+            self.attempt(pay.resume, session.id)
+        self.meddle(reference)
+
+    def meddle(self, reference):
+        """Do something to a session that somebody else works on."""
         chance = self.chance
-        rows = self.pay.sessions(reference=f"order-{chance.choice(references)}")
+        rows = self.pay.sessions(reference=reference)
         if not rows:
             return
         session = chance.choice(rows)
         part = Money.from_minor(chance.randrange(1, session.amount.minor), session.amount.currency)
-        call = chance.choice(["capture", "capture", "refund", "refund", "cancel", "resume", "sync", "authorize"])
+        call = chance.choice(
+            ["capture", "capture", "refund", "refund", "cancel", "resume", "sync", "authorize"]
+        )
         try:
             if call in ("capture", "refund"):
                 key = chance.choice([None, f"meddle-{chance.randrange(1000)}"])
@@ -146,7 +174,7 @@ class Host:
             else:
                 getattr(self.pay, call)(session.id)
         except PaysessionError as error:
-            logging.info("meddled %s %r", error, error)
+            logger.info("meddled %s %r", error, error)
 
 
 def take_orders(world, slot, chance, pay):
@@ -155,8 +183,8 @@ def take_orders(world, slot, chance, pay):
     host = Host(world, chance, pay)
     while True:
         number = shared.progress(slot)
-        if plan.hot and number >= plan.hot:
-            host.meddle(range(plan.hot * plan.workers))
+        if plan.hot:
+            host.hammer(int(shared.seconds() / HOT_FOR) * plan.hot + chance.randrange(plan.hot))
             continue
         host.order(number * plan.workers + slot)
         shared.keep(slot, number + 1)
@@ -165,10 +193,10 @@ def take_orders(world, slot, chance, pay):
             for other in range(plan.workers)
         ]
         for _ in range(chance.choice([0, 1, 1, 2, 3])):
-            host.meddle(recent)
+            host.meddle(f"order-{chance.choice(recent)}")
         if chance.random() < 0.3:
             for session in pay.sessions(reference=f"order-{chance.choice(recent)}"):
-                logging.info("%r %r", session, pay.history(session.id))
+                logger.info("%r %r", session, pay.history(session.id))
 
 
 # --- who cleans up --------------------------------------------------------------------------------
@@ -234,7 +262,7 @@ def read(world, slot, chance, pay):
             os.write(file, (json.dumps([row.cursor, row.id]) + "\n").encode())
             cursor = row.cursor
         if rows:
-            logging.info("%r", rows[-1])
+            logger.info("%r", rows[-1])
         else:
             time.sleep(0.01)
 

@@ -169,7 +169,7 @@ class World:
     gateway: GatewayProcess
     variant: object
 
-    def open(self, plugins=(), connection=None):
+    def open(self, plugins=(), connect=None):
         """Open the books, in this process."""
         store = self.variant.store(open_store(self.plan.store, clock=self.shared.now))
         providers = {
@@ -177,7 +177,7 @@ class World:
                 ACCOUNTS[name],
                 self.gateway.url(name),
                 clock=self.shared.seconds,
-                connection=connection,
+                connect=connect,
                 timeout=TIMEOUT,
             )
             for name in self.plan.accounts

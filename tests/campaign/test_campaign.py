@@ -1,0 +1,63 @@
+"""The campaign in short: sound, it finds nothing; broken on purpose, it names what was violated."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments):
+    done = subprocess.run(
+        [sys.executable, HERE, "--json", *arguments], capture_output=True, text=True, timeout=280, check=False
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    (result,) = json.loads(done.stdout)["stores"]
+    return result, done.returncode
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_short_campaign_finds_nothing(store):
+    if store == "postgresql":
+        testing = pytest.importorskip("paysession_sql.testing")
+        try:
+            testing.PostgresServer().close()
+        except testing.PostgresUnavailable as reason:
+            if os.environ.get("CI"):
+                pytest.fail(f"no PostgreSQL: {reason}")
+            pytest.skip(f"no PostgreSQL: {reason}")
+    result, status = run("--seed", "1", "--store", store, "--kills", "25", "--faults", "200")
+    assert (result["violations"], result["crashes"], status) == ({}, [], 0)
+    assert result["kills"] >= 25
+    assert result["faults"] >= 200
+    assert min(result["operations"], result["events"], result["ledger entries"]) > 100
+
+
+def test_sixteen_processes_and_two_recovery_workers_on_eight_sessions_keep_every_invariant():
+    store = "postgresql" if os.environ.get("PAYSESSION_TEST_POSTGRES") else "sqlite"
+    result, _ = run(
+        "--seed", "2", "--store", store, "--workers", "16", "--recoverers", "2", "--hot", "8",
+        "--kills", "10", "--faults", "100",
+    )  # fmt: skip
+    assert (result["violations"], result["crashes"]) == ({}, [])
+
+
+sys.path.insert(0, str(HERE))
+try:
+    from variants import BROKEN
+finally:
+    sys.path.remove(str(HERE))
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_variant_is_caught_by_name(broken):
+    for seed in range(1, 6):  # chance may spare it once
+        result, status = run("--seed", str(seed), "--broken", broken, "--kills", "5", "--faults", "100")
+        if BROKEN[broken].violates in result["violations"]:
+            break
+    assert status == 1
+    assert BROKEN[broken].violates in result["violations"]
