@@ -1,6 +1,9 @@
 """What the gateway shows of a cancel: ours in doubt or under way, its own, and what it kept."""
 
+from datetime import timedelta
+
 import pytest
+from attrs import evolve
 
 from paysession import Declined, Failure, InvalidTransition, Money, NotApplied, Outcome, OutcomeUnknown
 from paysession.outcome import Effect, Snapshot
@@ -47,6 +50,45 @@ def test_a_cancel_of_the_rest_in_doubt_settles_when_the_rest_is_gone(told):
     assert not session.in_doubt
     assert told.rows(session.id)[-1] == ("cancel", "host", "succeeded", "found", 2200)
     assert told.told()[-1] == "session.released"
+
+
+def test_a_cancel_of_the_rest_that_was_asked_for_twice_settles_once(told):
+    session = captured_in_part(told)
+    told.fake.answers["cancel"], told.fake.snapshot = OutcomeUnknown("reset"), NotApplied("down")
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            told.payments.cancel(session.id)
+    assert told.payments.get(session.id).cancel_wanted
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
+    session = told.payments.sync(session.id)
+    assert (session.cancel_wanted, session.in_doubt, session.due_at) == (False, False, None)
+    operation = told.payments.history(session.id)[-1]
+    assert (operation.origin, operation.error) == ("host", None)
+    assert (told.told()[-1], told.payments.events()[-1].operation_id) == ("session.released", operation.id)
+
+
+def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_let_go_of(told):
+    session = captured_in_part(told)
+    told.fake.answers["refund"] = Outcome.pending()
+    told.payments.refund(session.id, eur("5.00"))
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("41.99"))
+    session = told.payments.sync(session.id)
+    assert (session.authorized, session.pending, session.refunding) == (4199, 1, 500)
+    assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 1)
+    assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+
+
+def test_a_lookup_that_lags_does_not_bring_back_what_was_let_go_of(told):
+    lag = timedelta(minutes=5)
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
+    told = type(told)(told.fake)
+    session = captured_in_part(told)
+    session = told.payments.cancel(session.id)
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"))
+    assert told.payments.sync(session.id).version == session.version
+    told.clock.now += lag
+    told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 4200, 2000, 0, "amount")
 
 
 def test_a_rest_that_the_gateway_let_go_of_by_itself_is_booked_as_its_cancel(told):

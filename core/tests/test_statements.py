@@ -158,6 +158,7 @@ def test_an_authorization_of_another_amount_is_booked_as_stated(shop):
     session = shop.session("requires_more")
     session, events = state(shop, session, Effect("authorize", eur("30.00"), reference="m1"))
     assert shop.books(session.id) == ("authorized", 3000, 0, 0, "amount")
+    assert shop.payments.events()[-1].detail == "amount: expected 42.00 EUR, found 30.00 EUR"
     assert events == ["session.authorized", "session.conflict"]
 
 

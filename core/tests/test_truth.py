@@ -76,7 +76,8 @@ def test_what_the_browser_authorized_beyond_the_limit_is_reported_and_cancelled(
     shop.fake.authorize_in_browser(two.id)
     two = shop.payments.sync(two.id)
     assert two.status == "canceled"
-    assert [event.type for event in shop.payments.events()].count("session.conflict") == 1
+    (conflict,) = (event for event in shop.payments.events() if event.type == "session.conflict")
+    assert conflict.detail == "over_limit: expected 0.00 EUR, found 42.00 EUR"
     assert shop.fake.ledger[-1].kind == "cancel"
     assert shop.payments.collection(shop.order.id).held == 4200
 
@@ -90,6 +91,7 @@ def test_an_authorization_after_the_cancel_is_booked_and_cancelled(told):
     conflicts = [event for event in told.payments.events() if event.type == "session.conflict"]
     assert len(conflicts) == 1
     assert conflicts[0].authorized_amount == eur("42.00")
+    assert conflicts[0].detail == "authorized_after_cancel: expected nothing, found 42.00 EUR"
     assert told.payments.collection(told.order.id).held == 0
 
 

@@ -79,6 +79,30 @@ def test_an_initiate_in_doubt_that_made_its_object_is_settled_by_it(told, status
     assert told.payments.authorize(session_id).status == "authorized"
 
 
+def test_an_initiate_in_doubt_whose_object_is_authorized_is_settled_by_it(told):
+    session_id = in_doubt(told, "initiate")
+    session, events = shows(told, session_id, "authorized", authorized=eur("42.00"), reference="pi_1")
+    operation = told.payments.history(session_id)[0]
+    assert (session.status, session.initiated, session.open) == ("authorized", True, None)
+    assert (operation.state, operation.answer, operation.error) == ("succeeded", "found", None)
+    assert [event[0] for event in events] == ["session.initiated", "session.authorized"]
+    assert events[0][1] == operation.id
+    assert sent(told, "initiate") == 1
+
+
+def test_a_replayed_update_does_not_take_a_payers_authorization_back(told):
+    """The update happened, the payer confirmed it, and only then is its answer replayed."""
+    session_id = in_doubt(told, "update", eur("40.00"))
+    told.fake.answers["update"] = Outcome.requires_more(next_action=PAGE)
+    session, events = shows(told, session_id, "authorized")
+    told.clock.forward(minutes=1)
+    told.payments.recover()
+    session = told.payments.get(session_id)
+    assert (session.status, session.in_doubt, session.authorized) == ("authorized", False, session.held)
+    assert told.payments.collection(told.order.id).held == session.held
+    assert told.told().count("session.authorized") == 1
+
+
 def test_an_initiate_that_was_not_applied_and_made_its_object_all_the_same_goes_on(told):
     """The provider was sure, and wrong: the session is not left between all calls."""
     told.fake.fail_next("not_applied", kind="initiate")
@@ -161,6 +185,22 @@ def test_a_payer_who_confirmed_while_an_update_was_in_doubt_decides_it(told, sna
 
 
 # --- authorize ------------------------------------------------------------------------------------
+
+
+def test_an_authorize_in_doubt_that_happened_is_settled(told):
+    session_id = in_doubt(told, "authorize")
+    session, events = shows(told, session_id, "authorized")
+    operation = told.payments.history(session_id)[-1]
+    assert (session.authorized, session.held, session.next_action) == (4200, 4200, None)
+    assert (operation.state, operation.answer, operation.error) == ("succeeded", "authorized", None)
+    assert events == [("session.authorized", operation.id, None)]
+
+
+def test_what_a_browser_authorized_and_captured_in_part_is_authorized_as_a_whole(told):
+    session = told.session("requires_more")
+    taken = Effect("capture", eur("20.00"), reference="ch_1")
+    session, _ = shows(told, session.id, "authorized", effects=[taken])
+    assert told.books(session.id) == ("authorized", 4200, 2000, 0, None)
 
 
 def test_an_authorize_in_doubt_that_the_gateway_works_on_is_pending(told):

@@ -287,17 +287,17 @@ def _await(draft: Draft, operation: Operation) -> None:
 
 def _prepared(draft: Draft, operation: Operation, outcome: Outcome) -> None:
     session = draft.session
-    draft.set(status=Status(outcome.answer), error=None)
+    waits = session.status in _BEFORE  # a payer in a browser may have been faster than our answer
+    if waits:
+        draft.set(status=Status(outcome.answer), error=None)
     if operation.kind is Kind.INITIATE:
         draft.set(initiated=True, next_action=outcome.next_action)
         draft.tell("session.initiated", operation)
     else:
         amount = operation.amount
-        draft.set(
-            amount=amount,
-            held=amount.minor if session.held else 0,
-            next_action=outcome.next_action or session.next_action,
-        )
+        draft.set(amount=amount, next_action=outcome.next_action or session.next_action)
+        if waits:
+            draft.set(held=amount.minor if session.held else 0)
         draft.tell("session.updated", operation)
 
 

@@ -335,6 +335,10 @@ class _Books:
                 draft.set(status=Status.AUTHORIZED)  # though a capture was undone just now
                 self._adjust(max(told.minor, kept))
             return
+        opened = self._open
+        if opened is not None and opened.kind is Kind.INITIATE:
+            opened = draft.close(opened, State.SUCCEEDED, answer="found", error=None)
+            draft.tell("session.initiated", opened)
         self._settle_update(told if told is not None else snapshot.amount)
         session = draft.session
         # What was captured and returned since is not authorized any more.
