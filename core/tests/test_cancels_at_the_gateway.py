@@ -197,6 +197,8 @@ def test_canceled_settles_what_is_in_doubt(told, kind, before, arguments, row, t
     assert (session.open, session.due_at, session.next_action) == (None, None, None)
     rows = dict(zip([r.id for r in told.payments.history(session.id)], told.rows(session.id), strict=True))
     assert rows.pop(operation_id) == row
+    if kind in ("cancel", "authorize"):
+        assert next(r for r in told.payments.history(session.id) if r.id == operation_id).error is None
     assert told.told()[earlier:] == told_of
     if kind in ("cancel", "authorize"):
         assert told.payments.events()[-1].operation_id == operation_id
@@ -254,6 +256,34 @@ def test_an_object_that_is_canceled_before_it_was_authorized_ends_the_session(to
     with pytest.raises(InvalidTransition, match="canceled") as caught:
         told.payments.authorize(session.id)
     assert caught.value.session_id == session.id
+
+
+def test_a_capture_under_way_is_kept_when_the_gateway_cancels_the_rest(told):
+    session = told.session()
+    told.fake.answers["capture"] = Outcome.pending(reference="ch_1")
+    told.payments.capture(session.id, eur("20.00"))
+    told.fake.snapshot = Snapshot("canceled")
+    session = told.payments.sync(session.id)
+    assert (session.status, session.authorized, session.capturing) == ("authorized", 2000, 2000)
+    assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 2200)
+    assert told.told()[-1] == "session.released"
+    taken = Effect("capture", eur("20.00"), reference="ch_1")
+    told.fake.snapshot = Snapshot("canceled", effects=[taken])
+    assert told.payments.sync(session.id).captured == 2000
+    assert told.books(session.id) == ("authorized", 2000, 2000, 0, None)
+
+
+def test_an_object_open_after_the_cancel_that_the_gateway_closes_is_settled(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.fake.snapshot = Snapshot("requires_more")
+    session = told.payments.sync(session.id)
+    assert (session.conflict, session.cancel_wanted) == ("open_after_cancel", True)
+    told.fake.snapshot = Snapshot("canceled")
+    session = told.payments.sync(session.id)
+    assert (session.conflict, session.cancel_wanted, session.due_at) == (None, False, None)
+    assert told.told().count("session.canceled") == 1
 
 
 def test_an_initiate_in_doubt_whose_object_is_canceled_ends_the_session_once(told):

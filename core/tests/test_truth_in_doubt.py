@@ -41,7 +41,12 @@ def shows(told, session_id, status, **snapshot):
     """Have the gateway show this; return the session, and what was told of it since."""
     earlier = len(told.payments.events())
     told.fake.snapshot = Snapshot(status, session_id=session_id, **snapshot)
-    session = told.payments.sync(session_id)
+    if told.payments.get(session_id).in_doubt:
+        told.clock.forward(minutes=2)
+        told.payments.recover()
+        session = told.payments.get(session_id)
+    else:
+        session = told.payments.sync(session_id)
     events = told.payments.events()[earlier:]
     again = told.payments.sync(session_id)  # looking again changes nothing
     assert again.in_doubt if session.in_doubt else again == session
@@ -103,6 +108,14 @@ def test_a_replayed_update_does_not_take_a_payers_authorization_back(told):
     assert told.told().count("session.authorized") == 1
 
 
+def test_an_initiate_that_was_not_applied_and_whose_object_failed_may_be_tried_again(told):
+    told.fake.fail_next("not_applied", kind="initiate")
+    with pytest.raises(NotApplied) as caught:
+        told.session("requires_more", idempotency_key="k")
+    session, _ = shows(told, caught.value.session_id, "error", error=STOLEN)
+    assert (session.status, session.error, session.initiated) == ("error", STOLEN, True)
+
+
 def test_an_initiate_that_was_not_applied_and_made_its_object_all_the_same_goes_on(told):
     """The provider was sure, and wrong: the session is not left between all calls."""
     told.fake.fail_next("not_applied", kind="initiate")
@@ -124,10 +137,10 @@ def test_an_initiate_that_was_not_applied_and_made_its_object_all_the_same_goes_
 
 def test_an_update_in_doubt_is_settled_by_the_amount_of_the_object(told):
     session_id = in_doubt(told, "update", eur("40.00"))
-    session, events = shows(told, session_id, "pending", amount=eur("40.00"))
+    session, events = shows(told, session_id, "error", amount=eur("40.00"), error=STOLEN)
     operation = told.payments.history(session_id)[-1]
-    assert (session.amount, session.status, session.held) == (eur("40.00"), "pending", 0)
-    assert (session.open, session.error) == (None, None)
+    assert (session.amount, session.status, session.held) == (eur("40.00"), "error", 0)
+    assert (session.open, session.error) == (None, STOLEN)
     assert (operation.state, operation.answer, operation.error) == ("succeeded", "found", None)
     assert events == [("session.updated", operation.id, None)]
     assert sent(told, "update") == 1
@@ -313,6 +326,12 @@ def test_a_refusal_learnt_by_looking_lets_go_of_the_amount(told):
     assert (session.status, session.error) == ("requires_more", None)
     assert session.next_action == Redirect("https://again")
     assert events == [("session.changed", None, None)]
+
+
+def test_an_error_of_an_earlier_try_is_not_told_while_the_payer_may_try_again(told):
+    session = told.session("requires_more")
+    session, events = shows(told, session.id, "requires_more", error=STOLEN)
+    assert (session.error, events) == (None, [])
 
 
 def test_what_the_payer_must_do_follows_the_gateway_and_is_not_forgotten(told):

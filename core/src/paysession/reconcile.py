@@ -490,8 +490,9 @@ class _Books:
             return
         if snapshot.next_action is not None and snapshot.next_action != session.next_action:
             draft.set(next_action=snapshot.next_action)
-        if session.status is not status or session.error != (snapshot.error or session.error):
-            draft.set(status=status, error=snapshot.error if status is Status.ERROR else None)
+        error = snapshot.error if status is Status.ERROR else None
+        if session.status is not status or (error is not None and error != session.error):
+            draft.set(status=status, error=error)
             if status is Status.ERROR:
                 draft.set(held=0)
             draft.tell("session.error" if status is Status.ERROR else "session.changed")
