@@ -12,6 +12,7 @@ from paysession.testing import FakeProvider
 
 DAY, HOUR, GRACE = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
 CALL = timedelta(seconds=60)
+UNANSWERED = "no answer within the time limit"
 
 
 def eur(amount):
@@ -45,6 +46,7 @@ def test_it_sends_again_only_while_the_gateway_surely_keeps_the_key(make_told, a
     told.clock.now += after
     told.payments.recover()
     assert (sent(told), told.payments.get(session_id).in_doubt) == (int(again), not again)
+    assert [row.reason for row in told.payments.in_doubt()] == ([] if again else [UNANSWERED])
 
 
 def test_each_kind_has_its_own_window(told):
@@ -90,11 +92,13 @@ def test_a_lookup_that_lags_for_long_is_given_its_time(told):
     )
     told = type(told)(told.fake)
     session_id = doubt(told)
-    for after, open_ in ((lag - HOUR, True), (HOUR, True), (HOUR, False)):
+    for after, open_ in ((GRACE, True), (lag - HOUR - GRACE, True), (HOUR, True), (HOUR, False)):
         told.clock.now += after
         assert told.payments.in_doubt()[0].needs_person != open_
         told.payments.recover()
         assert told.payments.get(session_id).in_doubt == open_
+        # Nobody is at it after the look, and what was known of it stays known.
+        assert [row.reason for row in told.payments.in_doubt()] == [UNANSWERED] * open_
     assert sent(told) == 0
 
 
