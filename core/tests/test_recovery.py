@@ -313,6 +313,29 @@ def test_the_gateway_is_asked_about_the_operation_in_doubt(make_shop):
     assert shop.fake.asked[4:] == [None]
 
 
+def test_a_look_while_a_call_is_in_flight_asks_about_that_call(make_shop):
+    shop = make_shop(Records())
+    session = shop.session("requires_more")
+    shop.fake.fail_next("lost_answer", kind="authorize", then=lambda: shop.payments.sync(session.id))
+    shop.payments.authorize(session.id)
+    assert shop.fake.asked == [f"{session.id}-2"] * 2
+
+
+def test_a_gateway_that_cannot_be_asked_is_not_asked(make_shop):
+    shop = make_shop(Records(lookup="none"))
+    session = shop.session()
+    shop.fake.refund_in_dashboard(session.id, eur("1.00"))
+    assert shop.payments.sync(session.id) == session
+    assert shop.fake.asked == []
+
+
+def test_a_sync_settles_the_doubt_it_meets(told):
+    session_id = doubt(told)
+    told.clock.forward(minutes=1)
+    session = told.payments.sync(session_id)
+    assert (session.captured, session.in_doubt) == (4200, False)
+
+
 @pytest.mark.parametrize("kind", ["capture", "refund", "cancel"])
 def test_a_success_when_sent_again_is_believed(told, kind):
     session_id = doubt(told, kind)

@@ -182,6 +182,23 @@ def test_a_refund_in_doubt_is_sent_again_with_its_capture(shop):
     assert shop.fake.refunded == [first.reference]
 
 
+def test_a_refund_whose_process_died_is_sent_again_with_its_capture(shop):
+    class Dies(BaseException):
+        pass
+
+    def dies():
+        raise Dies
+
+    session_id, (first, _) = captured(shop, "20.00", "10.00")
+    shop.fake.fail_next("timeout", kind="refund", then=dies)
+    with pytest.raises(Dies):
+        shop.payments.refund(session_id, eur("3.00"), capture=first.id)
+    shop.clock.forward(minutes=5)
+    shop.payments.recover()
+    assert shop.payments.get(session_id).refunded_amount == eur("3.00")
+    assert shop.fake.refunded == [first.reference]
+
+
 def test_a_named_capture_of_which_nothing_is_left_is_refused(shop):
     session_id, (capture,) = captured(shop, "20.00")
     shop.payments.refund(session_id)
