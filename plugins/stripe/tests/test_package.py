@@ -152,6 +152,11 @@ def test_test_money_and_real_money_are_told_apart(key, mode):
     assert mode == Stripe(api_key=key).mode
 
 
+@pytest.mark.parametrize("browser", ["pk_test_1", "pk_live_1", "pk_1", ""])
+def test_a_key_that_tells_no_mode_goes_with_any(browser):
+    assert browser == Stripe(api_key="sk_1", publishable_key=browser).publishable_key
+
+
 def test_neither_repr_shows_a_secret():
     from attrs import asdict
 
