@@ -436,3 +436,30 @@ class Blank(Shows):
 
     def send(self, request, deadline):
         return Reply(200)
+
+
+def test_a_chargeback_adds_what_the_refunds_of_that_capture_have_left(life):
+    """The first capture (20.00, of which 5.00 is refunded) is taken back whole; the second one (10.00) is not."""
+    hand, document = life
+    payments = document["purchase_units"][0]["payments"]
+    first, second = payments["captures"]
+    first["status"] = "REFUNDED"
+    (refund,) = payments["refunds"]
+    elsewhere = [
+        {**link, "href": link["href"].replace(first["id"], second["id"])} for link in refund["links"]
+    ]
+    payments["refunds"] += [
+        {**refund, "id": "R8", "invoice_id": "theirs", "links": elsewhere},
+        {**refund, "id": "R9", "invoice_id": "theirs", "status": "FAILED"},
+        {**refund, "id": "R7", "invoice_id": "theirs", "status": "PENDING", "links": elsewhere},
+    ]
+    snapshot = show(hand, document)
+    assert snapshot.refunded == Money("25.00", "EUR")
+    refunds = [(e.amount.minor, e.state, e.capture) for e in snapshot.effects if e.kind is Kind.REFUND]
+    assert refunds == [
+        (500, "succeeded", first["id"]),
+        (500, "succeeded", second["id"]),
+        (500, "failed", first["id"]),
+        (500, "pending", second["id"]),
+        (1500, "succeeded", first["id"]),
+    ]
