@@ -1,21 +1,13 @@
-import os
-
 import pytest
 
 from paysession_sql import upgrade
-from paysession_sql.testing import PostgresServer, PostgresUnavailable
+from paysession_sql.testing import server_or_skip
 
 
 @pytest.fixture(scope="session")
 def postgres():
     """A real server, for all tests of the run."""
-    try:
-        server = PostgresServer()
-    except PostgresUnavailable as reason:
-        if os.environ.get("CI"):
-            pytest.fail(f"no PostgreSQL: {reason}")
-        pytest.skip(f"no PostgreSQL: {reason}")
-    with server:
+    with server_or_skip() as server:
         yield server
 
 

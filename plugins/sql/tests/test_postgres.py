@@ -1,6 +1,9 @@
 """What is particular to PostgreSQL: the order of the feed, lost connections, locks, plans, the clock."""
 
+import random
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,17 +12,18 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from paysession import Money, Payments, StoreError
+from paysession import Money, OutcomeUnknown, Payments, StoreError
 from paysession.change import Change
 from paysession.plugins import Registry
 from paysession.store import OverLimit, Stale
 from paysession.testing import FakeProvider
 from paysession.testing.stores import a_collection, a_session, an_event, an_operation
 from paysession.values import Failure, replace
-from paysession_sql import connections
+from paysession_sql import connections, upgrade
 from paysession_sql.clock import SharedClock
 from paysession_sql.connections import Connection, Refused, shown
 from paysession_sql.postgres import PostgresStore
+from paysession_sql.testing import server_or_skip
 
 
 @pytest.fixture
@@ -353,6 +357,50 @@ def test_a_database_that_is_down_is_an_error_at_once(proxy):
     store.close()
 
 
+# --- disks and clocks -----------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_an_error_and_nothing_is_half_written():
+    with server_or_skip(largest_file=16 << 20) as server:  # as large as a segment of the WAL
+        url = server.database()
+        upgrade(url)
+        full = f"CREATE TABLE filler AS SELECT repeat('x', 1900) FROM generate_series(1, {9000})"
+        with Payments(PostgresStore.open(url), Registry({"fake": FakeProvider()})) as pay:
+            order = pay.create_collection(Money("42.00", "EUR"), reference="r")
+            session = pay.initiate(order.id, provider="fake")
+            with psycopg.connect(url, autocommit=True) as connection, pytest.raises(psycopg.Error):
+                connection.execute(full)  # the limit is real
+            noise = random.Random(1)
+            with pytest.raises(StoreError, match="could not be written: .*File too large"):
+                for n in range(1000):
+                    data = {"x": noise.randbytes(30_000).hex()}
+                    pay.initiate(order.id, provider="fake", idempotency_key=str(n), data=data)
+            written = pay.sessions(limit=1000)
+            assert [1] * len(written) == [len(pay.history(row.id)) for row in written]
+            assert pay.get(session.id) == session
+            assert pay.authorize(session.id).status == "authorized"  # what fits is written
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_while_an_operation_is_in_doubt_causes_nothing_twice(postgres_url, hours):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    fake = FakeProvider(lookup="none")
+    store = PostgresStore.open(postgres_url, clock=lambda: now)
+    with Payments(store, Registry({"fake": fake})) as pay:
+        order = pay.create_collection(Money("42.00", "EUR"), reference="r")
+        session = pay.initiate(order.id, provider="fake")
+        pay.authorize(session.id)
+        fake.fail_next("lost_answer")
+        with pytest.raises(OutcomeUnknown):
+            pay.capture(session.id)
+        now += timedelta(hours=hours)
+        pay.recover()
+        assert (hours < 0) == pay.get(session.id).in_doubt  # set back, it waits
+        now += timedelta(hours=2)
+        pay.recover()
+        assert 4200 == pay.get(session.id).captured == fake.total(session.id, "capture")
+
+
 # --- what is written ------------------------------------------------------------------------------
 
 
@@ -365,6 +413,8 @@ def test_what_postgresql_cannot_keep_in_a_text_does_not_stop_a_payment(store):
 
 class Name(str):
     """As an SDK may return one."""
+
+    __slots__ = ()
 
 
 def test_a_subclass_of_a_text_is_kept_as_a_text(store):
@@ -480,3 +530,17 @@ def test_a_clock_that_never_answered_is_an_error():
     clocks.down = True
     with pytest.raises(StoreError):
         clocks.now()
+
+
+def test_without_psycopg_sqlite_works_and_postgresql_says_what_is_missing(tmp_path):
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from paysession import ConfigurationError, Payments\n"
+        "Payments.open(f'sqlite:///{sys.argv[1]}/b.db', environ={}).close()\n"
+        "try: Payments.open('postgresql:///b', environ={})\n"
+        "except ConfigurationError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "pip install 'paysession-sql[postgresql]'" in done.stdout, done.stderr

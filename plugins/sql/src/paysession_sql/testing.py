@@ -13,24 +13,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from types import TracebackType
     from typing import Self
 
-__all__ = ["PostgresServer", "PostgresUnavailable"]
+__all__ = ["PostgresServer", "PostgresUnavailable", "server_or_skip"]
 
 ENVIRONMENT: Final = "PAYSESSION_TEST_POSTGRES"
 STARTS_WITHIN: Final = 30.0
 
 # Ends the server when standard input is closed: by `close`, or by the death of the process, SIGKILL
 # included. SIGQUIT would leave shared memory behind; SIGINT ends connections and stops cleanly.
-_WATCH: Final = 'trap : HUP INT TERM; "$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
+_WATCH: Final = (
+    'trap : HUP INT TERM; ulimit -f "$1"; shift; '
+    '"$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"'
+)
 
 
 class PostgresUnavailable(Exception):
@@ -46,13 +50,14 @@ class PostgresServer:
 
     Args:
         durable: Whether a commit waits for the disk. Tests that cut no power do without.
+        largest_file: No file of the server may have more bytes: that is how a full disk is tried.
         **settings: Further settings of the server, such as ``max_connections=200``.
 
     Raises:
         PostgresUnavailable: None can be started.
     """
 
-    def __init__(self, *, durable: bool = False, **settings: object) -> None:
+    def __init__(self, *, durable: bool = False, largest_file: int | None = None, **settings: object) -> None:
         self._made = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
@@ -64,12 +69,13 @@ class PostgresServer:
         settings = {"fsync": "on" if durable else "off", "max_connections": 200, **settings}
         self._folder = Path(tempfile.mkdtemp(prefix="paysession-pg-"))
         try:
-            self._start(_binaries(), settings)
+            limit = "unlimited" if largest_file is None else str(largest_file // 512)
+            self._start(_binaries(), limit, settings)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, binaries: Path, settings: dict[str, object]) -> None:
+    def _start(self, binaries: Path, limit: str, settings: dict[str, object]) -> None:
         folder = self._folder
         assert folder is not None  # noqa: S101 - made by the constructor
         as_user: dict[str, Any] = {}
@@ -102,7 +108,7 @@ class PostgresServer:
         with log.open("wb") as out:
             server = [str(binaries / "postgres"), "-D", str(data), "-k", str(data), "-h", "", *options]
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                ["/bin/sh", "-c", _WATCH, "sh", *server],
+                ["/bin/sh", "-c", _WATCH, "sh", limit, *server],
                 stdin=subprocess.PIPE, stdout=out, stderr=out, cwd="/", **as_user,
             )  # fmt: skip
         self._base = f"postgresql:///postgres?user=postgres&host={data}"
@@ -155,6 +161,25 @@ class PostgresServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def server_or_skip(**settings: Any) -> Generator[PostgresServer, None, None]:
+    """Lend a server to a fixture of pytest; without one its tests are skipped, or fail where CI is set.
+
+    Args:
+        **settings: As `PostgresServer` takes them.
+    """
+    import pytest  # noqa: PLC0415 - whoever calls this has it
+
+    try:
+        server = PostgresServer(**settings)
+    except PostgresUnavailable as reason:
+        if os.environ.get("CI"):
+            pytest.fail(f"no PostgreSQL: {reason}")
+        pytest.skip(f"no PostgreSQL: {reason}")
+    with server:
+        yield server
 
 
 def _binaries() -> Path:

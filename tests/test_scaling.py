@@ -1,0 +1,62 @@
+"""The partitions of docs/scaling.md: a store on them passes the contract, and an upgraded one keeps its rows."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from paysession import Money, Payments
+from paysession.plugins import Registry
+from paysession.testing import FakeProvider, StoreContract
+from paysession_sql import upgrade
+from paysession_sql.postgres import PostgresStore
+from paysession_sql.testing import server_or_skip
+
+DOCS = Path(__file__).parents[1] / "docs"
+(PARTITIONS,) = re.findall(r"```sql\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with server_or_skip() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server):
+    url = server.database()
+    upgrade(url)
+    yield url
+    server.drop(url)
+
+
+def divide(url):
+    with psycopg.connect(url) as connection:
+        connection.execute(PARTITIONS)
+
+
+class TestPartitioned(StoreContract):
+    @pytest.fixture
+    def store(self, url):
+        divide(url)
+        store = PostgresStore.open(url)
+        yield store
+        store.close()
+
+
+def test_the_books_go_on_in_partitions(url):
+    fake = FakeProvider()
+    sessions = []
+    for divided in (False, True):
+        if divided:
+            divide(url)
+        with Payments(PostgresStore.open(url), Registry({"fake": fake})) as pay:
+            order = pay.create_collection(Money("42.00", "EUR"), reference=f"{divided}")
+            sessions.append(pay.initiate(order.id, provider="fake").id)
+            for session_id in sessions:
+                pay.authorize(session_id)
+                pay.capture(session_id, Money("1.00", "EUR"))
+    with Payments(PostgresStore.open(url), Registry({"fake": fake})) as pay:
+        assert [200, 100] == [pay.get(session_id).captured for session_id in sessions]
+        assert 7 == len(pay.events())
