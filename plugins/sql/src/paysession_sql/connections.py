@@ -7,7 +7,6 @@ has no threads that a fork would lose, and a database that is down is told at on
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import contextmanager
 from threading import BoundedSemaphore
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from paysession.errors import StoreError
+from paysession_sql.forks import generation
 
 try:
     import psycopg
@@ -236,7 +236,7 @@ class Pool:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._generation = generation()
         self._idle: deque[Connection] = deque()
         self._slots = BoundedSemaphore(self._size)
 
@@ -251,7 +251,7 @@ class Pool:
             StoreError: There is none: the pool is closed, the database cannot be reached, or all
                 are in use.
         """
-        if self._pid != os.getpid():
+        if self._generation != generation():
             # A connection must not cross a fork. The parent's are kept, and touched by nobody.
             self._inherited.append(self._idle)
             self._reset()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -52,11 +53,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+# One change writes the same few times in many places.
+@lru_cache(maxsize=256)
 def micros(moment: datetime) -> int:
     """Return a time as microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=256)
 def _moment(stored: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stored)
 

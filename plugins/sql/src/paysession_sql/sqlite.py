@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 
 from paysession.errors import StoreError
 from paysession.store import OverLimit, Stale, utc_now
+from paysession_sql.forks import generation
 from paysession_sql.reads import Reads
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes
@@ -123,7 +124,7 @@ class SqliteStore(Reads):
     # --- connections ------------------------------------------------------------------------------
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._generation = generation()
         self._idle: deque[sqlite3.Connection] = deque()
         self._writer: sqlite3.Connection | None = None
         self._queue: deque[_Ticket] = deque()
@@ -149,7 +150,7 @@ class SqliteStore(Reads):
         While nobody writes that is the writer, whose cache still holds what it wrote: another
         connection would fetch those pages again after every commit.
         """
-        if self._pid != os.getpid():
+        if self._generation != generation():
             self._reset()  # a connection must not cross a fork; the parent's is left alone
         with self._lock:
             if not self._leading and self._writer is not None:
@@ -208,7 +209,7 @@ class SqliteStore(Reads):
 
     def commit(self, change: Change) -> None:
         """Make a change, alone or in a group with those of other threads; see the protocol."""
-        if self._pid != os.getpid():
+        if self._generation != generation():
             self._reset()
         ticket = _Ticket(change)
         with self._lock:
