@@ -52,9 +52,10 @@ class FakeWire:
 
     def fail(self, fault, *, on="write", amount=None):
         self.struck = 1
-        before = ("reset", "drop_before", "500_before", "408", "409", "429", "401")
-        word = "wrong_amount" if fault == "wrong_amount" else "timeout" if fault in before else "lost_answer"
-        self.fake.fail_next("not_applied" if fault == "429" else word)
+        words = {"wrong_amount": "wrong_amount", "wrong_currency": "wrong_currency"}
+        words |= dict.fromkeys(("reset", "drop_before", "500_before", "408", "409"), "timeout")
+        words |= dict.fromkeys(("400", "429"), "not_applied")
+        self.fake.fail_next(words.get(fault, "lost_answer"))
 
     def refused(self):
         self.fake.fail_next("not_applied")

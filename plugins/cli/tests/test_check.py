@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -75,7 +76,7 @@ def test_the_contract_of_an_installed_provider_is_run_and_told_as_a_table(check)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_data_is_json" in done.stdout
     assert "capabilities say local=True: there is no gateway" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("paysession-manual 0.1.0: 25 passed, 202 not declared")
+    assert re.search(r"^paysession-manual 0\.1\.0: \d+ passed, \d+ not declared$", done.stdout, re.MULTILINE)
 
 
 def test_what_fails_is_named_with_its_words_and_the_exit_status_is_1(check):
@@ -92,7 +93,7 @@ def test_what_fails_is_named_with_its_words_and_the_exit_status_is_1(check):
 def test_failures_are_shown_below_the_table(check):
     done = check("careless")
     assert "Nothing is authorized before the payer has approved." in done.stdout
-    assert "careless 1.0: 23 passed, 2 failed, 202 not declared" in done.stdout
+    assert re.search(r"^careless 1\.0: \d+ passed, 2 failed, \d+ not declared$", done.stdout, re.MULTILINE)
 
 
 def test_what_the_contracts_author_skips_is_no_success(check):

@@ -186,6 +186,12 @@ class Counterpart:
 
         return _NUMBER.sub(change, body)
 
+    def wrong_currency(self, body: bytes, amount: Money) -> bytes:
+        """Return an answer's body with another currency in place of this one."""
+        ours, other = amount.currency, "USD" if amount.currency != "USD" else "EUR"
+        body = body.replace(f'"{ours}"'.encode(), f'"{other}"'.encode())
+        return body.replace(f'"{ours.lower()}"'.encode(), f'"{other.lower()}"'.encode())
+
 
 def encoded(reply: Reply) -> tuple[int, dict[str, str], bytes]:
     """Return an answer with its body as bytes and its headers complete."""

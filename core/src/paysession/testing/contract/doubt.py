@@ -13,6 +13,7 @@ from paysession.operation import Kind, State
 from paysession.outcome import Outcome
 from paysession.testing.contract.faults import KINDS
 from paysession.testing.contract.verdict import broken, not_declared
+from paysession.testing.contract.wire import FAULTS
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -165,6 +166,31 @@ class DoubtContract:
                 found=bench.last(kind).shown,
                 mend="sort 'already captured', 'already refunded' and 'already canceled' as OutcomeUnknown",
             )
+
+    @pytest.mark.parametrize("kind", ["update", "authorize", "capture", "refund", "cancel"])
+    def test_what_was_refused_can_be_tried_again(self, bench: Bench, kind: str) -> None:
+        """After a definite refusal the cause is mended, and another attempt has a key of its own."""
+        bench.needs(Kind(kind))
+        _needs_keys(bench, Kind(kind))
+        strike = bench.strike(Kind(kind), "400")
+        if strike.on != "write":
+            not_declared(f"{kind} sends nothing that can cause an effect")
+        session = bench.payments.get(strike.session_id)
+        if strike.call.error is None or session.open is not None:
+            broken(
+                "A definite refusal is Declined or NotApplied: nothing happened, and it is not in doubt.",
+                found=f"{FAULTS['400']}; {strike.call.shown}",
+                mend="sort 400 as NotApplied, or as Declined where it is the payment that is refused",
+            )
+        try:
+            session = bench.finished(bench.act(Kind(kind), session))
+        except PaysessionError as error:
+            broken(
+                "What was refused can be tried again: each attempt has a key of its own.",
+                found=f"the second attempt: {error}; {bench.last(kind).shown}",
+                mend="send operation.key, and nothing that stays the same from one operation to the next",
+            )
+        bench.compare(session)
 
     def test_one_provider_serves_many_threads(self, bench: Bench) -> None:
         """Hooks run in threads: sessions of different threads do not get into each other's way."""

@@ -125,19 +125,20 @@ class FaultsContract:
                 mend="answer Snapshot.absent() only on a certain 404; raise on everything else",
             )
 
+    @pytest.mark.parametrize("fault", ["wrong_amount", "wrong_currency"])
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
-    def test_a_wrong_amount_is_not_believed(self, bench: Bench, kind: str) -> None:
+    def test_a_wrong_amount_is_not_believed(self, bench: Bench, kind: str, fault: str) -> None:
         """The amount in an answer is the gateway's word, not a repetition of what was asked."""
         bench.needs(Kind(kind))
         bench.needs_gateway()
-        strike = bench.strike(Kind(kind), "wrong_amount")
+        strike = bench.strike(Kind(kind), fault)
         answer = strike.call.answer
         if isinstance(answer, Outcome) and answer.answer in ("authorized", "captured", "refunded"):
             told = answer.amount
             if told is None or told == bench.gateway.amount:
                 broken(
-                    "The amount that comes back is compared with what was asked.",
-                    found=f"the gateway answered with another amount, and {strike.call.shown}",
+                    "The amount and the currency that come back are compared with what was asked.",
+                    found=f"{FAULTS[fault]}, and {strike.call.shown}",
                     mend="answer with the amount that the gateway stated, such as "
                     "Outcome.captured(Money.from_minor(answer['amount'], ...))",
                 )

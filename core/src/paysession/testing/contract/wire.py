@@ -30,6 +30,7 @@ FAULTS: Final = {
     "500_after": "it was carried out, and the answer was 500",
     "500_replayed": "it was carried out, and the answer to it and to its repetitions is 500",
     "503_html": "it was carried out, and a load balancer answered 503 with a page of HTML",
+    "400": "it was refused with 400, bad request, and so are its repetitions under the same key",
     "408": "the answer was 408, request timeout",
     "409": "the answer was 409, conflict",
     "429": "the answer was 429, too many requests",
@@ -38,13 +39,14 @@ FAULTS: Final = {
     "list": "it was carried out, and the answer was 200 with the JSON []",
     "cut": "it was carried out, and half of the answer came",
     "wrong_amount": "it was carried out, and the answer told of another amount",
+    "wrong_currency": "it was carried out, and the answer told of another currency",
     "401": "the answer was 401 and repeated the credentials",
 }
 """What a wire can make of a request."""
 
 Target = Literal["write", "read", "any"]
 
-_BEFORE: Final = ("reset", "drop_before", "500_before", "408", "409", "429", "401")
+_BEFORE: Final = ("reset", "drop_before", "500_before", "400", "408", "409", "429", "401")
 _PAGES: Final[dict[str, Reply]] = {
     "503_html": (503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1></html>"),
     "html": (200, {"Content-Type": "text/html"}, b"<html><h1>It works!</h1></html>"),
@@ -107,6 +109,7 @@ class Proxy:
         """What the counterpart raised instead of answering: a mistake of its own."""
         self._fault: tuple[str, Target, Money | None] | None = None
         self._replies: dict[str, tuple[Request, Reply]] = {}
+        self._refused: dict[str | None, Reply] = {}
         self._lock = threading.Lock()
         self._carrying = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -128,7 +131,7 @@ class Proxy:
         Args:
             fault: One of `FAULTS`.
             on: Which requests: those that can cause an effect, those that cannot, or any.
-            amount: For ``wrong_amount``: what the answers are about.
+            amount: For ``wrong_amount`` and ``wrong_currency``: what the answers are about.
         """
         if fault not in FAULTS:
             raise ValueError(f"a fault is one of {', '.join(FAULTS)}, not {fault!r}")
@@ -198,7 +201,10 @@ class Proxy:
             if fault in ("reset", "drop_before"):
                 self._hang_up(connection, reset=fault == "reset")
                 return None
-            return _message(self._refusal(fault, request))
+            refusal = self._refusal(fault, request)
+            if fault == "400" and self._key(request) is not None:
+                self._refused[str(self._key(request))] = refusal
+            return _message(refusal)
         reply = self._carry_out(request, fault)
         if fault is None:
             return _message(reply)
@@ -237,11 +243,15 @@ class Proxy:
             self._hang_up(connection)
         elif fault in ("500_after", "500_replayed"):
             return _message(self._gateway.refusal(500))
-        elif fault != "wrong_amount":
+        elif fault in _PAGES:
             return _message(_PAGES[fault])
         else:
             assert amount is not None  # noqa: S101 - given with this fault
-            lie = self._gateway.wrong_amount(body, amount)
+            tell = {
+                "wrong_amount": self._gateway.wrong_amount,
+                "wrong_currency": self._gateway.wrong_currency,
+            }
+            lie = tell[fault](body, amount)
             if lie == body:  # it says nothing of the amount, so nothing is wrong with it
                 with self._lock:
                     self.struck -= 1
@@ -270,8 +280,11 @@ class Proxy:
 
     def _carry_out(self, request: Request, fault: str | None) -> Reply:
         """Carry a request out, once for its key where keys are remembered here."""
-        header = None if self._gateway.replays else self._gateway.key_header
-        key = request.headers.get(header.lower()) if header and self._gateway.is_write(request) else None
+        key = self._key(request)
+        if key in self._refused:
+            return self._refused[key]
+        if self._gateway.replays:
+            key = None
         if key is None and fault != "500_replayed":
             return self._pass_on(request)
         key = key or f"{request.method} {request.path} {request.body!r}"
@@ -288,6 +301,10 @@ class Proxy:
             if reply[0] not in (401, 408, 409, 429):
                 self._replies[key] = (request, reply)
             return reply
+
+    def _key(self, request: Request) -> str | None:
+        header = self._gateway.key_header
+        return request.headers.get(header.lower()) if header and self._gateway.is_write(request) else None
 
     def _pass_on(self, request: Request) -> Reply:
         if self._gateway.url is None:
