@@ -310,7 +310,11 @@ def test_a_session_that_no_provider_accepted_is_canceled_without_a_call(shop):
     shop.fake.fail_next("not_applied")
     with pytest.raises(NotApplied) as caught:
         shop.payments.initiate(shop.order.id, provider="fake", idempotency_key="k")
-    assert shop.payments.cancel(caught.value.session_id).status == "canceled"
+    shop.clock.forward(minutes=1)
+    session = shop.payments.cancel(caught.value.session_id)
+    assert (session.status, session.updated_at) == ("canceled", shop.clock.now)
+    event = shop.payments.events()[-1]
+    assert (event.type, event.occurred_at, event.operation_id) == ("session.canceled", shop.clock.now, None)
     assert not shop.fake.calls
 
 

@@ -92,12 +92,13 @@ def test_a_cancel_is_remembered_once(told):
     told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
     with pytest.raises(OutcomeUnknown):
         told.payments.authorize(session.id)
+    told.clock.forward(minutes=1)
     for _ in range(2):
         with pytest.raises(OutcomeUnknown, match="remembered") as caught:
             told.payments.cancel(session.id)
         assert (caught.value.session_id, caught.value.operation_id) == (session.id, f"{session.id}-2")
     session = told.payments.get(session.id)
-    assert session.cancel_wanted
+    assert (session.cancel_wanted, session.updated_at) == (True, told.clock.now)
     assert cancels(told) == 0
     told.fake.answers.clear()
     told.fake.snapshot = None
