@@ -188,6 +188,15 @@ def test_an_intent_of_another_amount_is_not_believed(stripe, values, sandbox):
     with pytest.raises(OutcomeUnknown, match=r"43\.00 EUR where 42\.00 EUR") as doubt:
         stripe.initiate(session, values.operation(session, "initiate"))
     assert doubt.value.reference.startswith("pi_")
+    assert doubt.value.reference == doubt.value.data["payment_intent"]
+
+
+@pytest.mark.parametrize("status", ["requires_capture", "succeeded", "canceled"])
+def test_an_intent_that_was_paid_or_is_over_when_it_is_made_is_looked_up(stripe, values, sandbox, status):
+    sandbox.patch(lambda intent: intent.update(status=status))
+    session = values.session()
+    with pytest.raises(OutcomeUnknown, match=f"is {status} already"):
+        stripe.initiate(session, values.operation(session, "initiate"))
 
 
 # --- update ---------------------------------------------------------------------------------------
@@ -598,6 +607,16 @@ def test_an_intent_whose_id_was_lost_is_found_by_our_session_id(stripe, begin):
     lost = copy(session, reference=None, _data="{}")
     snapshot = stripe.retrieve(lost, None)
     assert (session.reference, session.id) == (snapshot.reference, snapshot.session_id)
+
+
+@pytest.mark.parametrize("canceled", [0, 1])
+def test_of_two_intents_for_a_session_the_one_that_is_alive_is_found(
+    stripe, values, payer, sandbox, canceled
+):
+    session = values.session()
+    made = [stripe.initiate(session, values.operation(session, "initiate", ordinal=n)) for n in (1, 2)]
+    payer.send(f"payment_intents/{made[canceled].reference}/cancel")
+    assert made[1 - canceled].reference == stripe.retrieve(session, None).reference
 
 
 def test_an_account_without_a_search_finds_nothing(stripe, begin, sandbox):

@@ -116,6 +116,8 @@ def test_two_accounts_are_two_providers():
         {"api_key": KEY, "timeout": 0},
         {"api_key": KEY, "max_network_retries": -1},
         {"api_key": KEY, "capture_method": "later"},
+        {"api_key": KEY, "multicapture": "often"},
+        {"api_key": KEY, "statement_descriptor_suffix": "<b>"},
         {"api_key": KEY, "max_digits": 13},
         {"api_key": KEY, "statement_descriptor_suffix": "x" * 23},
         {"api_key": KEY, "webhook_secrets": "whsec_1"},
@@ -164,6 +166,7 @@ def test_neither_repr_shows_a_secret():
     shown = f"{provider!r} {provider} {asdict(provider, filter=lambda a, _: a.name != '_lazy')}"
     assert KEY not in shown
     assert "whsec_1" not in shown
+    assert "lazy" not in repr(provider)
 
 
 def test_only_multicapture_promises_several_captures():
