@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 
 from paysession.provider import Declined, NotApplied, OutcomeUnknown, Status
 from paysession_stripe import Stripe
-from paysession_stripe.gateway import API_VERSION, StateRefused
+from paysession_stripe.gateway import API_VERSION
 
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 API = "https://api.stripe.com"
@@ -130,11 +130,11 @@ CASES = [
     ),
     (400, {"type": "invalid_request_error"}, Declined),
     (404, {"type": "invalid_request_error", "code": "resource_missing", "param": "intent"}, Declined),
-    (400, {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}, StateRefused),
-    (400, {"type": "invalid_request_error", "code": "intent_invalid_state"}, StateRefused),
-    (400, {"type": "invalid_request_error", "code": "charge_already_captured"}, StateRefused),
-    (400, {"type": "invalid_request_error", "code": "charge_already_refunded"}, StateRefused),
-    (400, {"type": "invalid_request_error", "code": "charge_expired_for_capture"}, StateRefused),
+    (400, {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}, OutcomeUnknown),
+    (400, {"type": "invalid_request_error", "code": "intent_invalid_state"}, OutcomeUnknown),
+    (400, {"type": "invalid_request_error", "code": "charge_already_captured"}, OutcomeUnknown),
+    (400, {"type": "invalid_request_error", "code": "charge_already_refunded"}, OutcomeUnknown),
+    (400, {"type": "invalid_request_error", "code": "charge_expired_for_capture"}, OutcomeUnknown),
     (400, {"type": "idempotency_error"}, OutcomeUnknown),
     (401, {"type": "invalid_request_error"}, NotApplied),
     (403, {"type": "invalid_request_error"}, NotApplied),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     ProviderError = Declined | NotApplied | OutcomeUnknown
 
-__all__ = ["API_VERSION", "Gateway", "StateRefused"]
+__all__ = ["API_VERSION", "Gateway"]
 
 logger = logging.getLogger("paysession_stripe")
 
@@ -57,11 +57,6 @@ _PAGES: Final = 100
 # Telemetry writes an id into the user's home folder and sends figures about us. The package has no
 # switch for it but this global; nothing else that is global there is read or written.
 stripe.enable_telemetry = False
-
-
-class StateRefused(OutcomeUnknown):
-    """Stripe refused because of the state that the object is in: it is looked at, never believed."""
-
 
 _BY_STATUS: Final[Mapping[int, type[Declined | NotApplied]]] = {
     400: Declined,
@@ -82,6 +77,8 @@ _STATE_CODES: Final = frozenset(
         "payment_intent_unexpected_state",
     }
 )
+"""Refusals because of the state that the object is in: our own earlier request may have brought it there,
+so it is looked at, and the refusal never believed."""
 
 _CLIENT_SECRET: Final = re.compile(rb'(client_secret"\s*:\s*"|_secret_)[^"&\\\s]+')
 """As a value of its own, and within the addresses of pages that the payer is sent to."""
@@ -309,10 +306,9 @@ def _sorted(error: Exception) -> ProviderError:
     code = told.get("decline_code") or told.get("code") or told.get("type") or "declined"
     message = _message(error, told)
     kind = _BY_STATUS.get(error.http_status)
-    if not told or kind is None or told.get("type") == "idempotency_error":
+    in_doubt = told.get("type") == "idempotency_error" or told.get("code") in _STATE_CODES
+    if not told or kind is None or in_doubt:
         return OutcomeUnknown(message)
-    if told.get("code") in _STATE_CODES:
-        return StateRefused(message)
     if kind is NotApplied or told.get("code") in ("lock_timeout", "rate_limit"):
         return NotApplied(message, retry_after=_retry_after(error))
     return Declined(code, message)
