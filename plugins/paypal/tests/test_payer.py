@@ -279,6 +279,28 @@ def test_captures_and_refunds_in_the_dashboard_are_booked_as_the_providers(shop,
     assert shop.books() == ("authorized", 4200, 4200, 4000, 4000)
 
 
+@pytest.mark.parametrize(
+    ("ends", "state", "books"),
+    [
+        ("COMPLETED", State.SUCCEEDED, ("authorized", 4200, 4200, 2000, 0)),
+        ("DECLINED", State.DECLINED, ("authorized", 4200, 4200, 0, 0)),
+    ],
+)
+def test_a_capture_that_paypal_holds_is_reserved_until_paypal_decides(shop, fake, ends, state, books):
+    session = shop.session()
+    fake.ledger.next_status["capture"] = ["PENDING"]
+    shop.payments.capture(session.id, EUR20)
+    shop.payments.sync(session.id)
+    assert shop.books() == ("authorized", 4200, 4200, 0, 0)
+    with pytest.raises(InvalidAmount, match=r"22\.00 EUR is left"):
+        shop.payments.capture(session.id, Money("22.01", "EUR"))
+    row = shop.payments.history(session.id)[-1]
+    fake.ledger.settle(row.reference, ends)
+    shop.settle(hours=6)
+    assert shop.payments.history(session.id)[-1].state is state
+    assert shop.books() == books
+
+
 def test_a_pending_refund_that_fails_is_given_back_to_what_can_be_refunded(shop, fake):
     session = shop.session()
     shop.payments.capture(session.id, EUR20)
