@@ -98,6 +98,20 @@ def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
     assert row.capture_id == capture.id
 
 
+def test_a_chargeback_that_the_shop_wins_is_undone(hook, fake, deliver, clock):
+    session = hook.session()
+    hook.payments.capture(session.id)
+    (capture,) = fake.ledger.orders[session.reference].captures
+    fake.ledger.reverse(capture.id)
+    deliver(fake.events[-1])
+    capture.reversed, capture.status = False, "COMPLETED"
+    clock.forward(days=60)
+    hook.payments.sync(session.id)
+    assert hook.books() == ("authorized", 4200, 4200, 4200, 0)
+    taken, given = hook.payments.history(session.id)[-2:]
+    assert (given.reverses, given.origin, given.amount) == (taken.id, "provider", taken.amount)
+
+
 def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, deliver):
     """Ours never arrived, and never can now: PayPal has given the capture back without it."""
     session = hook.session()

@@ -77,7 +77,7 @@ def raw(answer, *, hold=False):
 
 
 @contextmanager
-def facing(answer, *, timeout=0.2, **options):
+def facing(answer, *, timeout=2.0, **options):
     """Yield a transport with a token, whose server answers what is said."""
     with raw(answer, **options) as (url, requests):
         transport = SdkTransport("id", "secret", endpoint=url, timeout=timeout)
@@ -295,12 +295,12 @@ def test_an_answer_in_chunks_is_read_whole():
     ids=["nothing", "cut short", "chunks cut short", "no chunks", "no HTTP", "500 headers", "too large"],
 )
 def test_an_answer_that_is_not_whole_is_lost(answer):
-    with facing(answer, timeout=2.0) as (transport, _), pytest.raises(Lost):
+    with facing(answer) as (transport, _), pytest.raises(Lost):
         transport.send(WRITE, soon())
 
 
 def test_an_answer_that_never_comes_is_lost_after_the_timeout():
-    with facing(b"", hold=True) as (transport, _):
+    with facing(b"", hold=True, timeout=0.2) as (transport, _):
         begun = time.monotonic()
         with pytest.raises(Lost, match="ReadTimeout"):
             transport.send(WRITE, soon())

@@ -264,7 +264,7 @@ def test_a_certificate_is_fetched_over_http_with_a_limit_and_no_redirect(fake):
 
 @pytest.fixture
 def asking(make_provider):
-    return make_provider(webhook_verification="postback", timeout=0.5)
+    return make_provider(webhook_verification="postback", timeout=1.0)
 
 
 @pytest.mark.parametrize("body", PAYLOADS)
