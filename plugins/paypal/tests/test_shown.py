@@ -463,3 +463,26 @@ def test_a_chargeback_adds_what_the_refunds_of_that_capture_have_left(life):
         (500, "pending", second["id"]),
         (1500, "succeeded", first["id"]),
     ]
+
+
+def test_what_was_voided_before_the_books_knew_of_it_is_canceled_and_not_refused(life):
+    hand, document = life
+    hand.session = replace(hand.session, status=Status.REQUIRES_MORE)
+    (authorization,) = document["purchase_units"][0]["payments"]["authorizations"]
+    document["purchase_units"][0]["payments"] = {"authorizations": [{**authorization, "status": "VOIDED"}]}
+    assert show(hand, document).status is Status.CANCELED
+    del document["purchase_units"][0]["payments"]
+    assert show(hand, {**document, "status": "VOIDED"}).status is Status.CANCELED
+    assert show(hand, {**document, "status": "CREATED"}).status is Status.REQUIRES_MORE
+
+
+def test_a_cancel_is_done_once_nothing_is_left_beyond_what_was_captured(life):
+    hand, document = life
+    cancel = hand.operation("cancel")
+    hand.provider.transport = Shows(document)
+    assert hand.provider.retrieve(hand.session, cancel).status is Status.AUTHORIZED
+    (authorization,) = document["purchase_units"][0]["payments"]["authorizations"]
+    authorization["status"] = "VOIDED"
+    hand.provider.transport = Shows(document)
+    assert hand.provider.retrieve(hand.session, cancel).status is Status.CANCELED
+    assert show(hand, document).status is Status.AUTHORIZED, "for anybody else what was captured stands"
