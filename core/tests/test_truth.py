@@ -507,3 +507,53 @@ def test_a_capture_at_authorization_does_not_settle_another_capture_of_that_amou
         "x",
     )
     assert told.payments.get(session.id).captured == 4200
+
+
+@pytest.fixture
+def behind(told):
+    """A shop whose gateway shows how it stood up to 45 seconds ago."""
+    can = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=timedelta(seconds=45))
+    told.fake.capabilities = can
+    return told
+
+
+@pytest.mark.parametrize("shown", ["requires_more", "error"])
+def test_a_lookup_that_is_behind_does_not_end_a_debit_that_it_does_not_show_yet(behind, shown):
+    session = behind.session("requires_more")
+    behind.clock.forward(minutes=5)
+    behind.fake.answers["authorize"] = Outcome.pending()
+    behind.payments.authorize(session.id)
+    behind.fake.snapshot = Snapshot(shown, ready=True)
+    behind.clock.forward(seconds=30)
+    session = behind.payments.sync(session.id)
+    assert (session.status, session.pending) == ("pending", 1)
+    behind.fake.snapshot = Snapshot("authorized")
+    behind.payments.sync(session.id)
+    assert [(row.kind, row.state) for row in behind.payments.history(session.id)][1:] == [
+        ("authorize", "succeeded")
+    ]
+
+
+def test_a_lookup_that_is_behind_is_believed_after_its_lag_though_recovery_looked_meanwhile(behind):
+    session = behind.session("requires_more")
+    behind.clock.forward(minutes=5)
+    behind.fake.answers["authorize"] = Outcome.pending()
+    behind.payments.authorize(session.id)
+    behind.fake.snapshot = Snapshot("error")
+    behind.clock.forward(minutes=6)
+    behind.payments.recover()
+    session = behind.payments.get(session.id)
+    assert (session.status, session.pending, session.held) == ("error", 0, 0)
+
+
+def test_a_lookup_that_is_behind_a_cancel_reports_no_conflict(behind):
+    session = behind.session()
+    behind.clock.forward(minutes=5)
+    behind.payments.cancel(session.id)
+    behind.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"))
+    behind.clock.forward(seconds=30)
+    session = behind.payments.sync(session.id)
+    assert (session.status, session.conflict, session.cancel_wanted) == ("canceled", None, False)
+    behind.clock.forward(seconds=30)
+    assert behind.payments.sync(session.id).version > session.version  # it still shows it: that is a conflict
+    assert "session.conflict" in [event.type for event in behind.payments.events()]

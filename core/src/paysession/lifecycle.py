@@ -388,7 +388,7 @@ def claim(
     draft = Draft(session, now)
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
     claimed = draft.put(operation, attempt=operation.attempt + 1, lease_until=lease_until)
-    draft.set(due_at=lease_until)
+    draft.set(due_at=lease_until, updated_at=session.updated_at)  # nothing of the payment changed
     return draft, claimed
 
 
@@ -401,6 +401,7 @@ def postpone(session: PaymentSession, *, now: datetime, capabilities: Capabiliti
         capabilities: What its provider declared; None: the provider is not to be had.
     """
     draft = Draft(session, now)
+    draft.set(updated_at=session.updated_at)  # nothing of the payment changed
     if session.open is not None or capabilities is None:
         draft.doubt_again()
     else:

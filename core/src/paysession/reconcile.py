@@ -346,6 +346,8 @@ class _Books:
         found = max(told.minor if told is not None else expected, kept)
         amount = Money.from_minor(found, session.amount.currency)
         canceled = session.status is Status.CANCELED
+        if canceled and self._lagging:
+            return  # it may show how it stood before the cancel
         if canceled and found <= draft.before.authorized:
             if told is not None:  # booked before, and being cancelled
                 self._adjust(found)
@@ -472,6 +474,11 @@ class _Books:
             return
         row = self._open
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
+        if self._lagging and (pending is not None or (row is not None and row.kind is Kind.AUTHORIZE)):
+            # It may show how it stood before: only that the gateway is at it settles anything.
+            if row is not None and _debited(snapshot):
+                self._settle_waiting(row, snapshot)
+            return
         failed = pending is not None and status is Status.ERROR
         if pending is not None and failed:
             refuse(draft, pending, _declined(snapshot.error))
@@ -512,7 +519,7 @@ class _Books:
                 draft.set(amount=row.amount, status=status, held=held, error=snapshot.error)
                 draft.tell("session.updated", row)
         elif row.kind is Kind.AUTHORIZE:
-            if any(e.kind is Kind.AUTHORIZE and e.state == "pending" for e in snapshot.effects):
+            if _debited(snapshot):
                 draft.close(row, State.PENDING, answer="pending", error=None)
                 draft.set(status=Status.PENDING, next_action=None)
             elif status is Status.REQUIRES_MORE and row.session_status is not Status.REQUIRES_MORE:
@@ -521,6 +528,10 @@ class _Books:
                 draft.tell("session.requires_more", row)
             elif status is Status.ERROR and row.session_status is not Status.ERROR:
                 refuse(draft, row, _declined(snapshot.error))
+
+
+def _debited(snapshot: Snapshot) -> bool:
+    return any(e.kind is Kind.AUTHORIZE and e.state == "pending" for e in snapshot.effects)
 
 
 def _declined(error: Failure | None) -> Declined:
