@@ -490,6 +490,13 @@ class _Books:
             if status is Status.PENDING:
                 return
             draft.close(pending, State.SUCCEEDED, answer=str(status), error=None)
+        self._show(snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        """Take over where a session stands that nothing is open of."""
+        draft = self._draft
+        session, status = draft.session, snapshot.status
+        assert status is not None  # noqa: S101 - an absent object is not booked
         if not session.initiated:
             # The provider was sure that it had not made the object; it has.
             draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
