@@ -195,6 +195,8 @@ class Counterpart:
 
 def encoded(reply: Reply) -> tuple[int, dict[str, str], bytes]:
     """Return an answer with its body as bytes and its headers complete."""
+    if not isinstance(reply, tuple) or len(reply) != 3:
+        raise TypeError(f"handle() returns status, headers and body, not {reply!r:.80}")
     status, headers, body = reply
     sent = dict(headers)
     if isinstance(body, dict | list):

@@ -325,7 +325,9 @@ class Proxy:
     def _handled(self, request: Request) -> Reply:
         with self._lock:
             try:
-                return self._gateway.handle(request.method, request.path, request.headers, request.body)
+                return encoded(
+                    self._gateway.handle(request.method, request.path, request.headers, request.body)
+                )
             except BaseException as error:  # noqa: BLE001 - pytest.fail too: raised again by the test's thread
                 self.errors.append(error)
                 return 501, {}, b"the counterpart's handle() failed"
