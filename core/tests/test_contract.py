@@ -29,6 +29,14 @@ class TestGatewayProvider(BaseProviderContract):
         return GatewayProvider(wire.url, webhook_secret=None)
 
 
+class TestSlowGateway(TestGatewayProvider):
+    """Captures and refunds are accepted first, and finished later."""
+
+    @pytest.fixture
+    def gateway(self):
+        return GatewayCounterpart(slow=True)
+
+
 class FakeWire:
     """FakeProvider has its gateway within itself: faults are asked of it, and its calls are its requests."""
 

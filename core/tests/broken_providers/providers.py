@@ -217,6 +217,22 @@ class EffectsNotTold(GatewayProvider):
         return snapshot_(snapshot, captured=None, refunded=None, effects=()) if snapshot.status else snapshot
 
 
+def slow():
+    """A gateway that finishes captures and refunds later."""
+    return GatewayCounterpart(slow=True)
+
+
+@breaks("test_what_was_accepted_can_still_fail[refund]", counterpart=slow)
+class FailureNotTold(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.status is None:
+            return snapshot
+        effects = [effect for effect in snapshot.effects if effect.state != "failed"]
+        return snapshot_(snapshot, effects=effects)
+
+
 @breaks("test_what_was_refused_can_be_tried_again[refund]")
 class RefusalAsUnknown(GatewayProvider):
     @hookimpl

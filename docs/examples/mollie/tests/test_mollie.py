@@ -9,7 +9,7 @@ from paysession_mollie import Mollie
 from paysession.provider import Effect, Money
 from paysession.testing import BaseProviderContract, Counterpart
 
-STATES = {"pending": "pending", "succeeded": "succeeded", "refunded": "succeeded"}
+STATES = {"pending": "pending", "succeeded": "succeeded", "refunded": "succeeded", "failed": "failed"}
 
 
 class FakeMollie(Counterpart):
@@ -116,6 +116,11 @@ class FakeMollie(Counterpart):
                 row["status"] = "succeeded"
             for row in payment["_embedded"]["refunds"]:
                 row["status"] = "refunded"
+
+    def fail(self, session):
+        for payment in self.of(session):
+            for row in payment["_embedded"]["captures"] + payment["_embedded"]["refunds"]:
+                row["status"] = "failed" if row["status"] == "pending" else row["status"]
 
     def notification(self, session):
         return urlencode({"id": session.reference}).encode()

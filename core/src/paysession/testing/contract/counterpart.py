@@ -156,6 +156,11 @@ class Counterpart:
         del session
         _to_write("a hook answered pending: write finish(), which lets your gateway finish it")
 
+    def fail(self, session: PaymentSession) -> None:
+        """Let what the gateway has accepted and not finished fail: needed where a hook answers pending."""
+        del session
+        _to_write("a hook answered pending: write fail(), which lets what was accepted fail after all")
+
     # --- what usually fits as it is ----------------------------------------------------------------
 
     def is_write(self, request: Request) -> bool:

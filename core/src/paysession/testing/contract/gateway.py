@@ -24,12 +24,18 @@ SECRET = "whsec_gateway"  # noqa: S105 - it guards nothing
 
 
 class GatewayCounterpart(Counterpart):
-    """A `Gateway` in this process, served by the kit."""
+    """A `Gateway` in this process, served by the kit.
+
+    Args:
+        slow: Captures and refunds are accepted first, and finished later.
+        options: Of the gateway.
+    """
 
     replays = True
     secrets = (SECRET,)
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, slow: bool = False, **options: Any) -> None:
+        self.slow = slow
         self.gateway = Gateway(time.time, secret=SECRET, **options)
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -43,7 +49,7 @@ class GatewayCounterpart(Counterpart):
             reply = self.gateway.lookup(place.partition("/")[2] or None, ours)
         else:
             key = headers.get("idempotency-key", "")
-            reply = self.gateway.request(place, key, json.loads(body))
+            reply = self.gateway.request(place, key, json.loads(body), slow=self.slow)
         return reply.status, {}, reply.body
 
     def ledger(self, session: PaymentSession) -> Sequence[Effect]:
@@ -79,3 +85,16 @@ class GatewayCounterpart(Counterpart):
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund in the dashboard."""
         self.gateway.dashboard(session.id, "refund", amount.minor)
+
+    def finish(self, session: PaymentSession) -> None:
+        """Finish what is pending."""
+        self._settle(session, "succeeded")
+
+    def fail(self, session: PaymentSession) -> None:
+        """Let what is pending fail."""
+        self._settle(session, "failed")
+
+    def _settle(self, session: PaymentSession, outcome: str) -> None:
+        for entry in list(self.gateway.ledger):
+            if entry.ours == session.id and entry.state == "pending":
+                self.gateway.bank(entry.number, outcome)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import pytest
 
 from paysession.errors import Declined, InvalidData, NotApplied, PaysessionError, ProviderError
 from paysession.money import Money
@@ -267,6 +270,26 @@ class LivesContract:
                 mend="answer with reference=, the capture's own id, and give it in the effects of retrieve",
             )
         bench.compare(again)
+
+    @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
+    def test_what_was_accepted_can_still_fail(self, bench: Bench, kind: str) -> None:
+        """A slow capture or refund that fails after all is let go of: nothing moved."""
+        bench.needs(Kind(kind))
+        bench.needs_lookup()
+        session = bench.act(Kind(kind), bench.ready_for(Kind(kind)))
+        if not session.pending:
+            not_declared(f"{kind} finishes at once")
+        before = session.captured, session.refunded
+        bench.gateway.fail(session)
+        bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+        session = bench.payments.sync(session.id)
+        if session.pending or (session.captured, session.refunded) != before:
+            broken(
+                "What was accepted and failed after all is let go of, and nothing is booked.",
+                found=f"{session!r}; {bench.last('retrieve').shown}",
+                mend="let retrieve give an Effect with state failed, or status error for an authorization",
+            )
+        bench.compare(session)
 
     def test_retrieve_tells_what_happened(self, bench: Bench) -> None:
         """A lookup shows every effect that a provider can cause, so that its absence is evidence."""
