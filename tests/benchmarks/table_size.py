@@ -108,6 +108,8 @@ def main(console, server, medium, sessions):
         table = Table(
             "PostgreSQL, one thread, ms", *(f"{size:,} sessions" for size in sizes), title=f"on {medium}"
         )
+        size = connection.execute("SELECT pg_database_size(current_database())").fetchone()[0]
+        table.add_row("bytes of the database for each session", "", f"{size / sessions:,.0f}")
         table.add_row("a remote lifecycle (8 commits)", *(f"{cost:.2f}" for cost in costs))
         for name in timings[0]:
             table.add_row(name, *(f"{timing[name]:.2f}" for timing in timings))

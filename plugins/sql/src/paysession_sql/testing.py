@@ -212,8 +212,14 @@ def _reachable(binaries: Path, folder: Path, as_user: dict[str, Any]) -> Path:
             [binaries / "postgres", "--version"], check=True, capture_output=True, cwd="/", **as_user
         )
     except (PermissionError, subprocess.CalledProcessError):
-        copy = folder / "server"
-        shutil.copytree(binaries.parent, copy)
-        copy.chmod(0o755)
-        return copy / "bin"
+        installed, copy = binaries.parent, folder / "server"
+        there = copy / installed.parent.name / installed.name
+        shutil.copytree(installed, there)
+        # The shared libraries that the wheel brings are looked for beside the package.
+        libraries = installed.parent.with_name(f"{installed.parent.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        for part in (copy, *copy.rglob("*")):
+            part.chmod(part.stat().st_mode | (0o755 if part.is_dir() else 0o444))
+        return there / "bin"
     return binaries
