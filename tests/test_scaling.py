@@ -14,7 +14,7 @@ from paysession_sql.postgres import PostgresStore
 from paysession_sql.testing import server_or_skip
 
 DOCS = Path(__file__).parents[1] / "docs"
-(PARTITIONS,) = re.findall(r"```sql\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
+(PARTITIONS,) = re.findall(r"```postgresql\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
