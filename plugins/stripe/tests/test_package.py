@@ -16,7 +16,7 @@ import pytest
 import paysession_stripe
 from paysession import OutcomeUnknown, Payments, PaysessionError, SettingsError, hookimpl
 from paysession.errors import ConfigurationError
-from paysession.provider import Capabilities, Money, Secret
+from paysession.provider import Capabilities, Kind, Money, Secret
 from paysession_stripe import Stripe
 from paysession_stripe.demo import Demo
 from paysession_stripe.local import LocalStripe
@@ -167,6 +167,11 @@ def test_neither_repr_shows_a_secret():
     assert KEY not in shown
     assert "whsec_1" not in shown
     assert "lazy" not in repr(provider)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_key_is_used_again_for_as_long_as_stripe_keeps_it(kind):
+    assert 24 * 3600 == Stripe(api_key=KEY).capabilities.window(kind).total_seconds()
 
 
 def test_only_multicapture_promises_several_captures():
