@@ -237,7 +237,9 @@ def test_an_authorization_is_over_by_paypals_clock_and_not_by_ours(life):
 def test_a_reauthorization_takes_the_place_of_the_original_and_does_not_add_to_it(life):
     hand, document = life
     payments = document["purchase_units"][0]["payments"]
-    payments["authorizations"].append({**payments["authorizations"][0], "id": "A9"})
+    later = {"id": "A9", "expiration_time": "2026-02-20T12:00:00Z"}
+    payments["authorizations"].append({**payments["authorizations"][0], **later})
+    assert show(hand, document).expires_at == datetime(2026, 2, 20, 12, tzinfo=UTC)
     assert show(hand, document).authorized == Money("42.00", "EUR")
     for value, authorized in (("40.00", "42.00"), ("48.30", "48.30")):
         payments["authorizations"][1]["amount"] = {"currency_code": "EUR", "value": value}

@@ -97,6 +97,30 @@ def test_what_is_no_json_object_is_rejected(verifier, fake, body):
         parse(verifier[0], fake.signer.headers(body), body)
 
 
+@pytest.mark.parametrize(
+    ("resource", "session_id", "references"),
+    [
+        ({"purchase_units": [{"custom_id": "ps_1"}]}, "ps_1", ()),
+        ({"custom_id": "ps_1", "id": "C1"}, "ps_1", ("C1",)),
+        (
+            {"id": "R1", "links": [{"rel": "up", "href": "https://x/v2/payments/captures/C1"}]},
+            None,
+            ("R1", "C1"),
+        ),
+        ({"supplementary_data": {"related_ids": {"order_id": "O1", "x": 7}}}, None, ("O1",)),
+    ],
+)
+def test_what_a_notification_is_about_is_told(resource, session_id, references):
+    class Believes:
+        def check(self, headers, body):
+            pass
+
+    body = json.dumps({"id": "WH-1", "event_type": "PAYMENT.X", "resource": resource}).encode()
+    (event,) = parse(Believes(), {}, body)
+    assert (event.session_id, event.references) == (session_id, references)
+    assert parse(Believes(), {}, body.replace(json.dumps(resource).encode(), b"{}")) == ()
+
+
 # --- the certificate ------------------------------------------------------------------------------
 
 
