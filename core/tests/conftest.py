@@ -27,6 +27,7 @@ class Told(FakeProvider):
         snapshot: What ``retrieve`` shows, or raises.
         answers: What the hook of a kind answers, or raises, at every call.
         meanwhile: What happens, once, while the hook of a kind is called.
+        looks: The operation that each lookup was about, or None.
     """
 
     snapshot = None
@@ -35,6 +36,7 @@ class Told(FakeProvider):
         super().__init__(**options)
         self.answers = {}
         self.meanwhile = {}
+        self.looks = []
 
     def _answer(self, operation, act):
         self.meanwhile.pop(operation.kind, bool)()
@@ -45,7 +47,8 @@ class Told(FakeProvider):
         return _said(answer)
 
     @hookimpl
-    def retrieve(self, session):
+    def retrieve(self, session, operation):
+        self.looks.append(operation)
         return super().retrieve(session) if self.snapshot is None else _said(self.snapshot)
 
 

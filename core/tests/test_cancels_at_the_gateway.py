@@ -333,3 +333,19 @@ def test_money_taken_for_a_canceled_session_is_reported_and_can_be_refunded(told
     session = told.payments.refund(session.id)
     assert (session.refunded, session.conflict) == (2000, None)
     assert told.payments.sync(session.id).version == session.version
+
+
+def test_a_pending_authorization_ends_with_the_cancel_that_overtook_it(told):
+    session = told.session("requires_more")
+    told.fake.answers = {"authorize": Outcome.pending(reference="debit"), "cancel": Outcome.canceled()}
+    assert told.payments.authorize(session.id).status == "pending"
+    assert told.payments.cancel(session.id).status == "canceled"
+    told.fake.snapshot = Snapshot("canceled")
+    for _ in range(2):
+        session = told.payments.sync(session.id)
+    assert (session.status, session.held, session.pending, session.error) == ("canceled", 0, 0, None)
+    assert told.told(session.id)[-2:] == ["session.canceled", "operation.failed"]
+    assert [(row.kind, row.state) for row in told.payments.history(session.id)][1:] == [
+        ("authorize", "declined"),
+        ("cancel", "succeeded"),
+    ]

@@ -398,3 +398,14 @@ def test_a_payer_who_returns_to_a_pending_authorization_sees_how_it_stands(told)
     del told.fake.answers["authorize"]
     assert told.payments.resume(session.id).status == "authorized"  # refused, and tried again
     assert [row[2] for row in told.rows(session.id)] == ["succeeded", "declined", "succeeded"]
+
+
+def test_a_lookup_about_a_refund_in_doubt_is_told_of_its_capture(told):
+    session = told.session("captured")
+    capture = told.payments.history(session.id)[-1]
+    told.fake.fail_next("timeout", kind="refund")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.refund(session.id, eur("5.00"), capture=capture.id)
+    told.clock.forward(minutes=2)
+    told.payments.recover()
+    assert [capture.id] * 2 == [row.capture.id for row in told.fake.looks]

@@ -350,11 +350,12 @@ def refuse(
         # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried.
         draft.set(status=Status.CANCELED, error=failure)
         draft.tell("session.canceled", operation, detail=failure.code)
-    elif operation.kind is Kind.AUTHORIZE and declined:
+    elif operation.kind is Kind.AUTHORIZE and declined and draft.session.status is not Status.CANCELED:
         draft.set(status=Status.ERROR, error=failure, next_action=None, held=0)
         draft.tell("session.error", operation, detail=failure.code)
     else:
-        draft.set(held=draft.session.held - operation.hold)
+        if draft.session.status is not Status.CANCELED:  # which has let go of what it held
+            draft.set(held=draft.session.held - operation.hold)
         if operation.kind is Kind.CANCEL and draft.session.cancel_wanted:
             draft.set(checks=draft.session.checks + 1)
         draft.tell("operation.failed", operation, detail=failure.code)

@@ -93,8 +93,13 @@ class Recoverer:
                 self._engine.store.commit(draft.change())
             except Stale:
                 continue
-            return self._find_out(provider, draft.session, claimed)
+            return self._find_out(provider, draft.session, self._whole(session, claimed))
         raise too_fast(session_id)
+
+    def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
+        """Return an operation as the hooks are shown it."""
+        capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
+        return self._engine.addressed(operation, session, capture)
 
     def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
@@ -129,8 +134,6 @@ class Recoverer:
         self, provider: Provider, session: PaymentSession, operation: Operation
     ) -> PaymentSession:
         """Repeat an operation with its key and with the session as it was at begin."""
-        capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
-        operation = self._engine.addressed(operation, session, capture)
         as_begun = replace(
             session,
             _data=operation.data_text,
@@ -266,6 +269,8 @@ class Recoverer:
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
             return session
         operation = self._engine.store.operation(session.open) if session.open is not None else None
+        if operation is not None:
+            operation = self._whole(session, operation)
         try:
             session, snapshot = self._apply_truth(provider, session_id, operation)
         except Stale:
