@@ -160,11 +160,13 @@ def main():
         measure(found, given.rounds, 1000)
         for row in rows_of(found):
             table.add_row(*row)
+        overhead = [found[1]]
     with tempfile.TemporaryDirectory(dir=medium) as folder:
         url = f"sqlite:///{folder}/books.db"
         with opened(url) as pay:
             found = contenders("SQLite", pay, f"{folder}/books.db", {"bare sqlite3": floors.sqlite})
             measure(found, given.rounds, given.lifecycles)
+        overhead.append(next(row for row in found if row.name == "SQLite, remote"))
         for row in rows_of(found):
             table.add_row(*row)
     os.environ["TMPDIR"], tempfile.tempdir = str(medium), None  # where the server keeps its files
@@ -176,6 +178,7 @@ def main():
                 bare = {"bare psycopg": floors.postgres, "bare psycopg, pipelined": floors.postgres_at_once}
                 found = contenders("PostgreSQL", pay, url, bare)
                 measure(found, given.rounds, given.lifecycles)
+            overhead.append(next(row for row in found if row.name == "PostgreSQL, remote"))
             for row in rows_of(found):
                 table.add_row(*row)
             console.print(table)
@@ -184,6 +187,10 @@ def main():
     except PostgresUnavailable as reason:
         console.print(table)
         console.print(f"no PostgreSQL: {reason}")
+    costs = ", ".join(
+        f"{statistics.median(row.cpu) / 4:,.0f} ({row.name.partition(',')[0]})" for row in overhead
+    )
+    console.print(f"all of paysession around one call of a provider: {costs} us of CPU")
     handle, pluggy, direct = hook_call()
     console.print(
         f"hook call: {handle:.1f} us through the handle, {pluggy:.1f} us through pluggy, {direct:.2f} us direct"
