@@ -246,3 +246,29 @@ def test_a_statement_of_a_final_capture_in_doubt_releases_the_rest(make_shop):
     shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
     session = shop.payments.get(session.id)
     assert (session.captured, session.authorized, session.held, session.in_doubt) == (3000, 3000, 3000, False)
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_of(make_shop, cancel):
+    shop = make_shop(Slow())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    shop.payments.resume(session.id)
+    shop.payments.capture(session.id, eur("30.00"))
+    capture = shop.payments.history(session.id)[-1]
+    if cancel:
+        shop.payments.cancel(session.id)
+    for state in ("failed", "pending", "failed"):  # what comes late, and what comes twice
+        shop.fake.effects = [Effect("capture", eur("30.00"), state, "x", capture.id)]
+        shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    session = shop.payments.get(session.id)
+    assert (session.status, session.held) == (("canceled", 0) if cancel else ("authorized", 4200))
+    assert (session.pending, session.conflict) == (0, None)
+
+
+class Slow(Bank):
+    """A bank whose captures take days."""
+
+    @hookimpl
+    def capture(self, session, operation):
+        return Outcome.pending(reference="x")

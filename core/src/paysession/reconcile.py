@@ -42,8 +42,10 @@ def snapshot_of_effects(
     """
     status, authorized, error = session.status, None, None
     effects = tuple(effects)
+    known = [effect for effect in effects if any(_is_known(row, effect) for row in operations)]
+    effects = tuple(effect for effect in effects if effect.state != "pending" or effect not in known)
     for effect in effects:
-        if any(_is_known(row, effect) for row in operations):
+        if effect in known:
             continue
         done = effect.state in ("pending", "succeeded")
         if effect.kind is Kind.CANCEL and effect.state == "succeeded":
@@ -66,8 +68,11 @@ def _is_known(row: Operation, effect: Effect) -> bool:
     same = effect.key == row.id or (effect.reference is not None and effect.reference == row.reference)
     if row.kind is not effect.kind or not same:
         return False
+    if effect.state == "pending":
+        # It began, and has come to its end since.
+        return row.state is State.SUCCEEDED or (row.state.closed and row.answer == "pending")
     told = (State.SUCCEEDED,) if effect.state == "succeeded" else (State.DECLINED, State.NOT_APPLIED)
-    return row.state in told or (row.state.closed and effect.state == "pending")
+    return row.state in told
 
 
 def apply_snapshot(
@@ -221,6 +226,7 @@ class _Books:
         elif row.state in _OPEN:
             if effect.state == "failed":
                 refuse(draft, row, _declined(effect.error))
+                self._let_go()
             elif effect.state != "pending":
                 self._settle(row, effect.amount)
             elif row.state is State.STARTED:
@@ -245,6 +251,17 @@ class _Books:
             return None
         captures = (row for row in self._operations if row.kind is Kind.CAPTURE)
         return next((row.id for row in captures if row.reference == effect.capture), None)
+
+    def _let_go(self) -> None:
+        """Release what a capture held that failed after a cancel, where the gateway does not say so."""
+        draft = self._draft
+        session = draft.session
+        canceled = [
+            row for row in self._operations if row.kind is Kind.CANCEL and row.state is State.SUCCEEDED
+        ]
+        more = session.authorized > session.captured + session.capturing
+        if self._untold and canceled and more and session.status is Status.AUTHORIZED:
+            draft.release(canceled[-1])
 
     def _settle(self, row: Operation, amount: Money) -> None:
         draft = self._draft
