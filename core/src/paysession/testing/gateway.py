@@ -320,6 +320,7 @@ class Gateway:
             self._pending.discard(number)
             if entry.kind == "capture" and outcome == "reversed":
                 order.granted = max(0, order.granted - entry.amount)  # it cannot be taken again
+                order.released = order.released or not order.granted
             if entry.kind == "authorize":
                 if outcome == "succeeded":
                     order.granted = entry.amount
