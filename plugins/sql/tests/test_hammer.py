@@ -101,13 +101,13 @@ def hammer(books, ledger, sessions, seed, rounds):
     with Payments.open(books, providers={"gateway": Gateway(ledger, seed)}, environ={}) as pay:
         for _ in range(rounds):
             session = dice.choice(sessions)
-            call = dice.choice(["authorize", "capture", "capture", "refund", "refund", "cancel", "sync"])
+            call = dice.choice([*["authorize", "capture", "refund"] * 6, "sync", "cancel"])
             part = Money.from_minor(dice.choice([100, 700, 4200]), "EUR")
             try:
                 if call in ("capture", "refund"):
                     key = dice.choice([None, None, f"{seed % 4}"])
                     getattr(pay, call)(session, part, idempotency_key=key and f"{call} {key} {part}")
-                elif call != "cancel" or dice.random() < 0.1:
+                else:
                     getattr(pay, call)(session)
             except PaysessionError:
                 pass
@@ -182,7 +182,7 @@ def test_16_processes_keep_the_books_and_the_gateway_alike(postgres_url, ledger,
         for worker in recovering:
             assert worker.stdout.readline() == b"ready\n"
         done = subprocess.run(
-            [*script, url, ledger, "6", *sessions], capture_output=True, text=True, timeout=120, check=False
+            [*script, url, ledger, "12", *sessions], capture_output=True, text=True, timeout=120, check=False
         )
     finally:
         for worker in recovering:
