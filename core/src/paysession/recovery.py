@@ -26,8 +26,9 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot, snapshot_of_effects
+from paysession.reconcile import apply_snapshot
 from paysession.request import Request
+from paysession.statement import snapshot_of_effects
 from paysession.store import Stale
 from paysession.values import Status, replace
 
