@@ -655,3 +655,49 @@ def test_a_changed_amount_is_dated(shop):
     shop.clock.forward(days=1)
     changed = shop.payments.update_collection(shop.order.id, eur("43.00"))
     assert (changed.created_at, changed.updated_at) == (shop.order.created_at, shop.clock.now)
+
+
+def test_a_collection_adds_up_all_its_sessions_however_many(shop):
+    for number in range(1, 102):
+        part = shop.payments.create_collection(eur("42.00"), reference=f"other {number}")
+        assert part.status == "not_paid"
+        session = shop.payments.initiate(shop.order.id, provider="fake", amount=eur("0.10"))
+        shop.payments.authorize(session.id)
+    assert shop.payments.collection(shop.order.id).authorized_amount == eur("10.10")
+
+
+def test_the_ids_of_sessions_sort_by_time_with_a_key_and_without(shop):
+    ids = []
+    for number, key in enumerate(["a", None, "b", None]):
+        shop.clock.forward(milliseconds=1)
+        order = shop.payments.create_collection(eur("42.00"), reference=f"sorted {number}")
+        ids.append(shop.payments.initiate(order.id, provider="fake", idempotency_key=key).id)
+    assert ids == sorted(ids)
+    assert {len(session_id) for session_id in ids} == {31}
+
+
+def test_what_is_in_flight_hides_nothing_that_is_in_doubt(shop):
+    ids = []
+    for number in range(2):
+        order = shop.payments.create_collection(eur("42.00"), reference=f"doubt {number}")
+        ids.append(shop.payments.initiate(order.id, provider="fake").id)
+    seen = []
+
+    def meanwhile():
+        shop.clock.forward(seconds=1)
+        shop.fake.fail_next("timeout", kind="authorize")
+        with pytest.raises(OutcomeUnknown):
+            shop.payments.authorize(ids[1])
+        seen.extend(row.operation.session_id for row in shop.payments.in_doubt())
+
+    shop.fake.fail_next("timeout", kind="authorize", then=meanwhile)
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(ids[0])
+    assert seen == [ids[1]]
+
+
+def test_a_payer_who_returns_into_doubt_is_shown_the_session(shop):
+    session = shop.session("requires_more")
+    shop.fake.fail_next("timeout", kind="authorize")
+    shown = shop.payments.resume(session.id)
+    assert (shown.id, shown.in_doubt) == (session.id, True)
