@@ -52,7 +52,7 @@ def new_provider(app: App, name: str, title: str | None, author: str, to: Path |
         lambda: click.echo(
             f"{folder}: {len(made)} files\n\n"
             f"  cd {folder}\n"
-            "  python -m venv .venv && .venv/bin/pip install -e . --group test\n"
+            "  python -m venv .venv && .venv/bin/pip install -e '.[testing]'\n"
             "  .venv/bin/pytest\n\n"
             f"The tests say what to write next, beginning with the fake in src/{_module(name)}/contract.py."
         ),
