@@ -5,12 +5,14 @@ import hmac
 import subprocess
 import sys
 
+import attrs
 import pytest
 
 from paysession.outcome import Effect
 from paysession.testing import BaseProviderContract, Counterpart, FakeProvider, Request
 from paysession.testing.contract.bench import Bench
 from paysession.testing.contract.gateway import GatewayCounterpart
+from paysession.testing.contract.notifications import UNKNOWN, without_webhook_settings
 from paysession.testing.contract.wire import Proxy
 from paysession.testing.gateway_provider import GatewayProvider
 
@@ -105,6 +107,10 @@ class FakeCounterpart(Counterpart):
 
 class TestFakeProvider(BaseProviderContract):
     @pytest.fixture
+    def provider_without_webhook_secret(self):
+        return None  # it has a secret in any case
+
+    @pytest.fixture
     def fake(self):
         return FakeProvider(approve=False)
 
@@ -168,3 +174,16 @@ def test_a_feature_that_is_unknown_is_refused():
 
     with pytest.raises(ValueError, match="cannot names features of ask, decline, sign, date, dashboard"):
         Bench(Odd(), FakeWire(FakeProvider()), lambda url: FakeProvider())
+
+
+def test_a_provider_whose_webhook_secret_the_kit_cannot_find_is_not_passed_over():
+    @attrs.frozen
+    class Signed:
+        signature_key: str = "k"
+
+    @attrs.frozen
+    class Required:
+        webhook_secret: str
+
+    assert without_webhook_settings(Signed()) is without_webhook_settings(object()) is UNKNOWN
+    assert without_webhook_settings(Required("k")) is None

@@ -216,6 +216,13 @@ class NotificationsContract:
         """A provider that was given no secret cannot verify, so it rejects."""
         bench.needs_webhooks()
         bench.needs_feature("sign")
+        if provider_without_webhook_secret is UNKNOWN:
+            broken(
+                "A provider without a webhook secret rejects every notification.",
+                found="no setting has `webhook` in its name, so this cannot be tried",
+                mend="fill in the fixture provider_without_webhook_secret: return a provider that was given "
+                "no secret, or None where there can be none",
+            )
         if provider_without_webhook_secret is None:
             not_declared("every webhook setting is required")
         session = bench.initiate()
@@ -244,14 +251,24 @@ def _made_up(value: str) -> str:
     return "".join("a" if letter.isalnum() and letter != "a" else letter for letter in value) + "\u00e9"
 
 
+UNKNOWN: Final = object()
+"""Nobody has said which settings verify notifications."""
+
+
 def without_webhook_settings(plugin: Any) -> object | None:
     """Return the provider with its optional webhook settings as if they had not been given.
 
-    They are the arguments of an attrs class whose name contains ``webhook``; None: there are none.
+    They are the arguments of an attrs class whose name contains ``webhook``; None: all of them are
+    required; `UNKNOWN`: there are none of that name.
     """
+    settings = [
+        field for field in getattr(plugin, "__attrs_attrs__", ()) if field.init and "webhook" in field.name
+    ]
+    if not settings:
+        return UNKNOWN
     unset: dict[str, Any] = {}
-    for field in getattr(plugin, "__attrs_attrs__", ()):
-        if field.init and "webhook" in field.name and field.default is not attrs.NOTHING:
+    for field in settings:
+        if field.default is not attrs.NOTHING:
             made = getattr(field.default, "factory", None)
             unset[field.alias or field.name] = made() if made is not None else field.default
     return attrs.evolve(plugin, **unset) if unset else None

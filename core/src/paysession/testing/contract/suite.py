@@ -95,8 +95,8 @@ class BaseProviderContract(
     def provider_without_webhook_secret(self, bench: Bench) -> object | None:
         """Return the provider as if nothing had been configured to verify notifications with.
 
-        An attrs class is done without being told; another one fills this in. None: there is no such
-        provider, because the settings are required.
+        An attrs class whose settings are named ``webhook...`` is done without being told; another one
+        fills this in. None: there is no such provider, because the settings are required.
         """
         return without_webhook_settings(bench.plugin)
 
