@@ -44,10 +44,10 @@ def test_a_short_campaign_finds_nothing(store):
 def test_sixteen_processes_and_two_recovery_workers_on_eight_sessions_keep_every_invariant(store):
     result, status = run(
         "--seed", "2", "--store", store, "--workers", "16", "--recoverers", "2", "--hot", "8",
-        "--kills", "10", "--faults", "300",
+        "--kills", "10", "--faults", "600",
     )  # fmt: skip
     assert (result["violations"], result["crashes"], status) == ({}, [], 0)
-    assert result["operations"] > 50
+    assert result["operations"] > 100
 
 
 sys.path.insert(0, str(HERE))
