@@ -131,7 +131,7 @@ class NoCompareAndSwap(Sound):
                         raise
                     now = self._store.session(session.id)
                     newer = replace(session, version=now.version + 1)
-                    change = replace(change, session=newer, expected=now.version)
+                    change = change._replace(session=newer, expected=now.version)
 
     def store(self, store):
         return self._Store(store)
@@ -145,7 +145,7 @@ class LosesEvents(Sound):
     class _Store(_Around):
         def commit(self, change):
             if change.events and secrets.randbelow(10) == 0:
-                change = replace(change, events=change.events[1:])
+                change = change._replace(events=change.events[1:])
             self._store.commit(change)
 
     def store(self, store):
@@ -161,7 +161,7 @@ class Forgets(Sound):
         def commit(self, change):
             session = change.session
             if session is not None and session.open is not None:
-                change = replace(change, session=replace(session, due_at=None))
+                change = change._replace(session=replace(session, due_at=None))
             self._store.commit(change)
 
     def store(self, store):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
 
@@ -46,8 +46,7 @@ class Notification:
     attempts: int = 0
 
 
-@frozen(slots=False, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """One atomic step: everything in it is written, or nothing is.
 
     Rows are written in the order collection, session, operations, events: the same everywhere, so

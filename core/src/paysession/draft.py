@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession.change import Change
-from paysession.operation import Event, Kind, Operation, State
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, REFUND, Event, Kind, Operation, State
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -50,21 +50,20 @@ class Draft:
 
     def put(self, operation: Operation, **changes: Any) -> Operation:
         """Write an operation with these changes."""
-        operation = replace(operation, updated_at=self.now, **changes)
-        self.operations[operation.id] = operation
+        changes["updated_at"] = self.now
+        operation = self.operations[operation.id] = replace(operation, **changes)
         return operation
 
     def close(self, operation: Operation, state: State, **changes: Any) -> Operation:
         """Write an operation in a state in which nobody is at it; the browser's payload goes."""
         session = self.session
         if session.open == operation.id:
-            again = session.cancel_wanted and operation.kind is Kind.CANCEL
+            again = session.cancel_wanted and operation.kind is CANCEL
             self.set(open=None, checks=session.checks if again else 0)
         if operation.state is State.PENDING:
             self._reserve(operation, -1)
-        operation = self.put(
-            operation, state=state, _payload=None, lease_until=None, doubted_at=None, **changes
-        )
+        changes.update(state=state, _payload=None, lease_until=None, doubted_at=None)
+        operation = self.put(operation, **changes)
         if state is State.PENDING:
             self._reserve(operation, +1)
             self.tell("operation.pending", operation)
@@ -91,11 +90,11 @@ class Draft:
     def _reserve(self, operation: Operation, sign: int) -> None:
         session, minor = self.session, sign * operation.amount.minor
         self.set(pending=session.pending + sign)
-        if operation.kind is Kind.CAPTURE:
+        if operation.kind is CAPTURE:
             self.set(capturing=session.capturing + minor)
-        elif operation.kind is Kind.REFUND:
+        elif operation.kind is REFUND:
             self.set(refunding=session.refunding + minor)
-        elif operation.kind is Kind.AUTHORIZE:
+        elif operation.kind is AUTHORIZE:
             self.set(authorizing=operation.id if sign > 0 else None)
 
     # --- what can happen to money ---
@@ -198,7 +197,9 @@ class Draft:
             session=session,
             expected=self.before.version,
             operations=tuple(self.operations.values()),
-            events=tuple([self._event(place, *told) for place, told in enumerate(self._told)]),
+            events=tuple([self._event(place, *told) for place, told in enumerate(self._told)])
+            if self._told
+            else (),
             hold=session.held - self.before.held,
             guarded=guarded,
         )

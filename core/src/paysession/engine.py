@@ -30,7 +30,7 @@ from paysession.errors import (
     ProviderError,
     SessionBusy,
 )
-from paysession.operation import REFUSED, Kind, Operation, State
+from paysession.operation import AUTHORIZE, CANCEL, INITIATE, REFUND, REFUSED, Operation, State
 from paysession.outcome import Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession.request import Request, nothing_to_do, with_capture
@@ -111,7 +111,7 @@ class Engine:
                 raise NotSupported(
                     f"the provider {provider.name} does not {request.kind}", session_id=session.id
                 )
-            if request.kind is Kind.REFUND and (
+            if request.kind is REFUND and (
                 request.capture_id is not None or provider.capabilities.refund_needs_capture
             ):
                 rows = self.store.operations(session.id)
@@ -174,7 +174,7 @@ class Engine:
             raise self._in_doubt(earlier)
         if earlier.state is State.NOT_APPLIED:
             return None
-        if earlier.state is State.DECLINED and earlier.kind is not Kind.AUTHORIZE:
+        if earlier.state is State.DECLINED and earlier.kind is not AUTHORIZE:
             raise self._declined(earlier)
         return self.load(session.id)
 
@@ -301,9 +301,9 @@ class Engine:
                 operation_id=operation.id,
             )
         if isinstance(answer, Outcome) and operation.state in REFUSED:
-            if operation.kind is Kind.AUTHORIZE:
+            if operation.kind is AUTHORIZE:
                 return session
-            if operation.kind is not Kind.INITIATE:
+            if operation.kind is not INITIATE:
                 raise OutcomeUnknown(
                     f"the provider did {operation.kind} {operation.amount}, after that had been settled as "
                     f"{operation.state}; look at the session before you repeat it",
@@ -357,7 +357,7 @@ class Engine:
             error = answer if isinstance(answer, NotApplied) else NotApplied(operation.message)
             error.session_id, error.operation_id = session.id, operation.id
             raise error
-        if state is State.DECLINED and operation.kind is not Kind.AUTHORIZE:
+        if state is State.DECLINED and operation.kind is not AUTHORIZE:
             raise self._declined(operation)
         return session
 
@@ -409,6 +409,8 @@ class Engine:
 
     def tell(self, draft: Draft) -> None:
         """Tell the observers of a change that was committed."""
+        if not draft.conflicts and not self.registry.observed:
+            return
         before = draft.before if draft.before.version else None
         operation = next(iter(draft.operations.values()), None)
         self.registry.tell("session_changed", before=before, after=draft.session, operation=operation)
@@ -425,16 +427,19 @@ class Engine:
 
     def follow(self, draft: Draft) -> PaymentSession:
         """Run the cancel that is wanted after a change; not if that is how it failed just now."""
-        if any(row.kind is Kind.CANCEL and row.state in REFUSED for row in draft.operations.values()):
-            return draft.session
-        return self.cancel_if_wanted(draft.session)
+        session = draft.session
+        if not session.cancel_wanted or any(
+            row.kind is CANCEL and row.state in REFUSED for row in draft.operations.values()
+        ):
+            return session
+        return self.cancel_if_wanted(session)
 
     def cancel_if_wanted(self, session: PaymentSession) -> PaymentSession:
         """Run the cancel that is wanted, once nothing is in doubt; if it fails recovery goes on."""
         if not session.cancel_wanted or session.open is not None:
             return session
         try:
-            return self.perform(session, Request(Kind.CANCEL))
+            return self.perform(session, Request(CANCEL))
         except PaysessionError as error:
             logger.info("the cancel of session %s is still wanted: %s", session.id, error)
             session = self.load(session.id)

@@ -24,7 +24,7 @@ from paysession.errors import (
     OutcomeUnknown,
 )
 from paysession.money import Money
-from paysession.operation import Kind, Operation, State
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, Kind, Operation, State
 from paysession.outcome import ANSWERS, Answer
 from paysession.values import Failure, Status, encode
 
@@ -57,12 +57,12 @@ __all__ = [
 _BEFORE: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE, Status.ERROR})
 
 ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
-    Kind.INITIATE: frozenset({Status.PENDING}),
-    Kind.UPDATE: _BEFORE,
-    Kind.AUTHORIZE: _BEFORE,
-    Kind.CAPTURE: frozenset({Status.AUTHORIZED}),
-    Kind.REFUND: frozenset({Status.AUTHORIZED}),
-    Kind.CANCEL: _BEFORE | {Status.AUTHORIZED},
+    INITIATE: frozenset({Status.PENDING}),
+    UPDATE: _BEFORE,
+    AUTHORIZE: _BEFORE,
+    CAPTURE: frozenset({Status.AUTHORIZED}),
+    REFUND: frozenset({Status.AUTHORIZED}),
+    CANCEL: _BEFORE | {Status.AUTHORIZED},
 }
 """From which status an operation may begin. A canceled session with an open conflict (the provider
 holds or took money for it all the same) also lets cancel and refund through."""
@@ -89,7 +89,7 @@ def begin(
     amount = _amount(session, request, capabilities)
     held = session.held
     hold = 0
-    if kind is Kind.AUTHORIZE or (kind is Kind.UPDATE and held):
+    if kind is AUTHORIZE or (kind is UPDATE and held):
         hold = max(0, amount.minor - held)
     draft = Draft(session, now)
     ordinal = session.ordinal + 1
@@ -119,31 +119,29 @@ def begin(
     )
     draft.operations[operation.id] = operation
     # A cancel that is wanted is tried at growing intervals, a new operation each time.
-    checks = session.checks if kind is Kind.CANCEL and session.cancel_wanted else 0
+    checks = session.checks if kind is CANCEL and session.cancel_wanted else 0
     draft.set(ordinal=ordinal, open=operation.id, due_at=lease_until, checks=checks, held=held + hold)
     return draft, operation
 
 
 def _check_status(session: PaymentSession, kind: Kind) -> None:
-    if kind is not Kind.INITIATE and not session.initiated and session.status is not Status.CANCELED:
+    if kind is not INITIATE and not session.initiated and session.status is not Status.CANCELED:
         raise InvalidTransition(
             "the provider has not accepted this session yet: call initiate again with the same "
             "idempotency_key, or initiate a new session",
             session_id=session.id,
         )
     if session.status not in ALLOWED[kind] and not (
-        session.conflict is not None
-        and session.status is Status.CANCELED
-        and kind in (Kind.CANCEL, Kind.REFUND)
+        session.conflict is not None and session.status is Status.CANCELED and kind in (CANCEL, REFUND)
     ):
         raise InvalidTransition(f"cannot {kind} a session that is {session.status}", session_id=session.id)
-    if session.authorizing is not None and kind in (Kind.AUTHORIZE, Kind.UPDATE):
+    if session.authorizing is not None and kind in (AUTHORIZE, UPDATE):
         raise InvalidTransition(
             f"cannot {kind}: an authorization is pending at the provider; sync() asks how it stands",
             session_id=session.id,
         )
     left = session.authorized - session.captured - session.capturing
-    if kind is Kind.CANCEL and session.status is Status.AUTHORIZED and left <= 0:
+    if kind is CANCEL and session.status is Status.AUTHORIZED and left <= 0:
         raise InvalidTransition(
             "cannot cancel: everything that was authorized is captured; refund it instead",
             session_id=session.id,
@@ -158,15 +156,15 @@ def _amount(session: PaymentSession, request: Request, capabilities: Capabilitie
             raise InvalidAmount(f"{asked} is not in the session's currency {currency}", session_id=session.id)
         if not asked:
             raise InvalidAmount(f"cannot {kind} nothing: {asked}", session_id=session.id)
-    if kind is Kind.UPDATE:
+    if kind is UPDATE:
         if asked is None:
             raise InvalidAmount("an update needs the new amount", session_id=session.id)
         return asked
-    if kind is Kind.CAPTURE:
+    if kind is CAPTURE:
         return _capture_amount(session, asked, capabilities.capture)
-    if kind is Kind.REFUND:
+    if kind is REFUND:
         return _refund_amount(session, request, capabilities)
-    if kind is Kind.CANCEL and session.authorized:
+    if kind is CANCEL and session.authorized:
         return Money.from_minor(max(0, session.authorized - session.captured - session.capturing), currency)
     return session.amount
 
@@ -230,7 +228,7 @@ def verify(session: PaymentSession, operation: Operation, outcome: Outcome) -> N
     kind = operation.kind
     if outcome.answer not in ANSWERS[kind]:
         raise OutcomeUnknown(f"the provider answered {outcome.answer!s} to {kind}")
-    expected = session.amount if kind is Kind.AUTHORIZE else operation.amount
+    expected = session.amount if kind is AUTHORIZE else operation.amount
     if outcome.amount is not None and outcome.amount != expected:
         raise OutcomeUnknown(f"the provider answered {outcome.amount} where {expected} was asked")
 
@@ -250,10 +248,10 @@ def apply_outcome(
         draft.set(_data=outcome.data)
     if outcome.expires_at is not None:
         draft.set(expires_at=outcome.expires_at)
-    if outcome.reference is not None and operation.kind not in (Kind.CAPTURE, Kind.REFUND):
+    if outcome.reference is not None and operation.kind not in (CAPTURE, REFUND):
         draft.set(reference=outcome.reference)
     answer = outcome.answer
-    pending = answer is Answer.PENDING and operation.kind not in (Kind.INITIATE, Kind.UPDATE)
+    pending = answer is Answer.PENDING and operation.kind not in (INITIATE, UPDATE)
     operation = draft.close(
         operation,
         State.PENDING if pending else State.SUCCEEDED,
@@ -264,13 +262,13 @@ def apply_outcome(
     )
     if pending:
         _await(draft, operation)
-    elif operation.kind is Kind.CAPTURE:
+    elif operation.kind is CAPTURE:
         draft.capture(operation, released=outcome.released or capabilities.capture == "once")
-    elif operation.kind is Kind.REFUND:
+    elif operation.kind is REFUND:
         draft.refund(operation)
-    elif operation.kind is Kind.CANCEL:
+    elif operation.kind is CANCEL:
         draft.release(operation)
-    elif operation.kind is Kind.AUTHORIZE:
+    elif operation.kind is AUTHORIZE:
         _authorized(draft, operation, outcome, capabilities)
     else:
         _prepared(draft, operation, outcome)
@@ -279,9 +277,9 @@ def apply_outcome(
 
 
 def _await(draft: Draft, operation: Operation) -> None:
-    if operation.kind is Kind.AUTHORIZE:
+    if operation.kind is AUTHORIZE:
         draft.set(status=Status.PENDING, next_action=None, error=None)
-    elif operation.kind is Kind.CANCEL:
+    elif operation.kind is CANCEL:
         draft.set(cancel_wanted=False)
 
 
@@ -290,7 +288,7 @@ def _prepared(draft: Draft, operation: Operation, outcome: Outcome) -> None:
     waits = session.status in _BEFORE  # a payer in a browser may have been faster than our answer
     if waits:
         draft.set(status=Status(outcome.answer), error=None)
-    if operation.kind is Kind.INITIATE:
+    if operation.kind is INITIATE:
         draft.set(initiated=True, next_action=outcome.next_action)
         draft.tell("session.initiated", operation)
     else:
@@ -313,7 +311,7 @@ def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabiliti
         amount = draft.session.amount
         draft.authorize(operation, amount.minor)
         if answer is Answer.CAPTURED:
-            captured = draft.add_found(Kind.CAPTURE, amount, State.SUCCEEDED, answer="captured")
+            captured = draft.add_found(CAPTURE, amount, State.SUCCEEDED, answer="captured")
             draft.capture(captured, released=outcome.released or capabilities.capture == "once")
 
 
@@ -346,17 +344,17 @@ def refuse(
         error=failure,
         note=note or operation.note,
     )
-    if operation.kind is Kind.INITIATE and (declined or operation.idempotency_key is None):
+    if operation.kind is INITIATE and (declined or operation.idempotency_key is None):
         # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried.
         draft.set(status=Status.CANCELED, error=failure)
         draft.tell("session.canceled", operation, detail=failure.code)
-    elif operation.kind is Kind.AUTHORIZE and declined and draft.session.status is not Status.CANCELED:
+    elif operation.kind is AUTHORIZE and declined and draft.session.status is not Status.CANCELED:
         draft.set(status=Status.ERROR, error=failure, next_action=None, held=0)
         draft.tell("session.error", operation, detail=failure.code)
     else:
         if draft.session.status is not Status.CANCELED:  # which has let go of what it held
             draft.set(held=draft.session.held - operation.hold)
-        if operation.kind is Kind.CANCEL and draft.session.cancel_wanted:
+        if operation.kind is CANCEL and draft.session.cancel_wanted:
             draft.set(checks=draft.session.checks + 1)
         draft.tell("operation.failed", operation, detail=failure.code)
 

@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
     from paysession.values import Failure
 
-__all__ = ["KEY_LENGTH", "REFUSED", "Event", "Kind", "Operation", "State"]
+__all__ = [
+    "AUTHORIZE",
+    "CANCEL",
+    "CAPTURE",
+    "INITIATE",
+    "KEY_LENGTH",
+    "REFUND",
+    "REFUSED",
+    "UPDATE",
+    "Event",
+    "Kind",
+    "Operation",
+    "State",
+]
 
 KEY_LENGTH: Final = 50
 """An operation's key, and every subkey of it, has at most so many characters."""
@@ -33,6 +46,11 @@ class Kind(StrEnum):
     CAPTURE = "capture"
     REFUND = "refund"
     CANCEL = "cancel"
+
+
+INITIATE, UPDATE, AUTHORIZE, CAPTURE, REFUND, CANCEL = Kind
+"""The kinds by themselves: the rules ask for them dozens of times an operation, and `Kind.CAPTURE` is
+looked up in a class of classes, five times slower than a name."""
 
 
 class State(StrEnum):

@@ -59,26 +59,41 @@ ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
 """Which hook may answer what. Any other answer counts as unknown."""
 
 
+def _wanted(name: str, types: tuple[type, ...], value: object) -> str:
+    return f"{name} is a {' or '.join(cls.__name__ for cls in types)}, not {type(value).__name__}"
+
+
 def _optional(*types: type) -> Callable[[object, Attribute[Any], Any], None]:
-    """Return a validator: one call, where attrs' own make three for each field of each answer."""
+    """Return a validator: one call, where attrs' own make three for each field."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         if value is not None and not isinstance(value, types):
-            wanted = " or ".join(cls.__name__ for cls in types)
-            raise TypeError(f"{attribute.name} is a {wanted}, not {type(value).__name__}")
+            raise TypeError(_wanted(attribute.name, types, value))
 
     return check
 
 
-_ACTION = _optional(Redirect, ClientAction, Instructions)
+_ACTIONS: Final = (Redirect, ClientAction, Instructions)
+_ACTION = _optional(*_ACTIONS)
 _TEXT = _optional(str)
 _AMOUNT = _optional(Money)
-_DURATION = _optional(timedelta)
+
+_OUTCOME: Final[Mapping[str, tuple[type, ...]]] = {
+    "amount": (Money,),
+    "reference": (str,),
+    "next_action": _ACTIONS,
+    "check_after": (timedelta,),
+}
 
 
 def _moment(_: object, attribute: Attribute[Any], value: datetime | None) -> None:
-    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
-        raise TypeError(f"{attribute.name} is a datetime with a time zone, such as datetime.now(UTC)")
+    if value is not None:
+        _check_moment(attribute.name, value)
+
+
+def _check_moment(name: str, value: object) -> None:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise TypeError(f"{name} is a datetime with a time zone, such as datetime.now(UTC)")
 
 
 def _status(status: Status | str | None) -> Status | None:
@@ -99,14 +114,24 @@ class Outcome:
     """
 
     answer: Answer
-    amount: Money | None = field(default=None, validator=_AMOUNT)
+    amount: Money | None = None
     released: bool = False
     data: str | None = field(default=None, converter=_json, repr=False)
     """The new data as JSON text; None leaves the session's."""
-    reference: str | None = field(default=None, validator=_TEXT)
-    next_action: NextAction | None = field(default=None, validator=_ACTION, repr=False)
-    expires_at: datetime | None = field(default=None, validator=_moment)
-    check_after: timedelta | None = field(default=None, validator=_DURATION)
+    reference: str | None = None
+    next_action: NextAction | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    check_after: timedelta | None = None
+
+    def __attrs_post_init__(self) -> None:
+        # One loop over what was given, where validators are a call for each field of each answer.
+        given = self.__dict__
+        for name, types in _OUTCOME.items():
+            value = given[name]
+            if value is not None and not isinstance(value, types):
+                raise TypeError(_wanted(name, types, value))
+        if self.expires_at is not None:
+            _check_moment("expires_at", self.expires_at)
 
     @classmethod
     def pending(

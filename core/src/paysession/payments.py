@@ -33,7 +33,7 @@ from paysession.errors import (
 from paysession.lifecycle import verify
 from paysession.money import Money
 from paysession.opening import open_store, selection
-from paysession.operation import Kind
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Recovery
@@ -284,7 +284,7 @@ class Payments:
             self.cancel(replaces)
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(Kind.INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
+        request = Request(INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
         if existing is not None:
             return self._engine.perform(existing, request)
         session = PaymentSession(
@@ -321,7 +321,7 @@ class Payments:
         session = self.get(session_id)
         share_of(self._collection(session.collection_id), amount)
         key = checked_key(idempotency_key)
-        return self._engine.perform(session, Request(Kind.UPDATE, amount, idempotency_key=key))
+        return self._engine.perform(session, Request(UPDATE, amount, idempotency_key=key))
 
     def authorize(
         self,
@@ -347,7 +347,7 @@ class Payments:
         """
         session = self.get(session_id)
         request = Request(
-            Kind.AUTHORIZE, payload=checked_payload(payload), idempotency_key=checked_key(idempotency_key)
+            AUTHORIZE, payload=checked_payload(payload), idempotency_key=checked_key(idempotency_key)
         )
         return self._engine.perform(session, request)
 
@@ -369,7 +369,7 @@ class Payments:
                 and session.authorizing is None
                 and session.initiated
             ):
-                request = Request(Kind.AUTHORIZE, payload=checked_payload(payload), origin="payer")
+                request = Request(AUTHORIZE, payload=checked_payload(payload), origin="payer")
                 session = self._engine.perform(session, request)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
@@ -402,7 +402,7 @@ class Payments:
         if amount is not None:
             check_amount(amount)
         return self._engine.perform(
-            self.get(session_id), Request(Kind.CAPTURE, amount, idempotency_key=key, final=bool(final))
+            self.get(session_id), Request(CAPTURE, amount, idempotency_key=key, final=bool(final))
         )
 
     def refund(
@@ -434,7 +434,7 @@ class Payments:
         if amount is not None:
             check_amount(amount)
         request = Request(
-            Kind.REFUND,
+            REFUND,
             amount,
             idempotency_key=key,
             reason=None if reason is None else checked_text(reason, "reason"),
@@ -455,7 +455,7 @@ class Payments:
             Declined, NotApplied: The provider's answer; the session is as it was.
         """
         session = self.get(session_id)
-        request = Request(Kind.CANCEL, idempotency_key=checked_key(idempotency_key))
+        request = Request(CANCEL, idempotency_key=checked_key(idempotency_key))
         if session.open is None:
             if session.initiated or session.status is not Status.PENDING:
                 return self._engine.perform(session, request)

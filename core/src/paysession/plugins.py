@@ -224,6 +224,19 @@ class _Witness:
     update = authorize = capture = refund = cancel = initiate
 
 
+def _called(hook: pluggy.HookCaller) -> Callable[..., Any]:
+    """Return how a hook is called: straight, where nothing is wrapped around it; a fifth of the cost."""
+    impls = hook.get_hookimpls()
+    if len(impls) != 1:
+        return hook
+    function, names = impls[0].function, impls[0].argnames
+
+    def call(**given: object) -> Any:
+        return function(*[given[name] for name in names])
+
+    return call
+
+
 class Provider:
     """One selected provider: its capabilities, and its hooks as typed calls.
 
@@ -251,7 +264,7 @@ class Provider:
         # A plugin may bear the name of a provider: a package may well offer one of each.
         around = [(f"plugin {wrapper}", part) for wrapper, part in wrappers]
         manager = _manager(ProviderHooks, [*inner, *around], label)
-        self._hooks: dict[str, Any] = {hook: getattr(manager.hook, hook) for hook in PROVIDER_HOOKS}
+        self._hooks: dict[str, Any] = {hook: _called(getattr(manager.hook, hook)) for hook in PROVIDER_HOOKS}
         self._own = {hook for hook, (_, wrapper) in _implementations(plugin).items() if not wrapper}
         fields = getattr(plugin, "__dict__", None) or {
             slot: getattr(plugin, slot, None)
@@ -479,6 +492,13 @@ class Registry:
             plugin = build(chosen, plugin, {}, self._environ)
         _check_plugin(plugin, f"plugin {chosen!r} of {found.distribution}")
         return chosen, plugin
+
+    @property
+    def observed(self) -> bool:
+        """Whether there is anybody to tell."""
+        if self._plugins is None:
+            self.load_plugins()
+        return bool(self._observers)
 
     def tell(self, hook: str, **arguments: object) -> None:
         """Call every observer; one that raises is logged, and does not stop the next."""

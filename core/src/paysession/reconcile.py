@@ -13,7 +13,7 @@ from paysession.draft import Draft
 from paysession.errors import Declined
 from paysession.lifecycle import refuse
 from paysession.money import Money
-from paysession.operation import REFUSED, Kind, State
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, UPDATE, Kind, State
 from paysession.outcome import Snapshot
 from paysession.values import Status
 
@@ -77,12 +77,12 @@ def apply_snapshot(
     once, untold = capabilities.capture == "once", snapshot.authorized is None
     books = _Books(draft, operations, once=once, untold=untold, lagging=lagging)
     for effect in snapshot.effects:
-        if effect.kind in (Kind.CAPTURE, Kind.REFUND):
+        if effect.kind in (CAPTURE, REFUND):
             books.book_effect(effect)
-        elif effect.kind is Kind.CANCEL:
+        elif effect.kind is CANCEL:
             books.book_cancel(effect)
-    books.book_total(Kind.CAPTURE, snapshot.captured)
-    books.book_total(Kind.REFUND, snapshot.refunded)
+    books.book_total(CAPTURE, snapshot.captured)
+    books.book_total(REFUND, snapshot.refunded)
     if snapshot.status is Status.AUTHORIZED:
         books.authorized(snapshot, room)
     elif snapshot.status is Status.CANCELED:
@@ -206,16 +206,14 @@ class _Books:
         """Return the id of the capture operation that a refund found there refers to."""
         if effect.capture is None:
             return None
-        captures = (row for row in self._operations if row.kind is Kind.CAPTURE)
+        captures = (row for row in self._operations if row.kind is CAPTURE)
         return next((row.id for row in captures if row.reference == effect.capture), None)
 
     def _let_go(self) -> None:
         """Release what a capture held that failed after a cancel, where the gateway does not say so."""
         draft = self._draft
         session = draft.session
-        canceled = [
-            row for row in self._operations if row.kind is Kind.CANCEL and row.state is State.SUCCEEDED
-        ]
+        canceled = [row for row in self._operations if row.kind is CANCEL and row.state is State.SUCCEEDED]
         more = session.authorized > session.captured + session.capturing
         if self._untold and canceled and more and session.status is Status.AUTHORIZED:
             draft.release(canceled[-1])
@@ -230,7 +228,7 @@ class _Books:
         self._book(row)
 
     def _book(self, row: Operation) -> None:
-        if row.kind is Kind.CAPTURE:
+        if row.kind is CAPTURE:
             # Where the gateway does not say what is left, a final capture has let go of it.
             self._draft.capture(row, released=self._once or (row.final and self._untold))
         else:
@@ -255,7 +253,7 @@ class _Books:
             row.kind, amount, State.SUCCEEDED, reverses=row.id, answer="reversed", error=error
         )
         session = draft.session
-        if row.kind is Kind.REFUND:
+        if row.kind is REFUND:
             draft.set(refunded=session.refunded - amount.minor)
         else:
             authorized = max(0, session.authorized - amount.minor)
@@ -270,7 +268,7 @@ class _Books:
             return
         draft = self._draft
         session = draft.session
-        ours = session.captured if kind is Kind.CAPTURE else session.refunded
+        ours = session.captured if kind is CAPTURE else session.refunded
         more = total.minor - ours
         currency = total.currency
         if more < 0 and not self._lagging:
@@ -310,7 +308,7 @@ class _Books:
                 self._adjust(max(told.minor, kept))
             return
         opened = self._open
-        if opened is not None and opened.kind is Kind.INITIATE:
+        if opened is not None and opened.kind is INITIATE:
             opened = draft.close(opened, State.SUCCEEDED, answer="found", error=None)
             draft.tell("session.initiated", opened)
         self._settle_update(told if told is not None else snapshot.amount)
@@ -328,14 +326,12 @@ class _Books:
             return
         beyond = found - draft.before.held
         row = self._authorizing()
-        reference = next((e.reference for e in snapshot.effects if e.kind is Kind.AUTHORIZE), None)
+        reference = next((e.reference for e in snapshot.effects if e.kind is AUTHORIZE), None)
         if row is not None:
             reference = row.reference or reference
             row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None, reference=reference)
         else:
-            row = draft.add_found(
-                Kind.AUTHORIZE, amount, State.SUCCEEDED, answer="found", reference=reference
-            )
+            row = draft.add_found(AUTHORIZE, amount, State.SUCCEEDED, answer="found", reference=reference)
         draft.set(initiated=True, next_action=None)
         if canceled:
             draft.set(authorized=found, held=found)
@@ -353,7 +349,7 @@ class _Books:
             draft.set(cancel_wanted=True)
 
     def _returned(self) -> int:
-        rows = (row for row in self._operations if row.kind is Kind.CAPTURE and row.reverses is not None)
+        rows = (row for row in self._operations if row.kind is CAPTURE and row.reverses is not None)
         return sum(row.amount.minor for row in rows)
 
     def _adjust(self, found: int) -> None:
@@ -364,12 +360,12 @@ class _Books:
         difference = session.authorized - found
         if difference > 0:
             amount = Money.from_minor(difference, currency)
-            row = next((r for r in self._operations if r.kind is Kind.CANCEL and r.state in _OPEN), None)
+            row = next((r for r in self._operations if r.kind is CANCEL and r.state in _OPEN), None)
             if row is not None:
                 row = draft.close(row, State.SUCCEEDED, answer="found", error=None)
                 draft.set(cancel_wanted=False)
             else:
-                row = draft.add_found(Kind.CANCEL, amount, State.SUCCEEDED, answer="found")
+                row = draft.add_found(CANCEL, amount, State.SUCCEEDED, answer="found")
             draft.set(authorized=found, held=found)
             draft.tell("session.released", row)
         elif difference < 0 and not self._lagging:
@@ -380,14 +376,14 @@ class _Books:
     def _authorizing(self) -> Operation | None:
         session = self._draft.session
         row = self._open
-        if row is not None and row.kind is Kind.AUTHORIZE:
+        if row is not None and row.kind is AUTHORIZE:
             return row
         return next((row for row in self._operations if row.id == session.authorizing), None)
 
     def _settle_update(self, told: Money | None) -> None:
         """The payer confirmed while an update was in doubt: the amount says whether it was in time."""
         draft, row = self._draft, self._open
-        if row is None or row.kind is not Kind.UPDATE or told is None:
+        if row is None or row.kind is not UPDATE or told is None:
             return
         if told == row.amount:
             draft.close(row, State.SUCCEEDED, answer="found", error=None)
@@ -407,16 +403,16 @@ class _Books:
             self.authorized(Snapshot(Status.AUTHORIZED, authorized=taken), room)
         row = self._open
         cancel = None
-        if row is not None and row.kind in (Kind.CANCEL, Kind.AUTHORIZE):
-            answer = "found" if row.kind is Kind.CANCEL else "canceled"
+        if row is not None and row.kind in (CANCEL, AUTHORIZE):
+            answer = "found" if row.kind is CANCEL else "canceled"
             cancel = draft.close(row, State.SUCCEEDED, answer=answer, error=None)
-        elif row is not None and row.kind is not Kind.REFUND:
+        elif row is not None and row.kind is not REFUND:
             refuse(draft, row, Declined("canceled", "the provider has canceled the session"))
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
         if pending is not None:
             refuse(draft, pending, Declined("canceled", "the provider has canceled the session"))
         for row in self._operations:
-            if row.kind is Kind.CANCEL and row.state is State.PENDING:
+            if row.kind is CANCEL and row.state is State.PENDING:
                 cancel = draft.close(row, State.SUCCEEDED, answer="found", error=None)
         if session.status is Status.CANCELED and session.authorized <= kept:
             draft.set(cancel_wanted=False, conflict=session.conflict if kept else None)
@@ -427,7 +423,7 @@ class _Books:
         if cancel is None:
             left = (session.authorized or session.amount.minor) - kept
             amount = Money.from_minor(max(0, left), session.amount.currency)
-            cancel = draft.add_found(Kind.CANCEL, amount, State.SUCCEEDED, answer="found")
+            cancel = draft.add_found(CANCEL, amount, State.SUCCEEDED, answer="found")
         draft.release(cancel)
 
     def waiting(self, snapshot: Snapshot) -> None:
@@ -448,7 +444,7 @@ class _Books:
             return
         row = self._open
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
-        if self._lagging and (pending is not None or (row is not None and row.kind is Kind.AUTHORIZE)):
+        if self._lagging and (pending is not None or (row is not None and row.kind is AUTHORIZE)):
             # It may show how it stood before: only that the gateway is at it settles anything.
             if row is not None and _debited(snapshot):
                 self._settle_waiting(row, snapshot)
@@ -489,17 +485,17 @@ class _Books:
         """Settle an operation in doubt, if a session without authorization says what became of it."""
         draft, status = self._draft, snapshot.status
         assert status is not None  # noqa: S101 - an absent object is not booked
-        if row.kind is Kind.INITIATE:
+        if row.kind is INITIATE:
             draft.close(row, State.SUCCEEDED, answer=str(status), error=None, reference=snapshot.reference)
             draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
             draft.tell("session.initiated", row)
-        elif row.kind is Kind.UPDATE:
+        elif row.kind is UPDATE:
             if snapshot.amount == row.amount != draft.session.amount:
                 draft.close(row, State.SUCCEEDED, answer="found", error=None)
                 held = row.amount.minor if draft.session.held else 0
                 draft.set(amount=row.amount, status=status, held=held, error=snapshot.error)
                 draft.tell("session.updated", row)
-        elif row.kind is Kind.AUTHORIZE:
+        elif row.kind is AUTHORIZE:
             if _debited(snapshot):
                 draft.close(row, State.PENDING, answer="pending", error=None)
                 draft.set(status=Status.PENDING, next_action=None)
@@ -512,7 +508,7 @@ class _Books:
 
 
 def _debited(snapshot: Snapshot) -> bool:
-    return any(e.kind is Kind.AUTHORIZE and e.state == "pending" for e in snapshot.effects)
+    return any(e.kind is AUTHORIZE and e.state == "pending" for e in snapshot.effects)
 
 
 def _declined(error: Failure | None) -> Declined:

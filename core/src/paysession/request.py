@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 from paysession.errors import InvalidData, NotSupported
-from paysession.operation import REFUSED, Kind, State
-from paysession.values import Status, replace
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Kind, State
+from paysession.values import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Request", "nothing_to_do", "with_capture"]
 
 
-@frozen(slots=False)
-class Request:
+class Request(NamedTuple):
     """What is asked of a session, before the rules have seen it.
 
     Attributes:
@@ -74,10 +71,10 @@ def with_capture(
             stands[row.reverses] -= row.amount.minor
     left: dict[str, int] = {}
     for row in operations:
-        if row.kind is Kind.CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
+        if row.kind is CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
             left[row.id] = stands[row.id]
     for row in operations:
-        if row.kind is Kind.REFUND and row.capture_id in left and row.state not in REFUSED:
+        if row.kind is REFUND and row.capture_id in left and row.state not in REFUSED:
             left[row.capture_id] -= stands.get(row.id, 0)
     chosen = request.capture_id
     if chosen is not None and chosen not in left:
@@ -96,22 +93,22 @@ def with_capture(
         chosen = fitting[0] if fitting else next(iter(left), None)
     if chosen is None:
         return request
-    return replace(request, capture=rows[chosen], capture_left=left[chosen])
+    return request._replace(capture=rows[chosen], capture_left=left[chosen])
 
 
 def nothing_to_do(session: PaymentSession, request: Request) -> bool:
     """Return whether what is asked for is done already: then no provider is called."""
     if request.amount is not None or request.capture_id is not None or session.open is not None:
         return False
-    if request.kind is Kind.INITIATE:
+    if request.kind is INITIATE:
         return session.initiated
-    if request.kind is Kind.AUTHORIZE:
+    if request.kind is AUTHORIZE:
         return session.status is Status.AUTHORIZED
-    if request.kind is Kind.CANCEL:
+    if request.kind is CANCEL:
         return session.status is Status.CANCELED and session.conflict is None
-    if request.kind is Kind.CAPTURE:
+    if request.kind is CAPTURE:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
-    if request.kind is Kind.REFUND:
+    if request.kind is REFUND:
         return session.refunded > 0 and session.captured - session.refunded - session.refunding == 0
     return False

@@ -218,9 +218,7 @@ def replace(value: _Value, /, **changes: Any) -> _Value:
     every operation would pay several times. Names are the attributes', underscores included.
     """
     new = object.__new__(type(value))
-    attributes = value.__dict__.copy()
-    attributes.update(changes)
-    object.__setattr__(new, "__dict__", attributes)
+    object.__setattr__(new, "__dict__", value.__dict__ | changes)
     return new
 
 
