@@ -19,6 +19,7 @@ from paysession import (
     Status,
     lifecycle,
 )
+from paysession.draft import Draft
 from paysession.lifecycle import ALLOWED
 from paysession.outcome import ANSWERS, Answer
 from paysession.request import Request
@@ -45,6 +46,12 @@ def begun(session, kind):
     amount = Money("10.00", "EUR") if kind in (Kind.UPDATE, Kind.CAPTURE, Kind.REFUND) else None
     draft, operation = lifecycle.begin(session, Request(kind, amount), CAN, NOW)
     return draft.session, operation
+
+
+def applied(session, operation, told):
+    draft = Draft(session, LATER)
+    lifecycle.apply_outcome(draft, operation, told, CAN)
+    return draft
 
 
 def outcome(answer, operation):
@@ -100,7 +107,7 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
             lifecycle.verify(session, operation, told)
         return
     lifecycle.verify(session, operation, told)
-    draft = lifecycle.apply_outcome(session, operation, told, now=LATER, capabilities=CAN)
+    draft = applied(session, operation, told)
     after, change = draft.session, draft.change()
     if kind is Kind.CANCEL:
         expected = before.status if answer is Answer.PENDING or before.captured else "canceled"
@@ -128,7 +135,8 @@ def test_every_refusal_of_every_operation_from_every_status(status, kind, refusa
         return
     before = a_session(status)
     session, operation = begun(before, kind)
-    draft = lifecycle.apply_refusal(session, operation, refusal, now=LATER, capabilities=CAN)
+    draft = Draft(session, LATER)
+    lifecycle.apply_refusal(draft, operation, refusal, CAN)
     after = draft.session
     declined = isinstance(refusal, Declined)
     assert draft.operations[operation.id].state == ("declined" if declined else "not_applied")
@@ -143,7 +151,8 @@ def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
     if status not in ALLOWED[kind]:
         return
     session, operation = begun(a_session(status), kind)
-    draft = lifecycle.doubt(session, operation, OutcomeUnknown("reset"), now=LATER)
+    draft = Draft(session, LATER)
+    lifecycle.doubt(draft, operation, OutcomeUnknown("reset"))
     after, doubted = draft.session, draft.operations[operation.id]
     assert (after.open, after.held, after.status) == (operation.id, session.held, session.status)
     assert (doubted.state, doubted.lease_until, doubted.doubted_at) == ("started", None, LATER)
@@ -154,33 +163,31 @@ def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
 def test_released_lets_go_of_the_rest():
     session, operation = begun(a_session(Status.AUTHORIZED), Kind.CAPTURE)
     told = Outcome.captured(operation.amount, released=True)
-    after = lifecycle.apply_outcome(session, operation, told, now=LATER, capabilities=CAN).session
+    after = applied(session, operation, told).session
     assert (after.captured, after.authorized, after.held) == (3000, 3000, 3000)
 
 
 def test_a_pending_capture_reserves_its_amount():
     session, operation = begun(a_session(Status.AUTHORIZED), Kind.CAPTURE)
-    draft = lifecycle.apply_outcome(session, operation, Outcome.pending(), now=LATER, capabilities=CAN)
+    draft = applied(session, operation, Outcome.pending())
     after = draft.session
     assert (after.captured, after.capturing) == (2000, 1000)
     with pytest.raises(Exception, match=r"12\.00 EUR is left"):
         lifecycle.begin(after, Request(Kind.CAPTURE, Money("12.01", "EUR")), CAN, LATER)
     cancel, operation = lifecycle.begin(after, Request(Kind.CANCEL), CAN, LATER)
-    draft = lifecycle.apply_outcome(
-        cancel.session, operation, Outcome.canceled(), now=LATER, capabilities=CAN
-    )
+    draft = applied(cancel.session, operation, Outcome.canceled())
     assert (draft.session.status, draft.session.authorized) == ("authorized", 3000)
 
 
 def test_an_answer_replaces_data_and_names_references():
     session, operation = begun(a_session(), Kind.AUTHORIZE)
     told = Outcome.authorized(data={"a": 1}, reference="pi", expires_at=LATER)
-    draft = lifecycle.apply_outcome(session, operation, told, now=LATER, capabilities=CAN)
+    draft = applied(session, operation, told)
     assert (draft.session.data, draft.session.reference) == ({"a": 1}, "pi")
     assert draft.session.expires_at == LATER
     session, operation = begun(draft.session, Kind.CAPTURE)
     told = Outcome.captured(operation.amount, reference="ch")
-    draft = lifecycle.apply_outcome(session, operation, told, now=LATER, capabilities=CAN)
+    draft = applied(session, operation, told)
     assert (draft.session.data, draft.session.reference) == ({"a": 1}, "pi")
     assert draft.operations[operation.id].reference == "ch"
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paysession.change import Change
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, REFUND, Event, Kind, Operation, State
-from paysession.values import Status, replace
+from paysession.session import PaymentSession
+from paysession.values import Status, made
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession.money import Money
     from paysession.outcome import Capabilities
-    from paysession.session import PaymentSession
 
 __all__ = ["Draft"]
 
@@ -37,8 +37,9 @@ class Draft:
     """
 
     def __init__(self, session: PaymentSession, now: datetime) -> None:
+        changes = {"version": session.version + 1, "updated_at": now}
         self.before = session
-        self.session = replace(session, version=session.version + 1, updated_at=now)
+        self.session = made(PaymentSession, vars(session) | changes)
         self.now = now
         self.operations: dict[str, Operation] = {}
         self.conflicts: list[tuple[str, str, str]] = []
@@ -50,8 +51,11 @@ class Draft:
 
     def put(self, operation: Operation, **changes: Any) -> Operation:
         """Write an operation with these changes."""
+        return self._put(operation, changes)
+
+    def _put(self, operation: Operation, changes: dict[str, Any]) -> Operation:
         changes["updated_at"] = self.now
-        operation = self.operations[operation.id] = replace(operation, **changes)
+        operation = self.operations[operation.id] = made(Operation, vars(operation) | changes)
         return operation
 
     def close(self, operation: Operation, state: State, **changes: Any) -> Operation:
@@ -62,8 +66,9 @@ class Draft:
             self.set(open=None, checks=session.checks if again else 0)
         if operation.state is State.PENDING:
             self._reserve(operation, -1)
-        changes.update(state=state, _payload=None, lease_until=None, doubted_at=None)
-        operation = self.put(operation, **changes)
+        changes["state"] = state
+        changes["_payload"] = changes["lease_until"] = changes["doubted_at"] = None
+        operation = self._put(operation, changes)
         if state is State.PENDING:
             self._reserve(operation, +1)
             self.tell("operation.pending", operation)
@@ -206,23 +211,25 @@ class Draft:
 
     def _event(self, place: int, type_: str, operation: Operation | None, detail: str | None) -> Event:
         session = self.session
-        return Event(
-            id=f"{session.id}:{session.version}.{place}",
-            type=type_,
-            session_id=session.id,
-            collection_id=session.collection_id,
-            reference=session.collection_reference,
-            provider=session.provider,
-            operation_id=operation.id if operation is not None else None,
-            amount=operation.amount if operation is not None else session.amount,
-            status=session.status,
-            authorized=session.authorized,
-            captured=session.captured,
-            refunded=session.refunded,
-            version=session.version,
-            detail=detail,
-            occurred_at=self.now,
-        )
+        attributes = {
+            "cursor": "",
+            "id": f"{session.id}:{session.version}.{place}",
+            "type": type_,
+            "session_id": session.id,
+            "collection_id": session.collection_id,
+            "reference": session.collection_reference,
+            "provider": session.provider,
+            "operation_id": operation.id if operation is not None else None,
+            "amount": operation.amount if operation is not None else session.amount,
+            "status": session.status,
+            "authorized": session.authorized,
+            "captured": session.captured,
+            "refunded": session.refunded,
+            "version": session.version,
+            "detail": detail,
+            "occurred_at": self.now,
+        }
+        return made(Event, attributes)
 
 
 def _backoff(first: timedelta, most: timedelta, checks: int) -> timedelta:

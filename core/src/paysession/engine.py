@@ -17,6 +17,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from paysession import lifecycle
+from paysession.draft import Draft
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -40,7 +41,6 @@ from paysession.values import replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paysession.draft import Draft
     from paysession.plugins import Provider, Registry
     from paysession.session import PaymentSession
     from paysession.store import Store
@@ -190,16 +190,14 @@ class Engine:
         return session
 
     def _perform_at_once(
-        self, provider: Provider, session: PaymentSession, begun: Draft, operation: Operation
+        self, provider: Provider, session: PaymentSession, draft: Draft, operation: Operation
     ) -> PaymentSession:
         """Carry out an operation whose effects are ours: one commit holds all of it."""
         answer = self.ask(provider, session, operation)
         if isinstance(answer, OutcomeUnknown):
             # Its effects are ours and nothing was written, so nothing happened.
             answer = NotApplied(answer.message)
-        opened = replace(begun.session, version=session.version)
-        draft = self.settled(provider, opened, operation, answer)
-        draft.before = session
+        self.apply(provider, draft, operation, answer)
         self.store.commit(draft.change(guarded=True))
         self.tell(draft)
         return self._result(draft.session, draft.operations[operation.id], answer)
@@ -219,25 +217,21 @@ class Engine:
             return error
         return outcome
 
-    def settled(
+    def apply(
         self,
         provider: Provider,
-        session: PaymentSession,
+        draft: Draft,
         operation: Operation,
         answer: Outcome | ProviderError,
         note: str | None = None,
-    ) -> Draft:
-        """Return what an answer does to the books."""
-        now, capabilities = self.store.now(), provider.capabilities
+    ) -> None:
+        """Book what an answer does."""
         if isinstance(answer, Outcome):
-            return lifecycle.apply_outcome(
-                session, operation, answer, now=now, capabilities=capabilities, note=note
-            )
-        if isinstance(answer, Declined | NotApplied):
-            return lifecycle.apply_refusal(
-                session, operation, answer, now=now, capabilities=capabilities, note=note
-            )
-        return lifecycle.doubt(session, operation, answer, now=now)
+            lifecycle.apply_outcome(draft, operation, answer, provider.capabilities, note)
+        elif isinstance(answer, Declined | NotApplied):
+            lifecycle.apply_refusal(draft, operation, answer, provider.capabilities, note)
+        else:
+            lifecycle.doubt(draft, operation, answer)
 
     def _finish(
         self,
@@ -256,7 +250,8 @@ class Engine:
             if found is not None:
                 return self._result(*found, answer)
         for _ in range(ATTEMPTS):
-            draft = self.settled(provider, session, operation, answer)
+            draft = Draft(session, self.store.now())
+            self.apply(provider, draft, operation, answer)
             try:
                 self.store.commit(draft.change())
             except Stale:
@@ -351,6 +346,8 @@ class Engine:
     ) -> PaymentSession:
         """Return the session, or raise what the caller must hear of."""
         state = operation.state
+        if state is State.SUCCEEDED:
+            return session
         if state is State.STARTED:
             raise self._in_doubt(operation)
         if state is State.NOT_APPLIED:

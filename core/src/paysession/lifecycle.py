@@ -1,8 +1,8 @@
 """The rules of a payment session: which operation may begin when, and what each answer does.
 
-Pure functions over frozen values: they take the books as they are and return the `Change` that is
-to be written, or raise what forbids it. ``reconcile`` holds the other half: what the gateway's own
-truth does.
+Pure functions over frozen values: they take the books as they are and draw up the change that is to be
+written (a `Draft`, with its own copy of the session), or raise what forbids it. ``reconcile`` holds the
+other half: what the gateway's own truth does.
 
 An operation begins (`begin`), the provider is called, and the answer is applied (`apply_outcome`,
 `apply_refusal`) or nobody knows it (`doubt`). `ALLOWED` and ``outcome.ANSWERS`` are the rules as
@@ -26,7 +26,7 @@ from paysession.errors import (
 from paysession.money import Money
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, Kind, Operation, State
 from paysession.outcome import ANSWERS, Answer
-from paysession.values import Failure, Status, encode
+from paysession.values import Failure, Status, encode, made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,36 +91,47 @@ def begin(
     hold = 0
     if kind is AUTHORIZE or (kind is UPDATE and held):
         hold = max(0, amount.minor - held)
-    draft = Draft(session, now)
     ordinal = session.ordinal + 1
+    operation_id = f"{session.id}-{ordinal}"
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
-    operation = Operation(
-        id=f"{session.id}-{ordinal}",
-        session_id=session.id,
-        kind=kind,
-        ordinal=ordinal,
-        amount=amount,
-        state=State.STARTED,
-        created_at=now,
-        updated_at=now,
-        origin=request.origin,
-        idempotency_key=request.idempotency_key,
-        fingerprint=request.fingerprint if request.idempotency_key is not None else None,
-        final=request.final,
-        reason=request.reason,
-        capture_id=request.capture.id if request.capture is not None else None,
-        payload=request.payload,
-        data=session.data_text,
-        session_reference=session.reference,
-        session_status=session.status,
-        hold=hold,
-        lease_until=lease_until,
-        sent_at=now,
-    )
-    draft.operations[operation.id] = operation
+    attributes = {
+        "id": operation_id,
+        "session_id": session.id,
+        "kind": kind,
+        "ordinal": ordinal,
+        "amount": amount,
+        "state": State.STARTED,
+        "created_at": now,
+        "updated_at": now,
+        "origin": request.origin,
+        "idempotency_key": request.idempotency_key,
+        "fingerprint": request.fingerprint if request.idempotency_key is not None else None,
+        "final": request.final,
+        "reason": request.reason,
+        "capture_id": request.capture.id if request.capture is not None else None,
+        "reverses": None,
+        "reference": None,
+        "answer": None,
+        "error": None,
+        "note": None,
+        "_payload": request.payload,
+        "_data": session.data_text,
+        "session_reference": session.reference,
+        "session_status": session.status,
+        "hold": hold,
+        "attempt": 1,
+        "lease_until": lease_until,
+        "sent_at": now,
+        "doubted_at": None,
+        "capture": None,
+        "webhook_url": None,
+    }
+    operation = made(Operation, attributes)
     # A cancel that is wanted is tried at growing intervals, a new operation each time.
     checks = session.checks if kind is CANCEL and session.cancel_wanted else 0
-    draft.set(ordinal=ordinal, open=operation.id, due_at=lease_until, checks=checks, held=held + hold)
+    draft = Draft(session, now)
+    draft.set(ordinal=ordinal, open=operation_id, due_at=lease_until, checks=checks, held=held + hold)
+    draft.operations[operation_id] = operation
     return draft, operation
 
 
@@ -234,16 +245,9 @@ def verify(session: PaymentSession, operation: Operation, outcome: Outcome) -> N
 
 
 def apply_outcome(
-    session: PaymentSession,
-    operation: Operation,
-    outcome: Outcome,
-    *,
-    now: datetime,
-    capabilities: Capabilities,
-    note: str | None = None,
-) -> Draft:
-    """Return what a verified answer does to the books."""
-    draft = Draft(session, now)
+    draft: Draft, operation: Operation, outcome: Outcome, capabilities: Capabilities, note: str | None = None
+) -> None:
+    """Book what a verified answer does."""
     if outcome.data is not None:
         draft.set(_data=outcome.data)
     if outcome.expires_at is not None:
@@ -273,7 +277,6 @@ def apply_outcome(
     else:
         _prepared(draft, operation, outcome)
     draft.wait(capabilities, first=outcome.check_after)
-    return draft
 
 
 def _await(draft: Draft, operation: Operation) -> None:
@@ -316,20 +319,16 @@ def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabiliti
 
 
 def apply_refusal(
-    session: PaymentSession,
+    draft: Draft,
     operation: Operation,
     refusal: Declined | NotApplied,
-    *,
-    now: datetime,
     capabilities: Capabilities,
     note: str | None = None,
-) -> Draft:
-    """Return what a certain refusal does to the books."""
-    draft = Draft(session, now)
+) -> None:
+    """Book what a certain refusal does."""
     _adopt(draft, refusal)
     refuse(draft, operation, refusal, note=note)
     draft.wait(capabilities)
-    return draft
 
 
 def refuse(
@@ -359,18 +358,16 @@ def refuse(
         draft.tell("operation.failed", operation, detail=failure.code)
 
 
-def doubt(session: PaymentSession, operation: Operation, reason: ProviderError, *, now: datetime) -> Draft:
-    """Return the books with an operation whose outcome nobody here knows; its lease is let go of."""
-    draft = Draft(session, now)
+def doubt(draft: Draft, operation: Operation, reason: ProviderError) -> None:
+    """Book that nobody here knows what became of an operation; its lease is let go of."""
     _adopt(draft, reason)
     draft.put(
         operation,
         lease_until=None,
-        doubted_at=operation.doubted_at or now,
+        doubted_at=operation.doubted_at or draft.now,
         error=Failure("unknown", reason.message),
     )
     draft.doubt_again()
-    return draft
 
 
 def _adopt(draft: Draft, answer: ProviderError) -> None:

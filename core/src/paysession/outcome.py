@@ -59,16 +59,18 @@ ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
 """Which hook may answer what. Any other answer counts as unknown."""
 
 
-def _wanted(name: str, types: tuple[type, ...], value: object) -> str:
-    return f"{name} is a {' or '.join(cls.__name__ for cls in types)}, not {type(value).__name__}"
+def _check(name: str, types: tuple[type, ...], value: object) -> None:
+    if not isinstance(value, types):
+        wanted = " or ".join(cls.__name__ for cls in types)
+        raise TypeError(f"{name} is a {wanted}, not {type(value).__name__}")
 
 
 def _optional(*types: type) -> Callable[[object, Attribute[Any], Any], None]:
     """Return a validator: one call, where attrs' own make three for each field."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
-        if value is not None and not isinstance(value, types):
-            raise TypeError(_wanted(attribute.name, types, value))
+        if value is not None:
+            _check(attribute.name, types, value)
 
     return check
 
@@ -77,13 +79,6 @@ _ACTIONS: Final = (Redirect, ClientAction, Instructions)
 _ACTION = _optional(*_ACTIONS)
 _TEXT = _optional(str)
 _AMOUNT = _optional(Money)
-
-_OUTCOME: Final[Mapping[str, tuple[type, ...]]] = {
-    "amount": (Money,),
-    "reference": (str,),
-    "next_action": _ACTIONS,
-    "check_after": (timedelta,),
-}
 
 
 def _moment(_: object, attribute: Attribute[Any], value: datetime | None) -> None:
@@ -124,12 +119,15 @@ class Outcome:
     check_after: timedelta | None = None
 
     def __attrs_post_init__(self) -> None:
-        # One loop over what was given, where validators are a call for each field of each answer.
-        given = self.__dict__
-        for name, types in _OUTCOME.items():
-            value = given[name]
-            if value is not None and not isinstance(value, types):
-                raise TypeError(_wanted(name, types, value))
+        # Asked of what was given only: a validator would be a call for each attribute of each answer.
+        if self.amount is not None:
+            _check("amount", (Money,), self.amount)
+        if self.reference is not None:
+            _check("reference", (str,), self.reference)
+        if self.next_action is not None:
+            _check("next_action", _ACTIONS, self.next_action)
+        if self.check_after is not None:
+            _check("check_after", (timedelta,), self.check_after)
         if self.expires_at is not None:
             _check_moment("expires_at", self.expires_at)
 

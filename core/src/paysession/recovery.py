@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession import lifecycle
+from paysession.draft import Draft
 from paysession.errors import (
     InvalidTransition,
     NotApplied,
@@ -35,7 +36,6 @@ from paysession.values import Status, replace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paysession.draft import Draft
     from paysession.engine import Engine
     from paysession.errors import Declined
     from paysession.operation import Operation
@@ -173,7 +173,9 @@ class Recoverer:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
-            return engine.settled(provider, session, current, answer, note)
+            draft = Draft(session, engine.store.now())
+            engine.apply(provider, draft, current, answer, note)
+            return draft
 
         return engine.decide(session_id, rule)
 

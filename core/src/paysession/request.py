@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve
 
 from paysession.errors import InvalidData, NotSupported
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Kind, State
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "nothing_to_do", "with_capture"]
 
 
-class Request(NamedTuple):
+@define
+class Request:
     """What is asked of a session, before the rules have seen it.
 
     Attributes:
@@ -93,7 +96,7 @@ def with_capture(
         chosen = fitting[0] if fitting else next(iter(left), None)
     if chosen is None:
         return request
-    return request._replace(capture=rows[chosen], capture_left=left[chosen])
+    return evolve(request, capture=rows[chosen], capture_left=left[chosen])
 
 
 def nothing_to_do(session: PaymentSession, request: Request) -> bool:

@@ -153,29 +153,29 @@ class MemoryStore:
         return cls(clock=clock or utc_now)
 
     def commit(self, change: Change) -> None:
-        session = change.session
+        session, expected, operations, events, hold, _, new, _, notification, seen = change
         with self._lock:
-            collection = self._guard_collection(change)
+            collection = self._guard_collection(change) if hold or new is not None else None
+            if notification is not None and (notification.id in self._notifications) != seen:
+                raise Stale(notification.id)
             if session is not None:
-                held = self._sessions.get(session.id)
-                if (held.version if held is not None else 0) != change.expected:
-                    raise Stale(session.id)
-            notification = change.notification
-            if notification is not None:
-                if (notification.id in self._notifications) != change.notification_seen:
-                    raise Stale(notification.id)
-                self._notifications[notification.id] = notification
+                key = session.id
+                row = self._sessions.get(key)
+                if (row.version if row is not None else 0) != expected:
+                    raise Stale(key)
+                if row is None:
+                    self._by_collection.setdefault(session.collection_id, []).append(key)
+                    self._operations[key] = {}
+                self._sessions[key] = session
+                rows = self._operations[key]
+                for operation in operations:
+                    rows[operation.id] = operation
             if collection is not None:
                 self._collections[collection.id] = collection
-            if session is not None:
-                if not change.expected:
-                    self._by_collection.setdefault(session.collection_id, []).append(session.id)
-                    self._operations[session.id] = {}
-                self._sessions[session.id] = session
-                rows = self._operations[session.id]
-                for operation in change.operations:
-                    rows[operation.id] = operation
-            self._events.extend(change.events)
+            if notification is not None:
+                self._notifications[notification.id] = notification
+            if events:
+                self._events.extend(events)
 
     def _guard_collection(self, change: Change) -> PaymentCollection | None:
         new = change.collection

@@ -30,6 +30,7 @@ __all__ = [
     "dump_action",
     "encode",
     "load_action",
+    "made",
     "replace",
 ]
 
@@ -217,8 +218,16 @@ def replace(value: _Value, /, **changes: Any) -> _Value:
     A fifth of the cost of ``attrs.evolve`` (no ``__init__``, no converters), which every step of
     every operation would pay several times. Names are the attributes', underscores included.
     """
-    new = object.__new__(type(value))
-    object.__setattr__(new, "__dict__", value.__dict__ | changes)
+    return made(type(value), value.__dict__ | changes)
+
+
+def made(cls: type[_Value], attributes: dict[str, Any]) -> _Value:
+    """Return a frozen value with these attributes: all that it has, checked by nobody.
+
+    For values that every operation makes: half the cost of an ``__init__`` with twenty arguments.
+    """
+    new = object.__new__(cls)
+    object.__setattr__(new, "__dict__", attributes)
     return new
 
 
