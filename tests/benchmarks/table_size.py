@@ -127,13 +127,13 @@ def plans(pay, connection):
     shown = {}
     for number, (name, statement) in enumerate(statements.items()):
         connection.execute(f"PREPARE p{number} AS {statement.text}")
-        given = ", ".join(["NULL"] * len(statement._names))
+        given = ", ".join(["NULL"] * len(statement.names))
         rows = connection.execute(f"EXPLAIN (COSTS off) EXECUTE p{number}({given})").fetchall()
         shown[name] = "\n".join(row[0] for row in rows)
     changes = pay._store._changes._made
     for number, (shape, statement) in enumerate(changes.items()):
         connection.execute(f"PREPARE c{number} AS {statement.text}")
-        given = ", ".join(["NULL"] * len(statement._names))
+        given = ", ".join(["NULL"] * len(statement.names))
         rows = connection.execute(f"EXPLAIN (COSTS off) EXECUTE c{number}({given})").fetchall()
         shown[f"change {shape}"] = "\n".join(row[0] for row in rows)
     return shown

@@ -435,7 +435,7 @@ def test_every_read_uses_an_index(store, other):
     statements = {key: value for key, value in {**vars(made), **made._made}.items() if hasattr(value, "text")}
     for number, (name, statement) in enumerate(statements.items()):
         other.execute(f"PREPARE p{number} AS {statement.text}")
-        given = ", ".join(["NULL"] * len(statement._names))
+        given = ", ".join(["NULL"] * len(statement.names))
         plan = [row[0] for row in other.execute(f"EXPLAIN EXECUTE p{number}({given})").fetchall()]
         assert not [line for line in plan if "Seq Scan" in line], (name, plan)
         if name in ("collections", "events", "due", "due_notifications", "in_doubt"):

@@ -90,7 +90,7 @@ def test_every_read_uses_an_index(store):
     for name, statement in statements.items():
         if not hasattr(statement, "text") or not statement.text.startswith(("SELECT", "UPDATE")):
             continue
-        given = (None,) * len(statement._names)
+        given = (None,) * len(statement.names)
         plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", given)
         details = [row[-1] for row in plan]
         assert all("SCAN" not in detail or "USING INDEX" in detail for detail in details), (name, details)

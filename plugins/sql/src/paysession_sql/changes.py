@@ -72,10 +72,8 @@ def _given(change: Change, mark: int) -> dict[str, Any]:
     if change.collection is not None:
         given.update(_prefixed("c_", COLLECTION.row(change.collection)))
     if session is not None:
-        # Every part of a session's rows but its own keeps what never changes.
-        row = SESSION.changes(session) if change.expected else SESSION.row(session)
-        given.update(_prefixed("s_", row))
-        given["s_id"], given["s_mark"] = session.id, mark
+        given.update(_prefixed("s_", SESSION.row(session)))
+        given["s_mark"] = mark
         given["expected"], given["held_by"], given["more"] = (
             change.expected,
             session.collection_id,

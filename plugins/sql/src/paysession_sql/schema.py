@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from attrs import asdict, frozen
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
@@ -24,10 +24,10 @@ from paysession.change import Notification
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import PaymentCollection, PaymentSession
-from paysession.values import Checkout, Failure, Status, dump_action, load_action
+from paysession.values import Checkout, Failure, Status, dump_action, load_action, made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy.types import TypeEngine
 
@@ -39,11 +39,13 @@ __all__ = [
     "OPERATION",
     "SESSION",
     "Layout",
+    "Packer",
     "metadata",
     "micros",
 ]
 
 _Value = TypeVar("_Value")
+_Source: TypeAlias = "tuple[str, Callable[[Any], Any] | None]"
 
 metadata: Final = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
@@ -73,7 +75,7 @@ class Place:
         attribute: Its name in the value.
         columns: The names of its columns; mostly one, of the same name.
         types: Their types.
-        write: Turns the attribute into what the columns hold; None: as it is.
+        writes: Turn the attribute into what each of the columns holds; None: as it is.
         read: Turns that back.
         nullable: Whether it may be None.
         fixed: Whether it never changes once the row is written.
@@ -82,7 +84,7 @@ class Place:
     attribute: str
     columns: tuple[str, ...]
     types: tuple[type[TypeEngine[Any]], ...]
-    write: Callable[[Any], Any] | None = None
+    writes: tuple[Callable[[Any], Any] | None, ...] = (None,)
     read: Callable[..., Any] | None = None
     nullable: bool = False
     fixed: bool = False
@@ -92,8 +94,8 @@ def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
     return Place(name, (name.lstrip("_"),), (Text,), nullable=nullable, fixed=fixed)
 
 
-def _word(name: str, read: Callable[[str], Any]) -> Place:
-    return Place(name, (name,), (Text,), str, read)
+def _word(name: str, read: Callable[[str], Any], *, fixed: bool = False) -> Place:
+    return Place(name, (name,), (Text,), (str,), read, fixed=fixed)
 
 
 def _number(name: str, *, fixed: bool = False) -> Place:
@@ -101,11 +103,11 @@ def _number(name: str, *, fixed: bool = False) -> Place:
 
 
 def _flag(name: str) -> Place:
-    return Place(name, (name,), (Boolean,), None, bool)
+    return Place(name, (name,), (Boolean,), read=bool)
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), micros, _moment, nullable=nullable, fixed=fixed)
+    return Place(name, (name,), (BigInteger,), (micros,), _moment, nullable=nullable, fixed=fixed)
 
 
 def _money(name: str, column: str = "amount") -> Place:
@@ -113,7 +115,7 @@ def _money(name: str, column: str = "amount") -> Place:
         name,
         (column, "currency"),
         (BigInteger, Text),
-        lambda money: (money.minor, money.currency),
+        (attrgetter("minor"), attrgetter("currency")),
         Money.from_minor,
     )
 
@@ -123,7 +125,7 @@ def _failure(name: str) -> Place:
         name,
         (f"{name}_code", f"{name}_message"),
         (Text, Text),
-        lambda failure: (failure.code, failure.message),
+        (attrgetter("code"), attrgetter("message")),
         Failure,
         nullable=True,
     )
@@ -134,29 +136,26 @@ def _partial(name: str, *columns: str, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
-class _Writers:
-    """How attributes become columns, sorted by what that takes: this runs for every row written."""
+class Packer:
+    """Turns a value into the parameters of one statement; this runs for every row that is written.
 
-    def __init__(self, places: Sequence[Place]) -> None:
-        plain = [(place.attribute, place.columns[0]) for place in places if place.write is None]
-        self._plain = itemgetter(*(attribute for attribute, _ in plain))
-        self._plain_columns = tuple(column for _, column in plain)
-        written = [
-            (place.attribute, place.columns, place.write) for place in places if place.write is not None
-        ]
-        self._single = [(name, columns[0], write) for name, columns, write in written if len(columns) == 1]
-        self._double = [
-            (n, columns[0], columns[1], write) for n, columns, write in written if len(columns) > 1
-        ]
+    Args:
+        sources: For each parameter, in the order of the text: the attribute that it is taken from, and what
+            turns that into what the column holds (None: it is held as it is).
+    """
 
-    def row(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        row = dict(zip(self._plain_columns, self._plain(attributes), strict=True))
-        for attribute, column, write in self._single:
-            part = attributes[attribute]
-            row[column] = None if part is None else write(part)
-        for attribute, one, two, write in self._double:
-            part = attributes[attribute]
-            row[one], row[two] = (None, None) if part is None else write(part)
+    def __init__(self, sources: Sequence[_Source]) -> None:
+        # As they are, in one go; then those that are kept in another form.
+        self._pick = itemgetter(*(attribute for attribute, _ in sources))
+        self._written = [(place, write) for place, (_, write) in enumerate(sources) if write is not None]
+
+    def __call__(self, value: object) -> list[Any]:
+        """Return the parameters."""
+        row = list(self._pick(vars(value)))
+        for place, write in self._written:
+            part = row[place]
+            if part is not None:
+                row[place] = write(part)
         return row
 
 
@@ -192,8 +191,12 @@ class Layout(Generic[_Value]):
         self.columns = tuple(column.name for column in columns)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
         self.table = Table(name, metadata, *columns, *extra)
-        self._all = _Writers(places)
-        self._changing = _Writers([place for place in places if not place.fixed])
+        self._sources: dict[str, _Source] = {
+            column: (place.attribute, write)
+            for place in self.places
+            for column, write in zip(place.columns, place.writes, strict=True)
+        }
+        self._pack = self.packer(self.columns)
         self._names = tuple(place.attribute for place in self.places)
         starts = [sum(len(before.columns) for before in self.places[:n]) for n in range(len(self.places))]
         self._first = itemgetter(*starts)
@@ -208,20 +211,18 @@ class Layout(Generic[_Value]):
             if place.read is not None and len(place.columns) > 1
         ]
 
-    def row(self, value: _Value) -> dict[str, Any]:
-        """Return a value as the parameters of an insert."""
-        return self._all.row(vars(value))
+    def packer(self, names: Iterable[str], **more: _Source) -> Packer:
+        """Return what turns a value into the parameters with these names: columns, or named in ``more``."""
+        return Packer([more.get(name) or self._sources[name] for name in names])
 
-    def changes(self, value: _Value) -> dict[str, Any]:
-        """Return what can change in a value as the parameters of an update."""
-        return self._changing.row(vars(value))
+    def row(self, value: _Value) -> dict[str, Any]:
+        """Return a value as the parameters of an insert, by their names."""
+        return dict(zip(self.columns, self._pack(value), strict=True))
 
     def value(self, row: Sequence[Any]) -> _Value:
         """Return the value of a row that was selected in the order of ``columns``."""
-        value = object.__new__(self.cls)
-        attributes = vars(value)
         # As it is kept, in one go; then what is kept in another form.
-        attributes.update(zip(self._names, self._first(row), strict=True))
+        attributes = dict(zip(self._names, self._first(row), strict=True))
         for name, read in self._single:
             part = attributes[name]
             if part is not None:
@@ -230,7 +231,7 @@ class Layout(Generic[_Value]):
             part = row[start]
             attributes[name] = None if part is None else read(part, row[start + 1])
         attributes.update(self.unstored)
-        return value
+        return made(self.cls, attributes)
 
 
 def _dump_checkout(checkout: Checkout) -> str:
@@ -273,9 +274,9 @@ SESSION: Final = Layout(
         _time("updated_at"),
         _word("status", Status),
         _text("capture", fixed=True),
-        Place("checkout", ("checkout",), (Text,), _dump_checkout, _load_checkout, fixed=True),
+        Place("checkout", ("checkout",), (Text,), (_dump_checkout,), _load_checkout, fixed=True),
         _text("reference", nullable=True),
-        Place("next_action", ("next_action",), (Text,), dump_action, load_action, nullable=True),
+        Place("next_action", ("next_action",), (Text,), (dump_action,), load_action, nullable=True),
         _time("expires_at", nullable=True),
         _failure("error"),
         _text("conflict", nullable=True),
@@ -310,7 +311,7 @@ OPERATION: Final = Layout(
     [
         _text("id", fixed=True),
         _text("session_id", fixed=True),
-        Place("kind", ("kind",), (Text,), str, Kind, fixed=True),
+        _word("kind", Kind, fixed=True),
         _number("ordinal", fixed=True),
         _money("amount"),
         _word("state", State),
@@ -330,7 +331,7 @@ OPERATION: Final = Layout(
         _text("_payload", nullable=True),
         _text("_data", fixed=True),
         _text("session_reference", nullable=True, fixed=True),
-        Place("session_status", ("session_status",), (Text,), str, Status, fixed=True),
+        _word("session_status", Status, fixed=True),
         _number("hold", fixed=True),
         _number("attempt"),
         _time("lease_until", nullable=True),
@@ -384,7 +385,7 @@ NOTIFICATION: Final = Layout(
             "references",
             ("references_",),
             (Text,),
-            json.dumps,
+            (json.dumps,),
             lambda text: tuple(json.loads(text)),
             fixed=True,
         ),

@@ -24,7 +24,6 @@ from paysession.errors import StoreError
 from paysession.store import OverLimit, Stale, utc_now
 from paysession_sql.forks import generation
 from paysession_sql.reads import Reads
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes
 from paysession_sql.upgrade import HEAD, judge, upgrade
 
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from paysession.change import Change
-    from paysession.session import PaymentCollection
-    from paysession_sql.statements import Statement
+    from paysession.change import Change, Notification
+    from paysession.session import PaymentCollection, PaymentSession
+    from paysession_sql.statements import Statement, Write
 
 __all__ = ["SqliteStore"]
 
@@ -289,44 +288,38 @@ class SqliteStore(Reads):
 
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
         statements = self._writes
-
-        if change.collection is not None:
-            self._write_collection(connection, change.collection, change.collection_amount)
-        session = change.session
+        session, expected, operations, events, hold, guarded, collection, *_, notification, seen = change
+        if collection is not None:
+            self._write_collection(connection, collection, change.collection_amount)
         if session is not None:
-            if change.hold:
-                guarded = change.guarded and change.hold > 0
-                hold = statements.hold_within if guarded else statements.hold
-                if not _run(connection, hold, {"key": session.collection_id, "more": change.hold}):
+            if hold:
+                more = statements.hold_within if guarded and hold > 0 else statements.hold
+                given = more.parameters({"key": session.collection_id, "more": hold})
+                if not connection.execute(more.text, given).rowcount:
                     raise OverLimit(session.collection_id)
-            if not change.expected:
-                _insert(connection, statements.insert_session, SESSION.row(session))
-            else:
-                row = SESSION.changes(session)
-                row["key"], row["expected"] = session.id, change.expected
-                if not _run(connection, statements.update_session, row):
-                    raise Stale(session.id)
-        for operation in change.operations:
-            _run(connection, statements.write_operation, OPERATION.row(operation))
-        for event in change.events:
-            _run(connection, statements.insert_event, EVENT.row(event))
-        if change.notification is not None:
-            row = NOTIFICATION.row(change.notification)
-            if not change.notification_seen:
-                _insert(connection, statements.insert_notification, row)
-            elif not _run(connection, statements.update_notification, {**row, "key": row["id"]}):
-                raise Stale(row["id"])
+            if not expected:
+                _insert(connection, statements.insert_session, session)
+            elif not _run(connection, statements.update_session, session):
+                raise Stale(session.id)
+        for operation in operations:
+            _run(connection, statements.write_operation, operation)
+        for event in events:
+            _run(connection, statements.insert_event, event)
+        if notification is not None:
+            if not seen:
+                _insert(connection, statements.insert_notification, notification)
+            elif not _run(connection, statements.update_notification, notification):
+                raise Stale(notification.id)
 
     def _write_collection(
         self, connection: sqlite3.Connection, collection: PaymentCollection, amount_only: bool
     ) -> None:
-        statements, row = self._writes, COLLECTION.row(collection)
         if not amount_only:
-            _insert(connection, statements.insert_collection, row)
-        elif not _run(connection, statements.update_amount, {**row, "key": row["id"]}):
+            _insert(connection, self._writes.insert_collection, collection)
+        elif not _run(connection, self._writes.update_amount, collection):
             known = self._statements.collection
-            found = connection.execute(known.text, known.parameters({"key": row["id"]})).fetchall()
-            raise OverLimit(row["id"]) if found else Stale(row["id"])
+            found = connection.execute(known.text, known.parameters({"key": collection.id})).fetchall()
+            raise OverLimit(collection.id) if found else Stale(collection.id)
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
@@ -340,12 +333,14 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     return judge(version, oldest)
 
 
-def _run(connection: sqlite3.Connection, statement: Statement, row: dict[str, Any]) -> int:
-    return connection.execute(statement.text, statement.parameters(row)).rowcount
+def _run(connection: sqlite3.Connection, write: Write, value: object) -> int:
+    return connection.execute(write.text, write.pack(value)).rowcount
 
 
-def _insert(connection: sqlite3.Connection, statement: Statement, row: dict[str, Any]) -> None:
+def _insert(
+    connection: sqlite3.Connection, write: Write, value: PaymentSession | PaymentCollection | Notification
+) -> None:
     try:
-        _run(connection, statement, row)
+        _run(connection, write, value)
     except sqlite3.IntegrityError:
-        raise Stale(row["id"]) from None
+        raise Stale(value.id) from None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.sql.base import Executable
 
-__all__ = ["Statement", "Statements", "Writes", "selected"]
+__all__ = ["Statement", "Statements", "Write", "Writes", "selected"]
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -40,8 +40,8 @@ class Statement:
         # How it is called where it is prepared: what shares a connection through a proxy must not
         # take another statement for it.
         self.name: Final = b"paysession_" + sha256(self.text.encode()).hexdigest()[:24].encode()
-        self._names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
-        self._pick: Final = _picker(self._names)
+        self.names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
+        self._pick: Final = _picker(self.names)
         self._literals: Final[dict[str, Any]] = {
             name: value
             for name, value in compiled.params.items()
@@ -54,6 +54,25 @@ class Statement:
         if literals:
             given = {**literals, **given}
         return self._pick(given)
+
+
+class Write(Statement):
+    """A statement that writes one value.
+
+    Args:
+        statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
+            and ``expected`` for the version before the value's own.
+        dialect: The database's.
+        layout: The value's.
+    """
+
+    def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
+        super().__init__(statement, dialect)
+        self.pack: Final = layout.packer(self.names, key=("id", None), expected=("version", _before))
+
+
+def _before(version: int) -> int:
+    return version - 1
 
 
 def _insert(layout: Layout[Any]) -> Insert:
@@ -164,15 +183,16 @@ class Writes:
     def __init__(self, dialect: Dialect) -> None:
         session, operation = SESSION.table, OPERATION.table
         collection, notification = COLLECTION.table, NOTIFICATION.table
-        self.insert_session = Statement(_insert(SESSION), dialect)
-        self.update_session = Statement(
+        self.insert_session = Write(_insert(SESSION), dialect, SESSION)
+        self.update_session = Write(
             update(session)
             .where(session.c.id == bindparam("key"), session.c.version == bindparam("expected"))
             .values({name: bindparam(name) for name in SESSION.columns if name not in SESSION.fixed}),
             dialect,
+            SESSION,
         )
         write = upsert(operation).values({name: bindparam(name) for name in OPERATION.columns})
-        self.write_operation = Statement(
+        self.write_operation = Write(
             write.on_conflict_do_update(
                 index_elements=["id"],
                 set_={
@@ -180,23 +200,26 @@ class Writes:
                 },
             ),
             dialect,
+            OPERATION,
         )
-        self.insert_event = Statement(_insert(EVENT), dialect)
-        self.insert_collection = Statement(_insert(COLLECTION), dialect)
-        self.insert_notification = Statement(_insert(NOTIFICATION), dialect)
-        self.update_notification = Statement(
+        self.insert_event = Write(_insert(EVENT), dialect, EVENT)
+        self.insert_collection = Write(_insert(COLLECTION), dialect, COLLECTION)
+        self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
+        self.update_notification = Write(
             update(notification)
             .where(notification.c.id == bindparam("key"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),
             dialect,
+            NOTIFICATION,
         )
-        self.update_amount = Statement(
+        self.update_amount = Write(
             update(collection)
             .where(collection.c.id == bindparam("key"), collection.c.held <= bindparam("amount"))
             .values(amount=bindparam("amount"), updated_at=bindparam("updated_at")),
             dialect,
+            COLLECTION,
         )
         more = collection.c.held + bindparam("more")
         hold = update(collection).where(collection.c.id == bindparam("key")).values(held=more)
