@@ -137,16 +137,20 @@ def test_a_database_locked_by_another_is_waited_for_and_then_an_error(store, mon
 def test_threads_commit_in_groups(store):
     pay = Payments(store, Registry({"fake": FakeProvider()}))
     commits = []
-    commit_group = store._commit_group
+    commit_alone, commit_group = store._commit_alone, store._commit_group
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(group):
-        commits.append(len(group))
+    def slow(change):
+        commits.append(1)
         entered.set()
         leave.wait(10)
+        commit_alone(change)
+
+    def counted(group):
+        commits.append(len(group))
         commit_group(group)
 
-    store._commit_group = slow
+    store._commit_alone, store._commit_group = slow, counted
     threads = [
         threading.Thread(target=pay.create_collection, args=(eur("1"),), kwargs={"reference": str(n)})
         for n in range(9)

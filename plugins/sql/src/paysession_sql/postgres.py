@@ -137,8 +137,7 @@ class PostgresStore(Reads):
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def _query(self, statement: Statement, **given: Any) -> list[Any]:
-        parameters = statement.parameters(given)
+    def _query(self, statement: Statement, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             with self._pool.connection() as connection:
                 return connection.run(statement, parameters)
@@ -151,8 +150,14 @@ class PostgresStore(Reads):
             raise StoreError(f"the database {self.url} cannot be read: {error}") from None
 
     def _rows(self, statement: Statement, **given: Any) -> Sequence[Sequence[Any]]:
+        return self._told(statement, statement.parameters(given))
+
+    def _rows_of(self, statement: Statement, key: str) -> Sequence[Sequence[Any]]:
+        return self._told(statement, (key,))
+
+    def _told(self, statement: Statement, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
         try:
-            return self._query(statement, **given)
+            return self._query(statement, parameters)
         except Refused as refusal:
             raise StoreError(f"the database {self.url} cannot be read: {refusal}") from None
 

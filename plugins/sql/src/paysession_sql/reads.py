@@ -37,17 +37,21 @@ class Reads(ABC):
     def _rows(self, statement: Statement, **given: Any) -> Sequence[Sequence[Any]]:
         """Return the rows of a statement that reads."""
 
+    @abstractmethod
+    def _rows_of(self, statement: Statement, key: str) -> Sequence[Sequence[Any]]:
+        """Return the rows of a statement that has one parameter."""
+
     def _values(self, layout: Layout[_Value], statement: Statement, **given: Any) -> list[_Value]:
         value = layout.value
         return [value(row) for row in self._rows(statement, **given)]
 
-    def _one(self, layout: Layout[_Value], statement: Statement, **given: Any) -> _Value | None:
-        rows = self._rows(statement, **given)
+    def _one(self, layout: Layout[_Value], statement: Statement, key: str) -> _Value | None:
+        rows = self._rows_of(statement, key)
         return layout.value(rows[0]) if rows else None
 
     def collection(self, collection_id: str) -> PaymentCollection | None:
         """See the protocol."""
-        return self._one(COLLECTION, self._statements.collection, key=collection_id)
+        return self._one(COLLECTION, self._statements.collection, collection_id)
 
     def collections(self, *, after: str | None = None, limit: int = 100) -> Sequence[PaymentCollection]:
         """See the protocol."""
@@ -55,7 +59,7 @@ class Reads(ABC):
 
     def session(self, session_id: str) -> PaymentSession | None:
         """See the protocol."""
-        return self._one(SESSION, self._statements.session, key=session_id)
+        return self._one(SESSION, self._statements.session, session_id)
 
     def sessions(
         self,
@@ -85,7 +89,7 @@ class Reads(ABC):
 
     def operation(self, operation_id: str) -> Operation | None:
         """See the protocol."""
-        return self._one(OPERATION, self._statements.operation, key=operation_id)
+        return self._one(OPERATION, self._statements.operation, operation_id)
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         """See the protocol."""
@@ -93,7 +97,10 @@ class Reads(ABC):
 
     def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
         """See the protocol."""
-        return self._one(OPERATION, self._statements.repeated, key=session_id, caller=idempotency_key, most=1)
+        found = self._values(
+            OPERATION, self._statements.repeated, key=session_id, caller=idempotency_key, most=1
+        )
+        return found[0] if found else None
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """See the protocol."""
@@ -119,7 +126,7 @@ class Reads(ABC):
 
     def notification(self, notification_id: str) -> Notification | None:
         """See the protocol."""
-        return self._one(NOTIFICATION, self._statements.notification, key=notification_id)
+        return self._one(NOTIFICATION, self._statements.notification, notification_id)
 
     def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
         """See the protocol."""

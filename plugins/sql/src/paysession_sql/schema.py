@@ -28,6 +28,7 @@ from paysession.values import Checkout, Failure, Status, dump_action, load_actio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from enum import StrEnum
 
     from sqlalchemy.types import TypeEngine
 
@@ -94,7 +95,8 @@ def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
     return Place(name, (name.lstrip("_"),), (Text,), nullable=nullable, fixed=fixed)
 
 
-def _word(name: str, read: Callable[[str], Any], *, fixed: bool = False) -> Place:
+def _word(name: str, words: type[StrEnum], *, fixed: bool = False) -> Place:
+    read = {word.value: word for word in words}.__getitem__  # a sixth of a call of the enum
     return Place(name, (name,), (Text,), (str,), read, fixed=fixed)
 
 

@@ -182,6 +182,9 @@ class SqliteStore(Reads):
     def _rows(self, statement: Statement, **given: Any) -> list[Any]:
         return self.query(statement.text, statement.parameters(given))
 
+    def _rows_of(self, statement: Statement, key: str) -> list[Any]:
+        return self.query(statement.text, (key,))
+
     def _place(self, cursor: str) -> tuple[int, int]:
         position = int(cursor)
         if not 0 <= position < 2**63:
@@ -210,18 +213,37 @@ class SqliteStore(Reads):
         """Make a change, alone or in a group with those of other threads; see the protocol."""
         if self._generation != generation():
             self._reset()
-        ticket = _Ticket(change)
+        ticket = None
         with self._lock:
-            self._queue.append(ticket)
-            leads = not self._leading
+            if self._leading:
+                ticket = _Ticket(change)
+                self._queue.append(ticket)
             self._leading = True
-        if not leads:
-            ticket.woken.acquire()
-            leads = ticket.leads
-        if leads:
+        if ticket is None:
+            self._commit_alone(change)
+            return
+        ticket.woken.acquire()
+        if ticket.leads:
             self._lead()
         if ticket.error is not None:
             raise ticket.error
+
+    def _commit_alone(self, change: Change) -> None:
+        """Commit the change of the first who comes, then hand the lead to the first who came since."""
+        connection = self._writer
+        try:
+            if connection is None:
+                connection = self._writer = self._open_writer()
+            connection.execute("BEGIN IMMEDIATE")
+            self._write(connection, change)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            _roll_back(connection)
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        finally:
+            self._hand_over()
 
     def _lead(self) -> None:
         """Commit what waits in one transaction, then hand the lead to the first who came since."""
@@ -249,42 +271,36 @@ class SqliteStore(Reads):
         try:
             if connection is None:
                 connection = self._writer = self._open_writer()
-            execute = connection.execute
-            execute("BEGIN IMMEDIATE")
-            alone = len(group) == 1
+            connection.execute("BEGIN IMMEDIATE")
             for ticket in group:
-                self._make(connection, ticket, alone=alone)
-            execute("COMMIT" if not (alone and group[0].error) else "ROLLBACK")
+                self._make(connection, ticket)
+            connection.execute("COMMIT")
         except BaseException as error:
             # Nothing of the group was written: SQLite rolls back what it could not commit.
-            if connection is not None and connection.in_transaction:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-            failure = error
-            if isinstance(error, sqlite3.Error):
-                failure = StoreError(f"the database {self.path} could not be written: {error}")
+            _roll_back(connection)
+            failure = self._failure(error) if isinstance(error, sqlite3.Error) else error
             for ticket in group:
                 ticket.error = failure if isinstance(failure, Exception) else StoreError("interrupted")
             if not isinstance(error, Exception):
                 raise
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"the database {self.path} could not be written: {error}")
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreError("the store is closed")
         return self._connect()
 
-    def _make(self, connection: sqlite3.Connection, ticket: _Ticket, *, alone: bool) -> None:
-        """Make one change; when it is refused, the others of the group stand."""
-        if not alone:
-            connection.execute("SAVEPOINT change")
+    def _make(self, connection: sqlite3.Connection, ticket: _Ticket) -> None:
+        """Make one change of a group; when it is refused, the others stand."""
+        connection.execute("SAVEPOINT change")
         try:
             self._write(connection, ticket.change)
         except (Stale, OverLimit) as refusal:
             ticket.error = refusal
-            if not alone:
-                connection.execute("ROLLBACK TO change")
-        if not alone:
-            connection.execute("RELEASE change")
+            connection.execute("ROLLBACK TO change")
+        connection.execute("RELEASE change")
 
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
         statements = self._writes
@@ -331,6 +347,12 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     if version >= HEAD:
         oldest = connection.execute("SELECT oldest FROM compatibility").fetchone()[0]
     return judge(version, oldest)
+
+
+def _roll_back(connection: sqlite3.Connection | None) -> None:
+    if connection is not None and connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def _run(connection: sqlite3.Connection, write: Write, value: object) -> int:
