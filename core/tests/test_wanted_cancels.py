@@ -117,3 +117,19 @@ def test_a_wanted_cancel_that_the_gateway_accepts_is_not_asked_for_again(told):
     told.fake.snapshot = Snapshot("canceled")
     told.settle()
     assert told.books(session_id) == ("canceled", 0, 0, 0, None)
+
+
+def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(told):
+    told.fake.fail_next("timeout", kind="initiate")
+    told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown) as doubt:
+        told.session("requires_more", idempotency_key="k")
+    session_id = doubt.value.session_id
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session_id)
+    told.fake.snapshot = None
+    told.fake.answers["initiate"] = Declined("no", "not here")
+    told.clock.forward(minutes=5)
+    told.payments.recover()
+    session = told.payments.get(session_id)
+    assert (session.status, session.cancel_wanted, session.due_at) == ("canceled", False, None)

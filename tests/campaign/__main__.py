@@ -121,6 +121,7 @@ def one(name, plan, show):
         "lost sessions": len(verdict.violations.get("lost", ())),
         "unsettled": len(verdict.violations.get("unsettled", ())),
         "told by a person": len(tally.by_person),
+        "refused, then authorized late": verdict.late,
         "taken over by recovery": len(verdict.settle_seconds),
         "time to settle, median (s)": round(median(settle), 1),
         "time to settle, 95% (s)": round(settle[int(len(settle) * 0.95)], 1),

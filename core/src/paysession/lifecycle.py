@@ -345,7 +345,7 @@ def refuse(
     )
     if operation.kind is INITIATE and (declined or operation.idempotency_key is None):
         # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried.
-        draft.set(status=Status.CANCELED, error=failure)
+        draft.set(status=Status.CANCELED, error=failure, cancel_wanted=False)
         draft.tell("session.canceled", operation, detail=failure.code)
     elif operation.kind is AUTHORIZE and declined and draft.session.status is not Status.CANCELED:
         draft.set(status=Status.ERROR, error=failure, next_action=None, held=0)

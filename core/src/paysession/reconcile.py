@@ -259,7 +259,7 @@ class _Books:
             authorized = max(0, session.authorized - amount.minor)
             draft.set(captured=session.captured - amount.minor, authorized=authorized, held=authorized)
             if not authorized and session.status is Status.AUTHORIZED:
-                draft.set(status=Status.CANCELED)
+                draft.set(status=Status.CANCELED, cancel_wanted=False)
         draft.tell("session.reversed", undone)
 
     def book_total(self, kind: Kind, total: Money | None) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from paysession import lifecycle
 from paysession.draft import Draft
 from paysession.errors import (
+    Declined,
     InvalidTransition,
     NotApplied,
     NotFound,
@@ -35,9 +36,9 @@ from paysession.values import Status, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from paysession.engine import Engine
-    from paysession.errors import Declined
     from paysession.operation import Operation
     from paysession.outcome import Effect, Snapshot
     from paysession.plugins import Provider
@@ -49,6 +50,9 @@ logger = logging.getLogger("paysession")
 
 ATTEMPTS: Final = 20
 """How often a decision is made again because the session moved meanwhile."""
+
+UNDER_WAY: Final = timedelta(minutes=2)
+"""How long a request that nobody waits for any more may still be carried out."""
 
 GRACE: Final = timedelta(minutes=10)
 """How long after the last possible send an absent effect counts as evidence that there is none."""
@@ -94,7 +98,8 @@ class Recoverer:
                 self._engine.store.commit(draft.change())
             except Stale:
                 continue
-            return self._find_out(provider, draft.session, self._whole(session, claimed))
+            quiet_since = operation.lease_until or operation.updated_at
+            return self._find_out(provider, draft.session, self._whole(session, claimed), quiet_since)
         raise too_fast(session_id)
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
@@ -102,7 +107,9 @@ class Recoverer:
         capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
         return self._engine.addressed(operation, session, capture)
 
-    def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
+    def _find_out(
+        self, provider: Provider, session: PaymentSession, operation: Operation, quiet_since: datetime
+    ) -> PaymentSession:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
         capabilities = provider.capabilities
         now = self._engine.store.now()
@@ -122,7 +129,7 @@ class Recoverer:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
         if now + capabilities.call_limit < window_ends:
-            return self._send_again(provider, session, operation)
+            return self._send_again(provider, session, operation, quiet_since)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
         no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
         if no_effect and now >= window_ends + max(GRACE, capabilities.lookup_lag):
@@ -132,9 +139,13 @@ class Recoverer:
         return self._still_in_doubt(session.id, operation, reason)
 
     def _send_again(
-        self, provider: Provider, session: PaymentSession, operation: Operation
+        self, provider: Provider, session: PaymentSession, operation: Operation, quiet_since: datetime
     ) -> PaymentSession:
-        """Repeat an operation with its key and with the session as it was at begin."""
+        """Repeat an operation with its key and with the session as it was at begin.
+
+        Args:
+            quiet_since: When it was sent last, at the latest.
+        """
         as_begun = replace(
             session,
             _data=operation.data_text,
@@ -148,8 +159,11 @@ class Recoverer:
             found = self.look(provider, session, operation)
             if found is not None:
                 return found[0]
-        if isinstance(answer, NotApplied):
-            # That says nothing about the first time it was sent.
+        if isinstance(answer, NotApplied) or (
+            isinstance(answer, Declined) and self._engine.store.now() < quiet_since + UNDER_WAY
+        ):
+            # That says nothing about the time before: a gateway may still have that one in a queue, and
+            # where it does not keep refusals under their keys it carries it out after this.
             answer = OutcomeUnknown(answer.message, data=answer.data, reference=answer.reference)
         return self._settle(provider, session.id, operation, answer)
 

@@ -236,9 +236,10 @@ class Gateway:
         amount = body["amount"]
         if order.state != "authorized" or order.released or amount > order.authorized - order.taken:
             raise _Refused(409, "not_capturable")
-        if body.get("final"):
-            order.released = True
-        return self._book(order, "capture", amount, origin, state="pending" if slow else "succeeded")
+        order.released = bool(body.get("final"))
+        entry = self._book(order, "capture", amount, origin, state="pending" if slow else "succeeded")
+        entry.final = order.released
+        return entry
 
     def _refund(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
@@ -318,6 +319,8 @@ class Gateway:
             order = self.orders[entry.order]
             entry.state = outcome
             self._pending.discard(number)
+            if entry.final and outcome == "failed":
+                order.released = False
             if entry.kind == "capture" and outcome == "reversed":
                 order.granted = max(0, order.granted - entry.amount)  # it cannot be taken again
                 order.released = order.released or not order.granted

@@ -27,6 +27,7 @@ class Entry:
         by: ``api``, ``payer``, ``dashboard`` or ``bank``.
         state: ``pending``, ``succeeded``, ``failed`` or ``reversed``.
         at: When, in seconds of the gateway's clock.
+        final: A capture that lets go of the rest; if it fails, of nothing.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Entry:
     by: str
     state: str
     at: float
+    final: bool = False
 
     @property
     def id(self) -> str:
