@@ -66,6 +66,18 @@ def test_each_kind_has_its_own_window(told):
     assert sent(told, "refund") == 0
 
 
+def test_an_update_of_what_the_gateway_does_not_know_did_not_happen(told):
+    """A gateway that hears of a payment only when it is authorized has nothing that could be updated."""
+    told.fake.capabilities = evolve(told.fake.capabilities, replay_window={})
+    told = type(told)(told.fake)
+    session_id = doubt(told, "update", Money("40.00", "EUR"))
+    told.fake.snapshot = Snapshot.absent()
+    told.clock.now += GRACE
+    told.payments.recover()
+    assert [row.state for row in told.payments.history(session_id)] == ["succeeded", "not_applied"]
+    assert told.payments.get(session_id).amount == Money("42.00", "EUR")
+
+
 @pytest.mark.parametrize(
     ("after", "state"),
     [(HOUR + GRACE - timedelta(seconds=1), "started"), (HOUR + GRACE, "not_applied")],

@@ -356,8 +356,8 @@ class Snapshot:
 
     def tells(self, kind: Kind) -> bool:
         """Return whether an effect of this kind would show here, so that its absence is evidence."""
-        if kind is Kind.UPDATE:
-            return self.amount is not None
+        if kind is Kind.UPDATE:  # what is not there has no amount that could have changed
+            return self.amount is not None or self.status is None
         if kind is Kind.CAPTURE:
             return self.status is not None and (self.captured is not None or bool(self.effects))
         if kind is Kind.REFUND:
