@@ -172,7 +172,9 @@ def test_a_feature_that_is_unknown_is_refused():
     class Odd(Counterpart):
         cannot = {"declines": "never"}
 
-    with pytest.raises(ValueError, match="cannot names features of ask, decline, sign, date, dashboard"):
+    with pytest.raises(
+        ValueError, match="cannot names features of ask, decline, sign, date, dashboard, approval"
+    ):
         Bench(Odd(), FakeWire(FakeProvider()), lambda url: FakeProvider())
 
 

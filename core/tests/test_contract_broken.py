@@ -11,13 +11,18 @@ import pytest
 from paysession.testing.contract.suite import TESTS
 
 FOLDER = Path(__file__).parent / "broken_providers"
+PATH = os.pathsep.join([str(FOLDER), str(FOLDER.parent)])
 
 
 def expected():
     """Return the broken providers and the tests that find them, read in a process of its own."""
     words = "import json, suite; print(json.dumps({n: b[2] for n, b in suite.BROKEN.items()}))"
     done = subprocess.run(
-        [sys.executable, "-c", words], cwd=FOLDER, capture_output=True, text=True, check=True
+        [sys.executable, "-c", words],
+        env={**os.environ, "PYTHONPATH": PATH},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -44,7 +49,7 @@ def found(tmp_path_factory):
     ]
     done = subprocess.run(
         [*command, FOLDER / "suite.py"],
-        env={**os.environ, "BROKEN_RESULTS": str(results), "PYTEST_ADDOPTS": "", "PYTHONPATH": str(FOLDER)},
+        env={**os.environ, "BROKEN_RESULTS": str(results), "PYTEST_ADDOPTS": "", "PYTHONPATH": PATH},
         capture_output=True,
         text=True,
         check=False,

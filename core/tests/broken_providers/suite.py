@@ -1,6 +1,7 @@
 """The contract on every broken provider: run by ``test_contract_broken`` in a process of its own."""
 
 import pytest
+import tokens  # noqa: F401 - registers its own
 from providers import BROKEN
 from sdk_at_import import SdkAtImport
 

@@ -185,6 +185,23 @@ class Bench:
             if self.wire.errors:  # whatever came of it, the mistake is the counterpart's
                 raise self.wire.errors[0]
 
+    def known(self, *, key: str | None = None) -> PaymentSession:
+        """Return a session that the gateway knows of: initiated, or authorized if it hears only then."""
+        session = self.initiate(key=key)
+        if "object" not in self.gateway.cannot:
+            return session
+        self.approve(session)
+        return self.must_be_authorized(self.authorize(session))
+
+    def ahead(self) -> PaymentSession:
+        """Return a session of which the gateway knows more than the books: that the payer approved."""
+        session = self.initiate()
+        self.approve(session)
+        if {"ask", "approval"} & set(self.gateway.cannot):  # it hears from `authorize` only
+            self.crash(Kind.AUTHORIZE, "after", session)
+            self.clock.forward(self.capabilities.lookup_lag + timedelta(seconds=1))
+        return self.payments.get(session.id)
+
     def approve(self, session: PaymentSession) -> None:
         """Let the payer approve."""
         if "ask" not in self.gateway.cannot:
@@ -287,15 +304,24 @@ class Bench:
                 self.wire.fail(fault, on=on, amount=self.gateway.amount)
             with suppress(PaysessionError):  # what the provider itself said is in the recorder
                 self.act(kind, session)
-            struck = self.wire.struck or fault == "refused"
+            calls = [call for call in self.recorder.calls[begun[0] :] if call.hook == kind]
+            sent = self.wire.requests[begun[1] :]
+            struck = bool(self.wire.struck)
             self.wire.clear()
-            if fault == "refused":
+            if fault == "refused":  # nobody counts those; but who sends nothing hears of no refusal
                 self.start()
+                struck = calls[0].error is not None or self._sends(kind)
             if struck:
-                calls = [call for call in self.recorder.calls[begun[0] :] if call.hook == kind]
-                sent = self.wire.requests[begun[1] :]
                 return Strike(calls[0], calls[0].session.id, on, sent)
+        if kind is Kind.INITIATE:
+            self.needs_feature("object")
         return not_declared(f"{kind} sends no request that this fault could hit")
+
+    def _sends(self, kind: Kind) -> bool:
+        session = self.ready_for(kind)
+        begun = len(self.wire.requests)
+        self.act(kind, session)
+        return len(self.wire.requests) > begun
 
     def settle(self, session_id: str) -> PaymentSession:
         """Let recovery come round, each time when it is due, until nothing is open."""

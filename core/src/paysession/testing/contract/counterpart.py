@@ -31,6 +31,8 @@ FEATURES: Final = {
     "sign": "notifications carry a signature",
     "date": "what is signed says when it was sent",
     "dashboard": "somebody in the gateway's dashboard can refund",
+    "approval": "the gateway hears of the payer's approval before our authorize",
+    "object": "initiate makes an object at the gateway",
 }
 """What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
 
@@ -137,7 +139,11 @@ class Counterpart:
         _to_write("write decline(): do what a payer does who gives up; or say why in cannot['decline']")
 
     def notification(self, session: PaymentSession) -> bytes:
-        """Return the body of the notification that the gateway would send about a session now."""
+        """Return the body of the notification that the gateway would send about a session now.
+
+        Where ``authorize`` is the first that the gateway hears of, find the session by ``session.id``:
+        its ``reference`` may not be known.
+        """
         del session
         _to_write("write notification(): the body that your gateway posts to the webhook")
 

@@ -160,6 +160,12 @@ class DoubtContract:
                     found=f"{bench.last(kind).shown}, and the ledger shows nothing new",
                     mend="raise OutcomeUnknown if the gateway says that it is done already",
                 )
+            if Kind(kind) is Kind.AUTHORIZE and _count(bench, call.session, kind) > begun:
+                broken(
+                    "`authorize` looks before it writes: the session may be authorized already.",
+                    found=f"{bench.last(kind).shown}, and the ledger shows another authorization",
+                    mend="look for the payment by session.reference or session.id first, and answer with it",
+                )
         elif not isinstance(answer, OutcomeUnknown):
             broken(
                 "A refusal because of the object's state is OutcomeUnknown: it may be our own doing.",

@@ -49,7 +49,8 @@ def _search(where: str, text: str, secrets: Iterable[str]) -> None:
 def _failures(bench: Bench) -> list[str]:
     """Let operations fail in several ways; return what the application gets to see of it."""
     seen: list[str] = []
-    kind = Kind.CAPTURE if bench.capabilities.capture != "none" else Kind.INITIATE
+    first = Kind.AUTHORIZE if "object" in bench.gateway.cannot else Kind.INITIATE
+    kind = Kind.CAPTURE if bench.capabilities.capture != "none" else first
     for fault in _FAULTS:
         session = bench.ready_for(kind)
         bench.wire.fail(fault, on="any")
