@@ -2,6 +2,7 @@
 
 import pytest
 import tokens  # noqa: F401 - registers its own
+import truths  # noqa: F401 - registers its own
 from providers import BROKEN
 from sdk_at_import import SdkAtImport
 

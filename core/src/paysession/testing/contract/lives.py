@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from paysession.errors import Declined, InvalidData, NotApplied, PaysessionError, ProviderError
+from paysession.errors import Declined, InvalidData, NotApplied, PaysessionError
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.outcome import ANSWERS, Outcome, Snapshot
 from paysession.testing.contract.verdict import broken, not_declared
-from paysession.values import Status, decode, replace
+from paysession.values import Status, decode
 
 if TYPE_CHECKING:
     from paysession.session import PaymentSession
@@ -312,123 +311,3 @@ class LivesContract:
                 mend="let retrieve give an Effect with state failed, or status error for an authorization",
             )
         bench.compare(session)
-
-    def test_retrieve_tells_what_happened(self, bench: Bench) -> None:
-        """A lookup shows every effect that a provider can cause, so that its absence is evidence."""
-        bench.needs_lookup()
-        made = "object" not in bench.gateway.cannot
-        session = bench.initiate()
-        if made:
-            self._shows(bench, session, {Status.PENDING, Status.REQUIRES_MORE}, Kind.INITIATE)
-        if made and bench.handle.implements("update"):
-            self._shows(bench, session, {Status.PENDING, Status.REQUIRES_MORE}, Kind.UPDATE)
-        session = bench.authorized()
-        self._shows(bench, session, {Status.AUTHORIZED}, Kind.AUTHORIZE)
-        if bench.capabilities.capture != "none" or bench.capabilities.refund != "none":
-            session = bench.captured()
-            self._shows(bench, session, {Status.AUTHORIZED}, Kind.CAPTURE)
-        if bench.capabilities.refund != "none":
-            session = bench.finished(bench.act(Kind.REFUND, session))
-            self._shows(bench, session, {Status.AUTHORIZED}, Kind.REFUND)
-
-    def _shows(self, bench: Bench, session: PaymentSession, statuses: set[Status], kind: Kind) -> None:
-        snapshot = bench.handle.retrieve(session, None)
-        if snapshot.status not in statuses or not snapshot.tells(kind):
-            broken(
-                f"After {kind}, `retrieve` shows a session that is {' or '.join(sorted(statuses))}, "
-                f"and tells what {kind} did.",
-                found=f"{snapshot!r}",
-                mend="give amount= if there is an update, captured= and refunded= (or effects=) as totals",
-            )
-        for name, ours in (("captured", session.captured), ("refunded", session.refunded)):
-            told = getattr(snapshot, name)
-            if told is not None and told.minor != ours:
-                broken(
-                    "The totals of a snapshot are cumulative, and true.",
-                    found=f"{name} is {told} where the books hold {ours} in minor units",
-                    mend="add up what the gateway shows",
-                )
-
-    def test_a_session_that_the_gateway_does_not_know_is_absent(self, bench: Bench) -> None:
-        """A lookup that certainly finds nothing says `Snapshot.absent`, and raises nothing."""
-        bench.needs_lookup()
-        known = bench.initiate()
-        stranger = replace(known, id=known.id[:-6] + "ffffff", reference=None, _data="{}")
-        try:
-            snapshot = bench.handle.retrieve(stranger, None)
-        except ProviderError as error:
-            broken(
-                "What the gateway does not know is absent.",
-                found=f"{type(error).__name__}: {error}; {bench.last().shown}",
-                mend="answer Snapshot.absent() if there is no reference to look for, and on a certain 404",
-            )
-        if snapshot.status is not None:
-            broken(
-                "A lookup finds the session that was asked for, and no other.",
-                found=f"{snapshot!r}",
-                mend="look for session.reference or session.id; give session_id= as the object carries it",
-            )
-
-    def test_a_payer_who_never_returns_is_no_lost_sale(self, bench: Bench) -> None:
-        """What the payer approved is authorized by recovery, without the payer's return."""
-        bench.needs_gateway()
-        bench.needs_feature("ask")
-        if "approval" in bench.gateway.cannot:
-            self._unheard_of(bench)
-            bench.needs_feature("approval")
-        bench.needs_lookup()
-        session = bench.initiate()
-        bench.gateway.approve(session)
-        for _ in range(3):
-            bench.clock.now = bench.payments.get(session.id).due_at or bench.clock.now
-            bench.payments.recover()
-        session = bench.payments.get(session.id)
-        if session.status is not Status.AUTHORIZED and session.authorizing is None:
-            broken(
-                "A payer who approved and never returned is no lost sale.",
-                found=f"status {session.status}; {bench.last().shown}",
-                mend="let retrieve say ready=True once the payer approved, or status authorized",
-            )
-        bench.compare(session)
-
-    def _unheard_of(self, bench: Bench) -> None:
-        """Fail if a payer is heard of without `authorize`, though the counterpart says otherwise."""
-        session = bench.initiate()
-        payload = bench.gateway.approve(session)
-        if bench.capabilities.lookup != "none":
-            session = bench.payments.sync(session.id)
-        with suppress(PaysessionError):  # without what the payer brings it may well refuse
-            session = bench.payments.authorize(session.id)
-        if payload is None or session.status is Status.AUTHORIZED or bench.effects(session, Kind.AUTHORIZE):
-            broken(
-                "A counterpart says `approval` in cannot only if the payer acts through `authorize` alone.",
-                found=f"approve() returned {'no' if payload is None else 'a'} payload, and without one the "
-                f"session is {session.status}",
-                mend="take `approval` out of cannot; or return from approve() what the browser brings, and "
-                "authorize nothing without it",
-            )
-
-    def test_a_refund_in_the_dashboard_is_booked(self, bench: Bench) -> None:
-        """What somebody refunded at the gateway shows in the books after a look."""
-        bench.needs_lookup()
-        bench.needs(Kind.REFUND)
-        bench.needs_feature("dashboard")
-        session = bench.captured()
-        amount = session.captured_amount
-        if bench.capabilities.refund == "multiple":
-            amount = bench.smaller(amount)
-        bench.gateway.refund_in_dashboard(session, amount)
-        session = bench.payments.sync(session.id)
-        if session.refunded != amount.minor:
-            broken(
-                "A refund that was made in the dashboard is booked.",
-                found=f"{session.refunded_amount} of {amount} is booked; {bench.last('retrieve').shown}",
-                mend="let retrieve give refunded= as the gateway's total, or an Effect for each refund",
-            )
-        rows = [row for row in bench.payments.history(session.id) if row.kind is Kind.REFUND]
-        if [row.origin for row in rows] != ["provider"]:
-            broken(
-                "An effect that we did not cause is the provider's.",
-                found=f"{rows}",
-                mend="give the key of an Effect only if it is ours",
-            )

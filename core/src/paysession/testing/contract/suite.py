@@ -14,6 +14,7 @@ from paysession.testing.contract.lives import LivesContract
 from paysession.testing.contract.notifications import NotificationsContract, without_webhook_settings
 from paysession.testing.contract.package import PackageContract
 from paysession.testing.contract.secrets import SecretsContract
+from paysession.testing.contract.truth import TruthContract
 from paysession.testing.contract.wire import Proxy
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["TESTS", "BaseProviderContract"]
 
 _PARTS: Final = (
     LivesContract,
+    TruthContract,
     FaultsContract,
     DoubtContract,
     NotificationsContract,
@@ -46,6 +48,7 @@ class BaseProviderContract(
     NotificationsContract,
     DoubtContract,
     FaultsContract,
+    TruthContract,
     LivesContract,
 ):
     """What every provider has to keep: subclass it as ``class TestMyProvider(BaseProviderContract)``.
