@@ -39,6 +39,14 @@ class TestSlowGateway(TestGatewayProvider):
         return GatewayCounterpart(slow=True)
 
 
+class TestDebit(TestGatewayProvider):
+    """The payer pays by a debit that the bank finishes later."""
+
+    @pytest.fixture
+    def gateway(self):
+        return GatewayCounterpart(debit=True)
+
+
 class FakeWire:
     """FakeProvider has its gateway within itself: faults are asked of it, and its calls are its requests."""
 
@@ -103,6 +111,12 @@ class FakeCounterpart(Counterpart):
 
     def refund_in_dashboard(self, session, amount):
         self.fake.refund_in_dashboard(session.id, amount)
+
+    def capture_in_dashboard(self, session, amount):
+        self.fake.capture_in_dashboard(session.id, amount)
+
+    def cancel_in_dashboard(self, session):
+        self.fake.cancel_in_dashboard(session.id)
 
 
 class TestFakeProvider(BaseProviderContract):

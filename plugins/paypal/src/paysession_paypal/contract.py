@@ -101,6 +101,22 @@ class FakeCounterpart(Counterpart):
         told = {"currency_code": amount.currency, "value": f"{amount.amount:f}"}
         self._fake.ledger.refund(order.captures[0].id, {"amount": told})
 
+    def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Capture the session's authorization in PayPal's dashboard."""
+        order = self._fake.ledger.order(str(session.reference))
+        told = {"currency_code": amount.currency, "value": f"{amount.amount:f}"}
+        self._fake.ledger.capture(order.authorizations[0].id, {"amount": told, "final_capture": True})
+
+    def cancel_in_dashboard(self, session: PaymentSession) -> None:
+        """Void the session's authorization in PayPal's dashboard."""
+        order = self._fake.ledger.order(str(session.reference))
+        self._fake.ledger.void(order.authorizations[0].id)
+
+    def charge_back(self, session: PaymentSession, amount: Money) -> None:
+        """Take the session's first capture back, all of it."""
+        del amount
+        self._fake.ledger.reverse(self._fake.ledger.order(str(session.reference)).captures[0].id)
+
 
 class PayPalContract(BaseProviderContract):
     """Run by this package's tests, and by ``paysession check paypal``."""

@@ -127,6 +127,15 @@ class SandboxCounterpart(Counterpart):
         params = {"payment_intent": session.reference, "amount": str(amount.minor)}
         self._carry_out("POST", "/v1/refunds", params)
 
+    def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Capture without a mark of ours."""
+        params = {"amount_to_capture": str(amount.minor)}
+        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/capture", params)
+
+    def cancel_in_dashboard(self, session: PaymentSession) -> None:
+        """Cancel without a mark of ours."""
+        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/cancel", {})
+
 
 class StripeContract(BaseProviderContract):
     """Run by this package's tests, and by ``paysession check stripe``; it needs localstripe."""

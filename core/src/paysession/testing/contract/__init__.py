@@ -1,6 +1,6 @@
 """The contract of a provider: what every provider has to keep, as a test class to subclass.
 
 ``counterpart`` is what an author fills in, ``wire`` is the socket in front of it where things go
-wrong, ``bench`` holds the provider's books. The tests stand in ``lives``, ``truth``, ``faults``, ``doubt``,
-``notifications``, ``secrets`` and ``package``; ``suite`` puts them together.
+wrong, ``bench`` holds the provider's books. The tests stand in ``lives``, ``truth``, ``faults``,
+``doubt``, ``notifications``, ``meanwhile``, ``secrets`` and ``package``; ``suite`` puts them together.
 """

@@ -46,6 +46,13 @@ def _to_write(what: str) -> NoReturn:
     pytest.fail(f"{what} (docs/contract-kit.md)", pytrace=False)
 
 
+def _optional(what: str) -> NoReturn:
+    """Report the test as not declared: the counterpart leaves a method out that it may leave out."""
+    import pytest  # noqa: PLC0415 - as above
+
+    pytest.skip(f"not declared: the counterpart does not write {what}()")
+
+
 @frozen
 class Request:
     """One request as it came over the wire.
@@ -156,6 +163,21 @@ class Counterpart:
         """Refund as somebody in the gateway's dashboard would."""
         del session, amount
         _to_write("write refund_in_dashboard(); or say why there is none in cannot['dashboard']")
+
+    def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Capture as somebody in the gateway's dashboard would: optional."""
+        del session, amount
+        _optional("capture_in_dashboard")
+
+    def cancel_in_dashboard(self, session: PaymentSession) -> None:
+        """Let go of an authorization as somebody in the gateway's dashboard would: optional."""
+        del session
+        _optional("cancel_in_dashboard")
+
+    def charge_back(self, session: PaymentSession, amount: Money) -> None:
+        """Take back what was captured, as the payer's bank does: optional."""
+        del session, amount
+        _optional("charge_back")
 
     def finish(self, session: PaymentSession) -> None:
         """Finish what the gateway has accepted and not finished: needed where a hook answers pending."""

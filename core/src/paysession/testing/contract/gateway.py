@@ -28,14 +28,16 @@ class GatewayCounterpart(Counterpart):
 
     Args:
         slow: Captures and refunds are accepted first, and finished later.
+        debit: The payer pays by a debit, which is accepted first as well.
         options: Of the gateway.
     """
 
     replays = True
     secrets = (SECRET,)
 
-    def __init__(self, *, slow: bool = False, **options: Any) -> None:
+    def __init__(self, *, slow: bool = False, debit: bool = False, **options: Any) -> None:
         self.slow = slow
+        self.debit = debit
         self.gateway = Gateway(time.time, secret=SECRET, **options)
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -67,7 +69,7 @@ class GatewayCounterpart(Counterpart):
 
     def approve(self, session: PaymentSession) -> None:
         """Approve as the payer."""
-        self.gateway.payer(session.id, "approve")
+        self.gateway.payer(session.id, "debit" if self.debit else "approve")
 
     def decline(self, session: PaymentSession) -> None:
         """Decline as the payer's bank."""
@@ -85,6 +87,18 @@ class GatewayCounterpart(Counterpart):
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund in the dashboard."""
         self.gateway.dashboard(session.id, "refund", amount.minor)
+
+    def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Capture in the dashboard."""
+        self.gateway.dashboard(session.id, "capture", amount.minor)
+
+    def cancel_in_dashboard(self, session: PaymentSession) -> None:
+        """Cancel in the dashboard."""
+        self.gateway.dashboard(session.id, "cancel")
+
+    def charge_back(self, session: PaymentSession, amount: Money) -> None:
+        """Take back what was captured, as the payer's bank."""
+        self.gateway.dashboard(session.id, "chargeback", amount.minor)
 
     def finish(self, session: PaymentSession) -> None:
         """Finish what is pending."""

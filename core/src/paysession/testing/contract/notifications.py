@@ -72,7 +72,7 @@ class NotificationsContract:
             bench.needs_feature("ask")  # nobody but us knows of it
         session = bench.ahead()
         reply = deliver(bench, *notify(bench, session))
-        after = bench.payments.get(session.id)
+        after = bench.finished(bench.payments.get(session.id))
         if reply.status >= 300 or after.status is not Status.AUTHORIZED:
             broken(
                 "A genuine notification is acknowledged, and what it hints at is booked.",

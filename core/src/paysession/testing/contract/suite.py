@@ -11,6 +11,7 @@ from paysession.testing.contract.bench import Bench
 from paysession.testing.contract.doubt import DoubtContract
 from paysession.testing.contract.faults import FaultsContract
 from paysession.testing.contract.lives import LivesContract
+from paysession.testing.contract.meanwhile import MeanwhileContract
 from paysession.testing.contract.notifications import NotificationsContract, without_webhook_settings
 from paysession.testing.contract.package import PackageContract
 from paysession.testing.contract.secrets import SecretsContract
@@ -31,6 +32,7 @@ _PARTS: Final = (
     FaultsContract,
     DoubtContract,
     NotificationsContract,
+    MeanwhileContract,
     SecretsContract,
     PackageContract,
 )
@@ -45,6 +47,7 @@ class BaseProviderContract(
     # The last one's tests run first.
     PackageContract,
     SecretsContract,
+    MeanwhileContract,
     NotificationsContract,
     DoubtContract,
     FaultsContract,

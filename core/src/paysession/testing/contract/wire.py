@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from paysession.testing.contract.counterpart import Reply, Request, encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from paysession.money import Money
     from paysession.testing.contract.counterpart import Counterpart
 
@@ -107,6 +109,8 @@ class Proxy:
         """How many clients were still waiting after `PATIENCE` seconds."""
         self.errors: list[BaseException] = []
         """What the counterpart raised instead of answering: a mistake of its own."""
+        self.meanwhile: Callable[[Request], object] | None = None
+        """Called with a request that was carried out, before it is answered; not for what that sends."""
         self._fault: tuple[str, Target, Money | None] | None = None
         self._replies: dict[str, tuple[Request, Reply]] = {}
         self._refused: dict[str | None, Reply] = {}
@@ -206,9 +210,22 @@ class Proxy:
                 self._refused[str(self._key(request))] = refusal
             return _message(refusal)
         reply = self._carry_out(request, fault)
+        self._interrupt(request)
         if fault is None:
             return _message(reply)
         return self._spoilt(fault, reply, amount, connection)
+
+    def _interrupt(self, request: Request) -> None:
+        with self._lock:
+            meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is None:
+            return
+        try:
+            meanwhile(request)
+        except BaseException as error:  # noqa: BLE001 - pytest.fail too: raised again by the test's thread
+            self.errors.append(error)
+        else:
+            self.meanwhile = meanwhile
 
     def _due(self, request: Request) -> tuple[str | None, Money | None]:
         if self._fault is None:
