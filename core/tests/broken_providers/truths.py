@@ -1,10 +1,13 @@
 """The gateway's provider with a lookup that contradicts itself, or tells what is not so."""
 
+import json
+
 from providers import breaks, replace_, slow, snapshot_
 
 from paysession.hooks import hookimpl
 from paysession.money import Money
-from paysession.provider import Effect, Outcome, Redirect, Status
+from paysession.provider import Capabilities, Effect, Outcome, OutcomeUnknown, Redirect, Status
+from paysession.testing.contract.gateway import GatewayCounterpart
 from paysession.testing.gateway_provider import GatewayProvider
 from paysession.values import replace
 
@@ -75,6 +78,100 @@ class ChargebackNotTold(Telling):
     def told(self, snapshot):
         effects = [effect for effect in snapshot.effects if effect.kind != "refund" or effect.key]
         return {"effects": effects, "refunded": total(effects, "refund", "succeeded")}
+
+
+@breaks("test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[refund-after]")
+class RefundsNotTold(Telling):
+    """Shows captures one by one, and nothing of refunds: their absence would be taken for evidence."""
+
+    mend = "give refunded= in the Snapshot"
+
+    def told(self, snapshot):
+        effects = [effect for effect in snapshot.effects if effect.kind != "refund"]
+        return {"effects": effects, "refunded": None}
+
+
+@breaks("test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[update-before]")
+class AmountNotTold(Telling):
+    mend = "give amount= in the Snapshot"
+
+    def told(self, snapshot):
+        return {"amount": None}
+
+
+@breaks(
+    "test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[authorize-after]"
+)
+class AuthorizedAsPending(Telling):
+    mend = "it was pending"
+
+    def told(self, snapshot):
+        return {"status": Status.PENDING} if snapshot.status is Status.AUTHORIZED else {}
+
+
+@breaks("test_after_the_key_expired_it_is_only_looked_up[capture-after]")
+class EffectsUnderAnotherKey(Telling):
+    mend = "give the Effect the operation.key"
+
+    def told(self, snapshot):
+        return {
+            "effects": [
+                Effect(e.kind, e.amount, e.state, e.reference, f"shop {e.key}") for e in snapshot.effects
+            ]
+        }
+
+
+@breaks("test_retrieve_tells_what_happened")
+class EffectsUnderThePaymentsId(Telling):
+    mend = "not that of the payment"
+
+    def told(self, snapshot):
+        return {"effects": [Effect(e.kind, e.amount, e.state, snapshot.reference) for e in snapshot.effects]}
+
+
+class Keyless(GatewayCounterpart):
+    """A gateway that knows no keys."""
+
+    key_header = None
+
+    def __init__(self):
+        super().__init__(keys="none")
+
+
+@breaks("test_the_same_operation_twice_has_one_effect[capture]", counterpart=Keyless)
+class WindowWithoutKeys(GatewayProvider):
+    """Declares that repetitions are safe at a gateway that knows no keys."""
+
+    mend = "declare replay_window=timedelta(0)"
+
+    def _exchange(self, method, path, body, key):
+        told = json.loads(body) if body else {}
+        told.pop("operation", None)
+        return super()._exchange(method, path, json.dumps(told) if body else None, None)
+
+
+class NoWindow(GatewayProvider):
+    """Declares no replay_window."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        limit = self.capabilities.call_limit
+        self.capabilities = Capabilities(
+            capture="multiple", refund="multiple", lookup="consistent", call_limit=limit
+        )
+
+
+@breaks("test_doubt_is_settled_with_one_effect[cancel-drop_before]")
+class AsksInVain(NoWindow):
+    """Cannot tell whether it was canceled: nothing else is tried without a window."""
+
+    mend = "nothing is sent again without replay_window="
+
+    @hookimpl
+    def retrieve(self, session, operation):
+        if operation is not None and operation.kind == "cancel":
+            raise OutcomeUnknown("no such cancel")
+        return super().retrieve(session)
 
 
 # --- what others do meanwhile -----------------------------------------------------------------------

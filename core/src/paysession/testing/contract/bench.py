@@ -17,6 +17,7 @@ from paysession.payments import Payments
 from paysession.plugins import Registry
 from paysession.settings import secrets_of
 from paysession.store import MemoryStore
+from paysession.testing.contract import advice
 from paysession.testing.contract.counterpart import FEATURES
 from paysession.testing.contract.recorder import Call, Crash, Recorder
 from paysession.testing.contract.verdict import broken, not_declared
@@ -369,8 +370,7 @@ class Bench:
                     "Each operation causes its effect once, and the books say what the gateway says.",
                     found=f"the ledger shows {len(effects)} x {kind} of {total} in minor units; "
                     f"the books show {len(caused)}, of {totals.get(kind, session.authorized)}",
-                    mend="send operation.key as the idempotency key, answer OutcomeUnknown to what may have "
-                    "happened, and let retrieve tell all that happened",
+                    mend=advice.of_books(self, rows, kind, len(effects)),
                 )
         authorized = self.effects(session, Kind.AUTHORIZE)
         if authorized and sum(effect.amount.minor for effect in authorized) != session.amount.minor:

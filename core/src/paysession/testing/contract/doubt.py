@@ -11,6 +11,7 @@ import pytest
 from paysession.errors import OutcomeUnknown, PaysessionError, ProviderError, SessionBusy
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
+from paysession.testing.contract import advice
 from paysession.testing.contract.faults import KINDS
 from paysession.testing.contract.verdict import broken, not_declared
 from paysession.testing.contract.wire import FAULTS
@@ -139,7 +140,7 @@ class DoubtContract:
             broken(
                 "After its key expired an operation is looked up, and not sent again.",
                 found=f"{sent[0].method} {sent[0].path} was sent",
-                mend="write nothing in retrieve",
+                mend="write nothing in retrieve; if that request only looks, say so in is_write()",
             )
         bench.compare(session)
 
@@ -290,9 +291,18 @@ def _settled(bench: Bench, session_id: str, what: str) -> PaymentSession:
             "Doubt is settled: by a lookup, or by sending the same again within replay_window.",
             found=f"{what}: {operation.kind} is still {operation.state} ({operation.error}); "
             f"{bench.last().shown}",
-            mend="let retrieve tell what happened, and answer a repetition as the first time",
+            mend=advice.of_doubt(bench, operation),
         )
     bench.compare(session)
+    kind = what.partition(":")[0]
+    rows = [row for row in bench.payments.history(session_id) if row.kind == kind]
+    if kind in ("capture", "refund") and any(row.origin != "host" for row in rows):
+        broken(
+            "What recovery finds of our own operation is booked as ours: otherwise it is done again.",
+            found=f"{what}: it is booked as the provider's; {bench.last('retrieve').shown}",
+            mend="give the Effect the operation.key that was sent as its key; or none, if the gateway "
+            "does not keep it",
+        )
     return session
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from paysession.errors import PaysessionError, ProviderError
 from paysession.operation import Kind
+from paysession.testing.contract import advice
 from paysession.testing.contract.verdict import broken
 from paysession.values import Status, replace
 
@@ -43,13 +44,23 @@ class TruthContract:
 
     def _shows(self, bench: Bench, session: PaymentSession, statuses: set[Status], kind: Kind) -> None:
         snapshot = bench.handle.retrieve(session, None)
-        if snapshot.status not in statuses or not snapshot.tells(kind):
+        lacking = advice.untold(snapshot, kind)
+        if snapshot.status not in statuses or lacking is not None:
+            known = " or ".join(sorted(statuses))
             broken(
-                f"After {kind}, `retrieve` shows a session that is {' or '.join(sorted(statuses))}, "
-                f"and tells what {kind} did.",
+                f"After {kind}, `retrieve` shows a session that is {known}, and tells what {kind} did.",
                 found=f"{snapshot!r}",
-                mend="give amount= if there is an update, captured= and refunded= (or effects=) as totals",
+                mend=lacking or f"answer the status that the gateway's object has: {known}",
             )
+        rows = [row for row in bench.payments.history(session.id) if row.kind is kind]
+        answered = [row.reference for row in rows if row.reference is not None]
+        for effect in snapshot.effects if kind in (Kind.CAPTURE, Kind.REFUND) else ():
+            if effect.kind is kind and answered and effect.reference not in (None, *answered):
+                broken(
+                    "An effect is told under the reference that the hook answered.",
+                    found=f"{effect!r}; the hook answered {', '.join(answered)}",
+                    mend="give the gateway's id of the capture or refund in both, not that of the payment",
+                )
         for name, ours in (("captured", session.captured), ("refunded", session.refunded)):
             told = getattr(snapshot, name)
             if told is not None and told.minor != ours:
