@@ -11,7 +11,8 @@ from pathlib import Path
 import pluggy
 import pytest
 
-from paysession.hooks import API_VERSION, PROJECT, ProviderHooks, hookspec
+from paysession import Payments
+from paysession.hooks import API_VERSION, OLDEST_API_VERSION, PROJECT, ProviderHooks, hookspec
 
 OLDEST = Path(__file__).parent / "compatibility/oldest"
 
@@ -70,8 +71,18 @@ def test_the_oldest_supported_plugin_runs_on_the_newest_core(site):
     assert json.loads(last) == ["paysession-oldest 1.0", 3000, 500]
 
 
-def test_the_oldest_supported_plugin_states_the_oldest_version():
-    assert API_VERSION == 1, "say in docs/compatibility.md what happens to plugins of version 1, and test it"
+def test_the_oldest_supported_plugin_states_the_oldest_version(oldest):
+    assert oldest.API_VERSION == OLDEST_API_VERSION, "a newer oldest plugin takes its place"
+    assert API_VERSION - OLDEST_API_VERSION in (0, 1), (
+        "docs/compatibility.md: this version, and the one before"
+    )
+
+
+def test_the_oldest_plugin_is_carried_and_warned_by_the_next_api_version(oldest, monkeypatch):
+    monkeypatch.setattr("paysession.compatibility.API_VERSION", OLDEST_API_VERSION + 1)
+    with pytest.warns(DeprecationWarning, match="provider 'oldest' is written for API_VERSION 1"):
+        payments = Payments.open("memory:", providers={"oldest": oldest(api_key="sk")}, environ={})
+    payments.close()
 
 
 @pytest.fixture

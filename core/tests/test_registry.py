@@ -108,8 +108,49 @@ def test_an_async_hook():
     refused("async", refund=hookimpl(refund))
 
 
-def test_a_wrong_api_version():
-    refused("API_VERSION 2", API_VERSION=2)
+@pytest.fixture
+def later(monkeypatch):
+    """Be a core that has API_VERSION 4, and carries 3 as well."""
+    monkeypatch.setattr("paysession.compatibility.API_VERSION", 4)
+    monkeypatch.setattr("paysession.compatibility.OLDEST_API_VERSION", 3)
+
+
+@pytest.mark.parametrize(
+    ("version", "match"),
+    [
+        (5, "API_VERSION 5, and this paysession has 4: install a newer paysession"),
+        (2, "API_VERSION 2, and this paysession carries 3 at least: install a newer version of the plugin"),
+        ("4", "states API_VERSION '4'; it is an integer"),
+        (True, "states API_VERSION True"),
+        (None, "states API_VERSION None"),
+    ],
+)
+def test_an_api_version_that_is_not_carried(later, version, match):
+    refused(match, API_VERSION=version)
+
+
+def test_the_api_version_before_is_carried_with_a_warning(later):
+    cls = type("Older", (Least,), {"API_VERSION": 3})
+    words = "provider 'older' is written for API_VERSION 3.* this one has 4: install a newer version"
+    with pytest.warns(DeprecationWarning, match=words):
+        Payments.open("memory:", providers={"older": cls()}, environ={}).close()
+
+
+def test_an_older_plugin_that_watches_is_warned_too(later):
+    class Watch:
+        API_VERSION = 3
+
+        @hookimpl
+        def operation_in_doubt(self, operation): ...
+
+    with pytest.warns(DeprecationWarning, match="plugin Watch is written for API_VERSION 3"):
+        Payments.open("memory:", providers={"least": Least()}, plugins=[Watch()], environ={}).close()
+
+
+@pytest.mark.parametrize("stated", [{"API_VERSION": 4}, {}])
+def test_the_api_version_of_the_core_and_none_at_all_are_not_warned(later, stated):
+    cls = type("Newest", (Least,), stated)
+    Payments.open("memory:", providers={"newest": cls()}, environ={}).close()
 
 
 def test_a_hook_that_only_wraps_does_not_answer():

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from paysession.outcome import Outcome, Snapshot, WebhookEvent
     from paysession.session import PaymentSession
 
-__all__ = ["API_VERSION", "PROJECT", "ObserverHooks", "ProviderHooks", "hookimpl"]
+__all__ = ["API_VERSION", "OLDEST_API_VERSION", "PROJECT", "ObserverHooks", "ProviderHooks", "hookimpl"]
 
 PROJECT: Final = "paysession"
 API_VERSION: Final = 1
 """The version of this contract. A plugin may state the one it was written for as ``API_VERSION``."""
+OLDEST_API_VERSION: Final = 1
+"""The oldest version that is carried: a plugin that states less than `API_VERSION` is warned."""
 
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
 _marker: Final = pluggy.HookimplMarker(PROJECT)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
+from paysession.compatibility import check_version
 from paysession.errors import (
     ConfigurationError,
     Declined,
@@ -27,7 +28,7 @@ from paysession.errors import (
     SettingsError,
     WebhookRejected,
 )
-from paysession.hooks import API_VERSION, PROJECT, ObserverHooks, ProviderHooks, hookimpl
+from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
 from paysession.settings import build, redact, secrets_of
 
@@ -116,11 +117,7 @@ def _implementations(plugin: object) -> dict[str, tuple[Callable[..., Any], bool
 
 
 def _check_hooks(plugin: object, label: str, hooks: Mapping[str, tuple[Callable[..., Any], bool]]) -> None:
-    version = getattr(plugin, "API_VERSION", API_VERSION)
-    if version != API_VERSION:
-        raise ProviderLoadError(
-            f"{label} is written for API_VERSION {version}; this paysession has {API_VERSION}"
-        )
+    check_version(plugin, label)
     for name, (function, _) in hooks.items():
         spec = getattr(ProviderHooks, name, None) or getattr(ObserverHooks, name, None)
         if spec is None or name not in PROVIDER_HOOKS | OBSERVER_HOOKS:
