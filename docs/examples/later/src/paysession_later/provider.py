@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from attrs.validators import gt, instance_of, matches_re
 
 from paysession.provider import (
@@ -94,7 +94,7 @@ class Later:
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Make the payment; the payer goes to its page."""
         try:
-            data = LaterData.of(session.data)
+            data = LaterData(**session.data)
         except TypeError as error:
             raise Declined("invalid_data", str(error)) from None
         payment = self._gateway.create(
@@ -109,10 +109,7 @@ class Later:
             },
             operation.key,
         )
-        data = evolve(data, payment=_id(payment))
-        return Outcome.requires_more(
-            next_action=Redirect(payment["page"]), data=data.to_json(), reference=_id(payment)
-        )
+        return Outcome.requires_more(next_action=Redirect(payment["page"]), reference=_id(payment))
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -125,14 +122,13 @@ class Later:
     @hookimpl
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Authorize what the payer approved. Look first: it may have been done already."""
-        payment = self._gateway.get(_reference(session))
-        if payment is not None and payment["status"] == "approved":
+        payment = self._gateway.get(_reference(session)) or {"status": "gone"}
+        if payment["status"] == "approved":
             payment = self._act(session, operation, "authorize", {})
-        status = payment["status"] if payment is not None else "gone"
+        status = payment["status"]
+        if status == "authorized" and payment["captured"]:
+            return Outcome.captured(_money(payment, "captured"))
         if status == "authorized":
-            assert payment is not None  # noqa: S101 - it has a status
-            if payment["captured"]:
-                return Outcome.captured(_money(payment, "captured"))
             return Outcome.authorized(amount=_money(payment, "authorized"))
         if status == "open":
             return Outcome.requires_more(next_action=session.next_action)
