@@ -76,7 +76,8 @@ class Place:
         attribute: Its name in the value.
         columns: The names of its columns; mostly one, of the same name.
         types: Their types.
-        writes: Turn the attribute into what each of the columns holds; None: as it is.
+        sources: For each column what of the value it holds, such as ``amount.minor``, and what turns that
+            into what is held (None: it is held as it is).
         read: Turns that back.
         nullable: Whether it may be None.
         fixed: Whether it never changes once the row is written.
@@ -85,52 +86,54 @@ class Place:
     attribute: str
     columns: tuple[str, ...]
     types: tuple[type[TypeEngine[Any]], ...]
-    writes: tuple[Callable[[Any], Any] | None, ...] = (None,)
+    sources: tuple[_Source, ...]
     read: Callable[..., Any] | None = None
     nullable: bool = False
     fixed: bool = False
 
 
 def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name.lstrip("_"),), (Text,), nullable=nullable, fixed=fixed)
+    return Place(name, (name.lstrip("_"),), (Text,), ((name, None),), nullable=nullable, fixed=fixed)
 
 
 def _word(name: str, words: type[StrEnum], *, fixed: bool = False) -> Place:
     read = {word.value: word for word in words}.__getitem__  # a sixth of a call of the enum
-    return Place(name, (name,), (Text,), (str,), read, fixed=fixed)
+    return Place(name, (name,), (Text,), ((f"{name}._value_", None),), read, fixed=fixed)
 
 
 def _number(name: str, *, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), fixed=fixed)
+    return Place(name, (name,), (BigInteger,), ((name, None),), fixed=fixed)
 
 
 def _flag(name: str) -> Place:
-    return Place(name, (name,), (Boolean,), read=bool)
+    return Place(name, (name,), (Boolean,), ((name, None),), bool)
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), (micros,), _moment, nullable=nullable, fixed=fixed)
+    return Place(name, (name,), (BigInteger,), ((name, micros),), _moment, nullable=nullable, fixed=fixed)
 
 
-def _money(name: str, column: str = "amount") -> Place:
-    return Place(
-        name,
-        (column, "currency"),
-        (BigInteger, Text),
-        (attrgetter("minor"), attrgetter("currency")),
-        Money.from_minor,
-    )
+def _json(
+    name: str,
+    write: Callable[[Any], str | None],
+    read: Callable[[str], Any],
+    *,
+    column: str | None = None,
+    nullable: bool = False,
+    fixed: bool = False,
+) -> Place:
+    return Place(name, (column or name,), (Text,), ((name, write),), read, nullable=nullable, fixed=fixed)
+
+
+def _money(name: str) -> Place:
+    sources = ((f"{name}.minor", None), (f"{name}.currency", None))
+    return Place(name, ("amount", "currency"), (BigInteger, Text), sources, Money.from_minor)
 
 
 def _failure(name: str) -> Place:
-    return Place(
-        name,
-        (f"{name}_code", f"{name}_message"),
-        (Text, Text),
-        (attrgetter("code"), attrgetter("message")),
-        Failure,
-        nullable=True,
-    )
+    columns = f"{name}_code", f"{name}_message"
+    sources = (name, attrgetter("code")), (name, attrgetter("message"))
+    return Place(name, columns, (Text, Text), sources, Failure, nullable=True)
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
@@ -142,18 +145,18 @@ class Packer:
     """Turns a value into the parameters of one statement; this runs for every row that is written.
 
     Args:
-        sources: For each parameter, in the order of the text: the attribute that it is taken from, and what
-            turns that into what the column holds (None: it is held as it is).
+        sources: For each parameter, in the order of the text: what of the value it is, and what turns that
+            into what the column holds (None: it is held as it is).
     """
 
     def __init__(self, sources: Sequence[_Source]) -> None:
         # As they are, in one go; then those that are kept in another form.
-        self._pick = itemgetter(*(attribute for attribute, _ in sources))
+        self._pick = attrgetter(*(path for path, _ in sources))
         self._written = [(place, write) for place, (_, write) in enumerate(sources) if write is not None]
 
     def __call__(self, value: object) -> list[Any]:
         """Return the parameters."""
-        row = list(self._pick(vars(value)))
+        row = list(self._pick(value))
         for place, write in self._written:
             part = row[place]
             if part is not None:
@@ -193,10 +196,10 @@ class Layout(Generic[_Value]):
         self.columns = tuple(column.name for column in columns)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
         self.table = Table(name, metadata, *columns, *extra)
-        self._sources: dict[str, _Source] = {
-            column: (place.attribute, write)
+        self._sources = {
+            column: source
             for place in self.places
-            for column, write in zip(place.columns, place.writes, strict=True)
+            for column, source in zip(place.columns, place.sources, strict=True)
         }
         self._pack = self.packer(self.columns)
         self._names = tuple(place.attribute for place in self.places)
@@ -276,9 +279,9 @@ SESSION: Final = Layout(
         _time("updated_at"),
         _word("status", Status),
         _text("capture", fixed=True),
-        Place("checkout", ("checkout",), (Text,), (_dump_checkout,), _load_checkout, fixed=True),
+        _json("checkout", _dump_checkout, _load_checkout, fixed=True),
         _text("reference", nullable=True),
-        Place("next_action", ("next_action",), (Text,), (dump_action,), load_action, nullable=True),
+        _json("next_action", dump_action, load_action, nullable=True),
         _time("expires_at", nullable=True),
         _failure("error"),
         _text("conflict", nullable=True),
@@ -383,16 +386,11 @@ NOTIFICATION: Final = Layout(
         _text("type", fixed=True),
         _time("received_at", fixed=True),
         _text("session_id", nullable=True, fixed=True),
-        Place(
-            "references",
-            ("references_",),
-            (Text,),
-            (json.dumps,),
-            lambda text: tuple(json.loads(text)),
-            fixed=True,
+        _json(
+            "references", json.dumps, lambda text: tuple(json.loads(text)), column="references_", fixed=True
         ),
         _text("effects", fixed=True),
-        Place("body", ("body",), (LargeBinary,), fixed=True),
+        Place("body", ("body",), (LargeBinary,), (("body", None),), fixed=True),
         _text("state"),
         _time("due_at", nullable=True),
         _number("attempts"),
