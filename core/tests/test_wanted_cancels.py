@@ -133,3 +133,43 @@ def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(tol
     told.payments.recover()
     session = told.payments.get(session_id)
     assert (session.status, session.cancel_wanted, session.due_at) == ("canceled", False, None)
+
+
+def final_capture(told, **answer):
+    session = told.session()
+    told.fake.answers["capture"] = Outcome.captured(eur("10.00"), **answer)
+    return told.payments.capture(session.id, eur("10.00"), final=True)
+
+
+def test_the_rest_of_a_final_capture_is_cancelled_where_the_provider_keeps_it(told):
+    session = final_capture(told)
+    assert (session.status, session.authorized, session.captured) == ("authorized", 1000, 1000)
+    assert (cancels(told), session.cancel_wanted, session.held) == (1, False, 1000)
+
+
+def test_the_rest_of_a_final_capture_is_left_to_a_provider_that_lets_go_of_it(told):
+    session = final_capture(told, released=True)
+    assert (session.authorized, cancels(told), session.cancel_wanted) == (1000, 0, False)
+
+
+def test_the_rest_of_a_final_capture_that_was_found_out_is_cancelled(told):
+    session = told.session()
+    told.fake.fail_next("lost_answer", kind="capture")
+    told.fake.snapshot = Snapshot(
+        "authorized", authorized=eur("42.00"), captured=eur("10.00"), session_id=session.id
+    )
+    session = told.payments.capture(session.id, eur("10.00"), final=True)
+    assert (session.authorized, session.captured, cancels(told)) == (1000, 1000, 1)
+
+
+def test_the_rest_of_a_final_capture_is_cancelled_later_if_that_fails_at_first(told):
+    told.fake.answers["cancel"] = NotApplied("down")
+    session = final_capture(told)
+    assert (session.authorized, session.captured, session.cancel_wanted) == (4200, 1000, True)
+    del told.fake.answers["cancel"]
+    told.fake.snapshot = Snapshot(
+        "authorized", authorized=eur("42.00"), captured=eur("10.00"), session_id=session.id
+    )
+    told.settle()
+    session = told.payments.get(session.id)
+    assert (session.authorized, session.cancel_wanted, session.due_at) == (1000, False, None)

@@ -118,6 +118,19 @@ class Draft:
         self.set(captured=captured, authorized=authorized, held=authorized)
         self.tell("session.captured", operation)
 
+    def let_go_of_rest(self) -> None:
+        """Want a cancel where a final capture succeeded, and the gateway kept the rest authorized."""
+        session = self.session
+        if (
+            session.status is Status.AUTHORIZED
+            and session.authorized > session.captured + session.capturing
+            and any(
+                row.kind is CAPTURE and row.final and row.state is State.SUCCEEDED
+                for row in self.operations.values()
+            )
+        ):
+            self.set(cancel_wanted=True)
+
     def refund(self, operation: Operation) -> None:
         """Book a refund."""
         session = self.session

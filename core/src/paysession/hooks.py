@@ -72,7 +72,10 @@ class ProviderHooks:
 
     @hookspec(firstresult=True)
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome | None:
-        """Take ``operation.amount`` of what is authorized; ``operation.final``: release the rest."""
+        """Take ``operation.amount`` of what is authorized; ``operation.final``: let go of the rest.
+
+        An answer without ``released=True`` says that the rest is still authorized: then the core cancels it.
+        """
 
     @hookspec(firstresult=True)
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome | None:

@@ -268,6 +268,8 @@ def apply_outcome(
         _await(draft, operation)
     elif operation.kind is CAPTURE:
         draft.capture(operation, released=outcome.released or capabilities.capture == "once")
+        if operation.final:
+            draft.let_go_of_rest()
     elif operation.kind is REFUND:
         draft.refund(operation)
     elif operation.kind is CANCEL:

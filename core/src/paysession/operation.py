@@ -95,7 +95,8 @@ class Operation:
         origin: ``host`` if our application asked for it, ``payer`` if the payer's return did
             (``resume``), ``provider`` if the effect was found there.
         idempotency_key: The caller's key, if one was given.
-        final: For a capture: whether what is left is let go of.
+        final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
+            not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.
         reason: For a refund: why.
         capture_id: For a refund: the id of the capture operation that it refers to.
         capture: The capture operation itself; filled in when a hook is called.

@@ -97,6 +97,8 @@ def apply_snapshot(
     if after.refunded > max(session.refunded, after.captured) and after.conflict is None:
         # A chargeback of what was refunded already: the merchant has paid twice.
         draft.conflict("over_captured", after.captured_amount, after.refunded_amount)
+    if not lagging:
+        draft.let_go_of_rest()
     draft.wait(capabilities)
     return draft
 

@@ -141,7 +141,7 @@ class Recoverer:
     def _send_again(
         self, provider: Provider, session: PaymentSession, operation: Operation, quiet_since: datetime
     ) -> PaymentSession:
-        """Repeat an operation with its key and with the session as it was at begin.
+        """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
 
         Args:
             quiet_since: When it was sent last, at the latest.
