@@ -10,7 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 
 
-@pytest.mark.parametrize("name", ["later", "mollie"])
+@pytest.mark.parametrize("name", ["later", "mollie", "vipps"])
 def test_an_example_passes_the_contract(name, tmp_path):
     folder = EXAMPLES / name
     done = subprocess.run(
@@ -23,3 +23,9 @@ def test_an_example_passes_the_contract(name, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["mollie", "vipps"])
+def test_a_worked_example_is_read_in_one_sitting(name):
+    (module,) = (EXAMPLES / name / "src").glob("*.py")
+    assert sum(bool(line.strip()) for line in module.read_text().splitlines()) < 250
