@@ -29,6 +29,7 @@ from paysession import (
     Status,
     testing,
 )
+from paysession.draft import Draft
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.lifecycle import ALLOWED, apply_outcome, apply_refusal, begin, doubt
 from paysession.outcome import ANSWERS, Answer
@@ -86,15 +87,16 @@ def _after(session: PaymentSession, kind: Kind, answer: str, key: str | None = N
     """Return the status of a session after an operation and its answer, as the rules have it."""
     part = Money("10.00", "EUR") if kind in (Kind.CAPTURE, Kind.REFUND, Kind.UPDATE) else None
     draft, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)
-    begun = draft.session
+    draft = Draft(draft.session, NOW)
     if answer == "unknown":
-        return doubt(begun, operation, OutcomeUnknown("?"), now=NOW).session.status
-    if answer in REFUSALS:
+        doubt(draft, operation, OutcomeUnknown("?"))
+    elif answer in REFUSALS:
         refusal = Declined("no") if answer == "declined" else NotApplied("not now")
-        return apply_refusal(begun, operation, refusal, now=NOW, capabilities=CAN).session.status
-    told = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
-    outcome = Outcome(answer=Answer(answer), amount=told)
-    return apply_outcome(begun, operation, outcome, now=NOW, capabilities=CAN).session.status
+        apply_refusal(draft, operation, refusal, CAN)
+    else:
+        told = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
+        apply_outcome(draft, operation, Outcome(answer=Answer(answer), amount=told), CAN)
+    return draft.session.status
 
 
 def transitions() -> Iterator[tuple[Kind, str, str, str]]:
