@@ -18,6 +18,7 @@ from paysession.provider import (
     Declined,
     Effect,
     Failure,
+    InvalidAmount,
     Money,
     Operation,
     Outcome,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Later"]
 
 TOLERANCE: Final = 300
-"""Seconds that a notification's time may differ from ours."""
+"""Seconds that a notification's time may differ from ours: Later signs each repetition anew."""
 
 _STATUSES: Final = {
     "open": Status.REQUIRES_MORE,
@@ -95,8 +96,8 @@ class Later:
         """Make the payment; the payer goes to its page."""
         try:
             data = LaterData(**session.data)
-        except TypeError as error:
-            raise Declined("invalid_data", str(error)) from None
+        except TypeError:  # whose text would show the value
+            raise Declined("invalid_data", "data has a customer, which is a text, and nothing else") from None
         payment = self._gateway.create(
             {
                 "amount": session.amount.minor,
@@ -190,7 +191,7 @@ class Later:
                 next_action=Redirect(payment["page"]) if status is Status.REQUIRES_MORE else None,
                 error=Failure("payer_declined", "declined") if status is Status.ERROR else None,
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, InvalidAmount) as error:
             raise OutcomeUnknown(f"the payment cannot be read: {type(error).__name__}") from None
 
     @hookimpl
@@ -236,7 +237,7 @@ def _id(told: Payment) -> str:
 def _money(told: Payment, name: str) -> Money:
     try:
         return Money.from_minor(told[name], told["currency"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, InvalidAmount):
         raise OutcomeUnknown(f"an answer of Later carries no {name}") from None
 
 
