@@ -303,6 +303,17 @@ def test_every_setting_of_the_manual_provider_is_on_its_page():
     assert not [name for name in inspect.signature(Manual).parameters if f"`{name}`" not in page]
 
 
+def test_ids_and_keys_look_as_authors_are_told():
+    assert "It is `ps_` and 28 hexadecimal digits" in (DOCS / "provider.md").read_text()
+    with Payments.open("memory:", providers=["manual"]) as payments:
+        order = payments.create_collection(paysession.Money("42.00", "EUR"), reference="order-1")
+        for key in (None, "a key of the host's"):
+            session = payments.initiate(order.id, provider="manual", idempotency_key=key)
+            (operation,) = payments.history(session.id)
+            assert re.fullmatch(r"ps_[0-9a-f]{28}", session.id)
+            assert operation.key == f"{session.id}-1"
+
+
 def table(page, heading):
     """Return the rows of the table below a heading, by their first cell."""
     rows = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE)[1]

@@ -183,7 +183,7 @@ class Declined(ProviderError):
 class NotApplied(ProviderError):
     """It certainly did not happen, and trying again is safe.
 
-    Connection refused, 429, 503 before execution, a currency that the provider would refuse.
+    Connection refused, 429, 503 before execution, a request that was not understood.
 
     Args:
         retry_after: How long the provider asks to wait, if it said so.
