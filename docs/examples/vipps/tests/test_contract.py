@@ -154,7 +154,7 @@ class FakeVipps(Counterpart):
         self._log(payment, "CREATED", amount["value"], key, payment["pspReference"])
         return {"redirectUrl": page, "reference": reference}
 
-    def _capture(self, payment: dict[str, Any], told: dict[str, Any], key: str) -> None:
+    def _capture(self, payment: dict[str, Any], told: dict[str, Any], key: str | None) -> None:
         value, left = told["modificationAmount"]["value"], self._left(payment)
         if payment["state"] != "AUTHORIZED":
             raise Problem(400, "6080", "Cannot capture before reservation")
@@ -172,7 +172,7 @@ class FakeVipps(Counterpart):
         total["refundedAmount"]["value"] += value
         self._log(payment, "REFUNDED", value, key)
 
-    def _cancel(self, payment: dict[str, Any], told: dict[str, Any], key: str) -> None:
+    def _cancel(self, payment: dict[str, Any], told: dict[str, Any], key: str | None) -> None:
         del told, key  # the log of a cancellation has no key
         if payment["state"] == "CREATED":
             payment["state"] = "TERMINATED"
@@ -260,8 +260,19 @@ class FakeVipps(Counterpart):
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund in Vipps' portal."""
-        told = {"modificationAmount": {"currency": amount.currency, "value": amount.minor}}
-        self._refund(self._of(session), told, None)
+        self._refund(self._of(session), _modification(amount), None)
+
+    def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
+        """Capture in Vipps' portal."""
+        self._capture(self._of(session), _modification(amount), None)
+
+    def cancel_in_dashboard(self, session: PaymentSession) -> None:
+        """Cancel in Vipps' portal."""
+        self._cancel(self._of(session), {}, None)
+
+
+def _modification(amount: Money) -> dict[str, Any]:
+    return {"modificationAmount": {"currency": amount.currency, "value": amount.minor}}
 
 
 class TestVipps(BaseProviderContract):
