@@ -214,3 +214,28 @@ class OneKeyForAllAuthorizations(GatewayProvider):
     @hookimpl
     def authorize(self, session, operation):
         return super().authorize(session, replace(operation, id=f"{session.id}-authorize"))
+
+
+@breaks("test_a_final_capture_lets_go_of_the_rest")
+class SaysReleased(GatewayProvider):
+    """Says that the rest was let go of, and does not ask the gateway to."""
+
+    def _post(self, path, operation, **body):
+        return super()._post(path, operation, **{**body, "final": False} if "final" in body else body)
+
+
+@breaks("test_an_automatic_session_is_captured")
+class NeverAutomatic(GatewayProvider):
+    """Makes each order for a capture of its own, whatever was asked for."""
+
+    def _post(self, path, operation, **body):
+        return super()._post(path, operation, **{**body, "automatic": False} if "automatic" in body else body)
+
+
+@breaks("test_a_failed_lookup_proves_nothing[404_html]")
+class AnyNotFound(GatewayProvider):
+    """Takes a proxy's 404 for the gateway's word."""
+
+    def _exchange(self, method, path, body, key):
+        status, text = super()._exchange(method, path, body, key)
+        return status, b"{}" if status == 404 else text

@@ -249,9 +249,9 @@ class GatewayProvider:
             status, text = self._exchange("GET", path, None, None)
         except OutcomeUnknown as error:
             raise NotApplied(f"the lookup failed: {error}") from None
-        if status == 404:  # noqa: PLR2004
-            return None
         told = _read(text)
+        if status == 404 and told is not None:  # noqa: PLR2004 - a proxy's 404 is none
+            return None
         if status != 200 or told is None:  # noqa: PLR2004
             raise NotApplied(f"the lookup was answered by {status}")
         return told

@@ -95,6 +95,8 @@ class FakeMollie(Counterpart):
             found.append(Effect("initiate", amount))
             if "approved" in payment:
                 found.append(Effect("authorize", amount))
+                if payment["captureMode"] == "automatic":
+                    found.append(Effect("capture", amount))
             if payment.get("released"):
                 found.append(Effect("cancel", amount))
             for kind, name in (("capture", "captures"), ("refund", "refunds")):
@@ -105,7 +107,8 @@ class FakeMollie(Counterpart):
 
     def approve(self, session):
         payment = self.payments[session.reference]
-        payment |= {"status": "authorized", "approved": True}
+        automatic = payment["captureMode"] == "automatic"
+        payment |= {"status": "paid" if automatic else "authorized", "approved": True}
 
     def decline(self, session):
         self.payments[session.reference]["status"] = "failed"

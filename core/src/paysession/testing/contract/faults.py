@@ -33,7 +33,18 @@ _UNKNOWN: Final = (
     "list",
     "cut",
 )
-_LOOKUPS: Final = ("drop_before", "500_before", "503_html", "429", "408", "html", "empty", "list", "cut")
+_LOOKUPS: Final = (
+    "drop_before",
+    "500_before",
+    "503_html",
+    "404_html",
+    "429",
+    "408",
+    "html",
+    "empty",
+    "list",
+    "cut",
+)
 
 
 class FaultsContract:
@@ -122,7 +133,8 @@ class FaultsContract:
             broken(
                 "A lookup that fails proves nothing: `retrieve` raises NotApplied or OutcomeUnknown.",
                 found=f"{FAULTS[fault]}; {call.shown}",
-                mend="answer Snapshot.absent() only on a certain 404; raise on everything else",
+                mend="answer Snapshot.absent() only on the gateway's own 404, which its body tells from a "
+                "proxy's; raise on everything else",
             )
 
     @pytest.mark.parametrize("fault", ["wrong_amount", "wrong_currency"])

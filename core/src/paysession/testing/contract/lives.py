@@ -292,6 +292,43 @@ class LivesContract:
             )
         bench.compare(again)
 
+    def test_a_final_capture_lets_go_of_the_rest(self, bench: Bench) -> None:
+        """After a final capture of a part nothing more is authorized: by the capture, or by our cancel."""
+        bench.needs(Kind.CAPTURE)
+        if bench.capabilities.capture not in ("once", "multiple"):
+            not_declared(f"capabilities say capture={bench.capabilities.capture!r}")
+        session = bench.authorized()
+        part = bench.smaller(session.amount)
+        session = bench.payments.capture(session.id, part, final=True)
+        session = bench.finished(bench.settle(bench.finished(session).id))
+        if not bench.capabilities.local and bench.capabilities.lookup != "none":
+            bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+            session = bench.payments.sync(session.id)
+        if (session.authorized, session.captured) != (part.minor, part.minor):
+            broken(
+                "A final capture of a part leaves that part authorized and captured, and nothing else.",
+                found=f"{session.authorized_amount} authorized, {session.captured_amount} captured; "
+                f"{bench.last('capture').shown}",
+                mend="answer released=True only if the gateway let go of the rest: else the core cancels it",
+            )
+        bench.compare(session)
+
+    def test_an_automatic_session_is_captured(self, bench: Bench) -> None:
+        """With ``capture="automatic"`` all is captured once the payer has approved, whoever finds it out."""
+        if bench.capabilities.capture == "none":
+            not_declared("capabilities say capture='none'")
+        session = bench.initiate(capture="automatic")
+        bench.approve(session)
+        session = bench.finished(bench.must_be_authorized(bench.authorize(session)))
+        if session.captured != session.amount.minor:
+            broken(
+                "An automatic session is captured together with its authorization.",
+                found=f"{session.captured_amount} captured; {bench.last('authorize').shown}",
+                mend="where session.capture is 'automatic', answer Outcome.captured(amount) in `authorize`: "
+                "it has to capture where the gateway does not by itself",
+            )
+        bench.compare(session)
+
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
     def test_what_was_accepted_can_still_fail(self, bench: Bench, kind: str) -> None:
         """A slow capture or refund that fails after all is let go of: nothing moved."""

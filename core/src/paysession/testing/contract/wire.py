@@ -33,6 +33,7 @@ FAULTS: Final = {
     "500_replayed": "it was carried out, and the answer to it and to its repetitions is 500",
     "503_html": "it was carried out, and a load balancer answered 503 with a page of HTML",
     "400": "it was refused with 400, bad request, and so are its repetitions under the same key",
+    "404_html": "it was not carried out, and a proxy answered 404 with a page of HTML",
     "408": "the answer was 408, request timeout",
     "409": "the answer was 409, conflict",
     "429": "the answer was 429, too many requests",
@@ -48,9 +49,10 @@ FAULTS: Final = {
 
 Target = Literal["write", "read", "any"]
 
-_BEFORE: Final = ("reset", "drop_before", "500_before", "400", "408", "409", "429", "401")
+_BEFORE: Final = ("reset", "drop_before", "500_before", "400", "404_html", "408", "409", "429", "401")
 _PAGES: Final[dict[str, Reply]] = {
     "503_html": (503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1></html>"),
+    "404_html": (404, {"Content-Type": "text/html"}, b"<html><h1>Not Found</h1></html>"),
     "html": (200, {"Content-Type": "text/html"}, b"<html><h1>It works!</h1></html>"),
     "empty": (200, {}, b""),
     "list": (200, {}, []),
@@ -237,6 +239,8 @@ class Proxy:
         return fault, amount
 
     def _refusal(self, fault: str, request: Request) -> Reply:
+        if fault in _PAGES:
+            return _PAGES[fault]
         status, headers, body = self._gateway.refusal(int(fault[:3]))
         if fault == "401":  # gateways do say "invalid key: sk_..."
             body = {"error": {"message": f"not authorized: {request.headers.get('authorization', '')}"}}
