@@ -349,3 +349,28 @@ def test_a_pending_authorization_ends_with_the_cancel_that_overtook_it(told):
         ("authorize", "declined"),
         ("cancel", "succeeded"),
     ]
+
+
+def test_a_capture_that_a_lagging_lookup_shows_after_our_cancel_is_a_conflict_and_can_be_refunded(told):
+    """Somebody captured in the dashboard before our cancel let go of the rest."""
+    lag = timedelta(seconds=45)
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
+    told = type(told)(told.fake)
+    session = told.session()
+    told.payments.cancel(session.id)
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        authorized=eur("42.00"),
+        captured=eur("10.00"),
+        effects=[Effect("capture", eur("10.00"), reference="there")],
+        session_id=session.id,
+    )
+    for _ in range(2):
+        session = told.payments.sync(session.id)
+        assert (session.status, session.captured) == ("canceled", 1000)
+        assert session.conflict == "authorized_after_cancel"
+    assert told.told().count("session.conflict") == 1
+    told.fake.snapshot = None
+    told.fake.answers["refund"] = Outcome.refunded(eur("10.00"))
+    session = told.payments.refund(session.id)
+    assert (session.refunded, session.conflict) == (1000, None)

@@ -160,6 +160,13 @@ def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
     assert not draft.change().events
 
 
+@pytest.mark.parametrize(("rest", "due"), [({}, None), ({"pending": 1}, LATER), ({"expires_at": NOW}, LATER)])
+def test_a_cancel_that_is_forgotten_leaves_what_else_there_is_to_look_at(rest, due):
+    session = a_session(Status.AUTHORIZED, cancel_wanted=True, due_at=NOW, **rest)
+    after = lifecycle.forget_cancel(session, now=LATER).session
+    assert (after.cancel_wanted, after.due_at) == (False, due)
+
+
 def test_released_lets_go_of_the_rest():
     session, operation = begun(a_session(Status.AUTHORIZED), Kind.CAPTURE)
     told = Outcome.captured(operation.amount, released=True)

@@ -418,7 +418,8 @@ def want_cancel(session: PaymentSession, *, now: datetime) -> Draft:
 def forget_cancel(session: PaymentSession, *, now: datetime) -> Draft:
     """Forget a cancel that has nothing left to cancel."""
     draft = Draft(session, now)
-    draft.set(cancel_wanted=False, due_at=None)
+    # What else there is to look at says the next look.
+    draft.set(cancel_wanted=False, due_at=now if session.pending or session.expires_at else None)
     return draft
 
 

@@ -320,8 +320,9 @@ class _Books:
         found = max(told.minor if told is not None else expected, kept)
         amount = Money.from_minor(found, session.amount.currency)
         canceled = session.status is Status.CANCELED
-        if canceled and self._lagging:
-            return  # it may show how it stood before the cancel
+        if canceled and self._lagging:  # it may show how it stood before the cancel
+            self._taken_after_cancel()
+            return
         if canceled and found <= draft.before.authorized:
             if told is not None:  # booked before, and being cancelled
                 self._adjust(found)
@@ -349,6 +350,12 @@ class _Books:
                 draft.conflict("amount", session.amount, amount)
         if (canceled or beyond > room) and not kept:
             draft.set(cancel_wanted=True)
+
+    def _taken_after_cancel(self) -> None:
+        """Report a capture that was found on a canceled session: however old the lookup, it happened."""
+        session = self._draft.session
+        if session.captured > self._draft.before.captured:
+            self._draft.conflict("authorized_after_cancel", "nothing", session.captured_amount)
 
     def _returned(self) -> int:
         rows = (row for row in self._operations if row.kind is CAPTURE and row.reverses is not None)
