@@ -121,7 +121,6 @@ def one(name, plan, show):
         "lost sessions": len(verdict.violations.get("lost", ())),
         "unsettled": len(verdict.violations.get("unsettled", ())),
         "told by a person": len(tally.by_person),
-        "refused, then authorized late": verdict.late,
         "taken over by recovery": len(verdict.settle_seconds),
         "time to settle, median (s)": round(median(settle), 1),
         "time to settle, 95% (s)": round(settle[int(len(settle) * 0.95)], 1),
@@ -152,7 +151,9 @@ def table(seed, broken, results):
         counts = [len(row["violations"].get(key, ())) for row in results]
         lines += [f"  {key:>9} {words:40}"[:44] + "".join(f"{count:>14,}" for count in counts)]
     for row in results:
-        lines += [f"  {row['store']}: {key}: {rows[0]}" for key, rows in row["violations"].items()]
+        lines += [
+            f"  {row['store']}: {key}: {one}" for key, rows in row["violations"].items() for one in rows
+        ]
         lines += [f"  {row['store']}: crash: {words}" for words in row["crashes"]]
     lines += ["", f"(times are the campaign's own, which runs {RATE:.0f} times as fast as ours)"]
     return "\n".join(lines)

@@ -52,8 +52,6 @@ class Verdict:
         effects: How many entries the ledger has.
         conflicts: How many were reported, by kind.
         settle_seconds: How long operations that recovery had to take over were open, sorted.
-        late: How many authorizations were carried out after the payer's refusal had been booked, because the
-            request was late; each was found, and booked as the gateway's own.
     """
 
     violations: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
@@ -63,7 +61,6 @@ class Verdict:
     events: int = 0
     conflicts: Counter = field(factory=Counter)
     settle_seconds: list[float] = field(factory=list)
-    late: int = 0
 
     def find(self, invariant, sentence):
         self.violations[invariant].append(sentence)
@@ -206,28 +203,12 @@ def _evidence(verdict, session, history, entries):
         if row.origin == "provider":
             continue
         refused = row.state in ("declined", "not_applied")
-        if refused and row.kind == "authorize" and _came_late(row, history, entries):
-            verdict.late += 1
-        elif refused and row.kind not in ("initiate", "update") and (row.id, row.kind) in done:
+        if refused and row.kind not in ("initiate", "update") and (row.id, row.kind) in done:
             verdict.find(
                 "3", f"{row.id} ({session.provider}) is {row.state}, and the gateway did it: {row.error}"
             )
         if row.state == "succeeded" and row.kind in MONEY and (row.id, row.kind) not in ever:
             verdict.find("3", f"{row.id} ({session.provider}) succeeded, and the gateway never did it")
-
-
-def _came_late(row, history, entries):
-    """Return whether an authorization was carried out after its refusal was booked, and was booked itself.
-
-    There is one order, so there is no second charge; what is not wanted any more is cancelled.
-    """
-    late = [
-        entry["id"]
-        for entry in entries
-        if (entry["operation"], entry["kind"]) == (row.id, "authorize")
-        and entry["at"] > row.updated_at.timestamp()
-    ]
-    return any(found.origin == "provider" and found.reference in late for found in history)
 
 
 def _steps(verdict, session, events):
