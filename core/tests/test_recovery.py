@@ -379,25 +379,6 @@ def test_a_replayed_failure_does_not_outweigh_the_lookup(told, replay):
     assert told.told() == ["session.initiated", "session.authorized"]
 
 
-@pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
-def test_a_decline_when_sent_again_is_believed_once_the_first_request_cannot_be_under_way(told, kind):
-    """It is in a queue of the gateway's, which keeps no refusals under their keys, and carries it out after."""
-    session_id = doubt(told, kind)
-    told.fake.answers[kind] = Declined("no", "not any more")
-    told.fake.snapshot = OutcomeUnknown("down")
-    told.clock.forward(minutes=1)
-    told.payments.recover()
-    told.fake.snapshot = None
-    for _ in range(3):  # sent again and again meanwhile
-        told.clock.forward(minutes=1)
-        told.payments.recover()
-    assert told.payments.get(session_id).in_doubt
-    told.clock.forward(minutes=3)
-    told.payments.recover()
-    assert not told.payments.get(session_id).in_doubt
-    assert told.rows(session_id)[-1][2] == "declined"
-
-
 def test_an_operation_in_flight_is_synced_around(told):
     """Another process may look while we capture; what it learns is booked, and ours goes on."""
     session = told.session()

@@ -266,9 +266,26 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_o
     assert (session.pending, session.conflict) == (0, None)
 
 
+def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_go_of_the_rest(make_shop):
+    shop = make_shop(Slow())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    shop.payments.resume(session.id)
+    shop.payments.capture(session.id, eur("30.00"))
+    slow = shop.payments.history(session.id)[-1]
+    shop.fake.outcome = Outcome.captured(eur("5.00"), reference="y", released=True)
+    assert shop.payments.capture(session.id, eur("5.00"), final=True).authorized == 3500
+    shop.fake.effects = [Effect("capture", eur("30.00"), "failed", "x", slow.id)]
+    shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    assert shop.books(session.id) == ("authorized", 500, 500, 0, None)
+    assert shop.told()[-2:] == ["operation.failed", "session.released"]
+
+
 class Slow(Bank):
     """A bank whose captures take days."""
 
+    outcome = Outcome.pending(reference="x")
+
     @hookimpl
     def capture(self, session, operation):
-        return Outcome.pending(reference="x")
+        return self.outcome

@@ -9,6 +9,7 @@ to a caller is lost, and nothing stays unsettled that the provider could answer 
 
 import json
 import os
+import re
 from collections import Counter, defaultdict
 
 from attrs import field, mutable
@@ -127,6 +128,18 @@ def judge(world, pay, verdict):
     _reader(verdict, world, events)
     _secrets(verdict, world, events, histories)
     verdict.settle_seconds.sort()
+    _write_down(verdict, world, pay, told, entries)
+
+
+def _write_down(verdict, world, pay, told, entries):
+    """Keep all that is known of the sessions that a violation names, for whoever keeps the folder."""
+    sentences = "\n".join(sentence for rows in verdict.violations.values() for sentence in rows)
+    with open(os.path.join(world.plan.folder, "violations.txt"), "w") as file:
+        file.write(f"{sentences}\n")
+        for session_id in sorted(set(re.findall(r"ps_[0-9a-f]+", sentences)) & told.keys()):
+            rows = [vars(pay.get(session_id)), *map(vars, pay.history(session_id))]
+            rows += [*map(vars, told[session_id]), *entries[session_id]]
+            file.writelines(f"{row}\n" for row in ["", *rows])
 
 
 def _all_events(pay):
@@ -294,19 +307,11 @@ def _promises(verdict, world, known, histories):
                 verdict.find(
                     "lost", f"the session {promise['session']} was returned, and is not in the books"
                 )
-            elif promise["call"] != "initiate":
-                rows = [
-                    row
-                    for row in histories[promise["session"]]
-                    if row.idempotency_key == promise["key"] and row.state in ("succeeded", "declined")
-                ]
-                if not rows and not _nothing_was_left(histories[promise["session"]], promise):
-                    verdict.find("lost", f"{promise} was returned, and is not in the books")
-
-
-def _nothing_was_left(history, promise):
-    """Without an amount, when all was captured or refunded, the session came back as it was."""
-    return not any(row.idempotency_key == promise["key"] for row in history)
+            elif not any(
+                row.id == promise["operation"] and row.state in ("succeeded", "declined")
+                for row in histories[promise["session"]]
+            ):
+                verdict.find("lost", f"{promise} was returned, and is not in the books")
 
 
 def _reader(verdict, world, events):

@@ -71,16 +71,21 @@ class Host:
                 return None
         return None
 
-    def promise(self, session, call, key):
-        """Write down what a call returned: it must never be lost."""
-        line = json.dumps({"session": session, "call": call, "key": key}) + "\n"
-        os.write(self._journal, line.encode())
+    def promise(self, session, call, key, *, all_that_is_left=False):
+        """Write down what a call returned, and the operation that did it: neither must ever be lost.
+
+        Only a call for all that is left may have had nothing to do, and so no operation.
+        """
+        rows = [row.id for row in self.pay.history(session) if row.idempotency_key == key]
+        promise = {"session": session, "call": call, "key": key, "operation": rows[-1] if rows else None}
+        if rows or not all_that_is_left:
+            os.write(self._journal, (json.dumps(promise) + "\n").encode())
 
     def keyed(self, session_id, call, key, amount, **options):
         """Capture or refund under a caller's key."""
         done = self.attempt(getattr(self.pay, call), session_id, amount, idempotency_key=key, **options)
         if done is not None:
-            self.promise(session_id, call, key)
+            self.promise(session_id, call, key, all_that_is_left=amount is None)
         return done
 
     def order(self, number):

@@ -360,13 +360,22 @@ def refuse(
         draft.tell("operation.failed", operation, detail=failure.code)
 
 
-def doubt(draft: Draft, operation: Operation, reason: ProviderError) -> None:
-    """Book that nobody here knows what became of an operation; its lease is let go of."""
+def doubt(
+    draft: Draft, operation: Operation, reason: ProviderError, *, lost_at: datetime | None = None
+) -> None:
+    """Book that nobody here knows what became of an operation; its lease is let go of.
+
+    Args:
+        draft: The change.
+        operation: The one in doubt.
+        reason: Why nobody knows.
+        lost_at: When a request of it last went unanswered; None: just now.
+    """
     _adopt(draft, reason)
     draft.put(
         operation,
         lease_until=None,
-        doubted_at=operation.doubted_at or draft.now,
+        doubted_at=lost_at or draft.now,
         error=Failure("unknown", reason.message),
     )
     draft.doubt_again()
@@ -385,7 +394,12 @@ def claim(
     """Take over an operation whose holder let go of it, or whose lease has run out."""
     draft = Draft(session, now)
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
-    claimed = draft.put(operation, attempt=operation.attempt + 1, lease_until=lease_until)
+    claimed = draft.put(
+        operation,
+        attempt=operation.attempt + 1,
+        lease_until=lease_until,
+        doubted_at=operation.lease_until or operation.doubted_at,
+    )
     draft.set(due_at=lease_until, updated_at=session.updated_at)  # nothing of the payment changed
     return draft, claimed
 

@@ -148,7 +148,7 @@ class Operation:
     sent_at: datetime | None = None
     """When it was first sent under its key: the provider's replay window counts from here."""
     doubted_at: datetime | None = None
-    """Since when its outcome is in doubt."""
+    """When a request of it last went unanswered, at the latest: the gateway may be at it a while longer."""
 
     capture: Operation | None = field(default=None, repr=False)
     webhook_url: str | None = field(default=None, repr=False)

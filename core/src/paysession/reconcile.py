@@ -40,6 +40,7 @@ def apply_snapshot(
     room: int,
     now: datetime,
     capabilities: Capabilities,
+    quiet: bool = False,
 ) -> Draft:
     """Return what a snapshot does to the books.
 
@@ -50,6 +51,8 @@ def apply_snapshot(
         room: How much of the collection's amount no session holds, in minor units.
         now: The time.
         capabilities: What the provider declared.
+        quiet: Whether no request of the open operation can be under way any more. Before, that the payer
+            was refused, or must act, is no answer to it: that may be of the payer's own doing.
     """
     draft = Draft(session, now)
     if snapshot.status is None:
@@ -75,7 +78,7 @@ def apply_snapshot(
         draft.set(expires_at=snapshot.expires_at)
     lagging = capabilities.lookup == "lagging" and now < session.updated_at + capabilities.lookup_lag
     once, untold = capabilities.capture == "once", snapshot.authorized is None
-    books = _Books(draft, operations, once=once, untold=untold, lagging=lagging)
+    books = _Books(draft, operations, once=once, untold=untold, lagging=lagging, quiet=quiet)
     for effect in snapshot.effects:
         if effect.kind in (CAPTURE, REFUND):
             books.book_effect(effect)
@@ -107,13 +110,21 @@ class _Books:
     """A draft together with the session's operations, as they change while effects are booked."""
 
     def __init__(
-        self, draft: Draft, operations: Sequence[Operation], *, once: bool, untold: bool, lagging: bool
+        self,
+        draft: Draft,
+        operations: Sequence[Operation],
+        *,
+        once: bool,
+        untold: bool,
+        lagging: bool,
+        quiet: bool,
     ) -> None:
         self._draft = draft
         self._written = {operation.id: operation for operation in operations}
         self._once = once
         self._untold = untold
         self._lagging = lagging
+        self._quiet = quiet
         self._matched: set[str] = set()
 
     @property
@@ -212,13 +223,17 @@ class _Books:
         return next((row.id for row in captures if row.reference == effect.capture), None)
 
     def _let_go(self) -> None:
-        """Release what a capture held that failed after a cancel, where the gateway does not say so."""
+        """Release what a capture held that failed after the rest was let go of, where nobody says so."""
         draft = self._draft
         session = draft.session
-        canceled = [row for row in self._operations if row.kind is CANCEL and row.state is State.SUCCEEDED]
+        letting_go = [
+            row
+            for row in self._operations
+            if row.state is State.SUCCEEDED and (row.kind is CANCEL or (row.kind is CAPTURE and row.final))
+        ]
         more = session.authorized > session.captured + session.capturing
-        if self._untold and canceled and more and session.status is Status.AUTHORIZED:
-            draft.release(canceled[-1])
+        if self._untold and letting_go and more and session.status is Status.AUTHORIZED:
+            draft.release(letting_go[-1])
 
     def _settle(self, row: Operation, amount: Money) -> None:
         draft = self._draft
@@ -508,11 +523,13 @@ class _Books:
             if _debited(snapshot):
                 draft.close(row, State.PENDING, answer="pending", error=None)
                 draft.set(status=Status.PENDING, next_action=None)
-            elif status is Status.REQUIRES_MORE and row.session_status is not Status.REQUIRES_MORE:
+            elif not self._quiet or status is row.session_status:
+                pass  # how it stood, or may have stood, before our request is carried out
+            elif status is Status.REQUIRES_MORE:
                 draft.close(row, State.SUCCEEDED, answer=str(status), error=None)
                 draft.set(status=status, next_action=snapshot.next_action, error=None)
                 draft.tell("session.requires_more", row)
-            elif status is Status.ERROR and row.session_status is not Status.ERROR:
+            elif status is Status.ERROR:
                 refuse(draft, row, _declined(snapshot.error))
 
 

@@ -35,8 +35,7 @@ from paysession.store import Stale
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
 
     from paysession.engine import Engine
     from paysession.operation import Operation
@@ -98,8 +97,7 @@ class Recoverer:
                 self._engine.store.commit(draft.change())
             except Stale:
                 continue
-            quiet_since = operation.lease_until or operation.updated_at
-            return self._find_out(provider, draft.session, self._whole(session, claimed), quiet_since)
+            return self._find_out(provider, draft.session, self._whole(session, claimed))
         raise too_fast(session_id)
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
@@ -107,9 +105,7 @@ class Recoverer:
         capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
         return self._engine.addressed(operation, session, capture)
 
-    def _find_out(
-        self, provider: Provider, session: PaymentSession, operation: Operation, quiet_since: datetime
-    ) -> PaymentSession:
+    def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
         capabilities = provider.capabilities
         now = self._engine.store.now()
@@ -118,7 +114,8 @@ class Recoverer:
         seen: Snapshot | None = None
         if capabilities.lookup != "none":
             try:
-                session, seen = self._apply_truth(provider, session.id, operation)
+                quiet = self._quiet(operation)
+                session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
                 return self._still_in_doubt(session.id, operation, error)
             except Stale:
@@ -129,7 +126,7 @@ class Recoverer:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
         if now + capabilities.call_limit < window_ends:
-            return self._send_again(provider, session, operation, quiet_since)
+            return self._send_again(provider, session, operation)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
         no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
         if no_effect and now >= window_ends + max(GRACE, capabilities.lookup_lag):
@@ -139,13 +136,9 @@ class Recoverer:
         return self._still_in_doubt(session.id, operation, reason)
 
     def _send_again(
-        self, provider: Provider, session: PaymentSession, operation: Operation, quiet_since: datetime
+        self, provider: Provider, session: PaymentSession, operation: Operation
     ) -> PaymentSession:
-        """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
-
-        Args:
-            quiet_since: When it was sent last, at the latest.
-        """
+        """Repeat an operation with its key, and with ``data``, reference and status as they were at begin."""
         as_begun = replace(
             session,
             _data=operation.data_text,
@@ -153,24 +146,31 @@ class Recoverer:
             status=operation.session_status,
         )
         answer = self._engine.ask(provider, as_begun, operation)
+        quiet = self._quiet(operation) and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
             # happened since: the lookup decides, not the replay.
-            found = self.look(provider, session, operation)
+            found = self.look(provider, session, operation, quiet=quiet)
             if found is not None:
                 return found[0]
-        if isinstance(answer, NotApplied) or (
-            isinstance(answer, Declined) and self._engine.store.now() < quiet_since + UNDER_WAY
-        ):
+        if isinstance(answer, NotApplied) or (isinstance(answer, Declined) and not quiet):
             # That says nothing about the time before: a gateway may still have that one in a queue, and
             # where it does not keep refusals under their keys it carries it out after this.
-            answer = OutcomeUnknown(answer.message, data=answer.data, reference=answer.reference)
+            return self._still_in_doubt(session.id, operation, answer)
         return self._settle(provider, session.id, operation, answer)
 
+    def _quiet(self, operation: Operation) -> bool:
+        """Return whether no request of an operation that was claimed can be under way any more."""
+        lost_at = operation.doubted_at
+        return lost_at is not None and self._engine.store.now() >= lost_at + UNDER_WAY
+
     def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
-        provider = self._engine.registry.provider(self._engine.load(session_id).provider)
-        unknown = OutcomeUnknown(reason.message, data=reason.data, reference=reason.reference)
-        return self._settle(provider, session_id, operation, unknown)
+        """Write down that nothing was found out, and that no request went unanswered meanwhile."""
+
+        def rule(draft: Draft, current: Operation) -> None:
+            lifecycle.doubt(draft, current, reason, lost_at=operation.doubted_at)
+
+        return self._write(session_id, operation, rule)
 
     def _settle(
         self,
@@ -180,18 +180,28 @@ class Recoverer:
         answer: Outcome | ProviderError,
         note: str | None = None,
     ) -> PaymentSession:
-        """Write down what recovery or a person found out; who was overtaken leaves it as it is."""
+        """Write down what recovery or a person found out."""
+
+        def rule(draft: Draft, current: Operation) -> None:
+            self._engine.apply(provider, draft, current, answer, note)
+
+        return self._write(session_id, operation, rule)
+
+    def _write(
+        self, session_id: str, operation: Operation, rule: Callable[[Draft, Operation], None]
+    ) -> PaymentSession:
+        """Write down what a rule makes of a claimed operation; who was overtaken leaves it as it is."""
         engine = self._engine
 
-        def rule(session: PaymentSession) -> Draft | None:
+        def decide(session: PaymentSession) -> Draft | None:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
             draft = Draft(session, engine.store.now())
-            engine.apply(provider, draft, current, answer, note)
+            rule(draft, current)
             return draft
 
-        return engine.decide(session_id, rule)
+        return engine.decide(session_id, decide)
 
     def resolve(
         self, operation_id: str, answer: Outcome | Declined | NotApplied, note: str
@@ -217,11 +227,18 @@ class Recoverer:
         return self._settle(provider, session.id, operation, answer, note)
 
     def look(
-        self, provider: Provider, session: PaymentSession, operation: Operation
+        self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool = False
     ) -> tuple[PaymentSession, Operation] | None:
-        """Ask the provider about an operation in doubt; None: that did not settle it."""
+        """Ask the provider about an operation in doubt; None: that did not settle it.
+
+        Args:
+            provider: The session's.
+            session: The operation's.
+            operation: The one in doubt.
+            quiet: Whether none of its requests can be under way any more.
+        """
         try:
-            self._apply_truth(provider, session.id, operation)
+            self._apply_truth(provider, session.id, operation, quiet=quiet)
         except (ProviderError, Stale):
             return None
         current = self._engine.store.operation(operation.id)
@@ -232,13 +249,13 @@ class Recoverer:
     # --- asking for the truth ---------------------------------------------------------------------
 
     def _apply_truth(
-        self, provider: Provider, session_id: str, operation: Operation | None
+        self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
     ) -> tuple[PaymentSession, Snapshot]:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
             snapshot = provider.retrieve(session, operation)
-            draft = self._book(provider, session, snapshot)
+            draft = self._book(provider, session, snapshot, quiet=quiet)
             if draft is None:
                 return session, snapshot
             try:
@@ -258,7 +275,9 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule)
 
-    def _book(self, provider: Provider, session: PaymentSession, snapshot: Snapshot) -> Draft | None:
+    def _book(
+        self, provider: Provider, session: PaymentSession, snapshot: Snapshot, *, quiet: bool = False
+    ) -> Draft | None:
         """Return what a snapshot does to the books; None: nothing."""
         collection = self._engine.store.collection(session.collection_id)
         assert collection is not None  # noqa: S101 - sessions are written with their collection
@@ -269,6 +288,7 @@ class Recoverer:
             room=collection.amount.minor - collection.held,
             now=self._engine.store.now(),
             capabilities=provider.capabilities,
+            quiet=quiet,
         )
         return draft if draft.changed else None
 

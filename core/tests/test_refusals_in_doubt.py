@@ -1,0 +1,117 @@
+"""A request that went unanswered may still be carried out: until it cannot be, a refusal is no answer to it.
+
+It is in a queue of the gateway's, which keeps no refusals under their keys: it carries out, after the
+payer has approved anew or the cause is gone, what it refused when it was asked again.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from paysession import Declined, Money, NotApplied, OutcomeUnknown
+from paysession.provider import Redirect, Snapshot
+from paysession.recovery import UNDER_WAY
+
+KINDS = ["authorize", "capture", "refund"]
+SHORTLY = timedelta(seconds=1)
+
+
+def doubt(told, kind):
+    """Leave an operation in doubt that never arrived, and return its session's id."""
+    session = told.session({"capture": "authorized", "refund": "captured"}.get(kind, "requires_more"))
+    told.fake.fail_next("timeout", kind=kind)
+    with pytest.raises(OutcomeUnknown):
+        getattr(told.payments, kind)(session.id)
+    return session.id
+
+
+def asked_after(told, session_id, duration):
+    """Let time pass, look into the session, and return what became of its last operation."""
+    told.clock.now += duration
+    told.payments.sync(session_id)
+    return told.rows(session_id)[-1][2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decline_when_sent_again_is_believed_once_the_first_request_cannot_be_under_way(told, kind):
+    session_id = doubt(told, kind)
+    told.fake.answers[kind] = Declined("no", "not any more")
+    assert asked_after(told, session_id, UNDER_WAY / 2) == "started"
+    assert asked_after(told, session_id, UNDER_WAY / 2 - SHORTLY) == "started"  # however often it is asked
+    assert asked_after(told, session_id, SHORTLY) == "declined"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repetition_that_goes_unanswered_may_be_under_way_in_its_turn(told, kind):
+    session_id = doubt(told, kind)
+    told.fake.answers[kind] = OutcomeUnknown("a timeout")
+    assert asked_after(told, session_id, UNDER_WAY) == "started"
+    told.fake.answers[kind] = Declined("no", "not any more")
+    assert asked_after(told, session_id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session_id, SHORTLY) == "declined"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repetition_that_was_not_sent_is_not_under_way(told, kind):
+    session_id = doubt(told, kind)
+    told.fake.answers[kind] = NotApplied("connection refused")
+    assert asked_after(told, session_id, UNDER_WAY - SHORTLY) == "started"
+    told.fake.answers[kind] = Declined("no", "not any more")
+    assert asked_after(told, session_id, SHORTLY) == "declined"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_process_sent_before_it_died_may_be_under_way_since_its_lease_ran_out(told, kind):
+    session = told.session({"capture": "authorized", "refund": "captured"}.get(kind, "requires_more"))
+
+    def die():
+        raise KeyboardInterrupt
+
+    told.fake.meanwhile[kind] = die
+    with pytest.raises(KeyboardInterrupt):
+        getattr(told.payments, kind)(session.id)
+    lease = told.payments.history(session.id)[-1].lease_until - told.clock.now
+    told.fake.answers[kind] = Declined("no", "not any more")
+    assert asked_after(told, session.id, lease) == "started"
+    assert asked_after(told, session.id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session.id, SHORTLY) == "declined"
+
+
+@pytest.mark.parametrize(
+    ("shown", "became"),
+    [
+        (Snapshot("error"), ("declined", None)),
+        (
+            Snapshot("requires_more", next_action=Redirect("https://pay.example")),
+            ("succeeded", "requires_more"),
+        ),
+    ],
+    ids=["error", "requires_more"],
+)
+def test_what_a_lookup_shows_of_the_payer_is_no_answer_while_the_request_may_be_under_way(
+    make_told, shown, became
+):
+    """The payer was declined in the browser meanwhile, or must act there: that is not of our doing."""
+    told = make_told(replay_window=timedelta(0))
+    session = told.session("requires_more")
+    if shown.status == "requires_more":
+        told.fake.answers["authorize"] = Declined("no", "the first card")
+        told.payments.authorize(session.id)
+        del told.fake.answers["authorize"]
+    told.fake.fail_next("timeout", kind="authorize")
+    told.fake.snapshot = shown
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    assert asked_after(told, session.id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session.id, SHORTLY) == became[0]
+    assert told.payments.history(session.id)[-1].answer == became[1]
+
+
+def test_an_authorization_carried_out_late_settles_the_operation_that_asked_for_it(make_told):
+    told = make_told(replay_window=timedelta(0))
+    session_id = doubt(told, "authorize")
+    told.fake.snapshot = Snapshot("error")
+    assert asked_after(told, session_id, UNDER_WAY / 2) == "started"
+    told.fake.snapshot = Snapshot("authorized", authorized=Money("42.00", "EUR"))
+    assert asked_after(told, session_id, UNDER_WAY / 4) == "succeeded"
+    assert told.books(session_id) == ("authorized", 4200, 0, 0, None)
