@@ -1,9 +1,9 @@
 """The floors: what a bare driver needs for the same durable commits of the same rows, and nothing else.
 
-A lifecycle of remote effects is 8 commits: each writes its session and its operation, every second one (a
-finish) its event too, and begin and finish of the authorization the collection. With local effects it is 4
-commits that write all three. Each operation reads its session once (the first one its collection), as the real
-path does. The texts and the rows are those of the store.
+The rows are those that the core hands to a store in one lifecycle, recorded and written again under other ids:
+8 commits with remote effects, 4 with local ones. What changes from one commit to the next matters: SQLite
+writes no page, and PostgreSQL no index entry, for a row that stays as it is. The parameters are made before the
+clock runs. Each operation reads its session once (the first one its collection), as the real path does.
 """
 
 import sqlite3
@@ -11,86 +11,118 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+from providers import EUR, PROVIDERS, live
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
 
-from paysession import Money
+from paysession import MemoryStore, Payments
+from paysession.plugins import Registry
 from paysession_sql import statements
 from paysession_sql.schema import EVENT, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes
 
-EUR = Money("42.00", "EUR")
+
+class Recorder(MemoryStore):
+    """A store that remembers what it was told to write."""
+
+    def __init__(self):
+        super().__init__()
+        self.changes = []
+
+    def commit(self, change):
+        super().commit(change)
+        self.changes.append(change)
 
 
-class Rows:
-    """The rows of one lifecycle, as the store has written them before."""
+class Recorded:
+    """The commits of one lifecycle, as the core makes them.
 
-    def __init__(self, pay, live, name):
-        order = pay.create_collection(EUR, reference=f"rows of {name}").id
-        live(pay, "remote", [order])
-        session = pay.sessions(collection_id=order)[0]
-        operation, event = pay.history(session.id)[-1], pay.events(limit=1000)[-1]
-        self.order = order
-        self.session, self.operation, self.event = (
-            SESSION.row(session),
-            OPERATION.row(operation),
-            EVENT.row(event),
-        )
+    Args:
+        provider: The name of the provider.
+    """
+
+    def __init__(self, provider):
+        store = Recorder()
+        pay = Payments(store, Registry(PROVIDERS))
+        order = pay.create_collection(EUR, reference="recorded").id
+        store.changes.clear()
+        live(pay, provider, [order])
+        self.changes = store.changes
+        self._session, self._order = self.changes[0].session.id, order
+
+    def commits(self, order, key):
+        """Yield, for each commit, whether an operation begins with it, and its steps: statement, parameters.
+
+        Args:
+            order: The collection's id.
+            key: The session's id.
+        """
+        for place, change in enumerate(self.changes):
+            steps = [("hold", {"key": order, "more": change.hold})] if change.hold else []
+            session = self._renamed(SESSION.row(change.session), order, key)
+            if change.expected:
+                steps.append(("update_session", {**session, "key": key, "expected": change.expected}))
+            else:
+                steps.append(("insert_session", session))
+            steps += [
+                ("write_operation", self._renamed(OPERATION.row(row), order, key))
+                for row in change.operations
+            ]
+            steps += [("insert_event", self._renamed(EVENT.row(row), order, key)) for row in change.events]
+            yield len(self.changes) == 4 or place % 2 == 0, steps
+
+    def _renamed(self, row, order, key):
+        return {
+            name: value.replace(self._session, key).replace(self._order, order)
+            if isinstance(value, str)
+            else value
+            for name, value in row.items()
+        }
 
 
-def commits(rows, key, count):
-    """Yield what each commit of a lifecycle does: the statements' names and their parameters, in order."""
-    session, operation = {**rows.session, "id": key}, {**rows.operation}
-    held = {"key": rows.order, "more": 0}
-    for number in range(count):
-        begins = count == 8 and number % 2 == 0
-        operation["id"] = f"{key}-{number // 2 if count == 8 else number}"
-        reads = begins or count == 4
-        steps = []
-        if number in ((2, 3) if count == 8 else (1,)):
-            steps.append(("hold", held))
-        if number == 0:
-            steps.append(("insert_session", session))
-        else:
-            steps.append(("update_session", {**session, "key": key, "expected": session["version"]}))
-        steps.append(("write_operation", operation))
-        if not begins:
-            steps.append(("insert_event", rows.event))
-        yield reads, steps
+def _plans(recorded, reads, writes, orders, tag):
+    """Return, for each lifecycle, its commits as texts and parameters, ready to be run."""
+    plans = []
+    for number, order in enumerate(orders):
+        key = f"ps_{tag}_{number:020}"
+        plan = []
+        for begins, steps in recorded.commits(order, key):
+            done = [(getattr(writes, name), given) for name, given in steps]
+            runs = [(statement.text, statement.parameters(given)) for statement, given in done]
+            plan.append(((reads.session.text, (key,)) if begins else None, runs))
+        plans.append(plan)
+    return plans
 
 
-def in_threads(threads, work, numbers):
+def in_threads(threads, work, parts):
     """Return lifecycles per second of some threads that share them, and the microseconds of CPU of each."""
-    shares = [numbers[place::threads] for place in range(threads)]
+    shares = [parts[place::threads] for place in range(threads)]
     begun, worked = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, shares))
-    rate = len(numbers) / (time.perf_counter() - begun)
-    return rate, (time.process_time() - worked) / len(numbers) * 1e6
+    rate = len(parts) / (time.perf_counter() - begun)
+    return rate, (time.process_time() - worked) / len(parts) * 1e6
 
 
-def sqlite(path, rows, count, threads, lifecycles, tag):
-    """Return lifecycles per second of ``sqlite3``: a connection for each thread, one transaction a commit."""
+def sqlite(path, recorded, threads, orders, tag):
+    """Return the rate of ``sqlite3``: a connection for each thread, one transaction a commit."""
     dialect = sqlite_dialect(paramstyle="qmark")
-    reads, writes = Statements(dialect), Writes(dialect)
 
-    def work(numbers):
+    def work(plans):
         connection = sqlite3.connect(path, isolation_level=None, timeout=60)
         connection.execute("PRAGMA synchronous = FULL")
-        for number in numbers:
-            key = f"ps_{tag}_{number:020}"
-            for first, steps in commits(rows, key, count):
-                if first:
-                    connection.execute(reads.session.text, (key,)).fetchall()
+        for plan in plans:
+            for read, steps in plan:
+                if read is not None:
+                    connection.execute(*read).fetchall()
                 connection.execute("BEGIN IMMEDIATE")
-                for name, given in steps:
-                    statement = getattr(writes, name)
-                    connection.execute(statement.text, statement.parameters(given))
+                for text, parameters in steps:
+                    connection.execute(text, parameters)
                 connection.execute("COMMIT")
         connection.close()
 
-    return in_threads(threads, work, range(lifecycles))
+    return in_threads(threads, work, _plans(recorded, Statements(dialect), Writes(dialect), orders, tag))
 
 
 def _texts():
@@ -103,39 +135,33 @@ def _texts():
         statements.upsert = kept
 
 
-def postgres(url, rows, count, threads, lifecycles, tag):
-    """Return lifecycles per second of psycopg: a connection for each thread, prepared statements, one by one."""
-    reads, writes = _texts()
+def postgres(url, recorded, threads, orders, tag):
+    """Return the rate of psycopg: a connection for each thread, prepared statements, one by one."""
 
-    def work(numbers):
+    def work(plans):
         with psycopg.connect(url, autocommit=True) as connection:
-            for number in numbers:
-                key = f"ps_{tag}_{number:020}"
-                for first, steps in commits(rows, key, count):
-                    if first:
-                        connection.execute(reads.session.text, (key,), prepare=True).fetchall()
+            for plan in plans:
+                for read, steps in plan:
+                    if read is not None:
+                        connection.execute(*read, prepare=True).fetchall()
                     with connection.transaction():
-                        for name, given in steps:
-                            statement = getattr(writes, name)
-                            connection.execute(statement.text, statement.parameters(given), prepare=True)
+                        for text, parameters in steps:
+                            connection.execute(text, parameters, prepare=True)
 
-    return in_threads(threads, work, range(lifecycles))
+    return in_threads(threads, work, _plans(recorded, *_texts(), orders, tag))
 
 
-def postgres_at_once(url, rows, count, threads, lifecycles, tag):
+def postgres_at_once(url, recorded, threads, orders, tag):
     """The same with all statements of a commit sent together, by psycopg's pipeline: one round trip."""
-    reads, writes = _texts()
 
-    def work(numbers):
+    def work(plans):
         with psycopg.connect(url, autocommit=True) as connection:
-            for number in numbers:
-                key = f"ps_{tag}_{number:020}"
-                for first, steps in commits(rows, key, count):
-                    if first:
-                        connection.execute(reads.session.text, (key,), prepare=True).fetchall()
+            for plan in plans:
+                for read, steps in plan:
+                    if read is not None:
+                        connection.execute(*read, prepare=True).fetchall()
                     with connection.pipeline(), connection.transaction():
-                        for name, given in steps:
-                            statement = getattr(writes, name)
-                            connection.execute(statement.text, statement.parameters(given), prepare=True)
+                        for text, parameters in steps:
+                            connection.execute(text, parameters, prepare=True)
 
-    return in_threads(threads, work, range(lifecycles))
+    return in_threads(threads, work, _plans(recorded, *_texts(), orders, tag))

@@ -20,16 +20,13 @@ from pathlib import Path
 
 import floors
 import table_size
-from providers import Remote, live, opened
+from providers import EUR, Remote, live, opened
 from rich.console import Console
 from rich.table import Table
 
-from paysession import Money
 from paysession.plugins import Provider
 from paysession_sql import upgrade
 from paysession_sql.testing import PostgresServer, PostgresUnavailable
-
-EUR = Money("42.00", "EUR")
 
 
 class Contender:
@@ -55,25 +52,29 @@ class Contender:
 
 def real(pay, provider, threads):
     def run(lifecycles, tag):
-        orders = [pay.create_collection(EUR, reference=f"{tag} {n}").id for n in range(lifecycles)]
+        orders = ordered(pay, lifecycles, tag)
         return floors.in_threads(threads, lambda share: live(pay, provider, share), orders)
 
     return run
 
 
+def ordered(pay, lifecycles, tag):
+    return [pay.create_collection(EUR, reference=f"{tag} {n}").id for n in range(lifecycles)]
+
+
 def contenders(kind, pay, target, bare):
     """Return those of one database: the floors, and the real path against each."""
     found = []
-    for provider, count in (("local", 4), ("remote", 8)):
+    for provider in ("local", "remote"):
+        recorded = floors.Recorded(provider)
         for threads in (1, 16):
             rivals = []
             for name, floor in bare.items():
-                rows = floors.Rows(pay, live, f"{name} {provider} {threads}")
 
-                def run(lifecycles, tag, floor=floor, rows=rows, count=count, threads=threads):
-                    return floor(target, rows, count, threads, lifecycles, tag)
+                def run(lifecycles, tag, floor=floor, recorded=recorded, threads=threads):
+                    return floor(target, recorded, threads, ordered(pay, lifecycles, tag), tag)
 
-                rivals.append(Contender(f"{name}, {count} commits", threads, run))
+                rivals.append(Contender(f"{name}, {len(recorded.changes)} commits", threads, run))
             mine = Contender(f"{kind}, {provider}", threads, real(pay, provider, threads), rivals)
             found += [*rivals, mine]
     return found

@@ -1,6 +1,9 @@
 """The providers of the benchmarks, and one lifecycle: initiate, authorize, capture, refund."""
 
-from paysession import Capabilities, Outcome, Payments, hookimpl
+from paysession import Capabilities, Money, Outcome, Payments, hookimpl
+from paysession_manual import Manual
+
+EUR = Money("42.00", "EUR")
 
 
 class Remote:
@@ -29,9 +32,11 @@ class Remote:
         return Outcome.canceled()
 
 
+PROVIDERS = {"local": Manual(auto_authorize=True), "remote": Remote()}
+
+
 def opened(url):
-    providers = {"local": {"use": "manual", "auto_authorize": True}, "remote": Remote()}
-    return Payments.open(url, providers=providers, environ={})
+    return Payments.open(url, providers=PROVIDERS, environ={})
 
 
 def live(pay, provider, orders):

@@ -5,13 +5,10 @@ import statistics
 import time
 
 import psycopg
-from providers import live, opened
+from providers import EUR, live, opened
 from rich.table import Table
 
-from paysession import Money
 from paysession_sql import upgrade
-
-EUR = Money("42.00", "EUR")
 
 # Copies of what one lifecycle wrote, spread over the ids as real ones are.
 _NAMES = {
