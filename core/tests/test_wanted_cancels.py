@@ -1,8 +1,11 @@
 """A cancel that is wanted, because nobody else can end what is open: when it runs, and when it stops."""
 
+from datetime import timedelta
+
 import pytest
 
 from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, hookimpl
+from paysession.lifecycle import CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
 from paysession.testing import FakeProvider
 
@@ -46,6 +49,43 @@ def test_a_wanted_cancel_that_fails_is_tried_once_and_then_at_growing_intervals(
     session = told.payments.get(session_id)
     assert (session.status, session.authorized, session.due_at) == ("canceled", 0, None)
     assert told.payments.collection(told.order.id).held == 4200  # the other session's
+
+
+def tried_until_nothing_is_due(told, session_id, most):
+    session = told.payments.get(session_id)
+    while session.due_at is not None and cancels(told) < most:
+        told.clock.now = session.due_at
+        told.payments.recover()
+        session = told.payments.get(session_id)
+    return session
+
+
+def test_a_wanted_cancel_that_the_gateway_declines_for_a_day_is_a_persons_business(told):
+    session_id = beyond_the_limit(told)
+    told.fake.answers["cancel"] = Declined("not_voidable", "not this one")
+    begun = told.clock.now
+    told.payments.sync(session_id)
+    session = tried_until_nothing_is_due(told, session_id, 100)
+    assert (session.status, session.conflict, session.cancel_wanted) == (
+        "authorized",
+        "cancel_refused",
+        False,
+    )
+    assert (cancels(told), session.checks) == (CANCEL_TRIES, 0)
+    assert timedelta(hours=20) < told.clock.now - begun < timedelta(hours=28)
+    assert told.told(session_id)[-2:] == ["operation.failed", "session.conflict"]
+    del told.fake.answers["cancel"]
+    assert told.payments.cancel(session_id).status == "canceled"
+
+
+def test_a_wanted_cancel_is_not_given_up_while_the_gateway_is_down(told):
+    session_id = beyond_the_limit(told)
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.payments.sync(session_id)
+    session = tried_until_nothing_is_due(told, session_id, CANCEL_TRIES + 5)
+    assert (session.conflict, session.cancel_wanted, cancels(told)) == ("over_limit", True, CANCEL_TRIES + 5)
+    del told.fake.answers["cancel"]
+    assert tried_until_nothing_is_due(told, session_id, 100).status == "canceled"
 
 
 def test_a_wanted_cancel_with_nothing_left_to_cancel_is_forgotten(told):

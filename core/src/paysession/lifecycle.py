@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALLOWED",
+    "CANCEL_TRIES",
     "LEASE_MARGIN",
     "abandon",
     "apply_outcome",
@@ -66,6 +67,9 @@ ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
 }
 """From which status an operation may begin. A canceled session with an open conflict (the provider
 holds or took money for it all the same) also lets cancel and refund through."""
+
+CANCEL_TRIES: Final = 32
+"""So often is a cancel asked for that the gateway declines: for about a day."""
 
 LEASE_MARGIN: Final = timedelta(seconds=30)
 """How much longer than the provider's ``call_limit`` the holder of an operation may be at it."""
@@ -355,9 +359,13 @@ def refuse(
     else:
         if draft.session.status is not Status.CANCELED:  # which has let go of what it held
             draft.set(held=draft.session.held - operation.hold)
-        if operation.kind is CANCEL and draft.session.cancel_wanted:
-            draft.set(checks=draft.session.checks + 1)
         draft.tell("operation.failed", operation, detail=failure.code)
+        if operation.kind is CANCEL and draft.session.cancel_wanted:
+            checks = draft.session.checks + 1
+            draft.set(checks=checks)
+            if declined and checks >= CANCEL_TRIES:
+                draft.set(cancel_wanted=False, checks=0)
+                draft.conflict("cancel_refused", "canceled", failure.code)
 
 
 def doubt(
