@@ -1,9 +1,11 @@
 """A process that was paused in a call: somebody else settled its operation, and then its answer comes."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy
-from paysession.outcome import Snapshot
+from paysession.provider import Redirect, Snapshot
 
 REFUSALS = [NotApplied("never arrived"), Declined("no", "said the bank")]
 LOOKUPS = ["consistent", "none"]
@@ -43,6 +45,65 @@ def test_an_answer_that_agrees_with_what_recovery_found_is_the_result(make_told,
     assert told.fake.total(session.id, "capture") == 4200
     assert told.told(session.id).count("session.captured") == 1
     assert told.payments.history(session.id)[-1].note is None
+
+
+EXPIRY = datetime(2026, 1, 8, tzinfo=UTC)
+
+
+def look_meanwhile(told, kind, status, **shown):
+    """Have a notification lead to a lookup while the next call of a kind has yet to answer."""
+
+    def look():
+        (session,) = told.payments.sessions()
+        told.fake.snapshot = Snapshot(status, session_id=session.id, **shown)
+        told.payments.sync(session.id)
+        told.fake.snapshot = None
+
+    told.fake.meanwhile[kind] = look
+
+
+def test_what_else_an_answer_tells_is_kept_where_a_notification_was_faster(told):
+    told.fake.answers["authorize"] = Outcome.authorized(data={"card": "card_1"}, expires_at=EXPIRY)
+    look_meanwhile(told, "authorize", "authorized", authorized=eur("42.00"))
+    session = told.session()
+    assert (session.status, session.data, session.expires_at) == ("authorized", {"card": "card_1"}, EXPIRY)
+    assert session == told.payments.get(session.id)
+    assert session.due_at == EXPIRY
+    assert told.told() == ["session.initiated", "session.authorized"]
+
+
+def test_the_object_that_an_answer_names_is_kept_where_a_notification_was_faster(told):
+    action = Redirect("https://pay.example/1")
+    told.fake.answers["initiate"] = Outcome.requires_more(next_action=action, reference="obj_1")
+    look_meanwhile(told, "initiate", "requires_more")
+    session = told.session("requires_more")
+    assert (session.status, session.next_action, session.reference) == ("requires_more", action, "obj_1")
+    assert told.told() == ["session.initiated"]
+
+
+def test_what_a_lookup_wrote_since_outweighs_the_answer_that_came_late(told):
+    action, late = Redirect("https://pay.example/2"), Redirect("https://pay.example/1")
+    told.fake.answers["initiate"] = Outcome.requires_more(
+        next_action=late, reference="obj_1", data={"old": 1}, expires_at=EXPIRY - timedelta(days=1)
+    )
+    shown = {"next_action": action, "reference": "obj_1", "data": {"new": 1}, "expires_at": EXPIRY}
+    look_meanwhile(told, "initiate", "requires_more", **shown)
+    session = told.session("requires_more")
+    assert (session.next_action, session.data, session.expires_at) == (action, {"new": 1}, EXPIRY)
+
+
+def test_a_captures_reference_is_not_taken_for_the_sessions(told):
+    session = told.session()
+    told.fake.answers["capture"] = Outcome.captured(eur("42.00"), reference="fx_9")
+    look_meanwhile(told, "capture", "authorized", captured=eur("42.00"))
+    captured = told.payments.capture(session.id)
+    assert (captured.captured, captured.reference) == (4200, session.reference)
+
+
+def test_an_authorized_session_asks_the_payer_for_nothing_more(told):
+    told.fake.answers["authorize"] = Outcome.authorized(next_action=Redirect("https://pay.example/thanks"))
+    look_meanwhile(told, "authorize", "authorized", authorized=eur("42.00"))
+    assert told.session().next_action is None
 
 
 def test_an_answer_that_comes_while_recovery_is_at_it_is_kept_and_looked_into_at_once(make_told):

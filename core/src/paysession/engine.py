@@ -280,11 +280,13 @@ class Engine:
         answer: Outcome | ProviderError,
     ) -> PaymentSession:
         """Somebody else settled the operation, or took it over: keep our answer, and look."""
-        agrees = isinstance(answer, Outcome) and (
-            operation.state in (State.SUCCEEDED, State.PENDING)
+        if (
+            isinstance(answer, Outcome)
+            and operation.state in (State.SUCCEEDED, State.PENDING)
             and operation.reference in (None, answer.reference)
-        )
-        if not agrees and not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
+        ):
+            session = self._fill_in(provider, session.id, operation, answer)
+        elif not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
             session = self._keep(session, operation.id, answer)
             if operation.state is not State.STARTED:
                 session = self._look_again(provider, session, operation, answer)
@@ -306,6 +308,18 @@ class Engine:
                     operation_id=operation.id,
                 )
         return self._result(session, operation, answer)
+
+    def _fill_in(
+        self, provider: Provider, session_id: str, operation: Operation, answer: Outcome
+    ) -> PaymentSession:
+        """Add what an answer tells besides to what was settled in its sense meanwhile."""
+
+        def rule(session: PaymentSession) -> Draft | None:
+            now = self.store.now()
+            draft = lifecycle.fill_in(session, operation, answer, provider.capabilities, now)
+            return draft if draft.changed else None
+
+        return self.decide(session_id, rule)
 
     def _look_again(
         self,

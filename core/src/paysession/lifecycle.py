@@ -47,6 +47,7 @@ __all__ = [
     "begin",
     "claim",
     "doubt",
+    "fill_in",
     "forget_cancel",
     "note",
     "postpone",
@@ -55,7 +56,8 @@ __all__ = [
     "want_cancel",
 ]
 
-_BEFORE: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE, Status.ERROR})
+_WAITING: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE})
+_BEFORE: Final = _WAITING | {Status.ERROR}
 
 ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
     INITIATE: frozenset({Status.PENDING}),
@@ -450,6 +452,23 @@ def note(session: PaymentSession, operation: Operation, text: str, *, now: datet
     draft = Draft(session, now)
     draft.put(operation, note=f"{operation.note}; {text}" if operation.note else text)
     draft.set(due_at=min(now, session.due_at) if session.due_at is not None else now)
+    return draft
+
+
+def fill_in(
+    session: PaymentSession, operation: Operation, outcome: Outcome, capabilities: Capabilities, now: datetime
+) -> Draft:
+    """Add what else an answer tells whose operation a notification or recovery has settled before it came."""
+    draft = Draft(session, now)
+    if outcome.data is not None and session.data_text == operation.data_text:
+        draft.set(_data=outcome.data)  # nobody has written there since it was sent
+    if session.expires_at is None:
+        draft.set(expires_at=outcome.expires_at)
+    if session.next_action is None and session.status in _WAITING:
+        draft.set(next_action=outcome.next_action)
+    if session.reference is None and operation.kind not in (CAPTURE, REFUND):
+        draft.set(reference=outcome.reference)
+    draft.wait(capabilities)
     return draft
 
 
