@@ -52,6 +52,29 @@ def test_a_cancel_of_the_rest_in_doubt_settles_when_the_rest_is_gone(told):
     assert told.told()[-1] == "session.released"
 
 
+@pytest.mark.parametrize(("taken", "became"), [("20.00", "succeeded"), ("42.00", "started")])
+def test_a_cancel_in_doubt_of_what_others_had_authorized_and_captured_settles_if_the_rest_is_gone(
+    told, taken, became
+):
+    """A browser authorized, a dashboard captured, and then came our cancel, of which nobody heard."""
+    session = told.session("requires_more")
+    told.fake.fail_next("timeout", kind="cancel")
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        authorized=eur(taken),
+        captured=eur(taken),
+        effects=[Effect("capture", eur(taken), reference="dash_1")],
+    )
+    if became == "succeeded":
+        told.payments.cancel(session.id)
+    else:  # the rest is nothing: that says nothing about our cancel
+        with pytest.raises(OutcomeUnknown):
+            told.payments.cancel(session.id)
+    minor = eur(taken).minor
+    assert told.books(session.id) == ("authorized", minor, minor, 0, None)
+    assert [row[:3] for row in told.rows(session.id) if row[0] == "cancel"] == [("cancel", "host", became)]
+
+
 def test_a_cancel_of_the_rest_that_was_asked_for_twice_settles_once(told):
     session = captured_in_part(told)
     told.fake.answers["cancel"], told.fake.snapshot = OutcomeUnknown("reset"), NotApplied("down")

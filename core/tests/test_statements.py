@@ -56,6 +56,47 @@ def state(shop, session, *lines):
     return session, [event.type for event in events]
 
 
+class Deaf(Bank):
+    """Its answer to an authorization is lost; a statement of it comes first."""
+
+    meanwhile = staticmethod(bool)
+
+    @hookimpl
+    def authorize(self):
+        self.meanwhile()
+        raise OutcomeUnknown("reset")
+
+
+@pytest.mark.parametrize("key", ["its own", None], ids=["with its key", "without a key"])
+def test_a_failure_that_is_stated_while_the_call_has_yet_to_answer_is_its_end(make_shop, key):
+    shop = make_shop(Deaf())
+    session = shop.session("requires_more")
+
+    def failed():
+        operation = shop.payments.history(session.id)[-1]
+        line = Effect("authorize", eur("42.00"), "failed", "debit_1", key and operation.id, error=CLOSED)
+        state(shop, session, line)
+
+    shop.fake.meanwhile = failed
+    assert shop.payments.authorize(session.id).status == "error"
+    operation = shop.payments.history(session.id)[-1]
+    assert (operation.state, operation.error) == ("declined", CLOSED)
+    # What was stated before comes after it: nothing is under way any more.
+    began = Effect("authorize", eur("42.00"), "pending", "debit_1", key and operation.id)
+    if key is not None:
+        session, _ = state(shop, session, began)
+        assert (session.status, session.pending) == ("error", 0)
+
+
+def test_a_failure_of_an_earlier_authorization_says_nothing_about_the_one_in_flight(make_shop):
+    shop = make_shop(Deaf())
+    session = shop.session("requires_more")
+    line = Effect("authorize", eur("42.00"), "failed", "debit_1", f"{session.id}-99", error=CLOSED)
+    shop.fake.meanwhile = lambda: state(shop, session, line)
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+
+
 def test_a_transfer_authorizes_and_captures_what_arrived(shop):
     session, events = state(
         shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1")

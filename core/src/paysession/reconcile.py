@@ -335,12 +335,7 @@ class _Books:
         found = max(told.minor if told is not None else expected, kept)
         amount = Money.from_minor(found, session.amount.currency)
         canceled = session.status is Status.CANCELED
-        if canceled and self._lagging:  # it may show how it stood before the cancel
-            self._taken_after_cancel()
-            return
-        if canceled and found <= draft.before.authorized:
-            if told is not None:  # booked before, and being cancelled
-                self._adjust(found)
+        if canceled and self._is_nothing_new(told, found):
             return
         beyond = found - draft.before.held
         row = self._authorizing()
@@ -361,16 +356,25 @@ class _Books:
             if beyond > room:
                 free = Money.from_minor(max(0, room), amount.currency)
                 draft.conflict("over_limit", free, amount)
+            elif told is not None and told.minor == kept < expected and self._close_cancel() is not None:
+                pass  # our cancel, of which nobody heard, let go of the rest
             elif found != session.amount.minor:
                 draft.conflict("amount", session.amount, amount)
         if (canceled or beyond > room) and not kept:
             draft.set(cancel_wanted=True)
 
-    def _taken_after_cancel(self) -> None:
-        """Report a capture that was found on a canceled session: however old the lookup, it happened."""
-        session = self._draft.session
-        if session.captured > self._draft.before.captured:
-            self._draft.conflict("authorized_after_cancel", "nothing", session.captured_amount)
+    def _is_nothing_new(self, told: Money | None, found: int) -> bool:
+        """Return whether an authorization that a canceled session shows was let go of, or is booked already."""
+        draft = self._draft
+        if self._lagging:  # it may show how it stood before the cancel; what was captured happened all the same
+            if draft.session.captured > draft.before.captured:
+                draft.conflict("authorized_after_cancel", "nothing", draft.session.captured_amount)
+            return True
+        if found > draft.before.authorized:
+            return False
+        if told is not None:  # booked before, and being cancelled
+            self._adjust(found)
+        return True
 
     def _returned(self) -> int:
         rows = (row for row in self._operations if row.kind is CAPTURE and row.reverses is not None)
@@ -384,11 +388,8 @@ class _Books:
         difference = session.authorized - found
         if difference > 0:
             amount = Money.from_minor(difference, currency)
-            row = next((r for r in self._operations if r.kind is CANCEL and r.state in _OPEN), None)
-            if row is not None:
-                row = draft.close(row, State.SUCCEEDED, answer="found", error=None)
-                draft.set(cancel_wanted=False)
-            else:
+            row = self._close_cancel()
+            if row is None:
                 row = draft.add_found(CANCEL, amount, State.SUCCEEDED, answer="found")
             draft.set(authorized=found, held=found)
             draft.tell("session.released", row)
@@ -396,6 +397,14 @@ class _Books:
             if found > draft.before.authorized:
                 draft.conflict("amount", session.authorized_amount, Money.from_minor(found, currency))
             draft.set(authorized=found, held=found)
+
+    def _close_cancel(self) -> Operation | None:
+        """Close a cancel that is open: what it was to let go of is gone."""
+        row = next((row for row in self._operations if row.kind is CANCEL and row.state in _OPEN), None)
+        if row is not None:
+            row = self._draft.close(row, State.SUCCEEDED, answer="found", error=None)
+            self._draft.set(cancel_wanted=False)
+        return row
 
     def _authorizing(self) -> Operation | None:
         session = self._draft.session
@@ -523,6 +532,8 @@ class _Books:
             if _debited(snapshot):
                 draft.close(row, State.PENDING, answer="pending", error=None)
                 draft.set(status=Status.PENDING, next_action=None)
+            elif _refused(snapshot, row):
+                refuse(draft, row, _declined(snapshot.error))
             elif not self._quiet or status is row.session_status:
                 pass  # how it stood, or may have stood, before our request is carried out
             elif status is Status.REQUIRES_MORE:
@@ -535,6 +546,10 @@ class _Books:
 
 def _debited(snapshot: Snapshot) -> bool:
     return any(e.kind is AUTHORIZE and e.state == "pending" for e in snapshot.effects)
+
+
+def _refused(snapshot: Snapshot, row: Operation) -> bool:
+    return any(e.kind is AUTHORIZE and e.state == "failed" and e.key == row.id for e in snapshot.effects)
 
 
 def _declined(error: Failure | None) -> Declined:

@@ -271,7 +271,9 @@ class Recoverer:
 
         def rule(session: PaymentSession) -> Draft | None:
             rows = self._engine.store.operations(session_id)
-            return self._book(provider, session, snapshot_of_effects(session, rows, effects))
+            told = snapshot_of_effects(session, rows, effects)
+            # Without a key it is told of the operation that is open: there is no other.
+            return self._book(provider, session, told, quiet=any(effect.key is None for effect in effects))
 
         return self._engine.decide(session_id, rule)
 
