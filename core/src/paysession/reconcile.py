@@ -364,9 +364,9 @@ class _Books:
             draft.set(cancel_wanted=True)
 
     def _is_nothing_new(self, told: Money | None, found: int) -> bool:
-        """Return whether an authorization that a canceled session shows was let go of, or is booked already."""
+        """Return whether an authorization after the cancel was let go of, or is booked already."""
         draft = self._draft
-        if self._lagging:  # it may show how it stood before the cancel; what was captured happened all the same
+        if self._lagging:  # it may show how it stood before the cancel; but a capture happened
             if draft.session.captured > draft.before.captured:
                 draft.conflict("authorized_after_cancel", "nothing", draft.session.captured_amount)
             return True
