@@ -29,6 +29,20 @@ def captured_in_part(told):
     return told.payments.capture(session.id, eur("20.00"))
 
 
+def test_a_cancel_in_doubt_that_was_wanted_is_wanted_no_more_when_the_rest_is_gone(told):
+    session = captured_in_part(told)
+    told.fake.answers["cancel"], told.fake.snapshot = OutcomeUnknown("reset"), NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)  # remembered, while the first is in doubt
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
+    told.clock.forward(hours=1)
+    session = told.payments.sync(session.id)
+    assert (session.cancel_wanted, session.in_doubt, session.due_at) == (False, False, None)
+    assert [row[2] for row in told.rows(session.id) if row[0] == "cancel"] == ["succeeded"]
+
+
 def test_a_pending_cancel_of_the_rest_settles_when_the_rest_is_gone(told):
     session = captured_in_part(told)
     told.fake.answers["cancel"] = Outcome.pending()

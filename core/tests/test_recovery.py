@@ -367,6 +367,27 @@ def test_a_success_when_sent_again_is_believed(told, kind):
     assert len(looks) == 2  # one lookup before it, and the call itself
 
 
+def test_what_is_sent_again_sees_the_status_that_the_session_had(told, make_shop):
+    """The capture bounced meanwhile, which ended the session."""
+
+    class Seeing(type(told.fake)):
+        seen = ()
+
+        @hookimpl
+        def refund(self, session, operation):
+            self.seen += (str(session.status),)
+            return super().refund(session, operation)
+
+    told = make_shop(Seeing())
+    session_id = doubt(told, "refund", eur("10.00"))
+    capture = next(row for row in told.payments.history(session_id) if row.kind == "capture")
+    bounced = Effect("capture", capture.amount, "reversed", capture.reference, capture.id)
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("0"), captured=eur("0"), effects=[bounced])
+    told.clock.forward(minutes=1)
+    told.payments.recover()
+    assert told.fake.seen == ("authorized",) * 2
+
+
 @pytest.mark.parametrize("replay", [Declined("no", "a replay"), OutcomeUnknown("a replayed 500")])
 def test_a_replayed_failure_does_not_outweigh_the_lookup(told, replay):
     session_id = doubt(told, "authorize")

@@ -517,6 +517,36 @@ def behind(told):
     return told
 
 
+def an_authorization_in_doubt(behind):
+    session = behind.session("requires_more")
+    behind.clock.forward(minutes=5)
+    behind.fake.answers["authorize"], behind.fake.snapshot = OutcomeUnknown("reset"), OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        behind.payments.authorize(session.id)
+    behind.clock.forward(seconds=30)
+    return behind.payments.history(session.id)[-1]
+
+
+@pytest.mark.parametrize(("effects", "became"), [(["pending"], "pending"), ([], "started")])
+def test_a_lookup_that_is_behind_settles_an_authorization_in_doubt_by_the_debit_it_shows(
+    behind, effects, became
+):
+    row = an_authorization_in_doubt(behind)
+    effects = [Effect("authorize", eur("42.00"), state, key=row.id) for state in effects]
+    behind.fake.snapshot = Snapshot("pending", effects=effects)
+    session = behind.payments.sync(row.session_id)
+    assert session.pending == len(effects)
+    assert behind.payments.history(row.session_id)[-1].state == became
+
+
+@pytest.mark.parametrize("shown", ["requires_more", "error"])
+def test_a_lookup_that_is_behind_settles_an_update_in_doubt_by_the_amount_it_shows(behind, shown):
+    session = behind.session("requires_more")
+    behind.fake.fail_next("timeout", kind="update")
+    behind.fake.snapshot = Snapshot(shown, amount=eur("40.00"))
+    assert behind.payments.update(session.id, eur("40.00")).amount == eur("40.00")
+
+
 @pytest.mark.parametrize("shown", ["requires_more", "error"])
 def test_a_lookup_that_is_behind_does_not_end_a_debit_that_it_does_not_show_yet(behind, shown):
     session = behind.session("requires_more")

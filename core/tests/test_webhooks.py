@@ -279,6 +279,36 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_g
     shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
     assert shop.books(session.id) == ("authorized", 500, 500, 0, None)
     assert shop.told()[-2:] == ["operation.failed", "session.released"]
+    assert shop.payments.events()[-1].operation_id == shop.payments.history(session.id)[-1].id
+
+
+def test_a_slow_capture_that_fails_frees_nothing_where_nothing_was_let_go_of(make_shop):
+    shop = make_shop(Slow())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    shop.payments.resume(session.id)
+    shop.fake.outcome = Outcome.captured(eur("5.00"), reference="y")
+    shop.payments.capture(session.id, eur("5.00"))
+    shop.fake.outcome = Slow.outcome
+    shop.payments.capture(session.id, eur("30.00"))
+    slow = shop.payments.history(session.id)[-1]
+    shop.fake.effects = [Effect("capture", eur("30.00"), "failed", "x", slow.id)]
+    shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    assert shop.books(session.id) == ("authorized", 4200, 500, 0, None)
+
+
+def test_a_statement_of_a_capture_in_doubt_that_was_not_final_releases_nothing(make_shop):
+    shop = make_shop(Bank())
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    shop.payments.resume(session.id)
+    shop.fake.fail_next("lost_answer", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id, eur("30.00"))
+    capture = shop.payments.history(session.id)[-1]
+    shop.fake.effects = [Effect("capture", eur("30.00"), key=capture.id)]
+    shop.payments.handle_webhook("fake", headers={}, body=f"fake_{session.id}".encode())
+    assert shop.books(session.id) == ("authorized", 4200, 3000, 0, None)
 
 
 class Slow(Bank):
