@@ -388,6 +388,23 @@ def test_what_is_sent_again_sees_the_status_that_the_session_had(told, make_shop
     assert told.fake.seen == ("authorized",) * 2
 
 
+@pytest.mark.parametrize(("kind", "event"), [("capture", "session.captured"), ("refund", "session.refunded")])
+def test_what_is_sent_again_and_settled_by_a_notification_meanwhile_is_booked_once(told, kind, event):
+    session_id = doubt(told, kind)
+    told.clock.forward(minutes=1)
+    refunded = eur("42.00") if kind == "refund" else None
+
+    def notified():
+        told.fake.snapshot = Snapshot("authorized", captured=eur("42.00"), refunded=refunded)
+        told.payments.sync(session_id)
+        told.fake.snapshot = None
+
+    told.fake.meanwhile[kind] = notified
+    told.payments.recover()
+    assert told.books(session_id) == ("authorized", 4200, 4200, 4200 if refunded else 0, None)
+    assert told.told(session_id).count(event) == 1
+
+
 @pytest.mark.parametrize("replay", [Declined("no", "a replay"), OutcomeUnknown("a replayed 500")])
 def test_a_replayed_failure_does_not_outweigh_the_lookup(told, replay):
     session_id = doubt(told, "authorize")

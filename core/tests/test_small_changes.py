@@ -4,7 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paysession import Capabilities, Kind, Money, Outcome, PaymentSession, Status, lifecycle
+from paysession import (
+    Capabilities,
+    Declined,
+    Kind,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    PaymentSession,
+    State,
+    Status,
+    lifecycle,
+)
 from paysession.draft import Draft
 from paysession.outcome import Answer
 from paysession.request import Request
@@ -112,3 +124,62 @@ def test_a_reference_that_is_known_is_not_written_over():
     session, operation = begun(a_session(Status.REQUIRES_MORE, reference="gw_0"), Kind.AUTHORIZE)
     answer = Outcome(answer=Answer.PENDING, reference="gw_1")
     assert lifecycle.fill_in(session, operation, answer, CAN, LATER).session.reference == "gw_0"
+
+
+@pytest.mark.parametrize(
+    ("lease", "doubted", "lost"), [(None, NOW, NOW), (LATER, None, LATER), (LATER, NOW, LATER)]
+)
+def test_who_takes_an_operation_over_has_it_for_a_while_and_knows_since_when_it_is_lost(lease, doubted, lost):
+    session, operation = begun(a_session())
+    operation = replace(operation, lease_until=lease, doubted_at=doubted, attempt=3)
+    now = LATER + timedelta(hours=1)
+    draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=CAN)
+    until = now + CAN.call_limit + lifecycle.LEASE_MARGIN
+    assert (claimed.attempt, claimed.lease_until, claimed.doubted_at) == (4, until, lost)
+    assert (claimed.updated_at, claimed.state) == (now, "started")
+    assert draft.operations == {claimed.id: claimed}
+    assert (draft.session.due_at, draft.session.updated_at) == (until, session.updated_at)
+
+
+def test_doubt_says_why_and_since_when():
+    session, operation = begun(a_session())
+    draft = Draft(session, LATER)
+    lifecycle.doubt(draft, operation, OutcomeUnknown("reset"))
+    doubted = draft.operations[operation.id]
+    assert (doubted.error.code, doubted.error.message, doubted.doubted_at) == ("unknown", "reset", LATER)
+    lifecycle.doubt(draft, doubted, OutcomeUnknown("down"), lost_at=NOW)
+    assert draft.operations[operation.id].doubted_at == NOW
+
+
+def test_what_is_found_at_the_gateway_is_the_sessions_next_operation():
+    draft = Draft(a_session(), LATER)
+    found = draft.add_found(Kind.CAPTURE, EUR42, State.SUCCEEDED, answer="found")
+    assert (found.id, found.ordinal, found.session_id, found.origin) == ("ps_1-2", 2, "ps_1", "provider")
+    assert (found.created_at, found.updated_at, found.session_status) == (LATER, LATER, "authorized")
+    assert draft.session.ordinal == 2
+
+
+def test_a_refused_initiation_is_told_with_its_operation_and_the_reason():
+    session = a_session(Status.PENDING, initiated=False, authorized=0, held=0, ordinal=0)
+    draft, operation = lifecycle.begin(session, Request(Kind.INITIATE), CAN, NOW)
+    draft = Draft(draft.session, LATER)
+    lifecycle.apply_refusal(draft, operation, Declined("no", "words"), CAN)
+    (event,) = draft.change().events
+    assert (event.type, event.operation_id, event.detail) == ("session.canceled", operation.id, "no")
+
+
+def test_what_a_refusal_tells_besides_is_kept():
+    session, operation = begun(a_session())
+    draft = Draft(session, LATER)
+    lifecycle.apply_refusal(draft, operation, NotApplied("down", data={"a": 1}, reference="gw_1"), CAN)
+    assert (draft.session.data, draft.session.reference) == ({"a": 1}, "gw_1")
+
+
+@pytest.mark.parametrize(("kind", "checks"), [(Kind.CAPTURE, 0), (Kind.CANCEL, 4)])
+def test_only_a_cancel_that_is_refused_is_a_try_of_the_cancel_that_is_wanted(kind, checks):
+    session = a_session(cancel_wanted=True, checks=3)
+    amount = None if kind is Kind.CANCEL else Money("10.00", "EUR")
+    draft, operation = lifecycle.begin(session, Request(kind, amount), CAN, NOW)
+    draft = Draft(draft.session, LATER)
+    lifecycle.refuse(draft, operation, Declined("no", "words"))
+    assert (draft.session.checks, draft.session.cancel_wanted) == (checks, True)

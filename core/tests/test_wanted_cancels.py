@@ -74,6 +74,8 @@ def test_a_wanted_cancel_that_the_gateway_declines_for_a_day_is_a_persons_busine
     assert (cancels(told), session.checks) == (CANCEL_TRIES, 0)
     assert timedelta(hours=20) < told.clock.now - begun < timedelta(hours=28)
     assert told.told(session_id)[-2:] == ["operation.failed", "session.conflict"]
+    conflict = told.payments.events()[-1]
+    assert conflict.detail == "cancel_refused: expected canceled, found not_voidable"
     del told.fake.answers["cancel"]
     assert told.payments.cancel(session_id).status == "canceled"
 
