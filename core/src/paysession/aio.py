@@ -60,8 +60,9 @@ class AsyncPayments:
 
     async def close(self) -> None:
         """Wait for running operations, then close."""
-        await self._run(self._payments.close)
-        self._threads.shutdown()
+        # Not in one of those threads: it would close the store under the operations in the others.
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._payments.close)
 
     async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
