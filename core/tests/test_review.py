@@ -60,3 +60,25 @@ def test_async_close_waits():
 
     asyncio.run(main())
     assert order == ["authorize ended", "closed"]
+
+
+def test_two_browsers_at_once_over_limit(make_told):
+    class Racing(MemoryStore):
+        then = None
+
+        def operations(self, session_id):
+            then, self.then = self.then, None
+            if then is not None:
+                then()
+            return super().operations(session_id)
+
+    told = make_told(store=Racing)
+    one, two = told.session("requires_more"), told.session("requires_more")
+    told.fake.authorize_in_browser(one.id)
+    told.fake.authorize_in_browser(two.id)
+    told.store.then = lambda: told.payments.sync(two.id)
+    told.payments.sync(one.id)
+    told.settle()
+    held = told.payments.collection(told.order.id).held
+    assert held == 4200, (held, told.books(one.id), told.books(two.id))
+    assert "session.conflict" in told.told()

@@ -41,6 +41,8 @@ class Draft:
         self.before = session
         self.session = made(PaymentSession, vars(session) | changes)
         self.now = now
+        self.guarded = False
+        """Whether it relies on the room that the collection had, and is refused if that is gone."""
         self.operations: dict[str, Operation] = {}
         self.conflicts: list[tuple[str, str, str]] = []
         self._told: list[tuple[str, Operation | None, str | None]] = []
@@ -219,7 +221,7 @@ class Draft:
             if self._told
             else (),
             hold=session.held - self.before.held,
-            guarded=guarded,
+            guarded=guarded or self.guarded,
         )
 
     def _event(self, place: int, type_: str, operation: Operation | None, detail: str | None) -> Event:

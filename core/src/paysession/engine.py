@@ -408,7 +408,7 @@ class Engine:
                 return session
             try:
                 return self.commit(draft)
-            except Stale:
+            except (Stale, OverLimit):
                 continue
         raise too_fast(session_id)
 

@@ -93,6 +93,7 @@ def apply_snapshot(
     else:
         books.waiting(snapshot)
     more = draft.session.held - session.held
+    draft.guarded = more <= max(0, room)  # another session may take the room meanwhile: then decide again
     if more > max(0, room) and draft.session.conflict is None:
         free, found = (Money.from_minor(minor, currency) for minor in (max(0, room), more))
         draft.conflict("over_limit", free, found)

@@ -31,7 +31,7 @@ from paysession.outcome import Outcome
 from paysession.reconcile import apply_snapshot
 from paysession.request import Request
 from paysession.statement import snapshot_of_effects
-from paysession.store import Stale
+from paysession.store import OverLimit, Stale
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class Recoverer:
                 return session, snapshot
             try:
                 self._engine.store.commit(draft.change())
-            except Stale:
+            except (Stale, OverLimit):
                 continue
             self._engine.tell(draft)
             return self._engine.follow(draft), snapshot
