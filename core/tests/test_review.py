@@ -82,3 +82,30 @@ def test_two_browsers_at_once_over_limit(make_told):
     held = told.payments.collection(told.order.id).held
     assert held == 4200, (held, told.books(one.id), told.books(two.id))
     assert "session.conflict" in told.told()
+
+
+@pytest.mark.parametrize("way", ["webhook", "resume"])
+def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
+    told = make_told(approve=False)
+    session = told.session("requires_more", capture="automatic")
+    told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session.id)
+    told.fake.answers = {"cancel": NotApplied("down")}
+    told.fake.snapshot = None
+    told.clock.forward(minutes=10)
+    told.payments.recover()
+    s = told.payments.get(session.id)
+    assert (s.open, s.cancel_wanted, s.status) == (None, True, "requires_more")
+    told.fake.payer_approves(session.id)
+    if way == "webhook":
+        headers, body = told.fake.webhook(session.id)
+        told.payments.handle_webhook("fake", headers=headers, body=body)
+    else:
+        told.payments.resume(session.id)
+    assert told.fake.total(session.id, "capture") == 0, told.books(session.id)
+    del told.fake.answers["cancel"]
+    told.settle()
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)

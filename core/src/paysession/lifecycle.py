@@ -157,6 +157,11 @@ def _check_status(session: PaymentSession, kind: Kind) -> None:
             f"cannot {kind}: an authorization is pending at the provider; sync() asks how it stands",
             session_id=session.id,
         )
+    if session.cancel_wanted and kind is AUTHORIZE:
+        raise InvalidTransition(
+            "cannot authorize: a cancel of this session was asked for, and is tried until it is through",
+            session_id=session.id,
+        )
     left = session.authorized - session.captured - session.capturing
     if kind is CANCEL and session.status is Status.AUTHORIZED and left <= 0:
         raise InvalidTransition(

@@ -368,6 +368,7 @@ class Payments:
                 and session.open is None
                 and session.authorizing is None
                 and session.initiated
+                and not session.cancel_wanted
             ):
                 request = Request(AUTHORIZE, payload=checked_payload(payload), origin="payer")
                 session = self._engine.perform(session, request)

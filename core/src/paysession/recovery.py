@@ -320,6 +320,7 @@ class Recoverer:
             and session.open is None
             and session.authorizing is None
             and session.initiated
+            and not session.cancel_wanted
         ):
             try:
                 session = self._engine.perform(session, Request(Kind.AUTHORIZE))
