@@ -109,3 +109,18 @@ def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
     del told.fake.answers["cancel"]
     told.settle()
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+
+
+def test_a_statement_tells_that_an_authorization_succeeded_which_had_required_more(make_told):
+    told = make_told(lookup="none")
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = Outcome.requires_more()
+    told.payments.authorize(session.id)
+    effect = Effect("authorize", eur("42.00"), key=f"{session.id}-2")
+    provider = told.payments._registry.provider("fake")
+    for _ in range(2):
+        told.payments._recovery.book_effects(provider, session.id, [effect])
+        assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+    told.payments.cancel(session.id)
+    told.payments._recovery.book_effects(provider, session.id, [effect])  # it is told once more, late
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)

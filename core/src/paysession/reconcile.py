@@ -340,7 +340,8 @@ class _Books:
             return
         beyond = found - draft.before.held
         row = self._authorizing()
-        reference = next((e.reference for e in snapshot.effects if e.kind is AUTHORIZE), None)
+        effect = next((e for e in snapshot.effects if e.kind is AUTHORIZE), None)
+        reference = effect and (effect.reference or (effect.key if row is None else None))
         if row is not None:
             reference = row.reference or reference
             row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None, reference=reference)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from paysession.money import Money
 from paysession.operation import REFUSED, Kind, State
-from paysession.outcome import Snapshot
+from paysession.outcome import Answer, Snapshot
 from paysession.values import Status
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ def snapshot_of_effects(
 
 def _is_known(row: Operation, effect: Effect) -> bool:
     """Return whether an operation is that effect, and is closed as the effect tells."""
-    same = effect.key == row.id or (effect.reference is not None and effect.reference == row.reference)
+    same = effect.key == row.id or (row.reference is not None and row.reference in (effect.reference, effect.key))
     if row.kind is not effect.kind or not same:
         return False
+    if row.kind is Kind.AUTHORIZE and row.answer in (Answer.REQUIRES_MORE, Answer.CANCELED):
+        return False  # an authorization that came to no effect then; the payer may have acted since
     if effect.state == "pending":
         # It began, and has come to its end since.
         return row.state is State.SUCCEEDED or (row.state.closed and row.answer == "pending")
