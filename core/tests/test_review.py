@@ -124,3 +124,64 @@ def test_a_statement_tells_that_an_authorization_succeeded_which_had_required_mo
     told.payments.cancel(session.id)
     told.payments._recovery.book_effects(provider, session.id, [effect])  # it is told once more, late
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+
+
+def test_capture_at_authorization_that_answer_tells_after_lookup_saw_authorized(told):
+    session = told.session("requires_more", capture="automatic")
+
+    def webhook():
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("0.00"), session_id=session.id)
+        headers, body = told.fake.webhook(session.id)
+        assert told.payments.handle_webhook("fake", headers=headers, body=body).status == 200
+        told.fake.snapshot = None
+
+    told.fake.meanwhile["authorize"] = webhook
+    told.payments.authorize(session.id)
+    told.settle()
+    assert told.fake.total(session.id, "capture") == 4200
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+
+
+def test_definite_answer_after_pending_notification_no_lookup(make_told):
+    told = make_told(lookup="none")
+    session = told.session("authorized")
+
+    def meanwhile():
+        told.payments._recovery.book_effects(
+            told.payments._registry.provider("fake"), session.id,
+            [Effect("capture", eur("42.00"), "pending", key=f"{session.id}-3")])
+
+    told.fake.meanwhile["capture"] = meanwhile
+    told.payments.capture(session.id)
+    told.settle()
+    s = told.payments.get(session.id)
+    assert (s.captured, s.pending) == (4200, 0)
+
+
+def test_totals_only_dashboard_capture_before_ours(told):
+    session = told.session("authorized")
+
+    def meanwhile():
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("10.00"), session_id=session.id)
+        told.payments.sync(session.id)
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("20.00"), session_id=session.id)
+
+    told.fake.meanwhile["capture"] = meanwhile
+    told.payments.capture(session.id, eur("10.00"))
+    told.settle()
+    assert told.books(session.id)[:3] == ("authorized", 4200, 2000)
+
+
+def test_requires_more_settled_then_late_authorized_no_lookup(make_told):
+    told = make_told(lookup="none")
+    session = told.session("requires_more")
+
+    def person():
+        told.clock.forward(minutes=5)
+        (doubt,) = told.payments.in_doubt()
+        told.payments.resolve(doubt.operation.id, Outcome.requires_more(), note="ann")
+
+    told.fake.meanwhile["authorize"] = person
+    told.payments.authorize(session.id)
+    told.settle()
+    assert told.books(session.id) == ("authorized", 4200, 0, 0, None)

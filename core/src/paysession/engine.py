@@ -31,8 +31,8 @@ from paysession.errors import (
     ProviderError,
     SessionBusy,
 )
-from paysession.operation import AUTHORIZE, CANCEL, INITIATE, REFUND, REFUSED, Operation, State
-from paysession.outcome import Outcome, effects_of
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Operation, State
+from paysession.outcome import Answer, Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession.request import Request, nothing_to_do, with_capture
 from paysession.store import OverLimit, Stale
@@ -286,6 +286,9 @@ class Engine:
             and operation.reference in (None, answer.reference)
         ):
             session = self._fill_in(provider, session.id, operation, answer)
+            if _tells_more(session, operation, answer):
+                session = self._look_again(provider, session, operation, answer)
+                operation = self.store.operation(operation.id) or operation
         elif not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
             session = self._keep(session, operation.id, answer)
             if operation.state is not State.STARTED:
@@ -334,7 +337,9 @@ class Engine:
                 return self.recovery.sync(session.id)
             except (ProviderError, SessionBusy):
                 return self.load(session.id)
-        if isinstance(answer, Outcome) and operation.state in REFUSED:
+        if isinstance(answer, Outcome) and (
+            operation.state in REFUSED or _tells_more(session, operation, answer)
+        ):
             return self.recovery.book_effects(provider, session.id, effects_of(operation, answer))
         return session
 
@@ -464,6 +469,26 @@ class Engine:
             return self.commit(lifecycle.forget_cancel(session, now=self.store.now()))
         except Stale:
             return self.load(session.id)
+
+
+def _tells_more(session: PaymentSession, operation: Operation, answer: Outcome) -> bool:
+    """Return whether an answer goes beyond what was settled in its sense meanwhile."""
+    if answer.answer in (Answer.PENDING, Answer.REQUIRES_MORE):
+        return False  # it is from before
+    if operation.state is State.PENDING:
+        return True
+    if operation.kind is AUTHORIZE:
+        if answer.answer is Answer.CAPTURED and not session.captured:
+            return True  # a lookup between authorization and capture
+        return (operation.answer == Answer.CANCELED) is not (answer.answer is Answer.CANCELED) or (
+            operation.answer == Answer.REQUIRES_MORE
+        )
+    if operation.answer != "found" or operation.reference is not None:
+        return False
+    # Settled by a total, which may have been of somebody else's: ours comes on top of it.
+    if operation.kind is CAPTURE:
+        return session.authorized > session.captured + session.capturing
+    return operation.kind is REFUND and session.captured > session.refunded + session.refunding
 
 
 def _shown(answer: Outcome | ProviderError) -> str:
