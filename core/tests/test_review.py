@@ -185,3 +185,20 @@ def test_requires_more_settled_then_late_authorized_no_lookup(make_told):
     told.payments.authorize(session.id)
     told.settle()
     assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+
+
+def test_rest_is_cancelled_after_refund_of_what_was_captured_after_cancel(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = NotApplied("down")
+    s = told.payments.sync(session.id)
+    assert (s.conflict, s.cancel_wanted) == ("authorized_after_cancel", True)
+    told.fake.capture_in_dashboard(session.id, eur("20.00"))
+    told.payments.sync(session.id)
+    told.payments.refund(session.id)
+    del told.fake.answers["cancel"]
+    told.settle()
+    s = told.payments.get(session.id)
+    assert told.fake._accounts[session.id].authorized == 2000, (told.books(session.id), s.cancel_wanted, s.due_at)
+    assert told.books(session.id) == ("canceled", 2000, 2000, 2000, None)

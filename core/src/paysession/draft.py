@@ -138,7 +138,8 @@ class Draft:
         session = self.session
         refunded = session.refunded + operation.amount.minor
         self.set(refunded=refunded)
-        if session.status is Status.CANCELED and refunded >= session.captured:
+        rest = session.authorized > session.captured + session.capturing
+        if session.status is Status.CANCELED and refunded >= session.captured and not rest:
             self.set(conflict=None)
         self.tell("session.refunded", operation)
 
@@ -152,7 +153,7 @@ class Draft:
             self.tell("session.released", operation)
             return
         self.set(status=Status.CANCELED)
-        if not kept:
+        if kept <= session.refunded:
             self.set(conflict=None)
         # A session ends once; what turned up after its end is let go of.
         self.tell("session.released" if over else "session.canceled", operation)
