@@ -202,3 +202,19 @@ def test_rest_is_cancelled_after_refund_of_what_was_captured_after_cancel(told):
     s = told.payments.get(session.id)
     assert told.fake._accounts[session.id].authorized == 2000, (told.books(session.id), s.cancel_wanted, s.due_at)
     assert told.books(session.id) == ("canceled", 2000, 2000, 2000, None)
+
+
+def test_notification_faster_than_lagging_lookup(make_told):
+    told = make_told(lookup="lagging")
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup_lag=timedelta(seconds=45))
+    told = type(told)(told.fake)
+    session = told.session("captured")
+    told.clock.forward(days=1)
+    stale = Snapshot("authorized", authorized=eur("42.00"), captured=eur("42.00"), refunded=eur("0.00"), session_id=session.id)
+    told.fake.snapshot = stale
+    told.fake.refund_in_dashboard(session.id, eur("42.00"))
+    headers, body = told.fake.webhook(session.id)
+    told.payments.handle_webhook("fake", headers=headers, body=body)
+    told.fake.snapshot = None
+    told.settle()
+    assert told.books(session.id)[:4] == ("authorized", 4200, 4200, 4200)

@@ -29,7 +29,8 @@ class Notification:
         body: The raw body.
         state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
         received_at: When it was stored.
-        due_at: When to try again; None when there is nothing more to do.
+        due_at: When to try again, or to look once more where lookups lag; None when there is nothing more
+            to do.
         attempts: How often it was tried.
     """
 

@@ -30,6 +30,7 @@ from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from paysession.engine import Engine
     from paysession.outcome import WebhookEvent
@@ -111,7 +112,7 @@ class Inbox:
             self._store.commit(Change(notification=notification))
         except Stale:
             known = self._store.notification(notification.id)
-            return known if known is not None and known.due_at is not None else None
+            return known if known is not None and known.state == "received" else None
         return notification
 
     def settle(self, notification: Notification) -> bool:
@@ -120,6 +121,7 @@ class Inbox:
         Nothing is raised: what fails is tried again by `settle_due`.
         """
         now = self._store.now()
+        again = None
         state, done = "processed", True
         try:
             found = self._match(notification)
@@ -127,7 +129,8 @@ class Inbox:
                 done = now >= notification.received_at + KEPT
                 state = "unmatched" if done else "received"
             else:
-                self._apply(notification, found)
+                again = self._apply(notification, found)
+                done = again is None
         except (PaysessionError, Stale) as error:
             logger.info("the notification %s is not settled: %s", notification.id, error)
             done, state = False, "received"
@@ -136,7 +139,8 @@ class Inbox:
             done, state = False, "received"
         attempts = notification.attempts + 1
         wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
-        seen = replace(notification, state=state, attempts=attempts, due_at=None if done else now + wait)
+        due_at = None if done else again or now + wait
+        seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
         self._store.commit(Change(notification=seen, notification_seen=True))
         return done
 
@@ -154,14 +158,18 @@ class Inbox:
             return self._store.find_session(notification.provider, notification.references)
         return None
 
-    def _apply(self, notification: Notification, session_id: str) -> None:
+    def _apply(self, notification: Notification, session_id: str) -> datetime | None:
+        """Book what a notification leads to; return when to look again, if that may have been too early."""
         recovery = self._engine.recovery
         effects = _load(notification.effects)
         provider = self._engine.registry.provider(notification.provider)
         if not effects or provider.capabilities.lookup != "none":
+            shown_by = notification.received_at + provider.capabilities.lookup_lag
+            early = provider.capabilities.lookup == "lagging" and self._store.now() < shown_by
             recovery.sync(session_id)
-            return
+            return shown_by if early else None
         recovery.book_effects(provider, session_id, effects)
+        return None
 
 
 def _dump(effects: Sequence[Effect]) -> str:
