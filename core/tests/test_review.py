@@ -218,3 +218,35 @@ def test_notification_faster_than_lagging_lookup(make_told):
     told.fake.snapshot = None
     told.settle()
     assert told.books(session.id)[:4] == ("authorized", 4200, 4200, 4200)
+
+
+def test_checks_of_payer_are_inherited_by_wanted_cancel(told):
+    session = told.session("requires_more")
+    told.fake.payer_declines(session.id)
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    while told.payments.get(session.id).due_at is not None:
+        told.clock.now = told.payments.get(session.id).due_at
+        told.payments.recover()
+    told.fake.snapshot = None
+    told.session()
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = Declined("try_later", "being processed")
+    s = told.payments.sync(session.id)
+    assert (cancels(told), s.conflict, s.cancel_wanted) == (1, "over_limit", True)
+
+
+def test_sync_after_cancel_refused_starts_over(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.answers["cancel"] = Declined("no", "no")
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    told.payments.sync(session.id)
+    for _ in range(60):
+        told.clock.forward(hours=1)
+        told.payments.recover()
+    s = told.payments.get(session.id)
+    assert (s.conflict, s.cancel_wanted) == ("cancel_refused", False)
+    n = cancels(told)
+    told.payments.sync(session.id)
+    s = told.payments.get(session.id)
+    assert (s.conflict, s.cancel_wanted, cancels(told)) == ("cancel_refused", False, n)

@@ -131,7 +131,12 @@ class Draft:
                 for row in self.operations.values()
             )
         ):
-            self.set(cancel_wanted=True)
+            self.want_cancel()
+
+    def want_cancel(self) -> None:
+        """Want a cancel; its tries are counted from now on, not from how often something else was looked at."""
+        if not self.session.cancel_wanted:
+            self.set(cancel_wanted=True, checks=0)
 
     def refund(self, operation: Operation) -> None:
         """Book a refund."""

@@ -363,7 +363,7 @@ class _Books:
             elif found != session.amount.minor:
                 draft.conflict("amount", session.amount, amount)
         if (canceled or beyond > room) and not kept:
-            draft.set(cancel_wanted=True)
+            draft.want_cancel()
 
     def _is_nothing_new(self, told: Money | None, found: int) -> bool:
         """Return whether an authorization after the cancel was let go of, or is booked already."""
@@ -473,9 +473,14 @@ class _Books:
             return
         if session.status is Status.CANCELED:
             # Our session is closed and the gateway's object is not: a payer could still use it.
-            if not self._lagging and not session.cancel_wanted and status is not Status.ERROR:
+            if (
+                not self._lagging
+                and not session.cancel_wanted
+                and status is not Status.ERROR
+                and session.conflict != "cancel_refused"
+            ):
                 draft.conflict("open_after_cancel", session.status, status)
-                draft.set(cancel_wanted=True)
+                draft.want_cancel()
             return
         row = self._open
         pending = next((row for row in self._operations if row.id == session.authorizing), None)
