@@ -250,3 +250,20 @@ def test_sync_after_cancel_refused_starts_over(told):
     told.payments.sync(session.id)
     s = told.payments.get(session.id)
     assert (s.conflict, s.cancel_wanted, cancels(told)) == ("cancel_refused", False, n)
+
+
+def test_remembered_cancel_of_initiate_not_applied(told):
+    told.fake.fail_next("timeout", kind="initiate")
+    told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown) as doubt:
+        told.session("requires_more", idempotency_key="k")
+    session_id = doubt.value.session_id
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session_id)
+    told.fake.snapshot = Snapshot.absent()
+    told.fake.answers["initiate"] = NotApplied("no")
+    for _ in range(30):
+        told.clock.forward(hours=2)
+        told.payments.recover()
+    s = told.payments.get(session_id)
+    assert (s.open, s.status) == (None, "canceled")

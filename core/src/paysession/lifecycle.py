@@ -356,8 +356,10 @@ def refuse(
         error=failure,
         note=note or operation.note,
     )
-    if operation.kind is INITIATE and (declined or operation.idempotency_key is None):
-        # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried.
+    retried = operation.idempotency_key is not None and not draft.session.cancel_wanted
+    if operation.kind is INITIATE and (declined or not retried):
+        # Nothing was accepted, so nothing can be authorized; with a caller's key it can be retried,
+        # unless its cancel was asked for meanwhile.
         draft.set(status=Status.CANCELED, error=failure, cancel_wanted=False)
         draft.tell("session.canceled", operation, detail=failure.code)
     elif operation.kind is AUTHORIZE and declined and draft.session.status is not Status.CANCELED:
