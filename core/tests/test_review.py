@@ -267,3 +267,30 @@ def test_remembered_cancel_of_initiate_not_applied(told):
         told.payments.recover()
     s = told.payments.get(session_id)
     assert (s.open, s.status) == (None, "canceled")
+
+
+def test_window_is_checked_after_the_lookup(told):
+    session = told.session()
+    told.fake.fail_next("timeout", kind="capture")
+    told.fake.snapshot = OutcomeUnknown("down")
+    begun = told.clock.now
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    told.fake.snapshot = None
+    told.clock.now = begun + timedelta(hours=24) - timedelta(seconds=61)
+    real = FakeProvider.retrieve
+
+    class Slow:
+        pass
+    sent = []
+    told.fake.meanwhile["capture"] = lambda: sent.append(told.clock.now)
+    handle = told.payments._registry.provider("fake")
+    hook = handle._hooks["retrieve"]
+
+    def slow(**kw):
+        told.clock.forward(seconds=25)
+        return hook(**kw)
+    handle._hooks["retrieve"] = slow
+    told.payments.recover()
+    limit = told.fake.capabilities.call_limit
+    assert all(t + limit <= begun + timedelta(hours=24) for t in sent), sent[0] - begun

@@ -125,7 +125,7 @@ class Recoverer:
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
-        if now + capabilities.call_limit < window_ends:
+        if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
         no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
