@@ -294,3 +294,41 @@ def test_window_is_checked_after_the_lookup(told):
     told.payments.recover()
     limit = told.fake.capabilities.call_limit
     assert all(t + limit <= begun + timedelta(hours=24) for t in sent), sent[0] - begun
+
+
+def test_lagging_lookup_and_replayed_decline(make_told):
+    told = make_told(lookup="lagging")
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup_lag=timedelta(minutes=5))
+    told = type(told)(told.fake)
+    session = told.session()
+    told.clock.forward(hours=1)
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    stale = Snapshot("authorized", authorized=eur("42.00"), captured=eur("0.00"), session_id=session.id)
+    told.fake.snapshot = stale
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    # repeated at 6 minutes: carried out, answer lost
+    told.clock.forward(minutes=6)
+    told.payments.recover()
+    # 3 minutes later: lookup may still miss it; the gateway replays a decline
+    told.clock.forward(minutes=3)
+    told.fake.answers["capture"] = Declined("card_declined", "replayed")
+    told.payments.recover()
+    row = told.payments.history(session.id)[-1]
+    assert row.state == "started", row
+
+
+def test_absence_is_no_evidence_while_a_late_effect_may_still_be_unseen(make_told):
+    lag = timedelta(hours=1)
+    told = make_told(lookup="lagging", replay_window=timedelta(0))
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup_lag=lag)
+    told = type(told)(told.fake)
+    session = told.session()
+    told.clock.forward(hours=2)
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), captured=eur("0.00"), session_id=session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    told.clock.now += lag + timedelta(seconds=30)  # carried out a minute after it was lost, it shows in 30 seconds
+    told.payments.recover()
+    assert told.payments.get(session.id).in_doubt

@@ -114,7 +114,7 @@ class Recoverer:
         seen: Snapshot | None = None
         if capabilities.lookup != "none":
             try:
-                quiet = self._quiet(operation)
+                quiet = self._quiet(provider, operation)
                 session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
                 return self._still_in_doubt(session.id, operation, error)
@@ -129,7 +129,7 @@ class Recoverer:
             return self._send_again(provider, session, operation)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
         no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
-        if no_effect and now >= window_ends + max(GRACE, capabilities.lookup_lag):
+        if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
@@ -146,7 +146,7 @@ class Recoverer:
             status=operation.session_status,
         )
         answer = self._engine.ask(provider, as_begun, operation)
-        quiet = self._quiet(operation) and not isinstance(answer, OutcomeUnknown)
+        quiet = self._quiet(provider, operation) and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
             # happened since: the lookup decides, not the replay.
@@ -159,10 +159,11 @@ class Recoverer:
             return self._still_in_doubt(session.id, operation, answer)
         return self._settle(provider, session.id, operation, answer)
 
-    def _quiet(self, operation: Operation) -> bool:
-        """Return whether no request of an operation that was claimed can be under way any more."""
+    def _quiet(self, provider: Provider, operation: Operation) -> bool:
+        """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
-        return lost_at is not None and self._engine.store.now() >= lost_at + UNDER_WAY
+        seen_after = UNDER_WAY + provider.capabilities.lookup_lag
+        return lost_at is not None and self._engine.store.now() >= lost_at + seen_after
 
     def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
         """Write down that nothing was found out, and that no request went unanswered meanwhile."""
@@ -358,7 +359,7 @@ class Recoverer:
         sent_at = operation.sent_at or operation.created_at
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
-            told_by += max(GRACE, capabilities.lookup_lag)
+            told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
         return self._engine.store.now() >= told_by
 
     def attend(self, session_id: str) -> PaymentSession:
