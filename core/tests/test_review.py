@@ -332,3 +332,24 @@ def test_absence_is_no_evidence_while_a_late_effect_may_still_be_unseen(make_tol
     told.clock.now += lag + timedelta(seconds=30)  # carried out a minute after it was lost, it shows in 30 seconds
     told.payments.recover()
     assert told.payments.get(session.id).in_doubt
+
+
+def test_keyless_failure_of_earlier_attempt(make_told):
+    told = make_told(lookup="none", replay_window=timedelta(0))
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = Outcome.requires_more(reference="try_1")
+    told.payments.authorize(session.id)
+
+    def meanwhile():
+        told.payments._recovery.book_effects(
+            told.payments._registry.provider("fake"), session.id,
+            [Effect("authorize", eur("42.00"), "failed", reference="try_1", error=Failure("3ds", "gave up"))])
+
+    told.fake.meanwhile["authorize"] = meanwhile
+    told.fake.answers["authorize"] = OutcomeUnknown("reset")
+    try:
+        told.payments.authorize(session.id)
+    except OutcomeUnknown:
+        pass
+    row = told.payments.history(session.id)[-1]
+    assert row.state == "started", (row.state, row.error)

@@ -273,8 +273,11 @@ class Recoverer:
         def rule(session: PaymentSession) -> Draft | None:
             rows = self._engine.store.operations(session_id)
             told = snapshot_of_effects(session, rows, effects)
-            # Without a key it is told of the operation that is open: there is no other.
-            return self._book(provider, session, told, quiet=any(effect.key is None for effect in effects))
+            # Without a key it is told of the operation that is open, unless it names an earlier one.
+            rest = (row for row in rows if row.kind is Kind.AUTHORIZE and row.id != session.open)
+            earlier = {row.reference for row in rest if row.reference is not None}
+            quiet = any(effect.key is None and effect.reference not in earlier for effect in effects)
+            return self._book(provider, session, told, quiet=quiet)
 
         return self._engine.decide(session_id, rule)
 
