@@ -353,3 +353,26 @@ def test_keyless_failure_of_earlier_attempt(make_told):
         pass
     row = told.payments.history(session.id)[-1]
     assert row.state == "started", (row.state, row.error)
+
+
+def test_resolve_overtaken_by_recovery_is_told(make_told):
+    told = make_told(lookup="none", replay_window=timedelta(0))
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    (doubt,) = told.payments.in_doubt()
+    registry = told.payments._registry
+    real = registry.provider
+    def provider(name):
+        registry.provider = real
+        told.clock.forward(hours=1)
+        told.payments.recover()
+        return real(name)
+    registry.provider = provider
+    told.payments._engine.registry = registry
+    try:
+        s = told.payments._recovery.resolve(doubt.operation.id, Outcome.captured(eur("42.00")), "ann")
+    except SessionBusy:
+        return
+    assert s.captured == 4200

@@ -225,7 +225,15 @@ class Recoverer:
                 operation_id=operation_id,
             )
         provider = self._engine.registry.provider(session.provider)
-        return self._settle(provider, session.id, operation, answer, note)
+        session = self._settle(provider, session.id, operation, answer, note)
+        current = self._engine.store.operation(operation_id)
+        if current is not None and not (current.note or "").startswith(note):  # the word was not written down
+            raise SessionBusy(
+                "somebody else was at the operation just now; look at it, and try again if it is still open",
+                session_id=session.id,
+                operation_id=operation_id,
+            )
+        return session
 
     def look(
         self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool = False
