@@ -376,3 +376,24 @@ def test_resolve_overtaken_by_recovery_is_told(make_told):
     except SessionBusy:
         return
     assert s.captured == 4200
+
+
+def test_a_replayed_decline_is_not_believed_on_a_lookup_from_before_the_quiet(told):
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    told.fake.snapshot = before = Snapshot(
+        "authorized", authorized=eur("42.00"), captured=eur("0.00"), session_id=session.id
+    )
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    told.clock.forward(seconds=119)
+
+    def carried_out():  # now the lost one is; the gateway replays an earlier decline, and the next lookup fails
+        told.clock.forward(seconds=2)
+        told.fake.snapshot = NotApplied("down")
+
+    told.fake.meanwhile["capture"] = carried_out
+    told.fake.answers["capture"] = Declined("card_declined", "replayed")
+    told.payments.recover()
+    assert told.payments.history(session.id)[-1].state == "started"
+    assert before.captured == eur("0.00")

@@ -112,9 +112,9 @@ class Recoverer:
         sent_at = operation.sent_at or operation.created_at
         reason: ProviderError = OutcomeUnknown(operation.message)
         seen: Snapshot | None = None
+        quiet = self._quiet(provider, operation)
         if capabilities.lookup != "none":
             try:
-                quiet = self._quiet(provider, operation)
                 session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
                 return self._still_in_doubt(session.id, operation, error)
@@ -126,7 +126,7 @@ class Recoverer:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
-            return self._send_again(provider, session, operation)
+            return self._send_again(provider, session, operation, quiet=quiet)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
         no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
         if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
@@ -136,9 +136,16 @@ class Recoverer:
         return self._still_in_doubt(session.id, operation, reason)
 
     def _send_again(
-        self, provider: Provider, session: PaymentSession, operation: Operation
+        self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool
     ) -> PaymentSession:
-        """Repeat an operation with its key, and with ``data``, reference and status as they were at begin."""
+        """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
+
+        Args:
+            provider: The session's.
+            session: The operation's.
+            operation: The one in doubt.
+            quiet: Whether none of its requests could be under way when the provider was asked before.
+        """
         as_begun = replace(
             session,
             _data=operation.data_text,
@@ -146,7 +153,7 @@ class Recoverer:
             status=operation.session_status,
         )
         answer = self._engine.ask(provider, as_begun, operation)
-        quiet = self._quiet(provider, operation) and not isinstance(answer, OutcomeUnknown)
+        quiet = quiet and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
             # happened since: the lookup decides, not the replay.
