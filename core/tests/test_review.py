@@ -397,3 +397,52 @@ def test_a_replayed_decline_is_not_believed_on_a_lookup_from_before_the_quiet(to
     told.payments.recover()
     assert told.payments.history(session.id)[-1].state == "started"
     assert before.captured == eur("0.00")
+
+
+def test_a_lookup_in_another_currency_is_no_evidence_that_nothing_happened(told):
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        effects=[
+            Effect("capture", eur("42.00"), key=f"{session.id}-3"),
+            Effect("refund", Money("1.00", "USD"), reference="dashboard"),
+        ],
+        session_id=session.id,
+    )
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    told.settle()
+    assert told.payments.get(session.id).conflict == "currency"
+    assert told.payments.history(session.id)[-1].state == "started"
+
+
+def test_a_release_that_no_lookup_shows_is_not_settled_as_not_applied(told):
+    session = told.session()
+    told.payments.capture(session.id, eur("20.00"))
+    told.fake.answers["cancel"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot("authorized", captured=eur("20.00"), session_id=session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    told.settle()
+    assert told.payments.history(session.id)[-1].state == "started"
+
+
+def test_a_replayed_decline_is_not_believed_where_the_lookup_is_in_another_currency(told):
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    told.fake.snapshot = NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        effects=[
+            Effect("capture", eur("42.00"), key=f"{session.id}-3"),
+            Effect("refund", Money("1.00", "USD"), reference="dashboard"),
+        ],
+        session_id=session.id,
+    )
+    told.fake.answers["capture"] = Declined("card_declined", "replayed")
+    told.clock.forward(minutes=5)
+    told.payments.recover()
+    assert told.payments.history(session.id)[-1].state == "started"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from paysession.session import PaymentSession
     from paysession.values import Failure
 
-__all__ = ["apply_snapshot"]
+__all__ = ["apply_snapshot", "is_evidence"]
 
 _BEFORE: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 _OPEN: Final = (State.STARTED, State.PENDING)
@@ -58,14 +58,7 @@ def apply_snapshot(
     if snapshot.status is None:
         return draft
     currency = session.amount.currency
-    told = [
-        snapshot.amount,
-        snapshot.authorized,
-        snapshot.captured,
-        snapshot.refunded,
-        *(e.amount for e in snapshot.effects),
-    ]
-    other = next((money for money in told if money is not None and money.currency != currency), None)
+    other = _foreign(session, snapshot)
     if other is not None:
         draft.conflict("currency", currency, other)
         draft.wait(capabilities)
@@ -105,6 +98,28 @@ def apply_snapshot(
         draft.let_go_of_rest()
     draft.wait(capabilities)
     return draft
+
+
+def is_evidence(session: PaymentSession, snapshot: Snapshot, kind: Kind) -> bool:
+    """Return whether a snapshot would have shown an effect of this kind, so that its absence is evidence."""
+    if _foreign(session, snapshot) is not None or not snapshot.tells(kind):
+        return False  # what cannot be read was not booked
+    # What is let go of beside a capture shows in that total alone.
+    kept = session.captured + session.capturing
+    return kind is not CANCEL or not kept or snapshot.authorized is not None
+
+
+def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
+    """Return an amount of a snapshot that is in another currency than the session's."""
+    told = [
+        snapshot.amount,
+        snapshot.authorized,
+        snapshot.captured,
+        snapshot.refunded,
+        *(e.amount for e in snapshot.effects),
+    ]
+    currency = session.amount.currency
+    return next((money for money in told if money is not None and money.currency != currency), None)
 
 
 class _Books:

@@ -28,7 +28,7 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot
+from paysession.reconcile import apply_snapshot, is_evidence
 from paysession.request import Request
 from paysession.statement import snapshot_of_effects
 from paysession.store import OverLimit, Stale
@@ -122,13 +122,16 @@ class Recoverer:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
+            quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
         # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
-        no_effect = operation.kind is Kind.INITIATE or (seen is not None and seen.tells(operation.kind))
+        no_effect = operation.kind is Kind.INITIATE or (
+            seen is not None and is_evidence(session, seen, operation.kind)
+        )
         if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
