@@ -446,3 +446,14 @@ def test_a_replayed_decline_is_not_believed_where_the_lookup_is_in_another_curre
     told.clock.forward(minutes=5)
     told.payments.recover()
     assert told.payments.history(session.id)[-1].state == "started"
+
+
+def test_more_than_the_limit_is_reported_where_another_conflict_is_open(make_told):
+    told = make_told(lookup="none")
+    session = told.session("requires_more")
+    provider = told.payments._registry.provider("fake")
+    told.payments._recovery.book_effects(provider, session.id, [Effect("capture", eur("20.00"), reference="t1")])
+    assert told.books(session.id)[-1] == "amount"  # the payer transferred too little, and then all of it
+    told.payments._recovery.book_effects(provider, session.id, [Effect("capture", eur("42.00"), reference="t2")])
+    assert told.books(session.id) == ("authorized", 6200, 6200, 0, "over_limit")
+    assert told.told().count("session.conflict") == 2

@@ -87,11 +87,11 @@ def apply_snapshot(
         books.waiting(snapshot)
     more = draft.session.held - session.held
     draft.guarded = more <= max(0, room)  # another session may take the room meanwhile: then decide again
-    if more > max(0, room) and draft.session.conflict is None:
+    if more > max(0, room) and not draft.conflicts:
         free, found = (Money.from_minor(minor, currency) for minor in (max(0, room), more))
         draft.conflict("over_limit", free, found)
     after = draft.session
-    if after.refunded > max(session.refunded, after.captured) and after.conflict is None:
+    if after.refunded > max(session.refunded, after.captured) and not draft.conflicts:
         # A chargeback of what was refunded already: the merchant has paid twice.
         draft.conflict("over_captured", after.captured_amount, after.refunded_amount)
     if not lagging:
