@@ -457,3 +457,20 @@ def test_more_than_the_limit_is_reported_where_another_conflict_is_open(make_tol
     told.payments._recovery.book_effects(provider, session.id, [Effect("capture", eur("42.00"), reference="t2")])
     assert told.books(session.id) == ("authorized", 6200, 6200, 0, "over_limit")
     assert told.told().count("session.conflict") == 2
+
+
+def test_an_update_that_fails_after_the_payer_confirmed_gives_back_no_room(told):
+    told.order = told.payments.update_collection(told.order.id, eur("50.00"))
+    told.fake.answers["authorize"] = Outcome.requires_more()
+    session = told.payments.initiate(told.order.id, provider="fake", amount=eur("42.00"))
+    session = told.payments.authorize(session.id)
+    assert session.held == 4200
+    told.fake.answers["update"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot("authorized", session_id=session.id)  # it tells no amounts
+    with pytest.raises(OutcomeUnknown):
+        told.payments.update(session.id, eur("45.00"))
+    (doubt,) = told.payments.in_doubt()
+    told.payments.resolve(doubt.operation.id, NotApplied("no"), note="ann")
+    session = told.payments.get(session.id)
+    assert (session.authorized, session.held) == (4200, 4200)
+    assert told.payments.collection(told.order.id).held == 4200

@@ -366,7 +366,7 @@ def refuse(
         draft.set(status=Status.ERROR, error=failure, next_action=None, held=0)
         draft.tell("session.error", operation, detail=failure.code)
     else:
-        if draft.session.status is not Status.CANCELED:  # which has let go of what it held
+        if draft.session.status in _BEFORE:  # afterwards it holds what is authorized, or nothing
             draft.set(held=draft.session.held - operation.hold)
         draft.tell("operation.failed", operation, detail=failure.code)
         if operation.kind is CANCEL and draft.session.cancel_wanted:
