@@ -474,3 +474,12 @@ def test_an_update_that_fails_after_the_payer_confirmed_gives_back_no_room(told)
     session = told.payments.get(session.id)
     assert (session.authorized, session.held) == (4200, 4200)
     assert told.payments.collection(told.order.id).held == 4200
+
+
+def test_a_session_whose_cancel_is_not_finished_is_not_replaced(told):
+    session = told.session("requires_more")
+    told.fake.answers["cancel"] = Outcome.pending()
+    with pytest.raises(SessionBusy) as caught:
+        told.payments.initiate(told.order.id, provider="fake", replaces=session.id)
+    assert caught.value.session_id == session.id
+    assert len(told.payments.sessions()) == 1

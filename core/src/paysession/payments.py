@@ -281,7 +281,12 @@ class Payments:
         session_id = self._session_id(collection, key, now)
         existing = self._store.session(session_id) if key is not None else None
         if replaces is not None and existing is None:
-            self.cancel(replaces)
+            replaced = self.cancel(replaces)
+            if replaced.status is not Status.CANCELED and not replaced.captured:
+                raise SessionBusy(
+                    "the cancel of the session to be replaced is not finished at its provider; try again later",
+                    session_id=replaces,
+                )
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
         request = Request(INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
