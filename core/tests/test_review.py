@@ -483,3 +483,13 @@ def test_a_session_whose_cancel_is_not_finished_is_not_replaced(told):
         told.payments.initiate(told.order.id, provider="fake", replaces=session.id)
     assert caught.value.session_id == session.id
     assert len(told.payments.sessions()) == 1
+
+
+def test_error_then_payer_tries_another_card_in_browser(told):
+    session = told.session("requires_more")
+    told.fake.payer_declines(session.id)
+    told.settle()
+    assert told.payments.get(session.id).status == "error"
+    told.fake.authorize_in_browser(session.id)
+    told.settle()
+    assert told.books(session.id)[0] == "authorized"
