@@ -493,3 +493,21 @@ def test_error_then_payer_tries_another_card_in_browser(told):
     told.fake.authorize_in_browser(session.id)
     told.settle()
     assert told.books(session.id)[0] == "authorized"
+
+
+def test_what_the_payer_must_do_after_a_debit_of_many_days_is_looked_at_again(told):
+    told.fake.answers["authorize"] = Outcome.pending()
+    session = told.session("requires_more")
+    told.payments.authorize(session.id)
+    told.fake.snapshot = Snapshot(
+        "pending", effects=[Effect("authorize", eur("42.00"), "pending")], session_id=session.id
+    )
+    for _ in range(60):
+        told.clock.forward(hours=6)
+        told.payments.recover()
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    told.clock.forward(hours=6)
+    told.payments.recover()
+    session = told.payments.get(session.id)
+    assert (session.status, session.pending) == ("requires_more", 0)
+    assert session.due_at is not None

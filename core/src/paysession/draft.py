@@ -68,6 +68,8 @@ class Draft:
             self.set(open=None, checks=session.checks if again else 0)
         if operation.state is State.PENDING:
             self._reserve(operation, -1)
+            if not session.cancel_wanted:
+                self.set(checks=0)  # they were looks at what was pending
         changes["state"] = state
         changes["_payload"] = changes["lease_until"] = changes["doubted_at"] = None
         operation = self._put(operation, changes)
