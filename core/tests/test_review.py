@@ -511,3 +511,25 @@ def test_what_the_payer_must_do_after_a_debit_of_many_days_is_looked_at_again(to
     session = told.payments.get(session.id)
     assert (session.status, session.pending) == ("requires_more", 0)
     assert session.due_at is not None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome.authorized(), Outcome.captured(eur("42.00")), Outcome.requires_more(), Outcome.pending()],
+    ids=lambda outcome: str(outcome.answer),
+)
+def test_a_persons_word_does_not_reopen_a_canceled_session(make_told, outcome):
+    told = make_told(lookup="none")
+    session = told.session("requires_more")
+    told.fake.answers = {"authorize": Outcome.pending(), "cancel": Outcome.canceled()}
+    told.payments.authorize(session.id)
+    assert told.payments.cancel(session.id).status == "canceled"
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.payments.resolve(f"{session.id}-2", outcome, note="ann: the debit went through")
+    status, authorized, captured, _, conflict = told.books(session.id)
+    assert status == "canceled"
+    if outcome.answer in ("authorized", "captured"):
+        assert conflict == "authorized_after_cancel"
+        assert (authorized, captured) == (4200, 4200 if outcome.answer == "captured" else 0)
+        assert told.payments.get(session.id).cancel_wanted == (outcome.answer == "authorized")
+        assert told.payments.collection(told.order.id).held == 4200

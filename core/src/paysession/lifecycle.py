@@ -294,7 +294,8 @@ def apply_outcome(
 
 def _await(draft: Draft, operation: Operation) -> None:
     if operation.kind is AUTHORIZE:
-        draft.set(status=Status.PENDING, next_action=None, error=None)
+        if draft.session.status is not Status.CANCELED:
+            draft.set(status=Status.PENDING, next_action=None, error=None)
     elif operation.kind is CANCEL:
         draft.set(cancel_wanted=False)
 
@@ -317,6 +318,9 @@ def _prepared(draft: Draft, operation: Operation, outcome: Outcome) -> None:
 
 def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabilities: Capabilities) -> None:
     answer = outcome.answer
+    if draft.session.status is Status.CANCELED:
+        _authorized_after_cancel(draft, outcome, capabilities)
+        return
     draft.set(next_action=outcome.next_action, error=None)
     if answer is Answer.REQUIRES_MORE:
         draft.set(status=Status.REQUIRES_MORE)
@@ -329,6 +333,20 @@ def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabiliti
         if answer is Answer.CAPTURED:
             captured = draft.add_found(CAPTURE, amount, State.SUCCEEDED, answer="captured")
             draft.capture(captured, released=outcome.released or capabilities.capture == "once")
+
+
+def _authorized_after_cancel(draft: Draft, outcome: Outcome, capabilities: Capabilities) -> None:
+    """Book what became of an authorization that was pending when the session was canceled; it stays so."""
+    if outcome.answer not in (Answer.AUTHORIZED, Answer.CAPTURED):
+        return
+    amount = draft.session.amount
+    draft.set(authorized=amount.minor, held=amount.minor)
+    draft.conflict("authorized_after_cancel", "nothing", amount)
+    if outcome.answer is Answer.CAPTURED:
+        captured = draft.add_found(CAPTURE, amount, State.SUCCEEDED, answer="captured")
+        draft.capture(captured, released=outcome.released or capabilities.capture == "once")
+    else:
+        draft.want_cancel()
 
 
 def apply_refusal(
