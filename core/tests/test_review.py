@@ -536,3 +536,15 @@ def test_a_persons_word_does_not_reopen_a_canceled_session(make_told, outcome):
         assert (authorized, captured) == (4200, 4200 if outcome.answer == "captured" else 0)
         assert told.payments.get(session.id).cancel_wanted == (outcome.answer == "authorized")
         assert told.payments.collection(told.order.id).held == 4200
+
+
+@pytest.mark.parametrize("answer", [NotApplied("429"), Outcome.requires_more()], ids=["not applied", "requires more"])
+def test_what_is_ready_and_cannot_be_authorized_is_not_tried_for_ever(told, answer):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = answer
+    begun, rounds = told.clock.now, 0
+    while (due_at := told.payments.get(session.id).due_at) is not None and rounds < 100:
+        told.clock.now, rounds = due_at, rounds + 1
+        told.payments.recover()
+    assert rounds < 40
+    assert told.clock.now - begun > timedelta(days=5)

@@ -391,11 +391,13 @@ class Recoverer:
         session = self._engine.load(session_id)
         if session.due_at is None or session.due_at > self._engine.store.now():
             return session  # another worker was faster
+        looks = ordinal = 0
         try:
             if session.open is not None:
                 session = self.recover(session_id)  # its lease keeps other workers away
             elif not session.cancel_wanted:
                 # The next look is set before this one, so that no other worker asks the same.
+                looks, ordinal = session.checks + 1, session.ordinal
                 self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
             session = self._engine.cancel_if_wanted(session)
@@ -407,6 +409,15 @@ class Recoverer:
         except Exception:  # a fault with one session must not keep recovery from the others
             logger.exception("session %s could not be looked into", session_id)
             session = self._engine.load(session_id)
+        if (
+            looks
+            and session.ordinal > ordinal
+            and session.status in _WAITING
+            and session.open is None
+            and session.authorizing is None
+        ):
+            # It was ready, and authorizing it came to nothing: that begins no new row of looks.
+            session = replace(session, checks=looks - 1, due_at=self._engine.store.now())
         return self._postpone(session)
 
     def _postpone(self, session: PaymentSession) -> PaymentSession:
