@@ -136,7 +136,7 @@ class Draft:
             self.want_cancel()
 
     def want_cancel(self) -> None:
-        """Want a cancel; its tries are counted from now on, not from how often something else was looked at."""
+        """Want a cancel; its tries are counted from now on, whatever was looked at before."""
         if not self.session.cancel_wanted:
             self.set(cancel_wanted=True, checks=0)
 

@@ -284,7 +284,7 @@ class Payments:
             replaced = self.cancel(replaces)
             if replaced.status is not Status.CANCELED and not replaced.captured:
                 raise SessionBusy(
-                    "the cancel of the session to be replaced is not finished at its provider; try again later",
+                    "the cancel of the session to be replaced is not finished there; try again later",
                     session_id=replaces,
                 )
             collection = self._collection(collection_id)
@@ -554,6 +554,8 @@ class Payments:
             raise InvalidData(
                 f"an outcome is an Outcome, a Declined or a NotApplied, not {type(outcome).__name__}"
             )
+        if not isinstance(operation_id, str):
+            raise NotFound(f"an operation is named by its id, a str, not by a {type(operation_id).__name__}")
         operation = self._store.operation(operation_id)
         if isinstance(outcome, Outcome) and operation is not None:
             try:

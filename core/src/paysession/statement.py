@@ -54,7 +54,9 @@ def snapshot_of_effects(
 
 def _is_known(row: Operation, effect: Effect) -> bool:
     """Return whether an operation is that effect, and is closed as the effect tells."""
-    same = effect.key == row.id or (row.reference is not None and row.reference in (effect.reference, effect.key))
+    same = effect.key == row.id or (
+        row.reference is not None and row.reference in (effect.reference, effect.key)
+    )
     if row.kind is not effect.kind or not same:
         return False
     if row.kind is Kind.AUTHORIZE and row.answer in (Answer.REQUIRES_MORE, Answer.CANCELED):
