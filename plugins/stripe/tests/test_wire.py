@@ -301,6 +301,16 @@ def test_a_port_where_nobody_listens_is_not_applied(values):
         provider.close()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_proves_nothing(wire, provider, values, status):
+    # Followed, what became of the second request would be taken for what became of the first.
+    elsewhere = "https://elsewhere.example/"
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", status=status, headers={"Location": elsewhere})
+    with pytest.raises(OutcomeUnknown):
+        capture(provider, values)
+    assert [f"{API}/v1/payment_intents/pi_1/capture"] == [call.request.url for call in wire.calls]
+
+
 @pytest.fixture
 def unhurried(monkeypatch):
     """Let the package's own retries not wait."""

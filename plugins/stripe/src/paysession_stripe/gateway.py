@@ -84,6 +84,17 @@ _CLIENT_SECRET: Final = re.compile(rb'(client_secret"\s*:\s*"|_secret_)[^"&\\\s]
 """As a value of its own, and within the addresses of pages that the payer is sent to."""
 
 
+class _Session(requests.Session):
+    """A session of requests that sends what it is told to, where it is told to.
+
+    - It follows no redirect. Stripe sends none; a proxy's leads the request on as a GET, or to another
+      server, and what became of *that* one (refused, 404) would be taken for what became of ours.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return nothing: a redirect is an answer like another, and proves nothing."""
+
+
 class _Transport(stripe.RequestsClient):
     """The package's own HTTP client, which also keeps what its callers lose sight of.
 
@@ -121,6 +132,8 @@ class _Transport(stripe.RequestsClient):
     def request(  # type: ignore[override] # as the package's own client does
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
+        if getattr(self._thread_local, "session", None) is None:
+            self._thread_local.session = _Session()  # in place of the package's own for this thread
         try:
             send = cast("Callable[..., Any]", super().request)  # pyright: ignore[reportUnknownMemberType]
             content, status, answered = send(method, url, headers, post_data)
