@@ -344,6 +344,17 @@ def test_the_doubt_of_one_call_is_not_that_of_the_next(wire, provider, values):
         capture(provider, values)
 
 
+@pytest.mark.parametrize("machine", ["machine api.stripe.com", "default"])
+def test_a_netrc_entry_does_not_replace_the_key(wire, provider, values, tmp_path, monkeypatch, machine):
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"{machine} login sk_live_other password x\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    wire.post(f"{API}/v1/payment_intents", json=INTENT)
+    initiate(provider, values)
+    assert f"Bearer {KEY}" == wire.calls[0].request.headers["Authorization"]
+
+
 # --- what nobody may see --------------------------------------------------------------------------
 
 

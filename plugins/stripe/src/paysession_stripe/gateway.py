@@ -89,10 +89,20 @@ class _Session(requests.Session):
 
     - It follows no redirect. Stripe sends none; a proxy's leads the request on as a GET, or to another
       server, and what became of *that* one (refused, 404) would be taken for what became of ours.
+    - It keeps the key that it is given, whatever ``~/.netrc`` says: an entry there, such as one for curl,
+      would replace it, and the money would move in another account. Proxies are the environment's.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_it_is  # requests asks ~/.netrc only where there is no other
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return nothing: a redirect is an answer like another, and proves nothing."""
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class _Transport(stripe.RequestsClient):
