@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -98,6 +99,7 @@ class PayPal:
     transport: Transport | None = field(default=None, repr=False, validator=settings.offers("send", "close"))
     verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+    _process: int | None = field(default=None, init=False, repr=False)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -296,10 +298,16 @@ class PayPal:
         return 3 * self.timeout
 
     def _gateway(self) -> Gateway:
-        """Return the gateway for one hook; the transport behind it is built once, when first used."""
+        """Return the gateway for one hook; the transport behind it is built once, when first used.
+
+        Once per process: one that was forked (by a web server that loads the application first)
+        inherits the open connections, and two processes on one of them would read each other's
+        answers. An empty 204, say, fits any void. A transport that was given is its giver's affair.
+        """
         with self._lock:
-            if self.transport is None:
+            if self.transport is None or self._process not in (None, os.getpid()):
                 self.transport = self._make_transport()
+                self._process = os.getpid()
             return Gateway(self.transport, time.monotonic() + self._budget)
 
     def _make_transport(self) -> Transport:
