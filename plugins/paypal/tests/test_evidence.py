@@ -82,8 +82,31 @@ def test_a_capture_that_failed_leaves_what_it_did_not_take(ask, fake):
 
 def test_out_of_time_is_by_paypals_clock(ask, clock):
     clock.forward(days=29)
+    assert ask("capture") is None
+    clock.forward(minutes=10)
     assert ask("capture", known_clock=False) is None
     assert ask("capture") == "AUTHORIZATION_EXPIRED"
+
+
+def test_a_capture_at_the_last_moment_is_not_refused_before_it_would_show(shop, fake, clock):
+    """PayPal captured, and its order, which may lag, does not show that when the authorization ends."""
+    from paysession_paypal.fake import Fault
+
+    session = shop.session()
+    shop.payments.sync(session.id)
+    before = fake.calls("show")[-1].answer.body
+    clock.forward(days=29, seconds=-1)
+    fake.fail("capture", Fault.drop(committed=True))
+    fake.fail("show", Fault.answer(200, before), times=2)
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id, EUR20)
+    clock.forward(seconds=2)
+    shop.payments.sync(session.id)
+    shop.settle()
+    (row,) = [row for row in shop.payments.history(session.id) if row.kind is Kind.CAPTURE]
+    assert ("host", State.SUCCEEDED) == (row.origin, row.state)
+    assert shop.payments.get(session.id).conflict is None
+    assert shop.books() == ("authorized", 4200, 2000, 2000, 0)
 
 
 def test_a_capture_that_is_listed_has_happened(ask):

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -228,8 +228,10 @@ def test_without_paypals_clock_nothing_has_run_out(hand, fake):
 def test_an_authorization_is_over_by_paypals_clock_and_not_by_ours(life):
     hand, document = life
     ends = document["purchase_units"][0]["payments"]["authorizations"][0]["expiration_time"]
-    after = datetime.fromisoformat(ends)
+    end = datetime.fromisoformat(ends)
+    after = end + timedelta(minutes=10)  # by then it would show what was captured at the last moment
     assert show(hand, document, date=None).authorized == Money("42.00", "EUR")
+    assert show(hand, document, date=end).authorized == Money("42.00", "EUR")
     assert show(hand, document, date=after).authorized == Money("30.00", "EUR")
     assert show(hand, document, date=after).status is Status.AUTHORIZED
 

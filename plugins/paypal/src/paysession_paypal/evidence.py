@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from paysession.provider import Effect, Failure, Kind
 from paysession_paypal.bodies import key_of
 from paysession_paypal.orders import NOT_CAPTURED, NOT_REFUNDED
-from paysession_paypal.totals import LIVE, exhausted, refunds_of
+from paysession_paypal.totals import LIVE, SETTLED, exhausted, refunds_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from paysession_paypal.orders import Capture, Order, Refund
 
 __all__ = ["impossible"]
-
-SETTLED: Final = timedelta(minutes=10)
-"""After this long an order shows what was done to it, and two clocks' difference is no matter."""
 
 
 def impossible(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession.provider import Money
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
 
     from paysession_paypal.orders import Capture, Order, Refund
 
-__all__ = ["LIVE", "exhausted", "left_of", "refunded", "refunds_of", "taken_back", "total"]
+__all__ = ["LIVE", "SETTLED", "exhausted", "left_of", "refunded", "refunds_of", "taken_back", "total"]
 
 LIVE: Final = ("CREATED", "PARTIALLY_CAPTURED")
 """The statuses of an authorization of which more can be captured."""
+
+SETTLED: Final = timedelta(minutes=10)
+"""After this long an order shows what was done to it, and two clocks' difference is no matter."""
 
 
 def total(order: Order, rows: Iterable[Capture | Refund]) -> Money:
@@ -32,7 +36,8 @@ def left_of(order: Order, now: datetime | None) -> Money:
             about to void.
     """
     live = [row for row in order.authorizations if row.status in LIVE]
-    live = [row for row in live if now is None or row.expires_at is None or now < row.expires_at]
+    # What was captured just before its end may not show yet, and nothing may be concluded without it.
+    live = [row for row in live if now is None or row.expires_at is None or now < row.expires_at + SETTLED]
     taken = [row for row in order.captures if not row.failed]
     if not live or any(row.final for row in taken):
         return total(order, ())
