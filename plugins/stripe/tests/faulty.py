@@ -110,9 +110,9 @@ class FaultySandbox(Sandbox):
         return answer
 
     def carry_out(self, request):
-        charge = request.path.removeprefix("/v1/charges/").removesuffix("/dispute")
-        if charge in self.disputes and request.path.endswith("/dispute"):
-            return self.disputes[charge]
+        if request.method == "GET" and request.path == "/v1/disputes":
+            found = self.disputes.get(request.params["charge"], [])
+            return {"object": "list", "has_more": False, "data": found[::-1]}
         if request.method == "GET" and request.path in self.canned:
             return self.canned[request.path]
         return super().carry_out(request)

@@ -682,13 +682,9 @@ def test_a_mark_that_somebody_wrote_into_the_metadata_is_not_believed(stripe, ta
 )
 def test_a_chargeback_is_a_refund_that_stripe_made(stripe, taken, values, sandbox, status, state):
     charge = stripe.capture(taken, values.operation(taken, "capture", ordinal=3)).reference
-    sandbox.disputes[charge] = {
-        "object": "dispute",
-        "id": "dp_1",
-        "amount": 4200,
-        "currency": "eur",
-        "status": status,
-    }
+    sandbox.disputes[charge] = [
+        {"object": "dispute", "id": "dp_1", "amount": 4200, "currency": "eur", "status": status}
+    ]
     snapshot = stripe.retrieve(taken, None)
     found = [(e.reference, e.key, e.state) for e in snapshot.effects if e.kind is Kind.REFUND]
     assert ([] if state is None else [("dp_1", "dp_1", state)]) == found

@@ -328,7 +328,7 @@ def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken
         "currency": "eur",
         "status": "needs_response",
     }
-    sandbox.disputes[charge] = dispute
+    sandbox.disputes[charge] = [dispute]
     assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
     dispute["status"] = "under_review"
     assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
@@ -338,6 +338,27 @@ def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken
     undone = payments.history(taken.id)[-1]
     assert ("refund", "dispute_won") == (undone.kind, undone.error.code)
     assert session == payments.sync(taken.id)
+
+
+def test_a_second_dispute_of_a_charge_is_booked_beside_the_first(payments, taken, sandbox):
+    # "One Charge can now have multiple sequential Disputes": https://github.com/stripe/openapi/issues/156
+    payments.capture(taken.id)
+    charge = payments.get(taken.id).data["latest_charge"]
+    first = {"object": "dispute", "id": "dp_1", "amount": 3000, "currency": "eur", "status": "lost"}
+    second = {
+        "object": "dispute",
+        "id": "dp_2",
+        "amount": 1200,
+        "currency": "eur",
+        "status": "needs_response",
+    }
+    sandbox.disputes[charge] = [first]
+    assert ("authorized", 4200, 4200, 3000) == totals(payments.sync(taken.id))
+    sandbox.disputes[charge].append(second)
+    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
+    assert ["dp_1", "dp_2"] == [row.reference for row in payments.history(taken.id) if row.kind == "refund"]
+    second["status"] = "won"
+    assert ("authorized", 4200, 4200, 3000) == totals(payments.sync(taken.id))
 
 
 def test_a_pending_refund_that_fails_later_gives_its_amount_free(payments, taken, sandbox):

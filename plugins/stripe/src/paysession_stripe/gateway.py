@@ -285,11 +285,15 @@ class Gateway:
         page = self._call(lambda: self._client.v1.payment_intents.search({"query": query, "limit": _PAGE}))
         return list(page["data"])
 
-    def dispute(self, charge: str) -> dict[str, Any]:
-        """Return the dispute of a charge that is disputed."""
-        # The package has no method of its own for a charge's dispute.
-        raw: Callable[..., Any] = cast("Any", self._client).raw_request
-        return self._call(lambda: raw("get", f"/v1/charges/{charge}/dispute"))
+    def disputes(self, charge: str) -> list[dict[str, Any]]:
+        """Return all disputes of a charge, the latest first: one may follow another.
+
+        ``/v1/charges/{id}/dispute`` tells of one only: https://github.com/stripe/openapi/issues/156.
+        """
+        page = self._call(lambda: self._client.v1.disputes.list({"charge": charge, "limit": _PAGE}))
+        if page.get("has_more") is True:
+            raise OutcomeUnknown(f"Stripe shows no end of the disputes of {charge}")
+        return list(page["data"])
 
     # --- sending ----------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from paysession_stripe.gateway import Gateway
-    from paysession_stripe.intent import Json
+    from paysession_stripe.intent import Dispute, Json
 
 __all__ = ["Stripe"]
 
@@ -257,7 +257,7 @@ class Stripe:
 
     @hookimpl
     def retrieve(self, session: PaymentSession, operation: Operation | None) -> Snapshot:
-        """Tell the truth: captures, refunds and the dispute one by one, whoever made them."""
+        """Tell the truth: captures, refunds and disputes one by one, whoever made them."""
         data = StripeData.from_json(session.data)
         gateway = self._gateway()
         try:
@@ -265,13 +265,14 @@ class Stripe:
             if intent_id is None:
                 return Snapshot.absent()
             intent = _understood(read_intent, gateway.intent(intent_id))
-            dispute = None
+            disputes: tuple[Dispute, ...] = ()
             if intent.charge is not None and intent.charge.disputed:
-                dispute = _understood(read_dispute, gateway.dispute(intent.charge.id))
+                found = gateway.disputes(intent.charge.id)
+                disputes = tuple(_understood(read_dispute, dispute) for dispute in found)
         except Declined as error:
             # Stripe forgets no PaymentIntent: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
-        return snapshot.snapshot(intent, dispute, session, data, self._browser, operation)
+        return snapshot.snapshot(intent, disputes, session, data, self._browser, operation)
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:

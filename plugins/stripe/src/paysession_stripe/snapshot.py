@@ -26,7 +26,7 @@ from paysession.provider import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paysession.provider import Operation, PaymentSession
     from paysession_stripe.data import StripeData
@@ -188,7 +188,7 @@ def _failure(refund: Refund) -> Failure:
 
 def snapshot(
     intent: Intent,
-    dispute: Dispute | None,
+    disputes: Sequence[Dispute],
     session: PaymentSession,
     data: StripeData,
     browser: Browser,
@@ -198,16 +198,16 @@ def snapshot(
 
     Args:
         intent: The PaymentIntent, with all refunds of its charge.
-        dispute: The dispute of its charge, if there is one.
+        disputes: The disputes of its charge, the latest first.
         session: The session as the books have it.
         data: The session's data, which is brought up to date.
         browser: What the payer's browser needs.
         operation: The operation in doubt, or None.
     """
     status = status_of(intent)
-    effects = list(_refuted(intent, dispute, operation))
+    effects = list(_refuted(intent, disputes, operation))
     effects += _captures(intent, session.captured_amount)
-    effects += _refunds(intent, dispute)
+    effects += _refunds(intent, disputes)
     if status is Status.PENDING and intent.status not in _AWAITS_PAYER:
         effects.append(Effect(Kind.AUTHORIZE, intent.amount, "pending"))
     holds = intent.status in ("requires_capture", *_CLOSED)
@@ -216,7 +216,7 @@ def snapshot(
         amount=intent.amount,
         authorized=intent.authorized if holds else None,
         captured=intent.received,
-        refunded=_given_back(intent, dispute),
+        refunded=_given_back(intent, disputes),
         effects=effects,
         session_id=intent.session_id,
         data=data.seen(intent).to_json(),
@@ -268,8 +268,8 @@ def _true_refunds(intent: Intent) -> list[Refund]:
     ]
 
 
-def _refunds(intent: Intent, dispute: Dispute | None) -> Iterator[Effect]:
-    """Tell the refunds and the chargeback one by one.
+def _refunds(intent: Intent, disputes: Sequence[Dispute]) -> Iterator[Effect]:
+    """Tell the refunds and the chargebacks one by one.
 
     One that carries no key of ours carries Stripe's id as its key: it is never taken for ours.
     """
@@ -279,18 +279,20 @@ def _refunds(intent: Intent, dispute: Dispute | None) -> Iterator[Effect]:
         error = _failure(refund) if state == "failed" else None
         key = refund.key or refund.id
         yield Effect(Kind.REFUND, refund.amount, state, refund.id, key, capture=capture, error=error)
-    if dispute is not None and dispute.status in _DISPUTE_STATES:
+    for dispute in reversed(disputes):
+        if dispute.status not in _DISPUTE_STATES:
+            continue
         state, name = _DISPUTE_STATES[dispute.status], dispute.id
         won = Failure("dispute_won", f"the dispute {name} was won") if state == "reversed" else None
         yield Effect(Kind.REFUND, dispute.amount, state, name, name, capture=capture, error=won)
 
 
-def _given_back(intent: Intent, dispute: Dispute | None) -> Money:
-    total = sum(effect.amount.minor for effect in _refunds(intent, dispute) if effect.state == "succeeded")
+def _given_back(intent: Intent, disputes: Sequence[Dispute]) -> Money:
+    total = sum(effect.amount.minor for effect in _refunds(intent, disputes) if effect.state == "succeeded")
     return Money.from_minor(total, intent.amount.currency)
 
 
-def _refuted(intent: Intent, dispute: Dispute | None, operation: Operation | None) -> Iterator[Effect]:
+def _refuted(intent: Intent, disputes: Sequence[Dispute], operation: Operation | None) -> Iterator[Effect]:
     """Tell that an operation in doubt did not happen, where it cannot happen any more.
 
     That it does not show yet proves nothing: the request may be on its way. But a PaymentIntent
@@ -305,7 +307,7 @@ def _refuted(intent: Intent, dispute: Dispute | None, operation: Operation | Non
     if kind is Kind.CAPTURE and closed:
         if operation.key not in {mark.key for mark in intent.captures}:
             error = Failure(f"payment_intent_{intent.status}", f"{intent.id} takes no further capture")
-    elif kind is Kind.REFUND and _given_back(intent, dispute) >= intent.received:
+    elif kind is Kind.REFUND and _given_back(intent, disputes) >= intent.received:
         if operation.key not in {refund.key for refund in _true_refunds(intent)}:
             error = Failure("charge_already_refunded", f"all of {intent.id} is given back")
     elif kind is Kind.CANCEL and closed and intent.received == intent.amount:
