@@ -318,6 +318,25 @@ def test_a_cancel_that_the_dashboard_made_impossible_is_refused(payments, taken,
     assert ("authorized", 4200, 4200, 0) == totals(payments.sync(taken.id))
 
 
+@pytest.mark.parametrize("ours", [0, 500])
+def test_what_the_dashboard_captured_before_a_cancel_is_booked_with_it(
+    make, open_payments, begin, payer, ours
+):
+    payments = open_payments(make(multicapture=True))
+    session = begin(payments)
+    payer.confirm(session)
+    session = payments.resume(session.id)
+    if ours:
+        payments.capture(session.id, eur("5.00"))
+    payer.send(
+        f"payment_intents/{session.reference}/capture", amount_to_capture="1000", final_capture="false"
+    )
+    session = payments.cancel(session.id)
+    assert ("authorized", 1000 + ours, 1000 + ours, 0) == totals(session)
+    assert (None, False) == (session.conflict, session.in_doubt)
+    assert session == payments.sync(session.id)
+
+
 def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken, sandbox):
     payments.capture(taken.id)
     charge = payments.get(taken.id).data["latest_charge"]

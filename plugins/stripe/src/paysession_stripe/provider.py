@@ -251,7 +251,8 @@ class Stripe:
             found = gateway.capture_intent(intent_id, params.release(), key=operation.key)
         else:
             found = gateway.cancel_intent(intent_id, key=operation.key)
-        return snapshot.release(_understood(read_intent, found), StripeData.from_json(session.data))
+        intent = _understood(read_intent, found)
+        return snapshot.release(intent, session, StripeData.from_json(session.data))
 
     # --- finding out ------------------------------------------------------------------------------
 

@@ -167,15 +167,17 @@ def refund(refund: Refund) -> Outcome:
     raise OutcomeUnknown(f"Stripe shows the unknown status {refund.status!r} of the refund {refund.id}")
 
 
-def release(intent: Intent, data: StripeData) -> Outcome:
+def release(intent: Intent, session: PaymentSession, data: StripeData) -> Outcome:
     """Return the answer to ``cancel``.
 
     Raises:
-        OutcomeUnknown: It is not canceled.
+        OutcomeUnknown: It is not canceled, or more was captured before than the books know.
     """
     told = data.seen(intent).to_json()
     if intent.status not in _CLOSED:
         raise OutcomeUnknown(f"{intent.id} is {intent.status} after it was canceled", data=told)
+    if intent.received != session.captured_amount:
+        raise OutcomeUnknown(f"{intent.id} is {intent.status}, with {intent.received} captured", data=told)
     return Outcome.canceled(data=told, reference=intent.id)
 
 
