@@ -7,7 +7,7 @@ import pytest
 
 from paysession import InvalidAmount, InvalidTransition, SessionBusy
 from paysession.operation import State
-from paysession.provider import Checkout, Declined, Kind, Money, NotApplied
+from paysession.provider import Checkout, Declined, Kind, Money, NotApplied, OutcomeUnknown
 from paysession_paypal.fake import Fault
 
 EUR20 = Money("20.00", "EUR")
@@ -377,3 +377,22 @@ def test_a_host_that_lost_its_reference_is_told_and_nothing_is_sent(make_hand, p
         with pytest.raises(NotApplied, match="no order"):
             hand.do(kind)
     assert fake.exchanges == []
+
+
+def test_what_others_captured_before_a_cancel_is_booked_with_it(shop, fake):
+    session = shop.session()
+    euros = {"amount": {"currency_code": "EUR", "value": "20.00"}}
+    fake.ledger.capture(session.data["authorizations"][0], euros)
+    session = shop.payments.cancel(session.id)
+    assert shop.books() == ("authorized", 4200, 2000, 2000, 0)
+    assert (session.conflict, session.in_doubt) == (None, False)
+
+
+def test_a_void_after_which_nothing_can_be_looked_at_is_in_doubt_until_it_can(shop, fake):
+    session = shop.session()
+    fake.fail("show", Fault.drop(), times=2)
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.cancel(session.id)
+    shop.settle()
+    assert shop.books() == ("canceled", 4200, 0, 0, 0)
+    assert [row for row in fake.effects if row.startswith("void")] == ["void 42.00"]

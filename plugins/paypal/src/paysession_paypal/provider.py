@@ -242,7 +242,23 @@ class PayPal:
         document = gateway.void(authorizations[0], operation.key)
         if document and read_authorization(document).status != "VOIDED":
             raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
+        if not session.captured_amount:
+            self._check_untouched(gateway, session)
         return Outcome.canceled()
+
+    def _check_untouched(self, gateway: Gateway, session: PaymentSession) -> None:
+        """Look whether others captured a part before the void, which PayPal's answer does not tell.
+
+        Raises:
+            OutcomeUnknown: They did, so the session is not canceled; or it could not be looked at.
+        """
+        try:
+            order = _own(gateway.order(_order_id(session)), session)
+        except NotApplied as error:
+            raise OutcomeUnknown(f"the authorization was to be voided, and: {error}") from None
+        known = PayPalData.of(session).captures
+        if order is not None and any(not row.failed and row.id not in known for row in order.captures):
+            raise OutcomeUnknown("PayPal voided what was left: a part had been captured")
 
     def _look_up(self, gateway: Gateway, session: PaymentSession) -> tuple[str, ...]:
         """Return the authorizations that the order shows, where we do not know any.
