@@ -83,8 +83,13 @@ def test_each_issue_has_its_class(status, issue, kind):
 def test_the_issue_is_what_decides_and_the_name_only_without_one():
     assert said(422, {"name": "UNPROCESSABLE_ENTITY", "details": [{"issue": "X"}]}).code == "X"
     assert said(422, {"name": "UNPROCESSABLE_ENTITY", "details": []}).code == "UNPROCESSABLE_ENTITY"
-    first = [{"issue": "PREVIOUSLY_VOIDED"}, {"issue": "PAYER_CANNOT_PAY"}]
-    assert isinstance(said(422, {"name": "N", "details": first}), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_state_among_several_issues_is_not_overlooked_wherever_it_stands(turn):
+    issues = [7, {"issue": "AUTHORIZATION_ALREADY_CAPTURED"}, {"issue": "MAX_CAPTURE_AMOUNT_EXCEEDED"}]
+    assert isinstance(said(422, {"name": "N", "details": issues[::turn]}), OutcomeUnknown)
+    assert said(422, {"name": "N", "details": issues[2:]}).code == "MAX_CAPTURE_AMOUNT_EXCEEDED"
 
 
 def test_what_somebody_wrote_is_one_line_of_some_length():

@@ -79,21 +79,30 @@ def refusal(reply: Reply) -> Declined | NotApplied | OutcomeUnknown:
     if reply.status == _NOT_FOUND:
         # Nothing was done; PayPal may not know an object yet that it has just made.
         return NotApplied(f"PayPal does not know the object: {issue}: {message}")
-    if reply.status not in _CERTAIN or issue in STATE:
+    if reply.status not in _CERTAIN or STATE.intersection(_issues(problem)):
         return OutcomeUnknown(f"{issue}: {message}")
     return Declined(issue, message)
 
 
 def _issue(problem: Document | None) -> tuple[str | None, str]:
-    """Return the issue (or the error's name) and PayPal's sentence for it."""
+    """Return the first issue (or the error's name) and PayPal's sentence for it."""
     if problem is None:
         return None, ""
     name, words = problem.get("name"), problem.get("message")
-    details = filter(None, map(as_object, as_list(problem.get("details"))))
-    first = next(details, None)
+    first = next(iter(_details(problem)), None)
     if first is not None:
         name, words = first.get("issue", name), first.get("description", words)
     return _short(name), _short(words) or ""
+
+
+def _issues(problem: Document | None) -> list[str]:
+    """Return all that PayPal gives as reasons: ``details`` is a list, in no order that is promised."""
+    rows = [problem or {}, *_details(problem or {})]
+    return [text for row in rows for name in ("name", "issue") if (text := as_text(row.get(name)))]
+
+
+def _details(problem: Document) -> list[Document]:
+    return list(filter(None, map(as_object, as_list(problem.get("details")))))
 
 
 def _short(value: object) -> str | None:
