@@ -691,6 +691,22 @@ def test_a_chargeback_is_a_refund_that_stripe_made(stripe, taken, values, sandbo
     assert (values.eur("42.00") if state == "succeeded" else values.eur("0.00")) == snapshot.refunded
 
 
+def test_a_refund_without_a_balance_transaction_is_one_of_money_where_all_was_captured(
+    stripe, taken, values, payer, sandbox
+):
+    # "balance_transaction" may be null, Stripe's description says; only a rest that was let go of has none.
+    stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
+    payer.send("refunds", payment_intent=taken.reference, amount="500")
+
+    def not_yet(intent):
+        charge = intent["latest_charge"]
+        if isinstance(charge, dict) and "refunds" in charge:
+            charge["refunds"]["data"][0]["balance_transaction"] = None
+
+    sandbox.patch(not_yet)
+    assert values.eur("5.00") == stripe.retrieve(taken, None).refunded
+
+
 def test_all_pages_of_refunds_are_read(stripe, taken, values, payer, sandbox):
     stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
     for _ in range(4):

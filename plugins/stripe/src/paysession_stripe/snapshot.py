@@ -260,13 +260,17 @@ def _only_capture(intent: Intent) -> str | None:
 
 
 def _true_refunds(intent: Intent) -> list[Refund]:
-    """Return the refunds of money, without those that only let go of an authorization."""
+    """Return the refunds of money, without those that only let go of an authorization.
+
+    Where all was captured there was nothing to let go of, whatever a refund is without.
+    """
     if intent.charge is None or not intent.received:
         return []
+    whole = intent.received == intent.amount
     return [
         refund
         for refund in intent.charge.refunds
-        if refund.moved_money or refund.key is not None or refund.status != "succeeded"
+        if whole or refund.moved_money or refund.key is not None or refund.status != "succeeded"
     ]
 
 
