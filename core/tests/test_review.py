@@ -512,10 +512,7 @@ def test_a_session_whose_cancel_is_not_finished_is_not_replaced(told):
     assert len(told.payments.sessions()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="NOT FIXED: nobody asks about a session in error; see the note below")
 def test_error_then_payer_tries_another_card_in_browser(told):
-    """To look at it like at `requires_more` is not enough: where the payer had approved (ready), each look would
-    authorize again what was declined, for ever."""
     session = told.session("requires_more")
     told.fake.payer_declines(session.id)
     told.settle()
@@ -579,9 +576,6 @@ def test_what_is_ready_and_cannot_be_authorized_is_not_tried_for_ever(told, answ
     assert told.clock.now - begun > timedelta(days=5)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="NOT FIXED: ready alone does not tell a new approval from the declined one"
-)
 def test_an_old_notification_does_not_authorize_again_what_was_declined(told):
     session = told.session("requires_more")
     told.fake.fail_next("declined", kind="authorize")

@@ -192,7 +192,7 @@ class Draft:
             pass  # a person or a notification tells
         elif session.pending:
             due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
-        elif session.status in (Status.PENDING, Status.REQUIRES_MORE) and session.initiated:
+        elif session.status in (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR) and session.initiated:
             due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks) if checks < _PAYER_CHECKS else None
         elif session.expires_at is not None and session.authorized > session.captured:
             # The authorization runs out: once it has, ask until the gateway says so.

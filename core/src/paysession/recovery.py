@@ -343,6 +343,7 @@ class Recoverer:
             and session.authorizing is None
             and session.initiated
             and not session.cancel_wanted
+            and not self._was_declined(session_id)
         ):
             try:
                 session = self._engine.perform(session, Request(Kind.AUTHORIZE))
@@ -350,6 +351,14 @@ class Recoverer:
                 logger.info("session %s is ready and cannot be authorized: %s", session_id, error)
                 session = self._engine.load(session_id)
         return session
+
+    def _was_declined(self, session_id: str) -> bool:
+        """Return whether authorizing was declined last: what is ready may still be what was declined then.
+
+        It is tried again when the payer returns or the host asks for it, not unasked.
+        """
+        rows = [row for row in self._engine.store.operations(session_id) if row.kind is Kind.AUTHORIZE]
+        return bool(rows) and rows[-1].state is State.DECLINED
 
     def want_cancel(self, session_id: str) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""
