@@ -104,7 +104,12 @@ def test_a_lookup_that_lags_for_long_is_given_its_time(told):
     )
     told = type(told)(told.fake)
     session_id = doubt(told)
-    for after, open_ in ((GRACE, True), (lag - HOUR - GRACE, True), (HOUR, True), (HOUR + timedelta(minutes=2), False)):
+    for after, open_ in (
+        (GRACE, True),
+        (lag - HOUR - GRACE, True),
+        (HOUR, True),
+        (HOUR + timedelta(minutes=2), False),
+    ):
         told.clock.now += after
         assert told.payments.in_doubt()[0].needs_person != open_
         told.payments.recover()

@@ -585,7 +585,6 @@ def test_an_old_notification_does_not_authorize_again_what_was_declined(told):
     assert [kind for kind, _ in told.fake.calls].count("authorize") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="NOT FIXED: resolve() does not let go of what the failed capture held")
 def test_a_capture_that_a_person_knows_to_have_failed_after_the_cancel_holds_nothing(make_told):
     told = make_told(lookup="none")
     session = told.session()
@@ -602,9 +601,6 @@ def test_an_operation_that_is_named_by_something_else_than_its_id_is_not_found(t
         told.payments.resolve(5, NotApplied("no"), note="ann")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="NOT FIXED: a total alone does not bring a refused operation back to its key"
-)
 def test_a_total_that_shows_what_was_settled_as_not_applied_answers_for_the_callers_key(told):
     session = told.session()
     told.fake.answers["capture"] = OutcomeUnknown("reset")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from paysession.session import PaymentSession
     from paysession.values import Failure
 
-__all__ = ["apply_snapshot", "is_evidence"]
+__all__ = ["apply_snapshot", "is_evidence", "let_go"]
 
 _BEFORE: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 _OPEN: Final = (State.STARTED, State.PENDING)
@@ -122,6 +122,19 @@ def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
     return next((money for money in told if money is not None and money.currency != currency), None)
 
 
+def let_go(draft: Draft, operations: Sequence[Operation]) -> None:
+    """Release what a capture held that failed after the rest was let go of: the gateway holds it no more."""
+    session = draft.session
+    letting_go = [
+        row
+        for row in operations
+        if row.state is State.SUCCEEDED and (row.kind is CANCEL or (row.kind is CAPTURE and row.final))
+    ]
+    more = session.authorized > session.captured + session.capturing
+    if letting_go and more and session.status is Status.AUTHORIZED:
+        draft.release(letting_go[-1])
+
+
 class _Books:
     """A draft together with the session's operations, as they change while effects are booked."""
 
@@ -192,23 +205,8 @@ class _Books:
             if effect.state not in ("succeeded", "pending"):
                 return
             state = State.SUCCEEDED if effect.state == "succeeded" else State.PENDING
-            if row is not None:
-                draft.conflict("effect_after_refusal", f"{row.id} {row.state}", f"{effect.amount} {state}")
-                draft.put(row, reference=None)
-            # It answers for the caller's key from now on, so that a repeated call is no second effect.
-            found = draft.add_found(
-                effect.kind,
-                effect.amount,
-                state,
-                reference=token,
-                answer="found",
-                capture_id=(row and row.capture_id) or self._capture_of(effect),
-                idempotency_key=row and row.idempotency_key,
-                fingerprint=row and row.fingerprint,
-            )
-            self._matched.add(found.id)
-            if state is State.SUCCEEDED:
-                self._book(found)
+            capture_id = self._capture_of(effect)
+            self._add_found(effect.kind, effect.amount, state, row, reference=token, capture_id=capture_id)
         elif row.state in _OPEN:
             if effect.state == "failed":
                 refuse(draft, row, _declined(effect.error))
@@ -219,6 +217,36 @@ class _Books:
                 draft.close(row, State.PENDING, answer="pending", error=None)
         if effect.state == "reversed" or (effect.state == "failed" and row is not None):
             self._reverse(row, effect.error)
+
+    def _add_found(
+        self,
+        kind: Kind,
+        amount: Money,
+        state: State,
+        refused: Operation | None,
+        *,
+        reference: str | None = None,
+        capture_id: str | None = None,
+    ) -> None:
+        """Book an effect that no open operation asked for; ``refused``: one did, and was closed."""
+        draft = self._draft
+        if refused is not None:
+            draft.conflict("effect_after_refusal", f"{refused.id} {refused.state}", f"{amount} {state}")
+            draft.put(refused, reference=None)
+        # It answers for the caller's key from now on, so that a repeated call is no second effect.
+        found = draft.add_found(
+            kind,
+            amount,
+            state,
+            reference=reference,
+            answer="found",
+            capture_id=(refused and refused.capture_id) or capture_id,
+            idempotency_key=refused and refused.idempotency_key,
+            fingerprint=refused and refused.fingerprint,
+        )
+        self._matched.add(found.id)
+        if state is State.SUCCEEDED:
+            self._book(found)
 
     def book_cancel(self, effect: Effect) -> None:
         """Book that a cancel of ours is under way, or failed; that one succeeded the status tells."""
@@ -240,16 +268,8 @@ class _Books:
 
     def _let_go(self) -> None:
         """Release what a capture held that failed after the rest was let go of, where nobody says so."""
-        draft = self._draft
-        session = draft.session
-        letting_go = [
-            row
-            for row in self._operations
-            if row.state is State.SUCCEEDED and (row.kind is CANCEL or (row.kind is CAPTURE and row.final))
-        ]
-        more = session.authorized > session.captured + session.capturing
-        if self._untold and letting_go and more and session.status is Status.AUTHORIZED:
-            draft.release(letting_go[-1])
+        if self._untold:
+            let_go(self._draft, self._operations)
 
     def _settle(self, row: Operation, amount: Money) -> None:
         draft = self._draft
@@ -311,8 +331,21 @@ class _Books:
                 more -= row.amount.minor
                 self._settle(row, row.amount)
         if more > 0:
-            found = draft.add_found(kind, Money.from_minor(more, currency), State.SUCCEEDED, answer="found")
-            self._book(found)
+            amount = Money.from_minor(more, currency)
+            self._add_found(kind, amount, State.SUCCEEDED, self._given_up(kind, amount))
+
+    def _given_up(self, kind: Kind, amount: Money) -> Operation | None:
+        """Return an operation that was sent, closed as not applied, and would explain what a total shows."""
+        found = [row.ordinal for row in self._operations if row.kind is kind and row.answer == "found"]
+        for row in reversed(self._operations):
+            if (
+                row.kind is kind
+                and row.state is State.NOT_APPLIED
+                and row.attempt > 1
+                and row.amount == amount
+            ):
+                return row if row.ordinal > max(found, default=0) else None
+        return None
 
     def _undo_total(self, kind: Kind, minor: int, currency: str) -> None:
         rows = [

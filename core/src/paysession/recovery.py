@@ -28,7 +28,7 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot, is_evidence
+from paysession.reconcile import apply_snapshot, is_evidence, let_go
 from paysession.request import Request
 from paysession.statement import snapshot_of_effects
 from paysession.store import OverLimit, Stale
@@ -195,6 +195,8 @@ class Recoverer:
 
         def rule(draft: Draft, current: Operation) -> None:
             self._engine.apply(provider, draft, current, answer, note)
+            if current.kind is Kind.CAPTURE and current.state is State.PENDING:
+                let_go(draft, self._engine.store.operations(session_id))
 
         return self._write(session_id, operation, rule)
 
