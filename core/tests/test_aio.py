@@ -1,9 +1,10 @@
 import asyncio
 import inspect
+import threading
 
 import pytest
 
-from paysession import AsyncPayments, Money, Payments
+from paysession import AsyncPayments, Money, Outcome, Payments, hookimpl
 from paysession.testing import FakeProvider
 
 
@@ -80,3 +81,38 @@ def test_a_cancelled_task_does_not_tear_an_operation_apart():
 
     pay, session = asyncio.run(live())
     assert pay._payments.get(session.id).status == "authorized"
+
+
+def test_closing_waits_for_the_operations_that_run():
+    entered, go, order = threading.Event(), threading.Event(), []
+
+    class Slow(FakeProvider):
+        @hookimpl
+        def authorize(self, session, operation):
+            entered.set()
+            go.wait()
+            order.append("authorized")
+            return Outcome.authorized()
+
+        @hookimpl
+        def close(self):
+            order.append("closed")
+
+    async def main():
+        payments = AsyncPayments.open("memory:", providers={"fake": Slow()})
+        shutdown = payments._threads.shutdown
+
+        def wait_for_them():
+            go.set()  # not before: who closed the store by now has not waited
+            shutdown()
+
+        payments._threads.shutdown = wait_for_them
+        order = await payments.create_collection(Money("42.00", "EUR"), reference="r")
+        session = await payments.initiate(order.id, provider="fake")
+        running = asyncio.create_task(payments.authorize(session.id))
+        await asyncio.to_thread(entered.wait)
+        await payments.close()
+        return await running
+
+    assert asyncio.run(main()).status == "authorized"
+    assert order == ["authorized", "closed"]

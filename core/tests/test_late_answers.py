@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy
-from paysession.provider import Redirect, Snapshot
+from paysession.provider import Effect, Redirect, Snapshot
 
 REFUSALS = [NotApplied("never arrived"), Declined("no", "said the bank")]
 LOOKUPS = ["consistent", "none"]
@@ -280,3 +280,72 @@ def test_an_answer_that_tells_nothing_adds_nothing(told):
     operation = told.payments.history(session.id)[-1]
     assert (caught.value.session_id, caught.value.operation_id) == (session.id, operation.id)
     assert operation.note == "ann, by phone"
+
+
+def test_a_capture_that_the_answer_tells_after_a_lookup_saw_the_authorization_is_booked(told):
+    session = told.session("requires_more", capture="automatic")
+
+    def webhook():
+        told.fake.snapshot = Snapshot(
+            "authorized", authorized=eur("42.00"), captured=eur("0.00"), session_id=session.id
+        )
+        headers, body = told.fake.webhook(session.id)
+        assert told.payments.handle_webhook("fake", headers=headers, body=body).status == 200
+        told.fake.snapshot = None
+
+    told.fake.meanwhile["authorize"] = webhook
+    told.payments.authorize(session.id)
+    told.settle()
+    assert told.fake.total(session.id, "capture") == 4200
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+
+
+def test_a_definite_answer_after_a_notification_of_pending_is_booked(make_told):
+    told = make_told(lookup="none")
+    session = told.session("authorized")
+
+    def meanwhile():
+        told.payments._recovery.book_effects(
+            told.payments._registry.provider("fake"),
+            session.id,
+            [Effect("capture", eur("42.00"), "pending", key=f"{session.id}-3")],
+        )
+
+    told.fake.meanwhile["capture"] = meanwhile
+    told.payments.capture(session.id)
+    told.settle()
+    s = told.payments.get(session.id)
+    assert (s.captured, s.pending) == (4200, 0)
+
+
+def test_a_total_that_was_somebody_elses_capture_does_not_hide_ours(told):
+    session = told.session("authorized")
+
+    def meanwhile():
+        told.fake.snapshot = Snapshot(
+            "authorized", authorized=eur("42.00"), captured=eur("10.00"), session_id=session.id
+        )
+        told.payments.sync(session.id)
+        told.fake.snapshot = Snapshot(
+            "authorized", authorized=eur("42.00"), captured=eur("20.00"), session_id=session.id
+        )
+
+    told.fake.meanwhile["capture"] = meanwhile
+    told.payments.capture(session.id, eur("10.00"))
+    told.settle()
+    assert told.books(session.id)[:3] == ("authorized", 4200, 2000)
+
+
+def test_an_authorization_that_is_answered_after_a_persons_requires_more_is_booked(make_told):
+    told = make_told(lookup="none")
+    session = told.session("requires_more")
+
+    def person():
+        told.clock.forward(minutes=5)
+        (doubt,) = told.payments.in_doubt()
+        told.payments.resolve(doubt.operation.id, Outcome.requires_more(), note="ann")
+
+    told.fake.meanwhile["authorize"] = person
+    told.payments.authorize(session.id)
+    told.settle()
+    assert told.books(session.id) == ("authorized", 4200, 0, 0, None)

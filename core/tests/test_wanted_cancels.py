@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, hookimpl
+from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy, hookimpl
 from paysession.lifecycle import CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
 from paysession.testing import FakeProvider
@@ -215,3 +215,109 @@ def test_the_rest_of_a_final_capture_is_cancelled_later_if_that_fails_at_first(t
     told.settle()
     session = told.payments.get(session.id)
     assert (session.authorized, session.cancel_wanted, session.due_at) == (1000, False, None)
+
+
+@pytest.mark.parametrize("way", ["webhook", "resume"])
+def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
+    told = make_told(approve=False)
+    session = told.session("requires_more", capture="automatic")
+    told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session.id)
+    told.fake.answers = {"cancel": NotApplied("down")}
+    told.fake.snapshot = None
+    told.clock.forward(minutes=10)
+    told.payments.recover()
+    s = told.payments.get(session.id)
+    assert (s.open, s.cancel_wanted, s.status) == (None, True, "requires_more")
+    told.fake.payer_approves(session.id)
+    if way == "webhook":
+        headers, body = told.fake.webhook(session.id)
+        told.payments.handle_webhook("fake", headers=headers, body=body)
+    else:
+        told.payments.resume(session.id)
+    assert told.fake.total(session.id, "capture") == 0, told.books(session.id)
+    del told.fake.answers["cancel"]
+    told.settle()
+    assert told.books(session.id) == ("canceled", 0, 0, 0, None)
+
+
+def test_the_rest_is_cancelled_after_what_was_captured_after_the_cancel_is_refunded(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = NotApplied("down")
+    s = told.payments.sync(session.id)
+    assert (s.conflict, s.cancel_wanted) == ("authorized_after_cancel", True)
+    told.fake.capture_in_dashboard(session.id, eur("20.00"))
+    told.payments.sync(session.id)
+    told.payments.refund(session.id)
+    del told.fake.answers["cancel"]
+    told.settle()
+    s = told.payments.get(session.id)
+    assert told.fake._accounts[session.id].authorized == 2000, (
+        told.books(session.id),
+        s.cancel_wanted,
+        s.due_at,
+    )
+    assert told.books(session.id) == ("canceled", 2000, 2000, 2000, None)
+
+
+def test_the_looks_for_a_payer_are_no_tries_of_the_cancel(told):
+    session = told.session("requires_more")
+    told.fake.payer_declines(session.id)
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    while told.payments.get(session.id).due_at is not None:
+        told.clock.now = told.payments.get(session.id).due_at
+        told.payments.recover()
+    told.fake.snapshot = None
+    told.session()
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = Declined("try_later", "being processed")
+    s = told.payments.sync(session.id)
+    assert (cancels(told), s.conflict, s.cancel_wanted) == (1, "over_limit", True)
+
+
+def test_a_look_after_the_cancel_was_given_up_does_not_start_over(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.answers["cancel"] = Declined("no", "no")
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    told.payments.sync(session.id)
+    for _ in range(60):
+        told.clock.forward(hours=1)
+        told.payments.recover()
+    s = told.payments.get(session.id)
+    assert (s.conflict, s.cancel_wanted) == ("cancel_refused", False)
+    n = cancels(told)
+    told.payments.sync(session.id)
+    s = told.payments.get(session.id)
+    assert (s.conflict, s.cancel_wanted, cancels(told)) == ("cancel_refused", False, n)
+
+
+def test_a_remembered_cancel_ends_a_session_whose_initiation_did_not_happen(told):
+    told.fake.fail_next("timeout", kind="initiate")
+    told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown) as doubt:
+        told.session("requires_more", idempotency_key="k")
+    session_id = doubt.value.session_id
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session_id)
+    told.fake.snapshot = Snapshot.absent()
+    told.fake.answers["initiate"] = NotApplied("no")
+    for _ in range(30):
+        told.clock.forward(hours=2)
+        told.payments.recover()
+    s = told.payments.get(session_id)
+    assert (s.open, s.status) == (None, "canceled")
+
+
+def test_a_session_whose_cancel_is_not_finished_is_not_replaced(told):
+    session = told.session("requires_more")
+    told.fake.answers["cancel"] = Outcome.pending()
+    with pytest.raises(SessionBusy) as caught:
+        told.payments.initiate(told.order.id, provider="fake", replaces=session.id)
+    assert caught.value.session_id == session.id
+    assert len(told.payments.sessions()) == 1

@@ -162,6 +162,13 @@ def test_a_provider_that_cannot_be_loaded_has_its_notifications_sent_again():
         assert payments.handle_webhook("fake", headers={}, body=b"{}").status == 503
 
 
+def approved(shop):
+    """Return a session whose payer has approved and come back."""
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    return shop.payments.resume(session.id)
+
+
 class Bank(FakeProvider):
     """A gateway that cannot be asked and whose statements tell effects."""
 
@@ -235,9 +242,7 @@ def test_a_debit_that_fails_while_a_cancel_is_in_doubt_is_booked(make_shop):
 
 def test_a_statement_of_a_final_capture_in_doubt_releases_the_rest(make_shop):
     shop = make_shop(Bank())
-    session = shop.session("requires_more")
-    shop.fake.payer_approves(session.id)
-    shop.payments.resume(session.id)
+    session = approved(shop)
     shop.fake.fail_next("lost_answer", kind="capture")
     with pytest.raises(OutcomeUnknown):
         shop.payments.capture(session.id, eur("30.00"), final=True)
@@ -251,9 +256,7 @@ def test_a_statement_of_a_final_capture_in_doubt_releases_the_rest(make_shop):
 @pytest.mark.parametrize("cancel", [True, False])
 def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_of(make_shop, cancel):
     shop = make_shop(Slow())
-    session = shop.session("requires_more")
-    shop.fake.payer_approves(session.id)
-    shop.payments.resume(session.id)
+    session = approved(shop)
     shop.payments.capture(session.id, eur("30.00"))
     capture = shop.payments.history(session.id)[-1]
     if cancel:
@@ -268,9 +271,7 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_o
 
 def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_go_of_the_rest(make_shop):
     shop = make_shop(Slow())
-    session = shop.session("requires_more")
-    shop.fake.payer_approves(session.id)
-    shop.payments.resume(session.id)
+    session = approved(shop)
     shop.payments.capture(session.id, eur("30.00"))
     slow = shop.payments.history(session.id)[-1]
     shop.fake.outcome = Outcome.captured(eur("5.00"), reference="y", released=True)
@@ -284,9 +285,7 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_g
 
 def test_a_slow_capture_that_fails_frees_nothing_where_nothing_was_let_go_of(make_shop):
     shop = make_shop(Slow())
-    session = shop.session("requires_more")
-    shop.fake.payer_approves(session.id)
-    shop.payments.resume(session.id)
+    session = approved(shop)
     shop.fake.outcome = Outcome.captured(eur("5.00"), reference="y")
     shop.payments.capture(session.id, eur("5.00"))
     shop.fake.outcome = Slow.outcome
@@ -299,9 +298,7 @@ def test_a_slow_capture_that_fails_frees_nothing_where_nothing_was_let_go_of(mak
 
 def test_a_statement_of_a_capture_in_doubt_that_was_not_final_releases_nothing(make_shop):
     shop = make_shop(Bank())
-    session = shop.session("requires_more")
-    shop.fake.payer_approves(session.id)
-    shop.payments.resume(session.id)
+    session = approved(shop)
     shop.fake.fail_next("lost_answer", kind="capture")
     with pytest.raises(OutcomeUnknown):
         shop.payments.capture(session.id, eur("30.00"))

@@ -1,0 +1,90 @@
+"""When a gateway is asked again, and what a look does unasked."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from paysession import (
+    Money,
+    NotApplied,
+    Outcome,
+)
+from paysession.outcome import Effect, Snapshot
+
+
+def eur(amount):
+    return Money(amount, "EUR")
+
+
+def test_a_notification_that_is_faster_than_a_lookup_that_lags_is_looked_into_again(make_told):
+    told = make_told(lookup="lagging")
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup_lag=timedelta(seconds=45))
+    told = type(told)(told.fake)
+    session = told.session("captured")
+    told.clock.forward(days=1)
+    stale = Snapshot(
+        "authorized",
+        authorized=eur("42.00"),
+        captured=eur("42.00"),
+        refunded=eur("0.00"),
+        session_id=session.id,
+    )
+    told.fake.snapshot = stale
+    told.fake.refund_in_dashboard(session.id, eur("42.00"))
+    headers, body = told.fake.webhook(session.id)
+    told.payments.handle_webhook("fake", headers=headers, body=body)
+    told.fake.snapshot = None
+    told.settle()
+    assert told.books(session.id)[:4] == ("authorized", 4200, 4200, 4200)
+
+
+def test_a_payer_who_tries_another_card_after_an_error_is_found_without_a_notification(told):
+    session = told.session("requires_more")
+    told.fake.payer_declines(session.id)
+    told.settle()
+    assert told.payments.get(session.id).status == "error"
+    told.fake.authorize_in_browser(session.id)
+    told.settle()
+    assert told.books(session.id)[0] == "authorized"
+
+
+def test_what_the_payer_must_do_after_a_debit_of_many_days_is_looked_at_again(told):
+    told.fake.answers["authorize"] = Outcome.pending()
+    session = told.session("requires_more")
+    told.payments.authorize(session.id)
+    told.fake.snapshot = Snapshot(
+        "pending", effects=[Effect("authorize", eur("42.00"), "pending")], session_id=session.id
+    )
+    for _ in range(60):
+        told.clock.forward(hours=6)
+        told.payments.recover()
+    told.fake.snapshot = Snapshot("requires_more", session_id=session.id)
+    told.clock.forward(hours=6)
+    told.payments.recover()
+    session = told.payments.get(session.id)
+    assert (session.status, session.pending) == ("requires_more", 0)
+    assert session.due_at is not None
+
+
+@pytest.mark.parametrize(
+    "answer", [NotApplied("429"), Outcome.requires_more()], ids=["not applied", "requires more"]
+)
+def test_what_is_ready_and_cannot_be_authorized_is_not_tried_for_ever(told, answer):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = answer
+    begun, rounds = told.clock.now, 0
+    while (due_at := told.payments.get(session.id).due_at) is not None and rounds < 100:
+        told.clock.now, rounds = due_at, rounds + 1
+        told.payments.recover()
+    assert rounds < 40
+    assert told.clock.now - begun > timedelta(days=5)
+
+
+def test_an_old_notification_does_not_authorize_again_what_was_declined(told):
+    session = told.session("requires_more")
+    told.fake.fail_next("declined", kind="authorize")
+    assert told.payments.resume(session.id).status == "error"
+    headers, body = told.fake.webhook(session.id)
+    told.payments.handle_webhook("fake", headers=headers, body=body)
+    assert [kind for kind, _ in told.fake.calls].count("authorize") == 1
