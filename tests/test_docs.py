@@ -144,7 +144,7 @@ def test_the_first_example_can_be_run_again_and_nothing_happens_twice(tmp_path, 
 def test_the_readme_begins_with_the_two_commands():
     shell = blocks(ROOT / "README.md", "console")
     assert shell[0].strip().endswith("paysession demo")
-    assert shell[1].strip().endswith("pytest")
+    assert shell[1].strip().endswith(" pytest -n 4 --dist loadfile")  # nothing is left out
 
 
 # --- what is generated is up to date --------------------------------------------------------------
