@@ -148,6 +148,40 @@ def test_a_lookup_in_another_currency_is_no_evidence_that_nothing_happened(told)
     assert told.payments.history(session.id)[-1].state == "started"
 
 
+def test_an_object_in_another_currency_is_no_evidence_that_there_is_none(make_told):
+    told = make_told(replay_window=timedelta(0))
+    told.fake.fail_next("timeout", kind="initiate")
+    with pytest.raises(OutcomeUnknown) as caught:
+        told.session("requires_more", idempotency_key="k")
+    session_id = caught.value.session_id
+    told.fake.snapshot = Snapshot("requires_more", amount=Money("42.00", "USD"), session_id=session_id)
+    told.settle()
+    assert told.payments.get(session_id).in_doubt
+    told.fake.snapshot = Snapshot("requires_more", amount=eur("42.00"), session_id=session_id)
+    told.settle()
+    assert told.payments.get(session_id).status == "requires_more"
+
+
+def test_an_initiation_whose_cancel_is_remembered_is_not_abandoned_where_nobody_can_tell(make_told):
+    """The object may be there, open to the payer, and the session would be said to be canceled."""
+    told = make_told(lookup="none")
+    told.fake.answers = {"initiate": OutcomeUnknown("a stored 500"), "cancel": Outcome.canceled()}
+    with pytest.raises(OutcomeUnknown) as caught:
+        told.session("requires_more", idempotency_key="k")
+    session_id = caught.value.session_id
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session_id)
+    told.settle()
+    (doubt,) = told.payments.in_doubt()
+    assert doubt.needs_person
+    told.payments.resolve(doubt.operation.id, Outcome.requires_more(reference="obj_1"), note="ann")
+    assert told.books(session_id) == ("canceled", 0, 0, 0, None)
+    assert [row[:3] for row in told.rows(session_id)] == [
+        ("initiate", "host", "succeeded"),
+        ("cancel", "host", "succeeded"),
+    ]
+
+
 def test_a_release_that_no_lookup_shows_is_not_settled_as_not_applied(told):
     session = told.session()
     told.payments.capture(session.id, eur("20.00"))

@@ -128,10 +128,12 @@ class Recoverer:
         window_ends = sent_at + capabilities.window(operation.kind)
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
-        # Initiating is inert, so an abandoned one needs no evidence: what turns up is cancelled.
-        no_effect = operation.kind is Kind.INITIATE or (
-            seen is not None and is_evidence(session, seen, operation.kind)
-        )
+        if seen is None:
+            # Initiating is inert, so one that nobody can tell of may be abandoned; but not with a cancel
+            # that was promised: only a person can see whether there is anything to cancel.
+            no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
+        else:
+            no_effect = is_evidence(session, seen, operation.kind)
         if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
