@@ -74,9 +74,11 @@ class Host:
     def promise(self, session, call, key, *, all_that_is_left=False):
         """Write down what a call returned, and the operation that did it: neither must ever be lost.
 
-        Only a call for all that is left may have had nothing to do, and so no operation.
+        Only a call for all that is left may have had nothing to do, and so no operation. (An attempt
+        before it that did not happen was told as that.)
         """
-        rows = [row.id for row in self.pay.history(session) if row.idempotency_key == key]
+        history = self.pay.history(session)
+        rows = [row.id for row in history if row.idempotency_key == key and row.state != "not_applied"]
         promise = {"session": session, "call": call, "key": key, "operation": rows[-1] if rows else None}
         if rows or not all_that_is_left:
             os.write(self._journal, (json.dumps(promise) + "\n").encode())
