@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from paysession import lifecycle
 from paysession.draft import Draft
+from paysession.effects import let_go
 from paysession.errors import (
     Declined,
     InvalidTransition,
@@ -28,7 +29,7 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot, is_evidence, let_go
+from paysession.reconcile import apply_snapshot, is_evidence
 from paysession.request import Request
 from paysession.statement import snapshot_of_effects
 from paysession.store import OverLimit, Stale
