@@ -28,9 +28,11 @@ class Told(FakeProvider):
         answers: What the hook of a kind answers, or raises, at every call.
         meanwhile: What happens, once, while the hook of a kind is called.
         looks: The operation that each lookup was about, or None.
+        paused: What happens after a lookup, before its answer is received.
     """
 
     snapshot = None
+    paused = staticmethod(bool)
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -49,7 +51,9 @@ class Told(FakeProvider):
     @hookimpl
     def retrieve(self, session, operation):
         self.looks.append(operation)
-        return super().retrieve(session) if self.snapshot is None else _said(self.snapshot)
+        shown = super().retrieve(session) if self.snapshot is None else _said(self.snapshot)
+        self.paused()
+        return shown
 
 
 def _said(answer):

@@ -1,5 +1,7 @@
 """What had succeeded and was undone since: a debit returned, a refund bounced, a total that fell."""
 
+from datetime import timedelta
+
 import pytest
 from attrs import evolve
 
@@ -190,3 +192,16 @@ def test_a_total_that_lags_undoes_nothing_and_one_that_does_not_lag_any_more_doe
     assert told.payments.sync(session.id).captured_amount == eur("42.00")
     told.clock.forward(seconds=60)
     assert told.payments.sync(session.id).captured_amount == eur("30.00")
+
+
+def test_a_view_from_before_undoes_nothing_however_late_it_is_received(make_told):
+    """The process was paused between the gateway's answer and its own commit."""
+    told = make_told()
+    lag = timedelta(seconds=45)
+    told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
+    told = type(told)(told.fake)
+    session = told.session("captured")
+    told.fake.snapshot = total("0")
+    told.fake.paused = lambda: told.clock.forward(minutes=5)
+    assert told.payments.sync(session.id).captured_amount == eur("42.00")
+    assert told.payments.sync(session.id).captured_amount == eur("0.00")

@@ -280,3 +280,37 @@ def test_a_statement_about_an_unknown_session_is_kept_until_it_is_known(shop):
     shop.clock.forward(seconds=20)
     done = shop.payments.recover()
     assert (done.notifications, done.notifications_done) == (1, 0)
+
+
+class Impatient(Bank):
+    """It captures at authorization, and its statement may come before its answer, or after."""
+
+    meanwhile = staticmethod(bool)
+
+    @hookimpl
+    def authorize(self, operation):
+        self.meanwhile()
+        return Outcome.captured(operation.amount, reference="debit_1")
+
+
+@pytest.mark.parametrize("first", ["the statement", "the answer"])
+def test_a_capture_at_authorization_is_booked_once_though_the_answer_does_not_name_it(make_shop, first):
+    """First the authorization alone is stated; our answer, which adds the capture, comes after that."""
+    shop = make_shop(Impatient())
+    session = shop.session("requires_more")
+    stated = []
+
+    def authorized():
+        key = shop.payments.history(session.id)[-1].id
+        stated.append(Effect("capture", eur("42.00"), reference="fx_1", key=key))
+        shop.clock.forward(minutes=5)
+        state(shop, session, Effect("authorize", eur("42.00"), reference="debit_1", key=key))
+        if first == "the statement":
+            state(shop, session, *stated)
+
+    shop.fake.meanwhile = authorized
+    assert shop.payments.authorize(session.id).captured == 4200
+    state(shop, session, *stated)
+    assert shop.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    (capture,) = (row for row in shop.payments.history(session.id) if row.kind == "capture")
+    assert capture.reference == "fx_1"

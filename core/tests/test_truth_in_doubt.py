@@ -197,6 +197,22 @@ def test_a_payer_who_confirmed_while_an_update_was_in_doubt_decides_it(told, sna
     assert events[1:] == [("session.authorized", authorization.id, None)]
 
 
+@pytest.mark.parametrize("became", ["40.00", "42.00"])
+def test_an_update_in_doubt_outlasts_an_amount_that_is_neither(told, became):
+    """The gateway answered with a wrong amount once."""
+    session_id = in_doubt(told, "update", eur("40.00"))
+    session, _ = shows(told, session_id, "authorized", authorized=eur("40.01"))
+    assert (session.authorized, session.conflict, session.in_doubt) == (4001, "amount", True)
+    session, _ = shows(told, session_id, "authorized", authorized=eur(became))
+    assert (session.amount, session.authorized_amount, session.held) == (
+        eur(became),
+        eur(became),
+        session.authorized,
+    )
+    assert not session.in_doubt
+    assert told.rows(session_id)[1][2] == ("succeeded" if became == "40.00" else "declined")
+
+
 # --- authorize ------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy, hookimpl
+from paysession import (
+    Declined,
+    InvalidTransition,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    SessionBusy,
+    hookimpl,
+)
 from paysession.lifecycle import CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
 from paysession.testing import FakeProvider
@@ -263,6 +272,25 @@ def test_the_rest_is_cancelled_after_what_was_captured_after_the_cancel_is_refun
         s.due_at,
     )
     assert told.books(session.id) == ("canceled", 2000, 2000, 2000, None)
+
+
+def test_nothing_is_cancelled_any_more_once_all_was_captured_after_the_cancel(told):
+    session = told.session("requires_more")
+    told.payments.cancel(session.id)
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = NotApplied("down")
+    assert told.payments.sync(session.id).cancel_wanted
+    told.fake.capture_in_dashboard(session.id, eur("42.00"))
+    told.payments.sync(session.id)
+    tries = len(told.payments.history(session.id))
+    told.settle()
+    session = told.payments.get(session.id)
+    assert told.books(session.id) == ("canceled", 4200, 4200, 0, "authorized_after_cancel")
+    assert (session.cancel_wanted, session.due_at) == (False, None)
+    assert len(told.payments.history(session.id)) == tries
+    with pytest.raises(InvalidTransition, match="refund it instead"):
+        told.payments.cancel(session.id)
+    assert told.payments.refund(session.id).conflict is None
 
 
 def test_the_looks_for_a_payer_are_no_tries_of_the_cancel(told):

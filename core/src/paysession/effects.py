@@ -81,23 +81,26 @@ class Effects:
 
     def _find(self, effect: Effect) -> Operation | None:
         rows = [row for row in self._operations if row.kind is effect.kind and row.reverses is None]
-        token = effect.reference or effect.key
         for row in rows:
-            if token and row.reference == token:
+            # What was told of before without a reference goes by its key.
+            if row.reference is not None and row.reference in (effect.reference, effect.key):
                 return row
+        mine = None
         if effect.key is not None:
             mine = next((row for row in rows if row.id == effect.key), None)
             if mine is not None and (mine.reference is None or effect.reference is None):
                 return mine
             if not any(row.id == effect.key for row in self._operations):
                 return None  # it carries a key, and the key is none of ours
+        keyed = effect.key is not None and mine is None
         for row in rows:
             # Nothing else tells the two apart: an operation of ours that is not known to be
             # another effect, and for the same amount, is this one. With the key of another
-            # operation (a capture at authorization) it is none that was sent under its own.
+            # operation (a capture at authorization, of which there is one) it is none that was
+            # sent under its own.
             if (
                 (effect.key is None or row.origin == "provider")
-                and row.reference is None
+                and (row.reference is None or (keyed and effect.reference is None))
                 and row.id not in self._matched
                 and row.state in (*OPEN, State.SUCCEEDED)
                 and row.amount == effect.amount
@@ -111,7 +114,7 @@ class Effects:
         token = effect.reference or effect.key or None
         if row is not None:
             self._matched.add(row.id)
-            if row.reference is None and effect.reference is not None:
+            if row.reference in (None, effect.key) and effect.reference is not None:
                 row = draft.put(row, reference=effect.reference)
         if row is None or row.state in REFUSED:
             if effect.state not in ("succeeded", "pending"):

@@ -162,8 +162,8 @@ def _check_status(session: PaymentSession, kind: Kind) -> None:
             "cannot authorize: a cancel of this session was asked for, and is tried until it is through",
             session_id=session.id,
         )
-    left = session.authorized - session.captured - session.capturing
-    if kind is CANCEL and session.status is Status.AUTHORIZED and left <= 0:
+    kept = session.captured + session.capturing
+    if kind is CANCEL and (kept or session.status is Status.AUTHORIZED) and session.authorized <= kept:
         raise InvalidTransition(
             "cannot cancel: everything that was authorized is captured; refund it instead",
             session_id=session.id,

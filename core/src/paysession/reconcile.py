@@ -38,6 +38,7 @@ def apply_snapshot(
     *,
     room: int,
     now: datetime,
+    asked_at: datetime,
     capabilities: Capabilities,
     quiet: bool = False,
 ) -> Draft:
@@ -49,6 +50,7 @@ def apply_snapshot(
         snapshot: The gateway's truth.
         room: How much of the collection's amount no session holds, in minor units.
         now: The time.
+        asked_at: When the gateway was asked: what it shows is no younger, however late its answer came.
         capabilities: What the provider declared.
         quiet: Whether no request of the open operation can be under way any more. Before, that the payer
             was refused, or must act, is no answer to it: that may be of the payer's own doing.
@@ -68,7 +70,7 @@ def apply_snapshot(
         draft.set(reference=snapshot.reference)
     if snapshot.expires_at is not None:
         draft.set(expires_at=snapshot.expires_at)
-    lagging = capabilities.lookup == "lagging" and now < session.updated_at + capabilities.lookup_lag
+    lagging = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
     once, untold = capabilities.capture == "once", snapshot.authorized is None
     books = _Books(draft, operations, once=once, untold=untold, lagging=lagging, quiet=quiet)
     for effect in snapshot.effects:
@@ -147,6 +149,7 @@ class _Books(Effects):
         told = snapshot.authorized
         if draft.before.status is Status.AUTHORIZED and (session.status is Status.AUTHORIZED or told):
             if told is not None:
+                self._settle_update(told)
                 draft.set(status=Status.AUTHORIZED)  # though a capture was undone just now
                 self._adjust(max(told.minor, kept))
             return
@@ -241,7 +244,10 @@ class _Books(Effects):
         return next((row for row in self._operations if row.id == session.authorizing), None)
 
     def _settle_update(self, told: Money | None) -> None:
-        """The payer confirmed while an update was in doubt: the amount says whether it was in time."""
+        """The payer confirmed while an update was in doubt: the amount says whether it was in time.
+
+        A third amount tells nothing of it.
+        """
         draft, row = self._draft, self._open
         if row is None or row.kind is not UPDATE or told is None:
             return
@@ -249,7 +255,7 @@ class _Books(Effects):
             draft.close(row, State.SUCCEEDED, answer="found", error=None)
             draft.set(amount=row.amount)
             draft.tell("session.updated", row)
-        else:
+        elif told == draft.session.amount:
             refuse(draft, row, Declined("authorized", "the payer had confirmed the former amount"))
 
     def canceled(self, room: int) -> None:

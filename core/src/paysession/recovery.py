@@ -37,6 +37,7 @@ from paysession.values import Status, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from paysession.engine import Engine
     from paysession.operation import Operation
@@ -278,8 +279,9 @@ class Recoverer:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
+            asked_at = self._engine.store.now()
             snapshot = provider.retrieve(session, operation)
-            draft = self._book(provider, session, snapshot, quiet=quiet)
+            draft = self._book(provider, session, snapshot, asked_at, quiet=quiet)
             if draft is None:
                 return session, snapshot
             try:
@@ -300,12 +302,18 @@ class Recoverer:
             rest = (row for row in rows if row.kind is Kind.AUTHORIZE and row.id != session.open)
             earlier = {row.reference for row in rest if row.reference is not None}
             quiet = any(effect.key is None and effect.reference not in earlier for effect in effects)
-            return self._book(provider, session, told, quiet=quiet)
+            return self._book(provider, session, told, self._engine.store.now(), quiet=quiet)
 
         return self._engine.decide(session_id, rule)
 
     def _book(
-        self, provider: Provider, session: PaymentSession, snapshot: Snapshot, *, quiet: bool = False
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        snapshot: Snapshot,
+        asked_at: datetime,
+        *,
+        quiet: bool = False,
     ) -> Draft | None:
         """Return what a snapshot does to the books; None: nothing."""
         collection = self._engine.store.collection(session.collection_id)
@@ -316,6 +324,7 @@ class Recoverer:
             snapshot,
             room=collection.amount.minor - collection.held,
             now=self._engine.store.now(),
+            asked_at=asked_at,
             capabilities=provider.capabilities,
             quiet=quiet,
         )
