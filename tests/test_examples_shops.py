@@ -236,6 +236,14 @@ def test_a_decline_is_shown_and_another_attempt_can_be_made(shop, fake):
     assert status == 200
     assert "the payer gave up" in page
     assert shop.figures() == (False, 0)
+    again = begin(shop, fake)
+    assert again != session_id
+    assert begin(shop, fake) == again  # a double click
+    fake.payer_approves(again)
+    shop.get(f"/back/{again}")
+    shop.work()
+    assert shop.figures() == (True, 1)
+    assert fake.total(session_id, "capture") == 0
 
 
 def test_a_payer_who_has_not_acted_is_sent_to_the_provider_again(shop, fake):

@@ -107,12 +107,14 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
         total, _ = await asyncio.to_thread(app.state.shop.order, number)
         collection = await payments.create_collection(total, reference=number)
         earlier = await payments.sessions(collection_id=collection.id, provider=provider)
-        ended = sum(session.status is Status.CANCELED for session in earlier)
+        refused = [session.id for session in earlier if session.status is Status.ERROR]
+        ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
         session = await payments.initiate(
             collection.id,
             provider=provider,
             capture="automatic",
             checkout=Checkout(return_url=str(request.url_for("back", session_id="{session_id}"))),
+            replaces=refused[-1] if refused else None,
             idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
         )
         return shown(session)
@@ -130,7 +132,8 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
         return Response(reply.body, reply.status, media_type="text/plain")
 
     @app.exception_handler(PaysessionError)
-    async def refused(_: Request, error: PaysessionError) -> JSONResponse:
+    async def impossible(_: Request, error: PaysessionError) -> JSONResponse:
+        log.warning("%s", error)  # its text is for the log: the payer gets a sentence of ours
         if isinstance(error, NotFound):
             return JSONResponse({"detail": "there is no such payment"}, 404)
         if isinstance(error, Declined | RequestError):

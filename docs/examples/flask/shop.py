@@ -86,12 +86,14 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
         provider = request.form["provider"]
         collection = books.create_collection(Money.from_minor(minor, currency), reference=number)
         earlier = books.sessions(collection_id=collection.id, provider=provider)
-        ended = sum(session.status is Status.CANCELED for session in earlier)
+        refused = [session.id for session in earlier if session.status is Status.ERROR]
+        ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
         session = books.initiate(
             collection.id,
             provider=provider,
             capture="automatic",
             checkout=Checkout(return_url=url_for("back", session_id="{session_id}", _external=True)),
+            replaces=refused[-1] if refused else None,
             idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
         )
         if isinstance(session.next_action, Redirect):

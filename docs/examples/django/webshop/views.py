@@ -1,5 +1,6 @@
 """What a browser sees, and what a gateway calls."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 
@@ -24,6 +25,7 @@ from webshop.models import Order
 from webshop.payments import follow, payments
 
 View = Callable[..., HttpResponse]
+log = logging.getLogger(__name__)
 
 
 def payment_errors(view: View) -> View:
@@ -33,11 +35,12 @@ def payment_errors(view: View) -> View:
     def answer(request: HttpRequest, **arguments: str) -> HttpResponse:
         try:
             return view(request, **arguments)
-        except NotFound:
-            return HttpResponse("There is no such payment.", status=404)
-        except (Declined, RequestError):
-            return HttpResponse("That payment is not possible.", status=409)
-        except PaysessionError:
+        except PaysessionError as error:
+            log.warning("%s", error)  # its text is for the log: the payer gets a sentence of ours
+            if isinstance(error, NotFound):
+                return HttpResponse("There is no such payment.", status=404)
+            if isinstance(error, Declined | RequestError):
+                return HttpResponse("That payment is not possible.", status=409)
             return HttpResponse("Not now; please try again.", status=503)
 
     return answer
@@ -68,13 +71,15 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
         Money.from_minor(order.minor, order.currency), reference=order.number
     )
     earlier = payments().sessions(collection_id=collection.id, provider=provider)
-    ended = sum(session.status is Status.CANCELED for session in earlier)
+    refused = [session.id for session in earlier if session.status is Status.ERROR]
+    ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
     address = request.build_absolute_uri(reverse("back", args=["{session_id}"]))
     session = payments().initiate(
         collection.id,
         provider=provider,
         capture="automatic",
         checkout=Checkout(return_url=address),
+        replaces=refused[-1] if refused else None,
         idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
     )
     if isinstance(session.next_action, Redirect):
