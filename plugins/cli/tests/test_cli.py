@@ -88,18 +88,44 @@ def test_the_same_commands_answer_a_person(run, tmp_path):
         (["session", "show", "nix"], "there is no session"),
         (["session", "capture", "nix", "1.00"], "there is no session"),
         (["session", "history", "nix"], "there is no session"),
-        (["resolve", "ps_x-1", "declined", "--note", "n"], "there is no session"),
+        (["resolve", "ps_x-1", "declined", "--note", "n"], "there is no operation 'ps_x-1'"),
+        (["resolve", "x", "declined", "--note", "n"], "there is no operation 'x'"),
+        (["db", "check", "--db", "memory:"], "has no schema"),
         (["events", "--after", "x"], "no cursor"),
         (["providers", "--db", "oracle:x"], "pip install paysession-sql"),
         (["providers", "--config", "nix.toml"], "no settings file"),
     ],
 )
 def test_a_failure_is_one_sentence_and_a_status(run, arguments, sentence):
+    run("collection", "create", "1", "EUR", "--reference", "order-1001")
     done = run(*arguments, status=1)
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     failed = run(*arguments, "--json", status=1)
     assert sentence in json.loads(failed.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["recover"], ["recover", "--watch"], ["in-doubt"], ["session", "list"], ["events", "--db", "shop.db"]],
+    ids=" ".join,
+)
+def test_no_command_takes_an_empty_folder_for_books_where_all_is_well(run, tmp_path, arguments):
+    assert "there is no database" in run(*arguments, status=1).stderr
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_the_providers_are_listed_without_a_database(run, tmp_path):
+    (tmp_path / "manual.toml").write_text("[providers.manual]\n")
+    assert "manual" in run("providers", "--config", "manual.toml").stdout
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_a_person_confirms_under_whatever_name_the_provider_is_selected(ask, tmp_path):
+    (tmp_path / "paysession.toml").write_text('[providers.till]\nuse = "manual"\nmethod = "cash"\n')
+    ask("collection", "create", "1", "EUR", "--reference", "a")
+    begun = ask("session", "initiate", "a", "--provider", "till")
+    assert ask("session", "authorize", begun["id"])["status"] == "authorized"
 
 
 def test_wrong_usage_has_a_status_of_its_own(run):

@@ -56,6 +56,7 @@ def in_doubt(pay):
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_reports_in_lines_and_ends_with_a_signal(tmp_path, sign):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+    Payments.open(f"sqlite:///{tmp_path}/paysession.db", providers=[]).close()
     work = subprocess.Popen(
         [*COMMAND, "--interval", "0.1", "--report", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=clean,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError
+from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError, StoreError
 from paysession.settings import load_file
 from paysession_cli import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from paysession import PaymentSession
+    from paysession import PaymentSession, ProviderInfo
 
 __all__ = ["EXIT_FAILED", "App", "common", "money", "pairs_of", "pass_app", "remember"]
 
@@ -34,9 +34,31 @@ class App:
         self.config: str | None = None
         self.json = False
 
-    def payments(self, **options: Any) -> Payments:
-        """Open the books."""
-        return Payments.open(self.url(), config=self._settings_file(), **options)
+    def payments(self, *, make: bool = False) -> Payments:
+        """Open the books; a file that is not there is an error, unless it is to be made.
+
+        A command in the wrong folder would otherwise say of new, empty books that nothing is in doubt.
+        """
+        file = self.missing_file()
+        if file is not None and not make:
+            raise StoreError(
+                f"there is no database {file}: name yours with --db or --config "
+                "(paysession collection create makes one)"
+            )
+        return Payments.open(self.url(), config=self._settings_file())
+
+    def providers(self) -> Sequence[ProviderInfo]:
+        """Return the providers; for that no books need be there."""
+        url = "memory:" if self.missing_file() is not None else self.url()
+        with Payments.open(url, config=self._settings_file()) as payments:
+            return payments.providers()
+
+    def missing_file(self) -> str | None:
+        """Return the SQLite file that the books would be in, if it is not there."""
+        scheme, _, path = self.url().partition(":///")
+        path = path.partition("?")[0]
+        missing = scheme.partition("+")[0] == "sqlite" and path and not os.path.exists(path)  # noqa: PTH110
+        return os.path.abspath(path) if missing else None  # noqa: PTH100
 
     def url(self) -> str:
         """Return where the books are kept."""

@@ -24,7 +24,7 @@ def collection() -> None:
 @pass_app
 def collection_create(app: App, amount: str, currency: str, reference: str) -> None:
     """Say what has to be paid, such as: 42.00 EUR. The same reference again is the same collection."""
-    with app.payments() as payments:
+    with app.payments(make=True) as payments:
         made = payments.create_collection(Money(amount, currency), reference=reference)
         made = payments.collection(made.id)
     app.answer(show.collection_json(made), lambda: show.show_collections([made]))

@@ -69,7 +69,7 @@ def _schema(app: App) -> Schema:
     scheme = url.partition(":")[0].partition("+")[0]
     entry = installed("paysession.schemas", scheme).get(scheme)
     if entry is None:
-        raise StoreError(f"no installed distribution has a schema for {scheme!r}:...")
+        raise StoreError(f"a store {scheme!r} has no schema; sqlite and postgresql have, in paysession-sql")
     opened: Callable[[str], Schema] = entry.load()
     return opened(url)
 

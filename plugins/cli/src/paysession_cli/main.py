@@ -56,8 +56,7 @@ def demo(app: App, provider: str, keep: str | None) -> None:
 @pass_app
 def providers(app: App) -> None:
     """List providers: installed, selected, what they can do, what is wrong."""
-    with app.payments() as payments:
-        found = payments.providers()
+    found = app.providers()
     app.answer([show.provider_json(row) for row in found], lambda: show.show_providers(found))
     if any(row.problem for row in found):
         sys.exit(EXIT_FAILED)

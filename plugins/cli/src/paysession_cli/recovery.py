@@ -68,13 +68,17 @@ def in_doubt(app: App, limit: int, needs_person: bool) -> None:
 @common
 @pass_app
 def resolve(app: App, operation: str, outcome: str, note: str) -> None:
-    """Settle an operation by your word, where the provider cannot tell."""
+    """Settle an operation of `paysession in-doubt` by your word, where the provider cannot tell."""
     with app.payments() as payments:
-        row = next(
-            (row for row in payments.history(operation.rpartition("-")[0]) if row.id == operation), None
-        )
+        try:
+            rows = payments.history(operation.rpartition("-")[0])
+        except NotFound:
+            rows = ()
+        row = next((row for row in rows if row.id == operation), None)
         if row is None:
-            raise NotFound(f"there is no operation {operation!r:.80}")
+            raise NotFound(
+                f"there is no operation {operation!r:.80}; paysession in-doubt lists those in doubt"
+            )
         answers: dict[str, Callable[[], Outcome]] = {
             "initiate": Outcome.pending,
             "update": Outcome.pending,

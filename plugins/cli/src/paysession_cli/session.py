@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from paysession import Checkout, Money, Status
+from paysession import Checkout, Money, Payments, Status
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
@@ -24,7 +24,7 @@ _key = click.option("--idempotency-key", "--key", "key", help="The same key agai
 
 
 @session.command("initiate")
-@click.argument("collection_")
+@click.argument("collection_", metavar="COLLECTION")
 @click.option("--provider", default="manual", show_default=True)
 @click.option("--amount", help="Less than all that is left.")
 @click.option(
@@ -68,8 +68,8 @@ def session_initiate(
 
 
 @session.command("authorize")
-@click.argument("id_")
-@click.option("--by", default=None, help="Who confirms, for the provider manual. [default: your user name]")
+@click.argument("id_", metavar="SESSION")
+@click.option("--by", default=None, help="Who confirms, where a person does. [default: your user name]")
 @click.option("--reference", help="By what, such as: statement 12, line 3.")
 @click.option("--payload", multiple=True, metavar="KEY=VALUE", help="What the payer's browser sent.")
 @_key
@@ -81,7 +81,7 @@ def session_authorize(
     """Authorize the session's amount."""
     with app.payments() as payments:
         sent = pairs_of(payload, "payload") or {}
-        if payments.get(id_).provider == "manual" or by is not None:
+        if by is not None or _is_local(payments, payments.get(id_).provider):
             sent.setdefault("by", by or _user())
         if reference is not None:
             sent["reference"] = reference
@@ -89,6 +89,12 @@ def session_authorize(
     app.session(done)
     if done.status is Status.ERROR:
         sys.exit(EXIT_FAILED)
+
+
+def _is_local(payments: Payments, provider: str) -> bool:
+    """Say whether a person confirms: `manual`, under whatever name it is selected."""
+    rows = [row for row in payments.providers() if row.name == provider]
+    return any(row.capabilities is not None and row.capabilities.local for row in rows)
 
 
 def _user() -> str:
@@ -99,7 +105,7 @@ def _user() -> str:
 
 
 @session.command("capture")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @click.argument("amount", required=False)
 @click.option("--final", is_flag=True, help="Let go of the rest.")
 @_key
@@ -113,7 +119,7 @@ def session_capture(app: App, id_: str, amount: str | None, final: bool, key: st
 
 
 @session.command("refund")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @click.argument("amount", required=False)
 @click.option("--capture", metavar="OPERATION", help="Which capture it refers to.")
 @click.option("--reason", help="Why.")
@@ -130,7 +136,7 @@ def session_refund(
 
 
 @session.command("update")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @click.argument("amount")
 @_key
 @common
@@ -143,7 +149,7 @@ def session_update(app: App, id_: str, amount: str, key: str | None) -> None:
 
 
 @session.command("cancel")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @_key
 @common
 @pass_app
@@ -154,7 +160,7 @@ def session_cancel(app: App, id_: str, key: str | None) -> None:
 
 
 @session.command("sync")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @common
 @pass_app
 def session_sync(app: App, id_: str) -> None:
@@ -164,7 +170,7 @@ def session_sync(app: App, id_: str) -> None:
 
 
 @session.command("show")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @common
 @pass_app
 def session_show(app: App, id_: str) -> None:
@@ -177,7 +183,9 @@ def session_show(app: App, id_: str) -> None:
 @click.option("--collection", "collection_", metavar="ID", help="Only those of a collection.")
 @click.option("--reference", help="Only those of the collection with this reference.")
 @click.option("--provider", help="Only those of a provider.")
-@click.option("--status", type=click.Choice([str(status) for status in Status]))
+@click.option(
+    "--status", type=click.Choice([str(status) for status in Status]), help="Only those with this status."
+)
 @click.option("--after", metavar="ID", help="Go on after this session.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
 @common
@@ -205,7 +213,7 @@ def session_list(
 
 
 @session.command("history")
-@click.argument("id_")
+@click.argument("id_", metavar="SESSION")
 @common
 @pass_app
 def session_history(app: App, id_: str) -> None:
