@@ -149,7 +149,7 @@ class Engine:
     def _no_room(self, session: PaymentSession) -> InvalidAmount:
         return InvalidAmount(
             f"the collection {session.collection_reference!r} has no room for {session.amount}: another "
-            "session holds its amount; cancel that one, or wait until it is settled",
+            "session holds its amount, or it was lowered; cancel that one or update this one",
             session_id=session.id,
         )
 

@@ -211,7 +211,11 @@ class Payments:
         if id is None:
             if reference is None:
                 raise NotFound("give the collection's id or its reference")
-            id = collection_id_of(reference)  # noqa: A001
+            try:
+                row = self._collection(collection_id_of(reference))
+            except NotFound:
+                raise NotFound(f"there is no collection with the reference {reference!r:.80}") from None
+            return self._with_totals(row)
         return self._with_totals(self._collection(id))
 
     def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
@@ -361,6 +365,9 @@ class Payments:
 
         Never raises for a busy session, for doubt or for a decline: look at ``status``,
         ``in_doubt`` and ``error``.
+
+        Raises:
+            InvalidAmount: Other sessions hold the collection's amount, or it was lowered.
         """
         session = self.get(session_id)
         try:

@@ -84,8 +84,12 @@ def build(name: str, factory: Callable[..., Any], given: Settings, environ: Mapp
             values[key] = _convert(name, key, texts[key], hints.get(key), text=True)
     missing = [key for key, required in parameters.items() if required and key not in values]
     if missing:
-        variable = f"PAYSESSION_{name.upper().replace('-', '_')}__{missing[0].upper()}"
-        raise SettingsError(f"{name}: missing setting {', '.join(missing)}; give it in code or as {variable}")
+        prefix = f"PAYSESSION_{name.upper().replace('-', '_')}__"
+        variables = ", ".join(f"{prefix}{key.upper()}" for key in missing)
+        raise SettingsError(
+            f"{name}: missing setting {', '.join(missing)}; "
+            f"give it in code, in the settings file or as {variables}"
+        )
     try:
         return factory(**values)
     except (TypeError, ValueError, PaysessionError) as error:
