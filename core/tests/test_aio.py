@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from paysession import AsyncPayments, Money, Outcome, Payments, hookimpl
+from paysession import AsyncPayments, Money, Outcome, Payments, StoreError, hookimpl
 from paysession.testing import FakeProvider
 
 
@@ -116,3 +116,13 @@ def test_closing_waits_for_the_operations_that_run():
 
     assert asyncio.run(main()).status == "authorized"
     assert order == ["authorized", "closed"]
+
+
+def test_closed_payments_say_so():
+    async def live():
+        payments = AsyncPayments.open("memory:", providers={"fake": FakeProvider()}, environ={})
+        await payments.close()
+        await payments.events()
+
+    with pytest.raises(StoreError, match="closed"):
+        asyncio.run(live())

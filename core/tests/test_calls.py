@@ -178,6 +178,8 @@ def test_a_payer_who_gives_up_ends_in_error_without_raising(shop):
     session = shop.session("requires_more")
     shop.fake.payer_declines(session.id)
     assert shop.payments.resume(session.id).status == "error"
+    shop.fake.payer_approves(session.id)  # and thinks better of it
+    assert shop.payments.resume(session.id).status == "authorized"
 
 
 def test_a_declined_initiate_raises_and_leaves_a_canceled_session(shop):
@@ -352,6 +354,11 @@ REFUSED = [
     ("big payload", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", payload=BIG)),
     ("capture mode", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", capture="x")),
     ("checkout", InvalidData, lambda pay, s: pay.initiate(s.collection_id, provider="fake", checkout={})),
+    ("part of a checkout", InvalidData,
+     lambda pay, s: pay.initiate(s.collection_id, provider="fake", checkout=Checkout(return_url=3))),
+    ("final", InvalidData, lambda pay, s: pay.capture(s.id, eur("1"), final="no")),
+    ("capture of another type", InvalidData, lambda pay, s: pay.refund(s.id, eur("1"), capture=[])),
+    ("reference of another type", InvalidData, lambda pay, s: pay.collection(reference=1001)),
     ("initiate currency", InvalidAmount,
      lambda pay, s: pay.initiate(s.collection_id, provider="fake", amount=Money("1", "USD"))),
     ("initiate too much", InvalidAmount,

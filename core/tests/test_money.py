@@ -115,6 +115,12 @@ def test_amounts_add_subtract_and_compare_as_integers(a, b):
     assert bool(a) == bool(one)
 
 
+@pytest.mark.parametrize("other", [0, "1.00", None])
+def test_only_money_is_compared_with_money(other):
+    with pytest.raises(TypeError, match="a Money, not"):
+        assert Money("1", "EUR") > other
+
+
 def test_two_currencies_do_not_mix():
     for act in (lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x < y, lambda x, y: x >= y):
         with pytest.raises(InvalidAmount, match="two currencies"):

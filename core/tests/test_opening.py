@@ -74,3 +74,19 @@ def test_an_instance_shows_what_it_can_do():
         shown = payments.providers()[0]
     assert (shown.name, shown.distribution, shown.selected) == ("mine", "", True)
     assert (shown.capabilities, shown.problem) == (fake.capabilities, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"url": 42}, "42 is no URL"),
+        ({"url": "payments.db"}, "no URL; for a file: sqlite:///payments.db"),
+        ({"public_url": 1}, "public_url is a URL such as https://shop.example/pay, not 1"),
+        ({"public_url": "shop.example/pay"}, "public_url is a URL"),
+        ({"providers": "fake"}, 'a list of names: \\["fake"]'),
+        ({"providers": [FakeProvider()]}, "give an instance one: {'name': FakeProvider"),
+    ],
+)
+def test_what_cannot_be_opened_is_an_error_that_says_what_is_wanted(given, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        Payments.open(**{"url": "memory:", "providers": {"fake": FakeProvider()}, "environ": {}} | given)

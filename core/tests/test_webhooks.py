@@ -62,6 +62,8 @@ def test_a_forged_notification_is_rejected_and_not_stored(shop, spoil):
 def test_only_raw_bytes_are_taken(shop):
     with pytest.raises(TypeError):
         shop.payments.handle_webhook("fake", headers={}, body="text")
+    with pytest.raises(TypeError, match="a mapping, not as list"):
+        shop.payments.handle_webhook("fake", headers=[("a", "b")], body=b"")
     assert shop.payments.handle_webhook("fake", headers={}, body=b"x" * 2_000_000).status == 413
     assert shop.payments.handle_webhook("nix", headers={}, body=b"").status == 404
 

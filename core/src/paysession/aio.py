@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from paysession.errors import StoreError
 from paysession.payments import Payments
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class AsyncPayments:
     async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
         work = partial(context.run, partial(call, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:  # as the executor says that it is shut down
+            raise StoreError(f"these payments are closed: {error}") from None
+        return await running
 
     async def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
         """See `Payments.create_collection`."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import asdict
+
 from paysession.errors import InvalidAmount, InvalidData
 from paysession.money import Money
-from paysession.values import encode
+from paysession.values import Checkout, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_amount",
+    "checked_checkout",
+    "checked_flag",
     "checked_key",
     "checked_limit",
     "checked_payload",
@@ -26,6 +30,7 @@ __all__ = [
 
 MAX_TEXT: Final = 200
 MOST_ROWS: Final = 1000
+_NO_CHECKOUT: Final = Checkout()
 
 
 def collection_id_of(reference: str) -> str:
@@ -64,6 +69,25 @@ def checked_text(value: str, name: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or "\x00" in value:
         raise InvalidData(f"{name} is a str of 1 to {MAX_TEXT} characters")
     return value
+
+
+def checked_flag(value: bool, name: str) -> bool:
+    """Return a flag of the caller's, or refuse what may be meant as its contrary, such as "no"."""
+    if not isinstance(value, bool):
+        raise InvalidData(f"{name} is True or False, not {value!r:.40}")
+    return value
+
+
+def checked_checkout(checkout: Checkout | None, session_id: str) -> Checkout:
+    """Return what is known of the payer's visit, with the session's id in its URLs, or refuse it."""
+    if checkout is None:
+        return _NO_CHECKOUT
+    if not isinstance(checkout, Checkout):
+        raise InvalidData(f"checkout is a Checkout, not {type(checkout).__name__}")
+    for name, value in asdict(checkout).items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidData(f"checkout: {name} is a str, not {type(value).__name__}")
+    return checkout.filled(session_id)
 
 
 def checked_key(value: str | None) -> str | None:

@@ -166,6 +166,8 @@ class Money:
         return f"Money('{self.amount:f}', '{self.currency}')"
 
     def _same(self, other: Money) -> int:
+        if not isinstance(other, Money):
+            raise TypeError(f"{self} is compared with, or added to, a Money, not {type(other).__name__}")
         if self.currency != other.currency:
             raise InvalidAmount(f"{self} and {other} are of two currencies")
         return other.minor

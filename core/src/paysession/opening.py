@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from paysession.store import Store
 
-__all__ = ["open_store", "selection"]
+__all__ = ["checked_url", "open_store", "selection"]
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -23,7 +23,7 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
     Raises:
         StoreError: No installed distribution offers the scheme, or the store cannot be opened.
     """
-    scheme, colon, _ = url.partition(":")
+    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
         raise StoreError(f"{url!r:.80} is no URL; for a file: sqlite:///payments.db")
     scheme = scheme.partition("+")[0]
@@ -62,4 +62,20 @@ def selection(
             name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
             for name, given in chosen.items()
         }
-    return {name: tables.get(name) for name in providers}
+    named: list[Any] = list(providers)
+    for name in named:
+        if not isinstance(name, str):
+            made = f"{{'name': {type(name).__name__}(...)}}"
+            raise SettingsError(f"providers is a list of names; give an instance one: {made}")
+    return {name: tables.get(name) for name in named}
+
+
+def checked_url(public_url: str | None) -> str | None:
+    """Return where the host serves payments, or refuse what no provider can call.
+
+    Raises:
+        SettingsError: It does not begin with ``https://`` or ``http://``.
+    """
+    if public_url is None or str(public_url).startswith(("https://", "http://")):
+        return public_url
+    raise SettingsError(f"public_url is a URL such as https://shop.example/pay, not {public_url!r:.80}")

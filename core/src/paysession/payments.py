@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paysession.arguments import (
     check_amount,
+    checked_checkout,
+    checked_flag,
     checked_key,
     checked_limit,
     checked_payload,
@@ -32,7 +34,7 @@ from paysession.errors import (
 )
 from paysession.lifecycle import verify
 from paysession.money import Money
-from paysession.opening import open_store, selection
+from paysession.opening import checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
@@ -41,7 +43,7 @@ from paysession.request import Request
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
-from paysession.values import Checkout, Status, encode, replace
+from paysession.values import Status, encode, replace
 from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ if TYPE_CHECKING:
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
     from paysession.store import Store
+    from paysession.values import Checkout
     from paysession.webhooks import Headers
 
 __all__ = ["Payments"]
 
-_NO_CHECKOUT: Final = Checkout()
 _CAPTURES: Final = ("manual", "automatic")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
@@ -134,8 +136,8 @@ class Payments:
         registry.load_plugins()
         if eager:
             registry.load_all()
-        store = open_store(url, clock=clock)
-        return cls(store, registry, public_url=public_url or file.get("public_url"))
+        public_url = checked_url(public_url or file.get("public_url"))
+        return cls(open_store(url, clock=clock), registry, public_url=public_url)
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +214,7 @@ class Payments:
             if reference is None:
                 raise NotFound("give the collection's id or its reference")
             try:
-                row = self._collection(collection_id_of(reference))
+                row = self._collection(collection_id_of(checked_text(reference, "reference")))
             except NotFound:
                 raise NotFound(f"there is no collection with the reference {reference!r:.80}") from None
             return self._with_totals(row)
@@ -275,14 +277,13 @@ class Payments:
         handle = self._registry.provider(provider)
         if capture not in _CAPTURES:
             raise InvalidData(f"capture is 'manual' or 'automatic', not {capture!r:.40}")
-        if checkout is not None and not isinstance(checkout, Checkout):
-            raise InvalidData(f"checkout is a Checkout, not {type(checkout).__name__}")
         if amount is not None:
             check_amount(amount)
         text = encode(data, "data")
         key = checked_key(idempotency_key)
         now = self._store.now()
         session_id = self._session_id(collection, key, now)
+        visit = checked_checkout(checkout, session_id)
         existing = self._store.session(session_id) if key is not None else None
         if replaces is not None and existing is None:
             replaced = self.cancel(replaces)
@@ -303,7 +304,7 @@ class Payments:
             provider=handle.name,
             amount=share_of(collection, amount),
             capture=capture,
-            checkout=checkout.filled(session_id) if checkout is not None else _NO_CHECKOUT,
+            checkout=visit,
             data=text,
             created_at=now,
             updated_at=now,
@@ -412,10 +413,11 @@ class Payments:
             Declined, NotApplied, OutcomeUnknown: The provider's answer.
         """
         key = checked_key(idempotency_key)
+        final = checked_flag(final, "final")
         if amount is not None:
             check_amount(amount)
         return self._engine.perform(
-            self.get(session_id), Request(CAPTURE, amount, idempotency_key=key, final=bool(final))
+            self.get(session_id), Request(CAPTURE, amount, idempotency_key=key, final=final)
         )
 
     def refund(

@@ -80,7 +80,7 @@ def with_capture(
         if row.kind is REFUND and row.capture_id in left and row.state not in REFUSED:
             left[row.capture_id] -= stands.get(row.id, 0)
     chosen = request.capture_id
-    if chosen is not None and chosen not in left:
+    if chosen is not None and not (isinstance(chosen, str) and chosen in left):
         raise InvalidData(
             f"{chosen!r:.80} is no capture of this session that succeeded", session_id=session.id
         )

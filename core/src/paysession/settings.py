@@ -162,7 +162,7 @@ def _convert(name: str, key: str, value: Any, hint: Any, *, text: bool) -> Any:
         return _into(hint, value, text=text)
     except (TypeError, ValueError):
         wanted = getattr(hint, "__name__", str(hint))
-        raise SettingsError(f"{name}: setting {key!r} must be a {wanted}") from None
+        raise SettingsError(f"{name}: setting {key!r} must be of type {wanted}") from None
 
 
 def _into(hint: Any, value: Any, *, text: bool) -> Any:
@@ -180,6 +180,8 @@ def _into(hint: Any, value: Any, *, text: bool) -> Any:
     if hint is timedelta and isinstance(value, str | int | float):
         return timedelta(seconds=float(value))
     if not text:
+        if hint in (bool, int, float) and not isinstance(value, int | float if hint is float else hint):
+            raise TypeError(value)
         return value
     if hint is bool:
         lowered = value.strip().lower()

@@ -68,6 +68,8 @@ class Inbox:
         """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
         if not isinstance(body, bytes):
             raise TypeError(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")
+        if not hasattr(headers, "items"):
+            raise TypeError(f"headers are given as a mapping, not as {type(headers).__name__}")
         if len(body) > MAX_BODY:
             return WebhookReply(413, "too large")
         lowered = {str(key).lower(): str(value) for key, value in headers.items()}

@@ -166,3 +166,13 @@ def test_threads_commit_in_groups(store):
         thread.join(10)
     assert commits == [1, 8]
     assert len(pay.collections()) == 9
+
+
+def test_a_closed_store_neither_reads_nor_writes(store):
+    pay = Payments(store, Registry({"fake": FakeProvider()}))
+    pay.create_collection(eur("1"), reference="a")
+    pay.close()
+    with pytest.raises(StoreError, match="closed"):
+        pay.events()
+    with pytest.raises(StoreError, match="closed"):
+        pay.create_collection(eur("1"), reference="b")

@@ -134,8 +134,9 @@ class FakeProvider:
     # --- what a test makes happen ---
 
     def payer_approves(self, session_id: str) -> None:
-        """Approve as the payer; `resume` then authorizes."""
-        self._account(session_id).approved = True
+        """Approve as the payer, also one who gave up before; `resume` then authorizes."""
+        account = self._account(session_id)
+        account.approved, account.declined = True, False
 
     def payer_declines(self, session_id: str) -> None:
         """Give up as the payer; `resume` then ends with status ``error``."""

@@ -132,6 +132,8 @@ class SqliteStore(Reads):
         self._closed = False
 
     def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreError("the store is closed")
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
@@ -233,7 +235,7 @@ class SqliteStore(Reads):
         connection = self._writer
         try:
             if connection is None:
-                connection = self._writer = self._open_writer()
+                connection = self._writer = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             self._write(connection, change)
             connection.execute("COMMIT")
@@ -270,7 +272,7 @@ class SqliteStore(Reads):
         connection = self._writer
         try:
             if connection is None:
-                connection = self._writer = self._open_writer()
+                connection = self._writer = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             for ticket in group:
                 self._make(connection, ticket)
@@ -286,11 +288,6 @@ class SqliteStore(Reads):
 
     def _failure(self, error: sqlite3.Error) -> StoreError:
         return StoreError(f"the database {self.path} could not be written: {error}")
-
-    def _open_writer(self) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreError("the store is closed")
-        return self._connect()
 
     def _make(self, connection: sqlite3.Connection, ticket: _Ticket) -> None:
         """Make one change of a group; when it is refused, the others stand."""
