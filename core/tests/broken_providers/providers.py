@@ -6,6 +6,7 @@
 import json
 import logging
 import secrets
+import threading
 import time
 from decimal import Decimal
 
@@ -91,6 +92,15 @@ class AnswersNone(GatewayProvider):
     @hookimpl
     def refund(self, session, operation):
         super().refund(session, operation)
+
+
+@breaks("test_every_hook_answers_what_it_may")
+class NeverAnswers(GatewayProvider):
+    mend = "set a timeout"
+
+    @hookimpl
+    def refund(self, session, operation):
+        threading.Event().wait(60)
 
 
 @breaks("test_every_hook_answers_what_it_may")

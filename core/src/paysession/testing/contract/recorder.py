@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from paysession.hooks import hookimpl
+from paysession.testing.contract.verdict import broken
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import FrameType
 
     from paysession.operation import Operation
     from paysession.session import PaymentSession
 
 __all__ = ["Call", "Crash", "Recorder"]
+
+
+HANGS = 30.0
+"""Seconds after which a hook is taken to wait forever: no fault on the wire takes as long."""
 
 
 class Crash(BaseException):
@@ -56,7 +65,8 @@ class Recorder:
         if self.crash == (hook, "before"):
             raise Crash(hook)
         try:
-            answer = yield
+            with _in_time(hook):
+                answer = yield
         except BaseException as error:
             self.calls.append(Call(hook, session, operation, error=error))
             raise
@@ -76,3 +86,28 @@ class Recorder:
     def retrieve(self, session: PaymentSession, operation: Operation | None) -> Generator[None, Any, Any]:
         """Stand around a lookup."""
         return (yield from self._around("retrieve", session, operation))
+
+
+@contextmanager
+def _in_time(hook: str) -> Generator[None]:
+    """Fail if a hook never returns: where a signal can interrupt it, and no other timer runs."""
+    here = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+    if not here or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def late(_: int, frame: FrameType | None) -> None:
+        place = f" at {frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+        broken(
+            "A hook answers.",
+            found=f"{hook} was still waiting after {HANGS:.0f} seconds{place}",
+            mend="set a timeout on every request, and wait for nothing else",
+        )
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, HANGS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
