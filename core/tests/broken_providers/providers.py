@@ -169,6 +169,13 @@ class KeepsTheOrderInItself(GatewayProvider):
         return super().retrieve(replace(session, reference=self.orders[session.id]))
 
 
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them")
+class DataForgottenByALook(GatewayProvider):
+    @hookimpl
+    def retrieve(self, session):
+        return snapshot_(super().retrieve(session), data={"seen": time.time_ns()})
+
+
 @breaks("test_data_is_json")
 class DataIsNotJson(GatewayProvider):
     @hookimpl
@@ -182,6 +189,42 @@ class AmountTimesAHundred(GatewayProvider):
         if "currency" in body:
             body["amount"] = int(operation.amount.amount * 100)
         return super()._post(path, operation, **body)
+
+
+@breaks("test_amounts_are_right_in_every_currency")
+class AmountAsFloat(GatewayProvider):
+    def _post(self, path, operation, **body):
+        if body.get("currency") == "EUR":
+            body["amount"] = int(float(operation.amount.amount) * 100)
+        return super()._post(path, operation, **body)
+
+
+class Returning(GatewayCounterpart):
+    """A gateway whose payer comes back with a query, as a browser sends it."""
+
+    def approve(self, session):
+        super().approve(session)
+        return {"order": session.reference, "result": "paid"}
+
+
+@breaks("test_nothing_is_authorized_before_the_payer_acts", counterpart=Returning)
+class BelievesAnyReturn(GatewayProvider):
+    mend = "ask the gateway about this session"
+
+    @hookimpl
+    def authorize(self, session, operation):
+        if operation.payload.get("result") == "paid":
+            return Outcome.authorized(amount=session.amount)
+        return super().authorize(session, operation)
+
+
+@breaks("test_nothing_is_authorized_before_the_payer_acts", counterpart=Returning)
+class BelievesAReturnThatNamesTheOrder(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        if operation.payload.get("order") == session.reference:
+            return Outcome.authorized(amount=session.amount)
+        return super().authorize(session, operation)
 
 
 @breaks("test_nothing_is_authorized_before_the_payer_acts")
@@ -561,6 +604,18 @@ class Trusting(GatewayProvider):
     "test_a_notification_of_another_time_is_rejected[stale]",
     "test_without_a_webhook_secret_nothing_is_accepted",
 )
+@breaks("test_a_duplicate_changes_nothing")
+class OneIdForAllOfAnOrder(GatewayProvider):
+    mend = "the id of the notification"
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        return [
+            WebhookEvent(event.session_id, event.type, session_id=event.session_id)
+            for event in super().parse_webhook(headers, body)
+        ]
+
+
 class NotificationsNotVerified(Trusting):
     pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LivesContract"]
 
-_SAMPLE = {0: 4200, 2: 1234, 3: 4210, 4: 12340}
+_SAMPLE = {0: 4200, 2: 1999, 3: 4210, 4: 12340}
+"""Minor units by decimals: ``int(19.99 * 100)`` is 1998, and some gateways want three to end in 0."""
 
 
 def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
@@ -134,7 +136,7 @@ class LivesContract:
                 broken(
                     f"`{call.hook}` answers one of {', '.join(sorted(ANSWERS[Kind(call.hook)]))}.",
                     found=call.shown,
-                    mend="see the table of answers in docs/lifecycle.md",
+                    mend="see the table of answers in docs/reference/lifecycle.md",
                 )
 
     def test_a_life_leaves_the_books_as_the_gateway_has_them(self, bench: Bench) -> None:
@@ -143,17 +145,15 @@ class LivesContract:
         bench.compare(session)
         if not bench.capabilities.local:
             again = bench.payments.sync(session.id)
-            if (again.status, again.authorized, again.captured, again.refunded, again.conflict) != (
-                session.status,
-                session.authorized,
-                session.captured,
-                session.refunded,
-                None,
-            ):
+            told, known = (
+                (row.status, row.authorized, row.captured, row.refunded, row.data) for row in (again, session)
+            )
+            if told != known or again.conflict is not None:
                 broken(
                     "`retrieve` tells what the answers told: asking again changes nothing.",
                     found=f"{session!r} became {again!r}",
-                    mend="give cumulative totals, and effects with the reference that the hook answered",
+                    mend="give cumulative totals, effects with the reference that the hook answered, and no "
+                    "data= or the same",
                 )
 
     def test_a_life_goes_on_in_another_process(self, bench: Bench) -> None:
@@ -238,6 +238,26 @@ class LivesContract:
             )
 
     def test_a_payer_who_declines_is_told_so(self, bench: Bench) -> None:
+        if not bench.capabilities.local and "approval" not in bench.gateway.cannot:
+            self._believes_the_browser(bench)
+
+    def _believes_the_browser(self, bench: Bench) -> None:
+        """Fail if what one payer brings back authorizes another's session, as it is or with its ids."""
+        other = bench.initiate()
+        brought = bench.gateway.approve(other) or {}
+        for forged in (False, True):
+            session = bench.initiate()
+            ids = {other.id: session.id, other.reference: session.reference} if forged else {}
+            payload = {name: ids.get(str(value), value) for name, value in brought.items()}
+            with suppress(PaysessionError):  # it may well refuse
+                bench.payments.authorize(session.id, payload=payload)
+            if bench.payments.get(session.id).status is Status.AUTHORIZED:
+                broken(
+                    "What a browser brings authorizes nothing by itself: anybody can send it.",
+                    found=f"with the payload of another session{' and its own ids' if forged else ''} "
+                    f"{bench.last('authorize').shown}",
+                    mend="ask the gateway about this session in `authorize`, and believe its answer only",
+                )
         """After a decline the session shows the error, and nothing is authorized."""
         bench.needs_feature("decline")
         session = bench.initiate()

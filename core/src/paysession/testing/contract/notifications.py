@@ -99,6 +99,25 @@ class NotificationsContract:
             broken(
                 "A duplicate makes no event.", found="another event", mend="tell totals that are cumulative"
             )
+        if bench.capabilities.refund != "none" and "dashboard" not in bench.gateway.cannot:
+            bench.gateway.refund_in_dashboard(session, session.captured_amount)
+            self._another(bench, session)
+
+    def _another(self, bench: Bench, session: PaymentSession) -> None:
+        """Fail unless a notification of something else is heard."""
+        headers, body = notify(bench, session)
+        bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+        reply = deliver(bench, headers, body)
+        bench.payments.recover()
+        after = bench.payments.get(session.id)
+        if bench.capabilities.lookup != "none" and after.refunded != session.captured:
+            broken(
+                "Another notification of the same session is no duplicate.",
+                found=f"of a refund in the dashboard, it was answered with {reply.status} {reply.body}, and "
+                f"{after.refunded_amount} is refunded",
+                mend="give the id of the notification as WebhookEvent.id, not the object's, or None if it "
+                "has none; in the fake too each has its own",
+            )
 
     def test_an_old_notification_does_not_turn_back_time(self, bench: Bench) -> None:
         """They overtake each other: what is booked is what the gateway tells when it is asked."""
