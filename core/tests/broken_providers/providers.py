@@ -252,6 +252,58 @@ class CancelsInWordsOnly(GatewayProvider):
         return Outcome.canceled()
 
 
+class PaidInTheBrowser(GatewayCounterpart):
+    """A gateway that authorizes by itself once the payer has approved."""
+
+    def approve(self, session):
+        self.gateway.payer(session.id, "confirm")
+
+
+@breaks("test_a_session_is_canceled_before_and_after_authorization", counterpart=PaidInTheBrowser)
+class CancelsTheUnpaidInWordsOnly(GatewayProvider):
+    mend = "cancel the object at the gateway"
+
+    @hookimpl
+    def cancel(self, session, operation):
+        return super().cancel(session, operation) if session.authorized else Outcome.canceled()
+
+
+class CapturesByItselfLater(GatewayCounterpart):
+    """A gateway that accepts the capture of an automatic order with its authorization, and finishes later."""
+
+    def approve(self, session):
+        self.gateway.payer(session.id, "confirm")
+        if session.capture == "automatic":
+            told = {"amount": session.amount.minor}
+            self.gateway.request(f"orders/{session.reference}/capture", "", told, slow=True)
+
+
+@breaks("test_an_automatic_session_is_captured", counterpart=CapturesByItselfLater)
+class AcceptedAsCaptured(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        outcome = super().authorize(session, operation)
+        return Outcome.captured(outcome.amount) if session.capture == "automatic" else outcome
+
+
+class CannotCancel(PaidInTheBrowser):
+    cannot = {"cancel": "what nobody paid for expires by itself"}
+
+
+@breaks("test_a_session_is_canceled_before_and_after_authorization", counterpart=CannotCancel)
+class CancelsWhatCannotBe(CancelsTheUnpaidInWordsOnly):
+    mend = "raise Declined"
+
+
+@breaks("test_a_session_is_canceled_before_and_after_authorization")
+class CancelUnderAnotherReference(GatewayProvider):
+    mend = "leave reference= out"
+
+    @hookimpl
+    def cancel(self, session, operation):
+        return replace_(super().cancel(session, operation), reference="cancel_1")
+
+
 @breaks("test_two_captures_of_one_amount_are_two", "test_what_was_refused_can_be_tried_again[capture]")
 class OneKeyForAllCaptures(GatewayProvider):
     @hookimpl
@@ -553,6 +605,18 @@ class BelievesNotifications(GatewayProvider):
 
 
 @breaks("test_a_duplicate_changes_nothing")
+class OneIdForAllOfAnOrder(GatewayProvider):
+    mend = "the id of the notification"
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        return [
+            WebhookEvent(event.session_id, event.type, session_id=event.session_id)
+            for event in super().parse_webhook(headers, body)
+        ]
+
+
+@breaks("test_a_duplicate_changes_nothing")
 class RejectsRepetitions(GatewayProvider):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -604,18 +668,6 @@ class Trusting(GatewayProvider):
     "test_a_notification_of_another_time_is_rejected[stale]",
     "test_without_a_webhook_secret_nothing_is_accepted",
 )
-@breaks("test_a_duplicate_changes_nothing")
-class OneIdForAllOfAnOrder(GatewayProvider):
-    mend = "the id of the notification"
-
-    @hookimpl
-    def parse_webhook(self, headers, body):
-        return [
-            WebhookEvent(event.session_id, event.type, session_id=event.session_id)
-            for event in super().parse_webhook(headers, body)
-        ]
-
-
 class NotificationsNotVerified(Trusting):
     pass
 

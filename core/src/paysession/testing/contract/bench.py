@@ -252,6 +252,8 @@ class Bench:
             return self.authorized()
         if kind is Kind.REFUND:
             return self.captured()
+        if kind is Kind.CANCEL:
+            self.needs_feature("cancel")
         session = self.initiate()
         if kind is Kind.AUTHORIZE:
             self.approve(session)

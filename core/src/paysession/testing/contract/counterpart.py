@@ -33,6 +33,7 @@ FEATURES: Final = {
     "dashboard": "somebody in the gateway's dashboard can refund",
     "approval": "the gateway hears of the payer's approval before our authorize",
     "object": "initiate makes an object at the gateway",
+    "cancel": "what nobody has paid can be canceled",
 }
 """What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
 
@@ -88,7 +89,7 @@ class Counterpart:
         url: Where the gateway's stand-in listens; None: `handle` is served.
         cannot: What the gateway does not do, and why: names of `FEATURES` to a sentence. The tests
             concerned are then reported as not declared, with the sentence.
-        key_header: The header in which the gateway takes idempotency keys; None: they go elsewhere.
+        key_header: The header in which the gateway takes idempotency keys; None: elsewhere, or nowhere.
         replays: Whether the stand-in itself remembers answers by key. Otherwise the kit does it in
             front of it, so that `handle` need not.
         amount: What a session of the tests is about. Its currency is the main one.

@@ -154,7 +154,8 @@ class FaultsContract:
                     mend="answer with the amount that the gateway stated, such as "
                     "Outcome.captured(Money.from_minor(answer['amount'], ...))",
                 )
-        bench.compare(bench.settle(strike.session_id))
+        if strike.on == "write":  # a lookup that lies again when the core asks is the gateway's word
+            bench.compare(bench.settle(strike.session_id))
 
 
 def _missorted(strike: Strike, fault: str, right: str) -> None:

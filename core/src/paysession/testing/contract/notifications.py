@@ -147,6 +147,8 @@ class NotificationsContract:
         session = bench.known()
         if session.captured:
             not_declared("what the gateway hears of is captured at once: nothing can be canceled")
+        if session.status is not Status.AUTHORIZED:
+            bench.needs_feature("cancel")
         headers, body = notify(bench, session)
         session = bench.finished(bench.payments.cancel(session.id))
         reply = deliver(bench, headers, body)
