@@ -362,7 +362,7 @@ class Recoverer:
             try:
                 session = self._engine.perform(session, Request(Kind.AUTHORIZE))
             except RequestError as error:  # another session holds the amount: ask again when it is due
-                logger.info("session %s is ready and cannot be authorized: %s", session_id, error)
+                logger.warning("session %s is ready and cannot be authorized: %s", session_id, error)
                 session = self._engine.load(session_id)
         return session
 
