@@ -63,7 +63,8 @@ class Manual:
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Say what the payer is to do."""
-        method = session.data.get("method", self.method)
+        data = session.data
+        method = data.get("method", self.method)
         if method not in METHODS:
             raise Declined("unknown_method", f"method is one of {', '.join(METHODS)}, not {method!r:.40}")
         fields = {
@@ -75,9 +76,7 @@ class Manual:
             account = {"account_holder": self.account_holder, "iban": self.iban, "bic": self.bic}
             fields |= {name: value for name, value in account.items() if value}
             fields["due"] = (operation.created_at + timedelta(days=self.due_days)).date().isoformat()
-        return Outcome.pending(
-            next_action=Instructions(method, fields), data={**session.data, "method": method}
-        )
+        return Outcome.pending(next_action=Instructions(method, fields), data={**data, "method": method})
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
