@@ -13,7 +13,9 @@ from paysession import (
     Outcome,
     OutcomeUnknown,
 )
+from paysession.operation import Kind
 from paysession.outcome import Effect, Snapshot
+from paysession.reconcile import is_evidence
 
 
 def eur(amount):
@@ -241,3 +243,41 @@ def test_a_total_that_shows_what_was_settled_as_not_applied_answers_for_the_call
     del told.fake.answers["capture"]
     told.payments.capture(session.id, eur("10.00"), idempotency_key="k")
     assert told.fake.total(session.id, "capture") == 0  # 10.00 were taken before, and no more are
+
+
+def test_a_total_does_not_answer_for_a_key_whose_request_certainly_never_arrived(told):
+    session = told.session()
+    told.fake.answers["capture"] = NotApplied("refused to connect")
+    with pytest.raises(NotApplied):
+        told.payments.capture(session.id, eur("10.00"), idempotency_key="k")
+    del told.fake.answers["capture"]
+    told.fake.snapshot = Snapshot("authorized", captured=eur("10.00"), session_id=session.id)
+    assert told.payments.sync(session.id).conflict is None
+    told.payments.capture(session.id, eur("10.00"), idempotency_key="k")
+    assert told.fake.total(session.id, "capture") == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "captured", "authorized", "expected"),
+    [
+        ("cancel", "0.00", None, True),
+        ("cancel", "0.00", "42.00", True),
+        ("cancel", "20.00", "42.00", True),
+        ("cancel", "20.00", None, False),
+        ("capture", "20.00", None, True),
+        ("refund", "20.00", None, True),
+    ],
+)
+def test_only_what_tells_of_the_rest_is_evidence_that_a_cancel_did_not_happen(
+    told, kind, captured, authorized, expected
+):
+    session = told.session()
+    if captured != "0.00":
+        session = told.payments.capture(session.id, eur(captured))
+    shown = Snapshot(
+        "authorized",
+        authorized=authorized and eur(authorized),
+        captured=eur(captured),
+        refunded=eur("0.00"),
+    )
+    assert is_evidence(session, shown, Kind(kind)) is expected

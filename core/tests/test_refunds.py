@@ -205,3 +205,21 @@ def test_a_named_capture_of_which_nothing_is_left_is_refused(shop):
     assert shop.payments.refund(session_id).refunded == 2000  # all is refunded: nothing to do
     with pytest.raises(InvalidAmount, match="nothing is left"):
         shop.payments.refund(session_id, capture=capture.id)
+
+
+def test_nothing_is_refunded_where_nothing_was_captured(shop):
+    session = shop.session()
+    with pytest.raises(InvalidAmount, match="nothing is left to refund"):
+        shop.payments.refund(session.id)
+
+
+def test_all_is_done_already_while_the_rest_is_under_way(told):
+    session = told.session()
+    told.payments.capture(session.id, eur("20.00"))
+    told.fake.answers["capture"] = Outcome.pending()
+    session = told.payments.capture(session.id)
+    assert told.payments.capture(session.id) == session
+    told.payments.refund(session.id, eur("5.00"))
+    told.fake.answers["refund"] = Outcome.pending()
+    session = told.payments.refund(session.id)
+    assert told.payments.refund(session.id) == session

@@ -314,3 +314,55 @@ def test_a_capture_at_authorization_is_booked_once_though_the_answer_does_not_na
     assert shop.books(session.id) == ("authorized", 4200, 4200, 0, None)
     (capture,) = (row for row in shop.payments.history(session.id) if row.kind == "capture")
     assert capture.reference == "fx_1"
+
+
+def test_a_capture_that_is_stated_again_without_its_reference_is_the_same(shop):
+    session = shop.session("requires_more")
+    shop.payments.authorize(session.id)
+    key = shop.payments.history(session.id)[-1].id
+    session, _ = state(shop, session, Effect("capture", eur("42.00"), reference="t1", key=key))
+    session, events = state(shop, session, Effect("capture", eur("42.00"), key=key))
+    assert (session.captured, events) == (4200, [])
+
+
+@pytest.mark.parametrize("key", [None, "till 1"])
+def test_what_carries_a_key_of_somebody_elses_is_nothing_that_was_stated_before(shop, key):
+    session = shop.session("requires_more")
+    session, _ = state(shop, session, Effect("capture", eur("20.00"), key=key))
+    session, _ = state(shop, session, Effect("capture", eur("20.00"), key="till 2"))
+    assert session.captured == 4000
+
+
+def test_what_is_stated_without_a_name_is_nothing_that_has_one(shop):
+    session = shop.session("requires_more")
+    session, _ = state(shop, session, Effect("capture", eur("20.00"), reference="t1"))
+    session, _ = state(shop, session, Effect("capture", eur("20.00")))
+    assert session.captured == 4000
+
+
+def test_what_is_new_in_a_statement_is_booked_beside_what_is_known(shop):
+    session = shop.session("requires_more")
+    first = Effect("capture", eur("20.00"), reference="t1")
+    session, _ = state(shop, session, first)
+    session, events = state(shop, session, first, Effect("capture", eur("22.00"), reference="t2"))
+    assert (session.status, session.captured) == ("authorized", 4200)
+    assert events == ["session.captured"]
+
+
+def test_another_authorization_in_a_statement_lowers_nothing(shop):
+    session = shop.session("requires_more")
+    session, _ = state(shop, session, Effect("authorize", eur("42.00"), reference="a1"))
+    session, events = state(shop, session, Effect("authorize", eur("10.00"), reference="a2"))
+    assert (session.authorized, session.held, events) == (4200, 4200, [])
+
+
+def test_a_failure_that_is_stated_again_after_the_payer_tried_again_says_nothing_new(shop):
+    session = shop.session("requires_more")
+    shop.payments.authorize(session.id)
+    key = shop.payments.history(session.id)[-1].id
+    failed = Effect("authorize", eur("42.00"), "failed", "debit_1", key, error=CLOSED)
+    session, _ = state(shop, session, failed)
+    assert session.status == "error"
+    shop.payments.authorize(session.id)
+    session, events = state(shop, session, failed)
+    assert (session.status, session.pending, events) == ("pending", 1, [])

@@ -587,3 +587,9 @@ def test_a_lookup_that_is_behind_a_cancel_reports_no_conflict(behind):
     behind.clock.forward(seconds=30)
     assert behind.payments.sync(session.id).version > session.version  # it still shows it: that is a conflict
     assert "session.conflict" in [event.type for event in behind.payments.events()]
+
+
+def test_a_lookup_that_is_behind_shows_where_a_session_stands_that_nothing_is_open_of(behind):
+    session = behind.session("requires_more")
+    behind.fake.snapshot = Snapshot("error", error=Failure("gone", "The page has expired."))
+    assert behind.payments.sync(session.id).status == "error"

@@ -78,7 +78,7 @@ def with_capture(
             left[row.id] = stands[row.id]
     for row in operations:
         if row.kind is REFUND and row.capture_id in left and row.state not in REFUSED:
-            left[row.capture_id] -= stands.get(row.id, 0)
+            left[row.capture_id] -= stands[row.id]
     chosen = request.capture_id
     if chosen is not None and not (isinstance(chosen, str) and chosen in left):
         raise InvalidData(
@@ -87,7 +87,7 @@ def with_capture(
     if chosen is None and capabilities.refund_needs_capture:
         wanted = request.amount.minor if request.amount is not None else 1
         fitting = [key for key, minor in left.items() if minor >= wanted]
-        if len(fitting) > 1 and len(left) > 1:
+        if len(fitting) > 1:
             raise NotSupported(
                 f"{session.provider} refunds one capture at a time: name it with capture=, one of "
                 + ", ".join(fitting),
