@@ -22,6 +22,7 @@ from paysession import (
 from paysession.draft import Draft
 from paysession.lifecycle import ALLOWED
 from paysession.outcome import ANSWERS, Answer
+from paysession.provider import Redirect
 from paysession.request import Request
 from paysession.values import replace
 
@@ -80,6 +81,19 @@ AFTER = {
 }
 
 
+EVENTS = {
+    (Kind.UPDATE, Answer.PENDING): "session.updated",
+    (Kind.UPDATE, Answer.REQUIRES_MORE): "session.updated",
+    (Kind.AUTHORIZE, Answer.REQUIRES_MORE): "session.requires_more",
+    (Kind.AUTHORIZE, Answer.AUTHORIZED): "session.authorized",
+    (Kind.AUTHORIZE, Answer.CAPTURED): "session.authorized",
+    (Kind.AUTHORIZE, Answer.CANCELED): "session.canceled",
+    (Kind.CAPTURE, Answer.CAPTURED): "session.captured",
+    (Kind.REFUND, Answer.REFUNDED): "session.refunded",
+    (Kind.CANCEL, Answer.CANCELED): "session.canceled",
+}
+
+
 @pytest.mark.parametrize(("status", "kind"), list(product(Status, CALLED)))
 def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
     session = a_session(status)
@@ -125,7 +139,11 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
         after.status in ("pending", "requires_more")
     )
     assert change.hold == after.held - session.held
-    assert len(change.events) >= 1
+    told_of = "operation.pending" if pending else EVENTS[kind, answer]
+    if kind is Kind.CANCEL and before.captured and not pending:
+        told_of = "session.released"
+    assert (change.events[0].type, change.events[0].operation_id) == (told_of, operation.id)
+    assert len({event.id for event in change.events}) == len(change.events)
 
 
 @pytest.mark.parametrize(("status", "kind"), list(product(Status, CALLED)))
@@ -359,3 +377,27 @@ def test_only_a_cancel_that_is_refused_is_a_try_of_the_cancel_that_is_wanted(kin
     draft = Draft(draft.session, LATER)
     lifecycle.refuse(draft, operation, Declined("no", "words"))
     assert (draft.session.checks, draft.session.cancel_wanted) == (checks, True)
+
+
+PAGE, OLD = Redirect("https://pay.example/1"), Redirect("https://pay.example/0")
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "expected"),
+    [
+        (Kind.UPDATE, Outcome.requires_more(next_action=PAGE), PAGE),
+        (Kind.UPDATE, Outcome.requires_more(), OLD),
+        (Kind.AUTHORIZE, Outcome.requires_more(next_action=PAGE), PAGE),
+        (Kind.AUTHORIZE, Outcome.requires_more(), None),
+        (Kind.AUTHORIZE, Outcome.authorized(), None),
+        (Kind.AUTHORIZE, Outcome.pending(), None),
+    ],
+)
+def test_what_the_payer_is_to_do_is_what_was_answered_last(kind, answer, expected):
+    session, operation = begun(a_session(Status.REQUIRES_MORE, next_action=OLD), kind)
+    assert applied(session, operation, answer).session.next_action == expected
+
+
+def test_an_authorization_that_ran_out_is_asked_about_later_and_not_at_once():
+    session, operation = begun(a_session(Status.AUTHORIZED, expires_at=NOW - timedelta(days=1)))
+    assert applied(session, operation, Outcome.captured(operation.amount)).session.due_at > LATER

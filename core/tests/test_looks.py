@@ -1,5 +1,6 @@
 """When a gateway is asked again, and what a look does unasked."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from paysession import (
     Money,
     NotApplied,
     Outcome,
+    OutcomeUnknown,
 )
 from paysession.outcome import Effect, Snapshot
 
@@ -88,3 +90,22 @@ def test_an_old_notification_does_not_authorize_again_what_was_declined(told):
     headers, body = told.fake.webhook(session.id)
     told.payments.handle_webhook("fake", headers=headers, body=body)
     assert [kind for kind, _ in told.fake.calls].count("authorize") == 1
+
+
+def test_what_is_booked_while_an_operation_is_in_doubt_leaves_the_doubt_its_next_look(told):
+    session = told.session("captured")
+    told.fake.answers["refund"], told.fake.snapshot = OutcomeUnknown("reset"), OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.refund(session.id, eur("5.00"))
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        authorized=eur("42.00"),
+        captured=eur("42.00"),
+        effects=[Effect("refund", eur("1.00"), reference="dash_1")],
+        session_id=session.id,
+    )
+    with suppress(OutcomeUnknown):
+        told.payments.sync(session.id)
+    session = told.payments.get(session.id)
+    assert (session.refunded, session.in_doubt) == (100, True)
+    assert session.due_at is not None

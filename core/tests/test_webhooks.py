@@ -318,3 +318,22 @@ class Slow(Bank):
     @hookimpl
     def capture(self, session, operation):
         return self.outcome
+
+
+class Telling(FakeProvider):
+    """Its notifications tell of a capture, whoever sent them."""
+
+    @hookimpl
+    def parse_webhook(self, body):
+        (effect,) = [Effect("capture", eur("42.00"), reference="told")]
+        return [WebhookEvent(None, "told", session_id=body.decode(), effects=[effect])]
+
+
+@pytest.mark.parametrize(("lookup", "captured"), [("consistent", 0), ("none", 4200)])
+def test_what_a_notification_tells_is_believed_only_of_a_gateway_that_cannot_be_asked(
+    make_shop, lookup, captured
+):
+    shop = make_shop(Telling(lookup=lookup))
+    session = shop.session()
+    assert shop.payments.handle_webhook("fake", headers={}, body=session.id.encode()).status == 200
+    assert shop.payments.get(session.id).captured == captured

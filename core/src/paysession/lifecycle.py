@@ -286,7 +286,7 @@ def apply_outcome(
     elif operation.kind is CANCEL:
         draft.release(operation)
     elif operation.kind is AUTHORIZE:
-        _authorized(draft, operation, outcome, capabilities)
+        _authorized(draft, operation, outcome)
     else:
         _prepared(draft, operation, outcome)
     draft.wait(capabilities, first=outcome.check_after)
@@ -316,10 +316,10 @@ def _prepared(draft: Draft, operation: Operation, outcome: Outcome) -> None:
         draft.tell("session.updated", operation)
 
 
-def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabilities: Capabilities) -> None:
+def _authorized(draft: Draft, operation: Operation, outcome: Outcome) -> None:
     answer = outcome.answer
     if draft.session.status is Status.CANCELED:
-        _authorized_after_cancel(draft, outcome, capabilities)
+        _authorized_after_cancel(draft, outcome)
         return
     draft.set(next_action=outcome.next_action, error=None)
     if answer is Answer.REQUIRES_MORE:
@@ -332,10 +332,10 @@ def _authorized(draft: Draft, operation: Operation, outcome: Outcome, capabiliti
         draft.authorize(operation, amount.minor)
         if answer is Answer.CAPTURED:
             captured = draft.add_found(CAPTURE, amount, State.SUCCEEDED, answer="captured")
-            draft.capture(captured, released=outcome.released or capabilities.capture == "once")
+            draft.capture(captured)
 
 
-def _authorized_after_cancel(draft: Draft, outcome: Outcome, capabilities: Capabilities) -> None:
+def _authorized_after_cancel(draft: Draft, outcome: Outcome) -> None:
     """Book what became of an authorization that was pending when the session was canceled; it stays so."""
     if outcome.answer not in (Answer.AUTHORIZED, Answer.CAPTURED):
         return
@@ -344,7 +344,7 @@ def _authorized_after_cancel(draft: Draft, outcome: Outcome, capabilities: Capab
     draft.conflict("authorized_after_cancel", "nothing", amount)
     if outcome.answer is Answer.CAPTURED:
         captured = draft.add_found(CAPTURE, amount, State.SUCCEEDED, answer="captured")
-        draft.capture(captured, released=outcome.released or capabilities.capture == "once")
+        draft.capture(captured)
     else:
         draft.want_cancel()
 
