@@ -23,7 +23,15 @@ class Echo(Counterpart):
         if path.endswith("/nothing"):
             return 204, {}, b""
         told = {"count": self.count, "method": method, "path": path, "body": body.decode(), "amount": 4210}
-        return 200, {"X-Echo": headers.get("x-told", ""), "Set-Cookie": "a=b"}, {**told, "currency": "EUR"}
+        return (
+            200,
+            {"X-Echo": headers.get("x-told", ""), "Set-Cookie": "a=b"},
+            {
+                **told,
+                "currency": "EUR",
+                "status": "done",
+            },
+        )
 
 
 @pytest.fixture
@@ -142,9 +150,16 @@ def test_an_answer_lies_about_the_amount_or_the_currency(serve):
     assert json.loads(ask(wire)[2])["currency"] == "USD"
 
 
+def test_an_answer_tells_of_a_status_that_nobody_knows(serve):
+    wire = serve(Echo())
+    wire.fail("unknown_status", amount=Money("42.10", "EUR"))
+    told = json.loads(ask(wire)[2])
+    assert (told["status"], told["amount"]) == ("unheard_of", 4210)
+
+
 def test_what_says_nothing_cannot_lie_and_counts_as_not_hit(serve):
     wire = serve(Echo())
-    for fault in ("empty", "cut", "wrong_amount"):
+    for fault in ("empty", "cut", "wrong_amount", "unknown_status"):
         wire.fail(fault, amount=Money("42.10", "EUR"))
         assert ask(wire, path="/nothing")[0] == 204
         assert wire.struck == 0

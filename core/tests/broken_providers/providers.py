@@ -496,6 +496,24 @@ class RepeatsWhatWasAsked(GatewayProvider):
         return replace_(super().refund(session, operation), amount=operation.amount)
 
 
+@breaks("test_an_unknown_status_is_not_believed[authorize]", "test_an_unknown_status_is_not_believed[refund]")
+class TwoStatusesOnly(GatewayProvider):
+    @hookimpl
+    def authorize(self, session, operation):
+        told = self._post(f"orders/{session.reference}/authorize", operation)
+        if told["status"] == "declined":
+            raise Declined("declined")
+        return Outcome.authorized(amount=Money.from_minor(told["authorized"], told["currency"]))
+
+    @hookimpl
+    def refund(self, session, operation):
+        told = self._post(f"orders/{session.reference}/refund", operation, amount=operation.amount.minor)
+        if told["status"] != "refunded":
+            raise Declined(told["status"])
+        amount = Money.from_minor(told["amount"], told["currency"])
+        return Outcome.refunded(amount, reference=told["reference"])
+
+
 @breaks("test_a_timeout_is_unknown_and_in_time[capture]")
 class NoTimeout(GatewayProvider):
     def __init__(self, url, *, timeout, **options):

@@ -38,6 +38,7 @@ FEATURES: Final = {
 """What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
 
 _NUMBER: Final = re.compile(rb"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])")
+_STATUS: Final = re.compile(rb'("\w*(?:status|state|result)"\s*:\s*)"[^"]*"', re.IGNORECASE)
 
 
 def _to_write(what: str) -> NoReturn:
@@ -225,6 +226,10 @@ class Counterpart:
         ours, other = amount.currency, "USD" if amount.currency != "USD" else "EUR"
         body = body.replace(f'"{ours}"'.encode(), f'"{other}"'.encode())
         return body.replace(f'"{ours.lower()}"'.encode(), f'"{other.lower()}"'.encode())
+
+    def unknown_status(self, body: bytes) -> bytes:
+        """Return an answer's body with words that nobody knows where JSON says a status, state or result."""
+        return _STATUS.sub(rb'\1"unheard_of"', body)
 
 
 def encoded(reply: Reply) -> tuple[int, dict[str, str], bytes]:

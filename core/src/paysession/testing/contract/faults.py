@@ -46,6 +46,8 @@ _LOOKUPS: Final = (
     "cut",
 )
 
+_DONE: Final = ("authorized", "captured", "refunded")
+
 
 class FaultsContract:
     """The three ways to say no."""
@@ -145,7 +147,7 @@ class FaultsContract:
         bench.needs_gateway()
         strike = bench.strike(Kind(kind), fault)
         answer = strike.call.answer
-        if isinstance(answer, Outcome) and answer.answer in ("authorized", "captured", "refunded"):
+        if isinstance(answer, Outcome) and answer.answer in _DONE:
             told = answer.amount
             if told is None or told == bench.gateway.amount:
                 broken(
@@ -156,6 +158,22 @@ class FaultsContract:
                 )
         if strike.on == "write":  # a lookup that lies again when the core asks is the gateway's word
             bench.compare(bench.settle(strike.session_id))
+
+    @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
+    def test_an_unknown_status_is_not_believed(self, bench: Bench, kind: str) -> None:
+        """A status that the provider does not know says neither that it happened nor that it did not."""
+        bench.needs(Kind(kind))
+        bench.needs_gateway()
+        strike = bench.strike(Kind(kind), "unknown_status")
+        answer, error = strike.call.answer, strike.call.error
+        # Of a capture or a refund the amounts in the answer may vouch, whatever the object's status is.
+        believed = kind == "authorize" and isinstance(answer, Outcome) and answer.answer in _DONE
+        if believed or isinstance(error, Declined if strike.on == "read" else Declined | NotApplied):
+            broken(
+                "A status that nobody knows is no yes and no no: the hook raises OutcomeUnknown.",
+                found=strike.call.shown,
+                mend="look the status up in a table, and raise OutcomeUnknown for what is not in it",
+            )
 
 
 def _missorted(strike: Strike, fault: str, right: str) -> None:

@@ -43,6 +43,7 @@ FAULTS: Final = {
     "cut": "it was carried out, and half of the answer came",
     "wrong_amount": "it was carried out, and the answer told of another amount",
     "wrong_currency": "it was carried out, and the answer told of another currency",
+    "unknown_status": "it was carried out, and the answer told of a status that nobody knows",
     "401": "the answer was 401 and repeated the credentials",
 }
 """What a wire can make of a request."""
@@ -267,13 +268,14 @@ class Proxy:
         elif fault in _PAGES:
             return _message(_PAGES[fault])
         else:
-            assert amount is not None  # noqa: S101 - given with this fault
-            tell = {
-                "wrong_amount": self._gateway.wrong_amount,
-                "wrong_currency": self._gateway.wrong_currency,
+            assert amount is not None  # noqa: S101 - given with these faults
+            tell: dict[str, Callable[[bytes], bytes]] = {
+                "wrong_amount": lambda body: self._gateway.wrong_amount(body, amount),
+                "wrong_currency": lambda body: self._gateway.wrong_currency(body, amount),
+                "unknown_status": self._gateway.unknown_status,
             }
-            lie = tell[fault](body, amount)
-            if lie == body:  # it says nothing of the amount, so nothing is wrong with it
+            lie = tell[fault](body)
+            if lie == body:  # it says nothing of that, so nothing is wrong with it
                 with self._lock:
                     self.struck -= 1
             return _message((status, headers, lie))
