@@ -134,8 +134,9 @@ class DjangoShop:
         call_command("migrate", verbosity=0)
         import webshop.payments
         import webshop.views
+        from webshop.management.commands import follow_payments
 
-        self.modules = webshop.payments, webshop.views
+        self.modules = webshop.payments, webshop.views, follow_payments
         self.real = webshop.payments.payments
         for module in self.modules:
             module.payments = lambda: books

@@ -330,3 +330,12 @@ def test_an_update_of_what_is_held_moves_the_hold_up_front(told):
     with pytest.raises(Declined):
         told.payments.update(session.id, eur("10.00"))
     assert told.payments.collection(told.order.id).held == 5000
+
+
+def test_an_effect_whose_reference_is_its_key_changes_nothing_when_it_is_shown_again(told):
+    session = told.session()
+    effect = Effect("capture", eur("42.00"), reference="pi_1", key="pi_1")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[effect])
+    session = told.payments.sync(session.id)
+    assert session.captured == 4200
+    assert told.payments.sync(session.id) == session

@@ -114,7 +114,7 @@ class Effects:
         token = effect.reference or effect.key or None
         if row is not None:
             self._matched.add(row.id)
-            if row.reference in (None, effect.key) and effect.reference is not None:
+            if effect.reference not in (None, row.reference) and row.reference in (None, effect.key):
                 row = draft.put(row, reference=effect.reference)
         if row is None or row.state in REFUSED:
             if effect.state not in ("succeeded", "pending"):

@@ -136,7 +136,7 @@ def test_settings_come_from_a_file_and_two_accounts_are_two_providers(tmp_path):
         ({"timeout": 0}, "timeout"),
         ({"timeout": "inf"}, "timeout"),
         ({"timeout": "nan"}, "timeout"),
-        ({"timeout": "soon"}, "could not convert"),
+        ({"timeout": "soon"}, "must be of type float"),
         ({"webhook_verification": "none"}, "webhook_verification"),
         ({"webhook_ca": "/no/such/file.pem"}, "webhook_ca is no file"),
         ({"shipping_preference": "DRONE"}, "shipping_preference"),

@@ -202,8 +202,8 @@ class StoreContract:
         full = an_operation()
         changed = replace(session, version=2)
         store.commit(Change(session=changed, expected=1, operations=(full, bare)))
-        assert [full, bare] == list(self.reopen(store).operations(session.id))
         assert full == store.operation(full.id)
+        assert [full, bare] == list(self.reopen(store).operations(session.id))
 
     def test_every_attribute_of_an_event_is_read_back(self, store: Store) -> None:
         store.commit(Change(collection=a_collection()))
