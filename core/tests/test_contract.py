@@ -53,6 +53,8 @@ class FakeWire:
     url = "memory:"
     lookups_fail = False
     waited_out = 0
+    read_out = 0
+    strayed = ()
 
     def __init__(self, fake):
         self.fake = fake

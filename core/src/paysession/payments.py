@@ -115,7 +115,8 @@ class Payments:
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
             config: A TOML file with the same: ``store``, ``public_url``, ``plugins`` and tables
-                ``[providers.NAME]``.
+                ``[providers.NAME]``. As `paysession.settings.Found`, it is a file that nobody named,
+                and redirects no secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
             clock: Returns the time in UTC; the store's by default.
@@ -128,7 +129,7 @@ class Payments:
         url = url or environ.get("PAYSESSION_DB") or file.get("store")
         if not url:
             raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
-        chosen = selection(providers, file)
+        chosen = selection(providers, file, config)
         eager = chosen is not None
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))

@@ -30,7 +30,7 @@ from paysession.errors import (
 )
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
-from paysession.settings import build, redact, secrets_of
+from paysession.settings import Table, build, redact, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -387,7 +387,7 @@ class Registry:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(plugins, str):
-            raise SettingsError(f'plugins is a list of names and instances: ["{plugins}"]')
+            raise SettingsError('plugins is a list of names and instances, such as ["audit"]')
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}
@@ -439,8 +439,8 @@ class Registry:
             )
         if chosen is not None and not hasattr(chosen, "keys"):
             return Provider(name, chosen, wrappers)
-        settings: dict[str, Any] = dict(chosen or {})  # type: ignore[call-overload]
-        use = str(settings.pop("use", name))
+        settings = chosen if isinstance(chosen, Table) else Table(chosen or {})  # type: ignore[arg-type]
+        use = str(settings.get("use", name))
         found = installed("paysession.providers", use).get(use)
         if found is None:
             offers = ", ".join(installed("paysession.providers")) or "none"

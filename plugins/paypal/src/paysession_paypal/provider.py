@@ -15,6 +15,7 @@ from paysession.provider import (
     API_VERSION,
     Capabilities,
     Declined,
+    Endpoint,
     Kind,
     NotApplied,
     Operation,
@@ -52,6 +53,7 @@ MOST_PATIENCE: Final = 300.0
 
 _ENVIRONMENTS: Final = ("sandbox", "live")
 _INTENTS: Final = ("authorize", "capture")
+_OWN: Final = Endpoint("", hosts=("api-m.paypal.com", "api-m.sandbox.paypal.com"))
 _SHIPPING: Final = ("NO_SHIPPING", "GET_FROM_FILE", "SET_PROVIDED_ADDRESS")
 
 
@@ -63,12 +65,12 @@ class PayPal:
         client_id: The client id of the REST app, from PayPal's developer dashboard.
         client_secret: Its secret.
         environment: ``sandbox`` or ``live``.
-        endpoint: Another server in place of PayPal's, for tests.
+        endpoint: Another server in place of PayPal's, for tests. Plain http goes to this machine only.
         webhook_id: The id that PayPal gave the webhook; without it no notification is accepted.
         webhook_verification: ``local`` checks PayPal's signature and certificate here; ``postback``
             asks PayPal about each notification.
         webhook_ca: A PEM file of certificates to trust in place of the public authorities.
-        timeout: Seconds for connecting, and for each wait for bytes.
+        timeout: Seconds for connecting, and for a whole answer.
         intent: ``authorize``, or ``capture`` to have PayPal capture at once; a session initiated
             with ``capture="automatic"`` is captured at once in any case.
         return_url: Where the payer comes back to, if the session's checkout does not say;
@@ -84,9 +86,9 @@ class PayPal:
     API_VERSION: ClassVar = API_VERSION
 
     client_id: str = field(validator=[instance_of(str), settings.filled])
-    client_secret: Secret = field(converter=Secret, validator=settings.filled)
+    client_secret: Secret = field(converter=settings.stripped, validator=settings.filled)
     environment: str = field(default="sandbox", validator=in_(_ENVIRONMENTS))
-    endpoint: str = field(default="", validator=[instance_of(str), settings.safe])
+    endpoint: Endpoint = field(default=_OWN, converter=Endpoint, validator=settings.bare)
     webhook_id: str = field(default="", validator=instance_of(str))
     webhook_verification: str = field(default="local", validator=in_(("local", "postback")))
     webhook_ca: str = field(default="", validator=[instance_of(str), settings.file])
@@ -100,6 +102,11 @@ class PayPal:
     verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _process: int | None = field(default=None, init=False, repr=False)
+
+    @property
+    def mode(self) -> str:
+        """``live`` or ``test``: which money the credentials are about."""
+        return "live" if self.environment == "live" else "test"
 
     @property
     def capabilities(self) -> Capabilities:

@@ -7,6 +7,7 @@ inert, and ``authorize`` looks what became of it. Only a saved payment method is
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from datetime import timedelta
@@ -19,6 +20,7 @@ from paysession.provider import (
     API_VERSION,
     Capabilities,
     Declined,
+    Endpoint,
     NotApplied,
     Operation,
     Outcome,
@@ -58,6 +60,8 @@ _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
 
 
+_KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
+
 _Found = TypeVar("_Found")
 
 
@@ -66,9 +70,14 @@ def _secrets(value: str | Secret | Iterable[str | Secret]) -> tuple[Secret, ...]
     return tuple(Secret(part) for part in given if part)
 
 
+def _key(value: str | Secret) -> Secret:
+    """Return a key without the line break with which a file of it ends: no header could carry that."""
+    return Secret(Secret(value).reveal().strip())
+
+
 def _check_key(_: object, __: object, key: Secret) -> None:
-    if not key.reveal().startswith(("sk_", "rk_")):
-        raise ValueError("api_key is a secret key, sk_... or rk_...")
+    if not _KEY.fullmatch(key.reveal()):
+        raise ValueError("api_key is a secret key, sk_... or rk_..., of letters, digits and _")
 
 
 class _Lazy:
@@ -93,9 +102,9 @@ class Stripe:
         webhook_secret: The signing secret of the webhook endpoint (``whsec_...``), or several while
             one replaces another. Without one every notification is rejected.
         publishable_key: The key for the browser (``pk_...``); it is no secret.
-        api_base: Where Stripe is; another address serves tests.
+        api_base: Where Stripe is; another address serves tests. Plain http goes to this machine only.
         stripe_account: The connected account (``acct_...``) to act for.
-        timeout: How many seconds to wait for an answer.
+        timeout: How many seconds a whole answer may take.
         max_network_retries: How often a request whose answer was lost is sent again, under the same
             key, before the operation is in doubt.
         capture_method: ``manual``, or ``automatic`` to capture whatever is authorized. A session
@@ -110,10 +119,12 @@ class Stripe:
 
     API_VERSION: ClassVar = API_VERSION
 
-    api_key: Secret = field(converter=Secret, validator=_check_key)
+    api_key: Secret = field(converter=_key, validator=_check_key)
     webhook_secret: tuple[Secret, ...] = field(default=(), converter=_secrets)
     publishable_key: str = field(default="", validator=matches_re(r"(pk_\w+)?"))
-    api_base: str = field(default="https://api.stripe.com", validator=matches_re(r"https?://\S+[^/\s]"))
+    api_base: Endpoint = field(
+        default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=matches_re(r".+[^/]")
+    )
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
