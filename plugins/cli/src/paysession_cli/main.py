@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import traceback
 
 import click
 
@@ -15,6 +17,7 @@ from paysession_cli.db import db
 from paysession_cli.new_provider import new_provider
 from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.session import session
+from paysession_cli.terminal import LogLines, complain, visible
 
 __all__ = ["cli", "main"]
 
@@ -87,12 +90,19 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run the command; whatever goes wrong is one sentence, never a traceback."""
+    if logging.lastResort is not None:  # where nobody configured logging, warnings go to the terminal
+        logging.lastResort.setFormatter(LogLines())
     try:
-        cli(prog_name="paysession")
+        sys.exit(cli(prog_name="paysession", standalone_mode=False))
+    except click.ClickException as error:  # wrong usage: the message repeats what was typed
+        error.message = visible(error.message)
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Aborted!", err=True)
+        sys.exit(EXIT_FAILED)
     except Exception as error:
         if os.environ.get("PAYSESSION_DEBUG"):
-            raise
-        click.secho(
-            f"Error: {type(error).__name__}: {error} (PAYSESSION_DEBUG=1 shows where)", fg="red", err=True
-        )
+            click.echo(visible(traceback.format_exc(), lines=True), err=True)
+        complain(f"{type(error).__name__}: {error} (PAYSESSION_DEBUG=1 shows where)")
         sys.exit(EXIT_FAILED)

@@ -10,6 +10,7 @@ import click
 from paysession import Declined, NotApplied, NotFound, Outcome
 from paysession_cli import show
 from paysession_cli.app import App, common, pass_app
+from paysession_cli.terminal import complain
 from paysession_cli.worker import Worker, report
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def recover(app: App, limit: int, watch: bool, interval: float, report_every: fl
                 interval=interval,
                 report_every=report_every,
                 tell=lambda tree: app.answer_line(tree, functools.partial(show.show_recovery, tree)),
-                complain=lambda sentence: click.secho(f"Error: {sentence}", fg="red", err=True),
+                complain=complain,
             ).run()
             return
         tree = report([payments.recover(limit=limit)], payments.in_doubt(limit=1000))

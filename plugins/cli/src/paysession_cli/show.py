@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from paysession_cli.terminal import Terminal, json_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ __all__ = [
     "show_recovery",
     "show_session",
     "show_sessions",
+    "text",
 ]
 
 STYLES = {
@@ -61,15 +62,14 @@ STYLES = {
 }
 
 
-def console() -> Console:
+def console() -> Terminal:
     """Return the console that writes to standard output as it is now."""
-    width = None if sys.stdout.isatty() else 160  # a pipe has no width; do not fold what is cut later
-    return Console(file=sys.stdout, highlight=False, width=width)
+    return Terminal()
 
 
 def emit(tree: Any, *, indent: int | None = 2) -> None:
     """Write JSON to standard output; without an indent, on one line."""
-    sys.stdout.write(json.dumps(tree, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_line(tree, indent=indent))
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -84,8 +84,13 @@ def _money(money: Money) -> dict[str, str]:
     return {"amount": f"{money.amount:f}", "currency": money.currency}
 
 
+def text(words: str, style: str = "") -> Text:
+    """Return a text of one line, with what would act on a terminal made visible."""
+    return Text(visible(words), style=style)
+
+
 def _word(word: str) -> Text:
-    return Text(word, style=STYLES.get(word, ""))
+    return text(word, STYLES.get(word, ""))
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -238,8 +243,8 @@ def show_collections(collections: Sequence[PaymentCollection]) -> None:
     table = _table("collection", "reference", "status", "amount", "authorized", "captured", "refunded")
     for row in collections:
         table.add_row(
-            row.id,
-            Text(row.reference),
+            text(row.id),
+            text(row.reference),
             _word(row.status),
             str(row.amount),
             f"{row.authorized_amount.amount:f}",
@@ -254,9 +259,9 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
     table = _table("session", "for", "provider", "status", "amount", "authorized", "captured", "refunded")
     for row in sessions:
         table.add_row(
-            row.id,
-            Text(row.collection_reference),
-            row.provider,
+            text(row.id),
+            text(row.collection_reference),
+            text(row.provider),
             _word(str(row.status)),
             str(row.amount),
             f"{row.authorized_amount.amount:f}",
@@ -269,27 +274,27 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
 def show_session(session: PaymentSession) -> None:
     """Show one session, and what its payer is to do."""
     out = console()
-    out.print(Text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
+    out.print(text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
     out.print(
         _word(str(session.status)),
         f"{session.amount}: authorized {session.authorized_amount.amount:f}, captured "
         f"{session.captured_amount.amount:f}, refunded {session.refunded_amount.amount:f}",
     )
     if session.in_doubt:
-        out.print(f"in doubt: {session.open}; `paysession recover` settles it", style="yellow")
+        out.print(text(f"in doubt: {session.open}; `paysession recover` settles it", "yellow"))
     if session.error is not None:
-        out.print(Text(f"error: {session.error.code}: {session.error.message}", style="red"))
+        out.print(text(f"error: {session.error.code}: {session.error.message}", style="red"))
     if session.conflict is not None:
-        out.print(Text(f"conflict: {session.conflict}", style="red"))
+        out.print(text(f"conflict: {session.conflict}", style="red"))
     action = session.next_action
     if action is not None:
-        out.print(Text(f"next: {type(action).__name__}", style="yellow"))
+        out.print(text(f"next: {type(action).__name__}", style="yellow"))
         for name, value in asdict(action).items():
             if isinstance(value, dict):
-                for key, text in value.items():
-                    out.print(Text(f"  {key}: {text}"))
+                for key, shown in value.items():
+                    out.print(text(f"  {key}: {shown}"))
             else:
-                out.print(Text(f"  {name}: {value}"))
+                out.print(text(f"  {name}: {value}"))
 
 
 def show_history(operations: Sequence[Operation]) -> None:
@@ -304,8 +309,8 @@ def show_history(operations: Sequence[Operation]) -> None:
             kind,
             str(row.amount),
             _word(str(row.state)),
-            row.origin,
-            Text(said),
+            text(row.origin),
+            text(said),
         )
     _print(table, operations, "no operations")
 
@@ -315,10 +320,10 @@ def show_events(events: Sequence[Event]) -> None:
     table = _table("cursor", "time (UTC)", "event", "for", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
-            row.cursor,
+            text(row.cursor),
             _clock(row.occurred_at),
-            row.type,
-            Text(row.reference),
+            text(row.type),
+            text(row.reference),
             str(row.amount),
             f"{row.captured_amount.amount:f}",
             f"{row.refunded_amount.amount:f}",
@@ -332,14 +337,14 @@ def show_providers(providers: Sequence[ProviderInfo]) -> None:
     for row in providers:
         can = row.capabilities
         table.add_row(
-            row.name,
-            row.distribution,
+            text(row.name),
+            text(row.distribution),
             "yes" if row.selected else "no",
-            Text(row.mode or "", style="bold red" if row.mode == "live" else ""),
+            text(row.mode or "", style="bold red" if row.mode == "live" else ""),
             can.capture if can else "",
             can.refund if can else "",
             ("local" if can.local else can.lookup) if can else "",
-            Text(row.problem or "", style="red"),
+            text(row.problem or "", style="red"),
         )
     _print(table, providers, "no providers are installed; try: pip install paysession-manual")
 
@@ -349,13 +354,13 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
     table = _table("operation", "kind", "amount", "age", "next check (UTC)", "who", "reason")
     for row in doubts:
         table.add_row(
-            row.operation.id,
+            text(row.operation.id),
             str(row.operation.kind),
             str(row.operation.amount),
             str(row.age).partition(".")[0],
             _clock(row.next_check) if row.next_check is not None else "",
-            Text("a person", style="red") if row.needs_person else "recovery",
-            Text(row.reason),
+            text("a person", style="red") if row.needs_person else "recovery",
+            text(row.reason),
         )
     _print(table, doubts, "nothing is in doubt")
 
@@ -371,7 +376,7 @@ def show_recovery(report: Mapping[str, Any]) -> None:
     for row in report["needs_person"]:
         operation = row["operation"]
         out.print(
-            Text(
+            text(
                 f"needs a person: {operation['kind']} {operation['id']} of {operation['amount']} "
                 f"{operation['currency']}, open for {row['age_seconds']:.0f} s ({row['reason']}): "
                 "paysession resolve",
