@@ -42,7 +42,9 @@ def test_an_answer_that_comes_in_time_is_read(ends):
     assert ours.gettimeout() == 10  # what the next request on this connection waits for
 
 
-@pytest.mark.parametrize("message", [HEAD % 5 + b"hello", HEAD % 5 + b"hell", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 999])
+@pytest.mark.parametrize(
+    "message", [HEAD % 5 + b"hello", HEAD % 5 + b"hell", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 999]
+)
 def test_an_answer_that_drips_beyond_the_timeout_is_given_up(ends, message):
     ours, theirs = ends
     with dripping(theirs, message, 10 / len(message) * 1.1)(ours) as answer, pytest.raises(TimeoutError):
@@ -64,7 +66,11 @@ def test_without_a_timeout_there_is_none(ends):
 def test_an_answer_that_is_too_large_is_given_up(ends, head):
     ours, theirs = ends
     small = type("Small", (BoundedResponse,), {"most": 1000})
-    theirs.sendall(b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"y" * 500 + b"\r\n") * 60 if head else HEAD % 50_000 + b" " * 50_000)
+    theirs.sendall(
+        b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"y" * 500 + b"\r\n") * 60
+        if head
+        else HEAD % 50_000 + b" " * 50_000
+    )
     with small(ours) as answer, pytest.raises(http.client.HTTPException, match="too large"):
         answer.begin()
         answer.read()

@@ -78,7 +78,11 @@ def test_an_address_that_is_unsafe_or_can_be_read_in_two_ways_is_refused_and_not
             {"WEBHOOK_SECRET": "whsec_env"},
             "api_base",
         ),
-        ({"label": "x", "webhook_secret": "w", "api_base": "http://127.0.0.1"}, {"API_KEY": "t_env"}, "api_base"),
+        (
+            {"label": "x", "webhook_secret": "w", "api_base": "http://127.0.0.1"},
+            {"API_KEY": "t_env"},
+            "api_base",
+        ),
         # All of one file, or nothing that redirects.
         ({"api_base": "https://evil.example", "api_key": "t_file"}, {}, None),
         ({"label": "x"}, {"API_KEY": "t_env"}, None),
@@ -87,7 +91,9 @@ def test_an_address_that_is_unsafe_or_can_be_read_in_two_ways_is_refused_and_not
 )
 def test_a_file_that_was_found_redirects_no_secret_from_elsewhere(file, environ, redirects):
     environ = {f"PAYSESSION_ACME__{key}": value for key, value in environ.items()}
-    refused = pytest.raises(SettingsError, match=f"{STRAY}.*[(]{redirects}[)]") if redirects else nullcontext()
+    refused = (
+        pytest.raises(SettingsError, match=f"{STRAY}.*[(]{redirects}[)]") if redirects else nullcontext()
+    )
     with refused as error:
         build("acme", Acme, Table({}, file, STRAY), environ)
     if redirects:
@@ -130,10 +136,19 @@ def test_a_key_is_not_handed_to_another_plugin_by_a_file_that_was_found():
         ("x_1", "https://api.acme.example.evil.example", False),
     ],
 )
-def test_a_key_of_live_or_unknown_mode_goes_to_the_gateways_own_hosts_unless_code_says_otherwise(key, address, sent):
+def test_a_key_of_live_or_unknown_mode_goes_to_the_gateways_own_hosts_unless_code_says_otherwise(
+    key, address, sent
+):
     environ = {"PAYSESSION_ACME__API_BASE": address}
-    for table, from_environ in ((Table({"api_key": key}), environ), (Table({}, {"api_key": key, "api_base": address}), {})):
-        refused = nullcontext() if sent else pytest.raises(SettingsError, match="api.acme.example, sandbox.acme.example")
+    for table, from_environ in (
+        (Table({"api_key": key}), environ),
+        (Table({}, {"api_key": key, "api_base": address}), {}),
+    ):
+        refused = (
+            nullcontext()
+            if sent
+            else pytest.raises(SettingsError, match="api.acme.example, sandbox.acme.example")
+        )
         with refused as error:
             build("acme", Acme, table, from_environ)
         if not sent:
@@ -157,7 +172,10 @@ def test_an_address_over_plain_http_is_refused_wherever_it_comes_from():
 def test_the_environment_wins_over_the_file_and_the_code_over_both():
     environ = {"PAYSESSION_ACME__LABEL": "environment"}
     assert build("acme", Acme, Table({}, {"api_key": "t", "label": "file"}), environ).label == "environment"
-    assert build("acme", Acme, Table({"label": "code"}, {"api_key": "t", "label": "file"}), environ).label == "code"
+    assert (
+        build("acme", Acme, Table({"label": "code"}, {"api_key": "t", "label": "file"}), environ).label
+        == "code"
+    )
     assert build("acme", Acme, Table({}, {"api_key": "t", "label": "file"}), {}).label == "file"
 
 

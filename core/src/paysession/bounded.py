@@ -31,7 +31,6 @@ class BoundedResponse(HTTPResponse):
     answer could become a huge one.
     """
 
-    clock: ClassVar[Callable[[], float]] = time.monotonic
     most: ClassVar[int] = MOST
 
     def __init__(
@@ -39,7 +38,12 @@ class BoundedResponse(HTTPResponse):
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
         # The raw stream below the buffer is replaced by one that keeps to the limits.
-        self.fp = io.BufferedReader(_Limited(self.fp.detach(), sock, type(self).clock, self.most))
+        self.fp = io.BufferedReader(_Limited(self.fp.detach(), sock, self.clock, self.most))
+
+    @staticmethod
+    def clock() -> float:
+        """Return seconds that only go forward."""
+        return time.monotonic()
 
     def begin(self) -> None:
         """Read the head."""

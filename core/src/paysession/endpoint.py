@@ -41,6 +41,7 @@ class Endpoint(str):
     hosts: frozenset[str]
 
     def __new__(cls, value: str, hosts: Iterable[str] = ()) -> Self:
+        """Check the address, and keep which hosts are the gateway's own."""
         self = super().__new__(cls, value)
         host = self.host
         self.hosts = frozenset([host, *hosts] if host else hosts)
@@ -53,7 +54,9 @@ class Endpoint(str):
             return ""
         found = _ADDRESS.fullmatch(self)
         if found is None:
-            raise ValueError("an address is a scheme, a host, and perhaps a port and a path, and nothing else")
+            raise ValueError(
+                "an address is a scheme, a host, and perhaps a port and a path, and nothing else"
+            )
         host = found["host"].strip("[]").lower()
         if found["scheme"] != "https" and not (found["scheme"] == "http" and _is_here(host)):
             raise ValueError("an address is https, or http on this machine")

@@ -181,7 +181,7 @@ def _check_found(name: str, table: Table, values: Settings, sources: Settings, h
 def _check_hosts(
     name: str, plugin: object, factory: Callable[..., Any], values: Settings, sources: Settings
 ) -> None:
-    """Refuse an address from the environment or a file that is not the gateway's, unless only test money moves.
+    """Refuse an address from the environment or a file that is not the gateway's, unless in test mode.
 
     Raises:
         SettingsError: It is not; the sentence names the gateway's own hosts.

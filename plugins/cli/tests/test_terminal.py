@@ -2,17 +2,19 @@
 
 import json
 import logging
-
+from contextlib import suppress
 
 import pytest
 from click.testing import CliRunner
 
-from paysession import Checkout, Declined, Money, OutcomeUnknown, Payments
+from paysession import Checkout, Declined, Money, OutcomeUnknown, Payments, PaysessionError
 from paysession.provider import Capabilities, Instructions, Outcome, hookimpl
 from paysession_cli import main, show
 from paysession_cli.terminal import LogLines, Terminal, json_line, visible
 
-ACTING = "\x1b]0;owned\x07\x1b[2K\rcaptured\n\x00\x7f\x9b31m\u202e\u2066\u2028\u2029\u200b\ufeff\ud800\U000e0041"
+ACTING = (
+    "\x1b]0;owned\x07\x1b[2K\rcaptured\n\x00\x7f\x9b31m\u202e\u2066\u2028\u2029\u200b\ufeff\ud800\U000e0041"
+)
 HOSTILE = f"no{ACTING}[red]markup[/red] :smile: \u00e9\u4e2d\U0001f600"
 
 
@@ -71,10 +73,12 @@ class Hostile:
 @pytest.fixture
 def payments():
     with Payments.open("memory:", providers={"hostile": Hostile()}, environ={}) as payments:
-        order = payments.create_collection(Money("42.00", "EUR"), reference=f"o{ACTING}".replace("\ud800", "").replace("\x00", ""))
+        order = payments.create_collection(
+            Money("42.00", "EUR"), reference=f"o{ACTING}".replace("\ud800", "").replace("\x00", "")
+        )
         session = payments.initiate(order.id, provider="hostile", checkout=Checkout())
         for call in (payments.authorize, payments.cancel):
-            with pytest.raises(Exception, match=r"(?s)."):
+            with suppress(PaysessionError):
                 call(session.id)
         yield payments
 
@@ -119,7 +123,9 @@ def test_a_console_makes_visible_what_nobody_has_made_visible_before(capsys):
 
 
 def test_what_the_library_logs_acts_on_no_terminal():
-    record = logging.LogRecord("paysession", logging.WARNING, __file__, 1, "Stripe says: %s", (HOSTILE,), None)
+    record = logging.LogRecord(
+        "paysession", logging.WARNING, __file__, 1, "Stripe says: %s", (HOSTILE,), None
+    )
     assert clean(LogLines().format(record))
 
 

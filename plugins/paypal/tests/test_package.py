@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -117,6 +118,29 @@ def test_settings_come_from_a_file_and_two_accounts_are_two_providers(tmp_path):
     assert names["paypal"]
     assert names["paypal-us"]
     assert (us.client_id, us.brand_name) == ("c", "US")
+
+
+@pytest.mark.parametrize(
+    ("environment", "endpoint", "sent"),
+    [
+        ("live", "https://elsewhere.example", False),
+        ("live", "http://127.0.0.1:9", False),
+        ("live", "https://api-m.paypal.com", True),
+        ("live", "https://api-m.sandbox.paypal.com", True),
+        ("sandbox", "https://elsewhere.example", True),
+    ],
+)
+def test_live_credentials_go_to_another_host_only_if_code_says_so(environment, endpoint, sent):
+    environ = {"PAYSESSION_PAYPAL__ENDPOINT": endpoint}
+    given = {**GOOD, "environment": environment}
+    with nullcontext() if sent else pytest.raises(SettingsError, match="api-m.paypal.com"):
+        Payments.open("memory:", providers={"paypal": given}, environ=environ).close()
+    paypal = PayPal(**given, endpoint=endpoint)
+    assert (paypal.endpoint, paypal.mode) == (endpoint, "live" if environment == "live" else "test")
+
+
+def test_a_secret_from_a_file_that_ends_with_a_line_break_is_stripped():
+    assert PayPal(client_id="id", client_secret="secret\n").client_secret.reveal() == "secret"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from urllib3.exceptions import (
     ProtocolError,
 )
 
+from paysession.bounded import BoundedResponse
 from paysession.provider import Declined, NotApplied, OutcomeUnknown, Status
 from paysession_stripe import Stripe
-from paysession_stripe.gateway import API_VERSION
+from paysession_stripe.gateway import API_VERSION, _Session
 
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 API = "https://api.stripe.com"
@@ -345,6 +346,16 @@ def test_the_doubt_of_one_call_is_not_that_of_the_next(wire, provider, values):
 
 
 @pytest.mark.parametrize("machine", ["machine api.stripe.com", "default"])
+def test_answers_are_bounded_directly_and_through_a_proxy_and_are_not_compressed(provider):
+    session = _Session()
+    assert session.headers["Accept-Encoding"] == "identity"
+    for scheme in ("https://", "http://"):
+        adapter = session.get_adapter(scheme)
+        for manager in (adapter.poolmanager, adapter.proxy_manager_for("http://127.0.0.1:9")):
+            pools = manager.pool_classes_by_scheme.values()
+            assert {pool.ConnectionCls.response_class for pool in pools} == {BoundedResponse}
+
+
 def test_a_netrc_entry_does_not_replace_the_key(wire, provider, values, tmp_path, monkeypatch, machine):
     netrc = tmp_path / "netrc"
     netrc.write_text(f"{machine} login sk_live_other password x\n")

@@ -24,6 +24,8 @@ from paysession.bounded import bounded_pools
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import requests
+
 __all__ = ["Vipps", "VippsData"]
 
 Json = dict[str, Any]
@@ -108,12 +110,7 @@ class Gateway:
             "Vipps-System-Plugin-Version": "0.1.0",
         }
         try:
-            # A Session of its own: requests does not promise that threads may share one.
-            with requests.Session() as session:
-                session.trust_env = False  # an entry of ~/.netrc would replace our token
-                for scheme in ("https://", "http://"):
-                    manager = session.get_adapter(scheme).poolmanager
-                    manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
+            with _session() as session:
                 answer = session.request(
                     method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
                 )
@@ -130,6 +127,20 @@ class Gateway:
             return answer.status_code, answer.json() or {}
         except requests.JSONDecodeError:
             return answer.status_code, {}
+
+
+def _session() -> requests.Session:
+    """Return a session for one request: requests does not promise that threads may share one."""
+    import requests  # noqa: PLC0415 - as above
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above
+
+    session, adapter = requests.Session(), HTTPAdapter()
+    session.trust_env = False  # an entry of ~/.netrc would replace our token
+    manager = adapter.poolmanager
+    manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)  # no answer is endless
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
 
 
 @frozen(kw_only=True, eq=False)

@@ -137,7 +137,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(dir_okay=False),
         expose_value=False,
         callback=remember("config"),
-        help=f"A TOML file with settings. [default: {DEFAULT_CONFIG}, if there is one]",
+        help=f"A TOML file with settings. [default: {DEFAULT_CONFIG}, if there is one; it is announced then]",
     )
     @click.option(
         "--json",

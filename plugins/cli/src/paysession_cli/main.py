@@ -95,13 +95,12 @@ def main() -> None:
     try:
         sys.exit(cli(prog_name="paysession", standalone_mode=False))
     except click.ClickException as error:  # wrong usage: the message repeats what was typed
-        error.message = visible(error.message)
-        error.show()
+        click.UsageError(visible(error.format_message()), getattr(error, "ctx", None)).show()
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("Aborted!", err=True)
         sys.exit(EXIT_FAILED)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is shown, with the place where that is asked for
         if os.environ.get("PAYSESSION_DEBUG"):
             click.echo(visible(traceback.format_exc(), lines=True), err=True)
         complain(f"{type(error).__name__}: {error} (PAYSESSION_DEBUG=1 shows where)")

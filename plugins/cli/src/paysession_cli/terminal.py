@@ -77,9 +77,7 @@ class Terminal(Console):
         """Return what a text looks like."""
         return super().render_str(visible(text, lines=True), **options)
 
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render; a `Text` is made visible as well, whoever made it."""
         if isinstance(renderable, Text):
             plain = visible(renderable.plain, lines=True)

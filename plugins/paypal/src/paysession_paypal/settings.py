@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bare", "file", "filled", "offers", "stripped"]
 
+
 def bare(_: object, attribute: Attribute[Endpoint], value: Endpoint) -> None:
     """Refuse an endpoint with a path: the paths are PayPal's."""
     if value.path:

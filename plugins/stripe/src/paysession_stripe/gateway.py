@@ -112,11 +112,11 @@ class _Adapter(HTTPAdapter):
     """Connections whose answers end, to Stripe and through a proxy."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = bounded_pools(self.poolmanager.pool_classes_by_scheme)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        manager: Any = super().proxy_manager_for(proxy, **options)  # type: ignore[no-untyped-call]
+        manager: Any = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
         return manager
 

@@ -80,6 +80,11 @@ def _check_key(_: object, __: object, key: Secret) -> None:
         raise ValueError("api_key is a secret key, sk_... or rk_..., of letters, digits and _")
 
 
+def _check_base(_: object, __: object, address: Endpoint) -> None:
+    if not address or address.endswith("/"):
+        raise ValueError("api_base is an address without a slash at its end")
+
+
 class _Lazy:
     """A gateway that is built once per process, when it is first used, whichever thread is first.
 
@@ -123,7 +128,7 @@ class Stripe:
     webhook_secret: tuple[Secret, ...] = field(default=(), converter=_secrets)
     publishable_key: str = field(default="", validator=matches_re(r"(pk_\w+)?"))
     api_base: Endpoint = field(
-        default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=matches_re(r".+[^/]")
+        default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=_check_base
     )
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionsContract"]
 
 _HOOKS: Final = [*KINDS, "retrieve"]
-_LOGIN, _PASSWORD = "somebody", "of-another-account"  # noqa: S105 - it guards nothing
+_LOGIN, _PASSWORD = "somebody", "of-another-account"
 
 
 class ConnectionsContract:
@@ -37,10 +37,10 @@ class ConnectionsContract:
         call, write = _struck(bench, hook, fault)
         if bench.wire.strayed:
             stray = bench.wire.strayed[0]
-            held = any(secret in stray.text for secret in bench.secrets())
+            held = " with a secret" if any(secret in stray.text for secret in bench.secrets()) else ""
             broken(
                 "A provider sends to its gateway only.",
-                found=f"{FAULTS[fault]}, and {stray.method} was sent there{' with a secret' if held else ''}",
+                found=f"{FAULTS[fault]}, and {stray.method} was sent there{held}",
                 mend="follow no redirects, on each request: allow_redirects=False with requests, "
                 "redirect=False with urllib3; an SDK has a setting for it, or gets a session that does not",
             )
@@ -73,14 +73,14 @@ class ConnectionsContract:
 
     @pytest.mark.parametrize("hook", _HOOKS)
     def test_an_answer_that_drips_ends_in_time(self, bench: Bench, hook: str) -> None:
-        """A byte now and then keeps every timeout of a socket from running out: the whole answer has one."""
+        """A byte now and then resets each timeout of a socket: the whole answer needs one."""
         call, write = _struck(bench, hook, "drip")
         limit = bench.capabilities.call_limit.total_seconds()
         if bench.wire.waited_out or call.took > limit:
             broken(
                 "A hook answers within call_limit.",
-                found=f"{FAULTS['drip']}: {hook} took {call.took:.1f} s; call_limit is {limit:.1f} s, and the "
-                f"wire waits for {PATIENCE:.0f} s at most",
+                found=f"{FAULTS['drip']}: {hook} took {call.took:.1f} s; call_limit is {limit:.1f} s, "
+                f"and the wire waits for {PATIENCE:.0f} s",
                 mend="limit the time of the whole answer: paysession.bounded does for http.client, urllib3 "
                 "and requests",
             )

@@ -55,7 +55,19 @@ FAULTS: Final = {
 
 Target = Literal["write", "read", "any"]
 
-_BEFORE: Final = ("reset", "drop_before", "500_before", "400", "404_html", "408", "409", "429", "401", "302", "307")
+_BEFORE: Final = (
+    "reset",
+    "drop_before",
+    "500_before",
+    "400",
+    "404_html",
+    "408",
+    "409",
+    "429",
+    "401",
+    "302",
+    "307",
+)
 _PAGES: Final[dict[str, Reply]] = {
     "503_html": (503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1></html>"),
     "404_html": (404, {"Content-Type": "text/html"}, b"<html><h1>Not Found</h1></html>"),
@@ -277,7 +289,7 @@ class Proxy:
         self, fault: str, reply: Reply, amount: Money | None, connection: socket.socket
     ) -> bytes | None:
         status, headers, body = encoded(reply)
-        if fault in ("empty", "cut", "huge") and not body:  # that is what a 204 looks like: nothing is wrong with it
+        if fault in ("empty", "cut", "huge") and not body:  # as a 204 looks: nothing is wrong with it
             with self._lock:
                 self.struck -= 1
             return _message(reply)
