@@ -6,7 +6,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession.change import Change
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, REFUND, Event, Kind, Operation, State
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    REFUND,
+    Event,
+    Kind,
+    Operation,
+    State,
+    found_id,
+    lost_ordinal,
+)
 from paysession.session import PaymentSession
 from paysession.values import Status, made
 
@@ -78,12 +89,30 @@ class Draft:
             self.tell("operation.pending", operation)
         return operation
 
-    def add_found(self, kind: Kind, amount: Money, state: State, **changes: Any) -> Operation:
-        """Write down an effect that was found at the gateway and that no operation of ours caused."""
+    def add_found(
+        self, kind: Kind, amount: Money, state: State, *, lost: str | None = None, **changes: Any
+    ) -> Operation:
+        """Write down an effect that was found at the gateway and that no operation in the ledger caused.
+
+        Args:
+            kind: Which effect.
+            amount: Its amount.
+            state: What became of it.
+            lost: The key of ours that it carries, where the ledger has no operation with it: the operation
+                was lost when a backup was restored, and gets its id back.
+            **changes: What else is known of it.
+        """
         ordinal = self.session.ordinal + 1
+        sent_as = lost_ordinal(self.session.id, lost)
+        if sent_as is not None:
+            assert lost is not None  # noqa: S101 - it has an ordinal
+            ordinal, id_ = max(ordinal, sent_as), lost
+        else:
+            parts = (kind, amount, changes.get("reference"), changes.get("reverses"), self.now)
+            id_ = found_id(self.session.id, ordinal, *parts)
         self.set(ordinal=ordinal)
         operation = Operation(
-            id=f"{self.session.id}-{ordinal}",
+            id=id_,
             session_id=self.session.id,
             kind=kind,
             ordinal=ordinal,

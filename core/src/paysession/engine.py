@@ -157,10 +157,10 @@ class Engine:
         """Return what the caller's key led to before; None: it is new, or its next attempt is due."""
         key = request.idempotency_key
         assert key is not None  # noqa: S101 - asked only with a key
-        earlier = self.store.repeated(session.id, key)
+        earlier = self.store.repeated(session.id, key, request.digest(session.id))
         if earlier is None:
             return None
-        if earlier.fingerprint != request.fingerprint:
+        if earlier.idempotency_key is not None and earlier.fingerprint != request.fingerprint:
             raise IdempotencyMismatch(
                 f"the idempotency key {key!r:.80} was used before with other parameters; use a new key "
                 "for a new request",

@@ -27,7 +27,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State
+from paysession.operation import Kind, State, lost_ordinal
 from paysession.outcome import Outcome
 from paysession.reconcile import apply_snapshot, is_evidence
 from paysession.request import Request
@@ -127,6 +127,11 @@ class Recoverer:
             quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
+            if self._was_closed(operation):
+                if not is_evidence(session, seen, operation.kind):
+                    return self._still_in_doubt(session.id, operation, reason)
+                gone = NotApplied("the provider shows no trace of it, and carried out a later operation")
+                return self._settle(provider, session.id, operation, gone)
         window_ends = sent_at + capabilities.window(operation.kind)
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
@@ -141,6 +146,20 @@ class Recoverer:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
         return self._still_in_doubt(session.id, operation, reason)
+
+    def _was_closed(self, operation: Operation) -> bool:
+        """Return whether an operation was closed in a history that was lost when a backup was restored.
+
+        An operation begins when the one before it is closed or pending, so a later one of ours at the gateway
+        that the ledger did not know of proves that there was an answer to this one. Sending it again could
+        cause a second effect: the caller may have repeated it since, under the next key.
+        """
+        later = (
+            lost_ordinal(row.session_id, row.id)
+            for row in self._engine.store.operations(operation.session_id)
+            if row.origin == "provider"
+        )
+        return any(ordinal is not None and ordinal > operation.ordinal for ordinal in later)
 
     def _send_again(
         self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool

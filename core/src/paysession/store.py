@@ -92,8 +92,11 @@ class Store(Protocol):
         """Return a session's operations in their order."""
         ...
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
-        """Return the last operation of the session with that caller's key."""
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
+        """Return the last operation of the session with that caller's key, or whose id ends with the digest.
+
+        The latter was lost in a restore and found at the gateway: its id says which call it was.
+        """
         ...
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
@@ -242,15 +245,15 @@ class MemoryStore:
         return None
 
     def operation(self, operation_id: str) -> Operation | None:
-        return self._operations.get(operation_id.rpartition("-")[0], {}).get(operation_id)
+        return self._operations.get(operation_id.partition("-")[0], {}).get(operation_id)
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         with self._lock:
             return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         for operation in reversed(self.operations(session_id)):
-            if operation.idempotency_key == idempotency_key:
+            if operation.idempotency_key == idempotency_key or operation.id.endswith(f"-{digest}"):
                 return operation
         return None
 

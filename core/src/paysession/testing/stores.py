@@ -226,7 +226,7 @@ class StoreContract:
         assert store.operation("nix") is None
         assert store.operation("") is None
         assert store.notification("nix") is None
-        assert store.repeated("nix", "nix") is None
+        assert store.repeated("nix", "nix", "nix") is None
         assert store.find_session("nix", ["nix"]) is None
         assert not store.operations("nix")
 
@@ -366,10 +366,23 @@ class StoreContract:
         session = self.begun(store)
         rows = tuple(an_operation(ordinal=n, idempotency_key="k" if n < 11 else None) for n in (2, 10, 11))
         store.commit(Change(session=replace(session, version=2), expected=1, operations=rows))
-        found = store.repeated(session.id, "k")
+        found = store.repeated(session.id, "k", "zzzzzzzz")
         assert found is not None and found.ordinal == 10
         assert [row.ordinal for row in store.operations(session.id)] == [2, 10, 11]
-        assert store.repeated(session.id, "other") is None
+        assert store.repeated(session.id, "other", "zzzzzzzz") is None
+
+    def test_a_repeated_call_finds_the_operation_whose_id_ends_with_its_digest(self, store: Store) -> None:
+        session = self.begun(store)
+        lost = an_operation(id=f"{session.id}-1-abcdefgh", idempotency_key=None, fingerprint=None)
+        kept = an_operation(ordinal=2, id=f"{session.id}-2-ijklmnop", idempotency_key="k")
+        other = an_operation("ps_0002", id="ps_0002-1-qrstuvwx")
+        store.commit(Change(session=replace(session, version=2), expected=1, operations=(lost, kept)))
+        second = self.begun(store, 2)
+        store.commit(Change(session=replace(second, version=2), expected=1, operations=(other,)))
+        assert store.repeated(session.id, "lost", "abcdefgh") == lost
+        assert store.repeated(session.id, "k", "abcdefgh") == kept  # the last of both
+        assert store.repeated(session.id, "lost", "bcdefgh") is None
+        assert store.repeated(session.id, "lost", "qrstuvwx") is None
 
     def test_what_is_due_comes_the_longest_due_first(self, store: Store) -> None:
         for number in (3, 1, 2):

@@ -95,10 +95,11 @@ class Reads(ABC):
         """See the protocol."""
         return self._values(OPERATION, self._statements.operations, key=session_id)
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         """See the protocol."""
+        statement, ends = self._statements.repeated, f"%-{digest}"
         found = self._values(
-            OPERATION, self._statements.repeated, key=session_id, caller=idempotency_key, most=1
+            OPERATION, statement, key=session_id, caller=idempotency_key, ends=ends, most=1
         )
         return found[0] if found else None
 

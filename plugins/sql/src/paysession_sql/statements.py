@@ -10,7 +10,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, update
+from sqlalchemy import and_, bindparam, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
@@ -120,7 +120,9 @@ class Statements:
         of_session = select(*selected(OPERATION)).where(operation.c.session_id == bindparam("key"))
         self.operations = self._of(of_session.order_by(operation.c.ordinal))
         self.repeated = self._of(
-            of_session.where(operation.c.idempotency_key == bindparam("caller"))
+            of_session.where(
+                or_(operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends")))
+            )
             .order_by(operation.c.ordinal.desc())
             .limit(bindparam("most"))
         )

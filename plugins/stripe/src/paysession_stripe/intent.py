@@ -163,7 +163,9 @@ class Intent:
 
 def capture_mark(operation: Operation, amount: int) -> dict[str, str]:
     """Return the metadata by which a capture of ours is known, written by the capture itself."""
-    return {f"{_CAPTURE}{operation.ordinal}": f"{operation.key} {amount}"}
+    # By the whole of what makes the key its own: after a restore another capture may have this ordinal.
+    name = operation.key.removeprefix(f"{operation.session_id}-").replace("-", "_")
+    return {f"{_CAPTURE}{name}": f"{operation.key} {amount}"}
 
 
 def read_intent(found: Json) -> Intent:
