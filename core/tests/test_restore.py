@@ -26,12 +26,13 @@ class Backup:
     def restore(self):
         store = MemoryStore(clock=self._shop.clock)
         vars(store).update(copy.deepcopy(self._rows))
+        store.identity = self._shop.store.identity
         self._shop.store = store
         self._shop.payments = Payments(store, Registry({"fake": self._shop.fake}))
 
     @staticmethod
     def _copy(store):
-        rows = {name: value for name, value in vars(store).items() if name not in ("now", "_lock")}
+        rows = {name: value for name, value in vars(store).items() if name not in ("now", "identity", "_lock")}
         return copy.deepcopy(rows)
 
 

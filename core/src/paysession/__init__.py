@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from paysession.errors import (
     ConfigurationError,
+    CursorLost,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
@@ -59,6 +60,7 @@ __all__ = [
     "Checkout",
     "ClientAction",
     "ConfigurationError",
+    "CursorLost",
     "Declined",
     "Event",
     "Failure",

@@ -15,6 +15,7 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
+    digest_of,
     found_id,
     lost_ordinal,
 )
@@ -263,9 +264,11 @@ class Draft:
 
     def _event(self, place: int, type_: str, operation: Operation | None, detail: str | None) -> Event:
         session = self.session
+        # Versions come again when a backup is restored; the digest keeps another event from having this id.
+        digest = digest_of(type_, operation and operation.id, detail, self.now)
         attributes = {
             "cursor": "",
-            "id": f"{session.id}:{session.version}.{place}",
+            "id": f"{session.id}:{session.version}.{place}-{digest}",
             "type": type_,
             "session_id": session.id,
             "collection_id": session.collection_id,

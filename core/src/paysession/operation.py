@@ -223,7 +223,8 @@ class Event(Totals):
     Attributes:
         cursor: Its place in the feed, to be given to ``Payments.events(after=...)``. Empty until
             it is read from the store.
-        id: The session's id and version: unique, and the same at each reading.
+        id: Unique, and the same at each reading: the session's id and version, and a digest, so that after
+            a restore no other event has it.
         type: ``session.initiated``, ``.updated``, ``.requires_more``, ``.authorized``,
             ``.captured``, ``.refunded``, ``.canceled``, ``.released``, ``.error``, ``.changed``,
             ``.reversed`` or ``.conflict``; ``operation.pending`` or ``operation.failed``.

@@ -72,7 +72,7 @@ class Payments:
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
-            one the id is derived from it, and is no secret); injectable for tests.
+            one the id is derived from it and from the store's secret); injectable for tests.
     """
 
     def __init__(
@@ -313,10 +313,17 @@ class Payments:
         return self._engine.perform(session, request)
 
     def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
-        """Return an id that sorts by time; the same key gives the same id, so it needs no index."""
+        """Return an id that sorts by time; the same key gives the same id, so it needs no index.
+
+        It stands in the address of the return page, so nobody else may be able to compute it.
+        """
         if key is None:
             return f"ps_{int(now.timestamp() * 1000):012x}{self._token()}"
-        digest = sha256(f"{collection.id} {key}".encode()).hexdigest()[:16]
+        identity, text = self._store.identity, f"{collection.id} {key}"
+        if identity.since is not None and collection.created_at < identity.since:
+            digest = sha256(text.encode()).hexdigest()[:16]
+        else:
+            digest = identity.digest(text)
         return f"ps_{int(collection.created_at.timestamp() * 1000):012x}{digest}"
 
     def update(self, session_id: str, amount: Money, *, idempotency_key: str | None = None) -> PaymentSession:
@@ -635,10 +642,15 @@ class Payments:
             limit: How many at most, 1 to 1000.
 
         Raises:
-            InvalidData: The cursor is none of this feed's.
+            InvalidData: It is no cursor.
+            CursorLost: The event of the cursor is not in this feed, as after a restore; read it from its
+                start with ``after=None``.
         """
+        limit = checked_limit(limit)
         try:
-            return tuple(self._store.events(after=after, limit=checked_limit(limit)))
+            if after is not None and not isinstance(after, str):
+                raise ValueError(after)
+            return tuple(self._store.events(after=after, limit=limit))
         except ValueError:
             raise InvalidData(f"{after!r:.80} is no cursor of this event feed") from None
 

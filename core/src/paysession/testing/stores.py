@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import fields
+from attrs import asdict, fields
 
 from paysession.change import Change, Notification
+from paysession.errors import CursorLost
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import PaymentCollection, PaymentSession
-from paysession.store import OverLimit, Stale
+from paysession.store import Identity, OverLimit, Stale
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
 
 if TYPE_CHECKING:
@@ -421,10 +422,32 @@ class StoreContract:
         assert [row.version for row in [*first, *rest]] == [1, 2, 3, 4, 5]
         assert not store.events(after=rest[-1].cursor)
 
-    @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "'; --"])
-    def test_a_cursor_of_another_feed_is_refused(self, store: Store, cursor: str) -> None:
+    @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "1", "-", "x-x", "'; --"])
+    def test_what_is_no_cursor_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(ValueError):
             store.events(after=cursor)
+
+    def test_a_cursor_whose_event_is_not_there_is_refused(self, store: Store) -> None:
+        session = self.begun(store)
+        for version in (1, 2):
+            changed = replace(session, version=version + 1)
+            store.commit(Change(session=changed, expected=version, events=(an_event(version=version),)))
+        first, second = store.events()
+        place, _, digest = second.cursor.rpartition("-")
+        last = int(place[-1])
+        beyond = f"{place[:-1]}{last + 1}-{digest}"
+        another = f"{place}-{first.cursor.rpartition('-')[2]}"
+        for cursor in (beyond, another):
+            with pytest.raises(CursorLost, match="after=None"):
+                store.events(after=cursor)
+
+    def test_the_identity_is_kept_and_does_not_show(self, store: Store) -> None:
+        secret = store.identity.secret.reveal()
+        assert len(bytes.fromhex(secret)) == 32
+        again = self.reopen(store).identity
+        assert again == store.identity
+        assert again.digest("a text") == store.identity.digest("a text") != Identity.made().digest("a text")
+        assert secret not in f"{again!r} {asdict(again)!r} {vars(store)!r}"
 
     def test_the_clock_has_a_time_zone(self, store: Store) -> None:
         assert store.now().utcoffset() == timedelta(0)

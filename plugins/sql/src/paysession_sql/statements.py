@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, func, literal_column, or_, select, tuple
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
+from paysession_sql.schema import COLLECTION, EVENT, IDENTITY, NOTIFICATION, OPERATION, SESSION, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +121,9 @@ class Statements:
         self.operations = self._of(of_session.order_by(operation.c.ordinal))
         self.repeated = self._of(
             of_session.where(
-                or_(operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends")))
+                or_(
+                    operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends"))
+                )
             )
             .order_by(operation.c.ordinal.desc())
             .limit(bindparam("most"))
@@ -135,15 +137,17 @@ class Statements:
         )
         event = EVENT.table
         place = [event.c.xact, event.c.position]
-        after = tuple_(*place) > tuple_(bindparam("xact"), bindparam("position"))
+        # From the cursor's own event on: whether it is still there is looked at as well.
+        after = tuple_(*place) >= tuple_(bindparam("xact"), bindparam("position"))
         feed = select(*place, *selected(EVENT)).limit(bindparam("most"))
         # One writer at a time numbers events in the order of commit on SQLite; elsewhere see
         # ``paysession_sql.postgres``.
         self.events = self._of(
-            feed.where(event.c.position > bindparam("position")).order_by(event.c.position)
+            feed.where(event.c.position >= bindparam("position")).order_by(event.c.position)
             if sqlite
             else feed.where(after, event.c.xact < func.paysession_horizon()).order_by(*place)
         )
+        self.identity = self._of(select(IDENTITY.c.secret, IDENTITY.c.since))
         self.due = self._of(
             select(session.c.id)
             .where(session.c.due_at <= bindparam("now"))
