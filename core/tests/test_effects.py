@@ -111,7 +111,9 @@ def test_a_declined_operation_does_not_stand_for_an_effect_of_its_amount(told):
 def test_another_amount_than_was_asked_says_what_was_asked(told):
     session = told.session()
     told.fake.answers["capture"] = OutcomeUnknown("reset")
-    taken = Effect("capture", eur("19.00"), "succeeded", "a", told.next_key(session.id, "capture", eur("20.00")))
+    taken = Effect(
+        "capture", eur("19.00"), "succeeded", "a", told.next_key(session.id, "capture", eur("20.00"))
+    )
     told.fake.snapshot = Snapshot("authorized", effects=[taken])
     session = told.payments.capture(session.id, eur("20.00"))
     operation = told.payments.history(session.id)[-1]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from paysession import Declined, MemoryStore, Money, NotApplied, OutcomeUnknown, Payments
-from paysession.operation import found_id, lost_ordinal
+from paysession.operation import found_id, number_of
 from paysession.plugins import Registry
 from paysession.provider import Effect, Snapshot
 
@@ -32,7 +32,9 @@ class Backup:
 
     @staticmethod
     def _copy(store):
-        rows = {name: value for name, value in vars(store).items() if name not in ("now", "identity", "_lock")}
+        rows = {
+            name: value for name, value in vars(store).items() if name not in ("now", "identity", "_lock")
+        }
         return copy.deepcopy(rows)
 
 
@@ -91,6 +93,37 @@ def test_the_same_call_again_has_the_same_key(shop, key):
     assert (after.captured, shop.fake.total(session.id, "capture")) == (400, 400)
 
 
+def test_the_same_call_has_the_same_key_in_whichever_order_calls_are_repeated(shop):
+    session = shop.session()
+    backup = Backup(shop)
+    calls = [
+        lambda: shop.payments.capture(session.id, eur("4.00"), idempotency_key="p1"),
+        lambda: shop.payments.capture(session.id, eur("4.00"), idempotency_key="p2"),
+        lambda: shop.payments.refund(session.id, eur("1.00"), idempotency_key="r1"),
+    ]
+    for call in calls:
+        call()
+    sent = {key for _, key in shop.fake.calls}
+    backup.restore()
+    for call in (calls[1], calls[0], calls[2]):
+        call()
+    assert {key for _, key in shop.fake.calls} == sent
+    assert [shop.fake.total(session.id, kind) for kind in ("capture", "refund")] == [800, 100]
+    assert shop.books(session.id)[1:4] == (4200, 800, 100)
+
+
+def test_an_attempt_after_one_that_was_not_applied_has_another_key(shop):
+    session = shop.session()
+    for _ in range(2):
+        shop.fake.fail_next("not_applied", kind="capture")
+        with pytest.raises(NotApplied):
+            shop.payments.capture(session.id, eur("4.00"), idempotency_key="p1")
+    shop.payments.capture(session.id, eur("4.00"), idempotency_key="p1")
+    ids = [row.id for row in shop.payments.history(session.id)[2:]]
+    assert [number_of(session.id, key) for key in ids] == [1, 2, 3]
+    assert len({key.rpartition("-")[2] for key in ids}) == 1
+
+
 def test_a_lost_operation_gets_its_id_back_and_is_not_done_again(shop):
     session = shop.session()
     backup = Backup(shop)
@@ -132,7 +165,7 @@ def test_a_lost_operation_found_out_of_order_leaves_its_ordinal_to_nobody(told):
     rows = told.payments.history(session.id)[2:]
     assert [row.ordinal for row in rows] == [4, 5, 6]
     assert [rows[0].id, rows[2].id] == [fourth, third]
-    assert lost_ordinal(session.id, rows[1].id) == 5
+    assert number_of(session.id, rows[1].id) == 5
     assert told.payments.get(session.id).captured == 400
 
 
@@ -150,8 +183,11 @@ def test_an_operation_that_was_closed_in_the_lost_history_is_not_sent_again(told
     fourth = told.key(session.id, 4)
     told.fake.snapshot = None
     backup.restore()
-    told.clock.forward(minutes=1)  # the gateway still knows the keys
-    told.payments.recover()
+    told.fake.calls.clear()
+    for minutes in (1, 10):  # the gateway still knows the keys
+        told.clock.forward(minutes=minutes)
+        told.payments.recover()
+    assert told.fake.calls == []
     assert [(row.id, row.state) for row in told.payments.history(session.id)[2:]] == [
         (told.key(session.id, 3), "not_applied"),
         (fourth, "succeeded"),
@@ -179,12 +215,12 @@ def test_what_a_lookup_would_not_show_stays_in_doubt_and_is_not_sent_again(told)
 
 
 def test_keys_of_ours_are_told_from_others():
-    assert lost_ordinal("ps_1", "ps_1-12-abcdefg2") == 12
+    assert number_of("ps_1", "ps_1-12-abcdefg2") == 12
     others = [
         None, "", "ps_1", "ps_1-3", "ps_1-0-abcdefgh", "ps_1-3-abcdefg", "ps_1-3-abcdefghi", "ps_1-3-ABCDEFGH",
         "ps_1-3-abcdefgh-customer", "ps_2-3-abcdefgh", "xps_1-3-abcdefgh", "ps_1-1234567890-abcdefgh",
         "ps_1-03-abcdefgh", "ps_1-3-abcdefg1", found_id("ps_1", 3, "capture"),
     ]  # fmt: skip
     for other in others:
-        assert lost_ordinal("ps_1", other) is None
+        assert number_of("ps_1", other) is None
     assert re.fullmatch("ps_1-3-0[a-z2-7]{7}", found_id("ps_1", 3, "capture"))

@@ -36,7 +36,7 @@ from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched, Unsynced
 from paysession.session import PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
@@ -91,12 +91,15 @@ __all__ = [
     "Recovery",
     "Redirect",
     "RequestError",
+    "Resync",
     "Secret",
     "SessionBusy",
     "SettingsError",
     "State",
     "Status",
     "StoreError",
+    "Unmatched",
+    "Unsynced",
     "WebhookRejected",
     "WebhookReply",
     "hookimpl",

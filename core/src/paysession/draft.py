@@ -17,7 +17,7 @@ from paysession.operation import (
     State,
     digest_of,
     found_id,
-    lost_ordinal,
+    number_of,
 )
 from paysession.session import PaymentSession
 from paysession.values import Status, made
@@ -104,10 +104,11 @@ class Draft:
             **changes: What else is known of it.
         """
         ordinal = self.session.ordinal + 1
-        sent_as = lost_ordinal(self.session.id, lost)
-        if sent_as is not None:
-            assert lost is not None  # noqa: S101 - it has an ordinal
-            ordinal, id_ = max(ordinal, sent_as), lost
+        number = number_of(self.session.id, lost)
+        if number is not None:
+            assert lost is not None  # noqa: S101 - it has a number
+            # Where the number is an ordinal, no other operation may get it.
+            ordinal, id_ = max(ordinal, number), lost
         else:
             parts = (kind, amount, changes.get("reference"), changes.get("reverses"), self.now)
             id_ = found_id(self.session.id, ordinal, *parts)

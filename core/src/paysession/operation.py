@@ -33,7 +33,7 @@ __all__ = [
     "State",
     "digest_of",
     "found_id",
-    "lost_ordinal",
+    "number_of",
 ]
 
 KEY_LENGTH: Final = 50
@@ -98,8 +98,8 @@ def found_id(session_id: str, ordinal: int, *parts: object) -> str:
     return f"{session_id}-{ordinal}-0{digest_of(*parts)[1:]}"
 
 
-def lost_ordinal(session_id: str, key: str | None) -> int | None:
-    """Return the ordinal in a key that was made for an operation of this session; None: it is no such key."""
+def number_of(session_id: str, key: str | None) -> int | None:
+    """Return the number in a key that was made for an operation of this session; None: it is no such key."""
     if key is None or not key.startswith(f"{session_id}-"):
         return None
     numbered = _NUMBERED.fullmatch(key, len(session_id) + 1)
@@ -114,9 +114,9 @@ class Operation:
     deleted or rewritten: a reversal is a new operation.
 
     Attributes:
-        id: The operation's id: the session's id, the ordinal, and a digest of what was asked for. A database
-            that is restored from a backup counts on from an older ordinal; the digest keeps the key of
-            another operation from being used again, and gives the same call the same key.
+        id: The operation's id: the session's id, a number, and a digest of what was asked for. The number is
+            the attempt where the caller gave a key, else the ordinal. So a database that is restored from a
+            backup gives the same call the same key again, and never the key of a lost operation to another.
         session_id: The session it belongs to.
         kind: Which effect.
         ordinal: Its number in the session, from 1.

@@ -27,7 +27,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State, lost_ordinal
+from paysession.operation import Kind, State, number_of
 from paysession.outcome import Outcome
 from paysession.reconcile import apply_snapshot, is_evidence
 from paysession.request import Request
@@ -127,12 +127,9 @@ class Recoverer:
             quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
-            if self._was_closed(operation):
-                if not is_evidence(session, seen, operation.kind):
-                    return self._still_in_doubt(session.id, operation, reason)
-                gone = NotApplied("the provider shows no trace of it, and carried out a later operation")
-                return self._settle(provider, session.id, operation, gone)
         window_ends = sent_at + capabilities.window(operation.kind)
+        if self._was_restored(operation):
+            window_ends = operation.doubted_at or sent_at
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
         if seen is None:
@@ -147,19 +144,19 @@ class Recoverer:
             return self._settle(provider, session.id, operation, gone)
         return self._still_in_doubt(session.id, operation, reason)
 
-    def _was_closed(self, operation: Operation) -> bool:
-        """Return whether an operation was closed in a history that was lost when a backup was restored.
+    def _was_restored(self, operation: Operation) -> bool:
+        """Return whether an operation in doubt may have been closed in a history that a restore has lost.
 
-        An operation begins when the one before it is closed or pending, so a later one of ours at the gateway
-        that the ledger did not know of proves that there was an answer to this one. Sending it again could
-        cause a second effect: the caller may have repeated it since, under the next key.
+        An operation begins when the one before it is closed or pending, so one of ours at the gateway that
+        the ledger did not know of says that there may have been an answer to this one. Sent again, it could
+        cause a second effect: the caller may have repeated it since, as the next attempt.
         """
-        later = (
-            lost_ordinal(row.session_id, row.id)
+        return any(
+            row.ordinal > operation.ordinal
+            and row.origin == "provider"
+            and number_of(row.session_id, row.id) is not None
             for row in self._engine.store.operations(operation.session_id)
-            if row.origin == "provider"
         )
-        return any(ordinal is not None and ordinal > operation.ordinal for ordinal in later)
 
     def _send_again(
         self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool

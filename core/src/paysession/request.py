@@ -47,6 +47,7 @@ class Request:
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
         origin: ``host``, or ``payer`` when the payer's return asks for it.
+        attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Request:
     capture_left: int | None = None
     extra: str = ""
     origin: str = "host"
+    attempt: int = 1
 
     @property
     def fingerprint(self) -> str:

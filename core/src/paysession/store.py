@@ -66,9 +66,9 @@ class Identity:
 def lost(cursor: str) -> NoReturn:
     """Raise what a store raises for a cursor whose event it does not have."""
     raise CursorLost(
-        f"the event of the cursor {cursor!r:.80} is not in this feed: the database was restored, an asynchronous "
-        "replica was promoted, or the event was deleted; read the feed from its start with after=None, and "
-        "handle each event by how its session stands now"
+        f"the event of the cursor {cursor!r:.80} is not in this feed: the database was restored, an "
+        "asynchronous replica was promoted, or the event was deleted; read the feed from its start with "
+        "after=None, and handle each event by how its session stands now"
     )
 
 
@@ -116,10 +116,14 @@ class Store(Protocol):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
-        """Return sessions in the order of their ids, after one id; no limit: all of them."""
+        """Return sessions in the order of their ids, after one id; no limit: all of them.
+
+        ``touched_since``: only those with an ``updated_at`` not before it; not fast, there is no index.
+        """
         ...
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
@@ -166,6 +170,12 @@ class Store(Protocol):
 
     def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
         """Return notifications whose ``due_at`` is not after ``now``, the longest due first."""
+        ...
+
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
+        """Return notifications that led to nothing yet, in the order of their ids; not fast, for people."""
         ...
 
     def close(self) -> None:
@@ -263,6 +273,7 @@ class MemoryStore:
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
@@ -274,6 +285,7 @@ class MemoryStore:
             for row in rows
             if (provider is None or row.provider == provider)
             and (status is None or row.status == status)
+            and (touched_since is None or row.updated_at >= touched_since)
             and (after is None or row.id > after)
         ]
         return found if limit is None else found[:limit]
@@ -338,6 +350,19 @@ class MemoryStore:
                 row for row in self._notifications.values() if row.due_at is not None and row.due_at <= now
             ]
         return sorted(rows, key=lambda row: (row.due_at, row.id))[:limit]
+
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
+        with self._lock:
+            rows = sorted(self._notifications.items())
+        return [
+            row
+            for key, row in rows
+            if row.state != "processed"
+            and (provider is None or row.provider == provider)
+            and (after is None or key > after)
+        ][:limit]
 
     def close(self) -> None:
         """Nothing to let go of."""

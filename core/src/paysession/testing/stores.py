@@ -347,6 +347,33 @@ class StoreContract:
         assert ids(collection_id="pc_0001", provider="other") == ["ps_0003"]
         assert ids(collection_id="pc_0002") == []
 
+    def test_sessions_touched_since_a_time_are_paged_in_order(self, store: Store) -> None:
+        for number in (3, 1, 2, 4):
+            self.begun(store, number, updated_at=NOW + timedelta(hours=number if number < 4 else 0))
+
+        def ids(hours: float, **filters: Any) -> list[str]:
+            rows = store.sessions(touched_since=NOW + timedelta(hours=hours), **filters)
+            return [row.id for row in rows]
+
+        assert ids(2) == ["ps_0002", "ps_0003"]
+        assert ids(0) == ["ps_0001", "ps_0002", "ps_0003", "ps_0004"]
+        assert ids(0, limit=1, after="ps_0001") == ["ps_0002"]
+        assert ids(2, provider="other") == []
+
+    def test_unprocessed_notifications_are_paged_in_order(self, store: Store) -> None:
+        for number, state in ((3, "received"), (1, "unmatched"), (2, "processed"), (4, "received")):
+            provider = "other" if number == 4 else "fake"
+            store.commit(
+                Change(notification=a_notification(number, state=state, provider=provider, due_at=None))
+            )
+
+        def ids(**filters: Any) -> list[str]:
+            return [row.id for row in store.unprocessed(**filters)]
+
+        assert ids() == ["wh_0001", "wh_0003", "wh_0004"]
+        assert ids(limit=1, after="wh_0001") == ["wh_0003"]
+        assert ids(provider="other") == ["wh_0004"]
+
     def test_collections_are_paged_in_order(self, store: Store) -> None:
         for number in (2, 3, 1):
             store.commit(Change(collection=a_collection(number)))

@@ -82,12 +82,15 @@ class Reads(ABC):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
         """See the protocol."""
         filters = {"collection_id": collection_id, "provider": provider, "status": status}
-        given = {key: str(value) for key, value in filters.items() if value is not None}
+        given: dict[str, Any] = {key: str(value) for key, value in filters.items() if value is not None}
+        if touched_since is not None:
+            given["touched_since"] = micros(touched_since)
         statement = self._statements.sessions(*given)
         most = self._statements.no_limit if limit is None else limit
         return self._values(SESSION, statement, after=after or "", most=most, **given)
@@ -152,6 +155,14 @@ class Reads(ABC):
     def notification(self, notification_id: str) -> Notification | None:
         """See the protocol."""
         return self._one(NOTIFICATION, self._statements.notification, notification_id)
+
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
+        """See the protocol."""
+        given = {} if provider is None else {"provider": provider}
+        statement = self._statements.unprocessed(*given)
+        return self._values(NOTIFICATION, statement, after=after or "", most=limit, **given)
 
     def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
         """See the protocol."""

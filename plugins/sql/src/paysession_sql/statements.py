@@ -167,13 +167,37 @@ class Statements:
     def _of(self, statement: Executable) -> Statement:
         return Statement(statement, self._dialect)
 
+    def unprocessed(self, *filters: str) -> Statement:
+        """Return the statement that selects notifications which led to nothing yet, by these columns."""
+        name = " ".join(("unprocessed", *filters))
+        made = self._made.get(name)
+        if made is None:
+            columns = NOTIFICATION.table.c
+            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            made = self._made[name] = self._of(
+                select(*selected(NOTIFICATION))
+                .where(and_(columns.id > bindparam("after"), columns.state != literal_column("'processed'")))
+                .where(*wanted)
+                .order_by(columns.id)
+                .limit(bindparam("most"))
+            )
+        return made
+
     def sessions(self, *filters: str) -> Statement:
-        """Return the statement that selects sessions by these columns, after an id."""
+        """Return the statement that selects sessions by these columns, after an id.
+
+        ``touched_since`` is no column: it stands for the earliest ``updated_at``.
+        """
         name = " ".join(filters)
         made = self._made.get(name)
         if made is None:
             columns = SESSION.table.c
-            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            wanted = [
+                columns.updated_at >= bindparam(key)
+                if key == "touched_since"
+                else operators.eq(columns[key], bindparam(key))
+                for key in filters
+            ]
             made = self._made[name] = self._of(
                 select(*selected(SESSION))
                 .where(and_(columns.id > bindparam("after"), *wanted))
