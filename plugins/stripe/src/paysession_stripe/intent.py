@@ -6,8 +6,8 @@ Everything that is taken out of Stripe's JSON is taken out here. What does not r
 Our own marks are in the metadata that we send with every write, so that each effect is found again
 and told from one that somebody made in Stripe's dashboard:
 
-- on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<ordinal>``, which
-  Stripe writes in the request that captures: ``<operation's key> <amount>``;
+- on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<end of the key>``,
+  which Stripe writes in the request that captures: ``<operation's key> <amount>``;
 - on a refund ``paysession_session`` and ``paysession_operation``.
 """
 
