@@ -278,7 +278,7 @@ def test_it_sends_the_session_as_it_was_when_the_operation_began(make_shop):
         session.data,
         session.reference,
         "requires_more",
-        f"{session.id}-2",
+        shop.key(session.id, 2),
         "https://shop/webhooks/fake",
     )
     assert others == [first, first]
@@ -315,7 +315,7 @@ def test_the_gateway_is_asked_about_the_operation_in_doubt(make_shop):
     """Once when the answer is lost, once before it is sent again, and once more if that fails too."""
     shop = make_shop(Records())
     session = shop.session("requires_more")
-    operation_id = f"{session.id}-2"
+    operation_id = shop.next_key(session.id, "authorize")
     shop.fake.says = [OutcomeUnknown("reset"), OutcomeUnknown("reset")]
     with pytest.raises(OutcomeUnknown):
         shop.payments.authorize(session.id)
@@ -335,7 +335,7 @@ def test_a_look_while_a_call_is_in_flight_asks_about_that_call(make_shop):
     session = shop.session("requires_more")
     shop.fake.fail_next("lost_answer", kind="authorize", then=lambda: shop.payments.sync(session.id))
     shop.payments.authorize(session.id)
-    assert shop.fake.asked == [f"{session.id}-2"] * 2
+    assert shop.fake.asked == [shop.key(session.id, 2)] * 2
 
 
 def test_a_gateway_that_cannot_be_asked_is_not_asked(make_shop):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from paysession.errors import (
     ConfigurationError,
+    CursorLost,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
@@ -35,7 +36,7 @@ from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched, Unsynced
 from paysession.session import PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
@@ -59,6 +60,7 @@ __all__ = [
     "Checkout",
     "ClientAction",
     "ConfigurationError",
+    "CursorLost",
     "Declined",
     "Event",
     "Failure",
@@ -89,12 +91,15 @@ __all__ = [
     "Recovery",
     "Redirect",
     "RequestError",
+    "Resync",
     "Secret",
     "SessionBusy",
     "SettingsError",
     "State",
     "Status",
     "StoreError",
+    "Unmatched",
+    "Unsynced",
     "WebhookRejected",
     "WebhookReply",
     "hookimpl",

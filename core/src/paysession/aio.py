@@ -13,6 +13,7 @@ from paysession.payments import Payments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from paysession.money import Money
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.reports import InDoubt, ProviderInfo, Recovery
+    from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
     from paysession.session import PaymentCollection, PaymentSession
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -189,6 +190,26 @@ class AsyncPayments:
     async def recover(self, *, limit: int = 100) -> Recovery:
         """See `Payments.recover`."""
         return await self._run(self._payments.recover, limit=limit)
+
+    async def resync(
+        self,
+        *,
+        since: datetime,
+        provider: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        progress: Callable[[Resync], None] | None = None,
+    ) -> Resync:
+        """See `Payments.resync`; ``progress`` is called in a thread of the executor."""
+        return await self._run(
+            self._payments.resync, since=since, provider=provider, after=after, limit=limit, progress=progress
+        )
+
+    async def unmatched(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Unmatched, ...]:
+        """See `Payments.unmatched`."""
+        return await self._run(self._payments.unmatched, provider=provider, after=after, limit=limit)
 
     async def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """See `Payments.in_doubt`."""

@@ -6,7 +6,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession.change import Change
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, REFUND, Event, Kind, Operation, State
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    REFUND,
+    Event,
+    Kind,
+    Operation,
+    State,
+    digest_of,
+    found_id,
+    number_of,
+)
 from paysession.session import PaymentSession
 from paysession.values import Status, made
 
@@ -78,12 +90,31 @@ class Draft:
             self.tell("operation.pending", operation)
         return operation
 
-    def add_found(self, kind: Kind, amount: Money, state: State, **changes: Any) -> Operation:
-        """Write down an effect that was found at the gateway and that no operation of ours caused."""
+    def add_found(
+        self, kind: Kind, amount: Money, state: State, *, lost: str | None = None, **changes: Any
+    ) -> Operation:
+        """Write down an effect that was found at the gateway and that no operation in the ledger caused.
+
+        Args:
+            kind: Which effect.
+            amount: Its amount.
+            state: What became of it.
+            lost: The key of ours that it carries, where the ledger has no operation with it: the operation
+                was lost when a backup was restored, and gets its id back.
+            **changes: What else is known of it.
+        """
         ordinal = self.session.ordinal + 1
+        number = number_of(self.session.id, lost)
+        if number is not None:
+            assert lost is not None  # noqa: S101 - it has a number
+            # Where the number is an ordinal, no other operation may get it.
+            ordinal, id_ = max(ordinal, number), lost
+        else:
+            parts = (kind, amount, changes.get("reference"), changes.get("reverses"), self.now)
+            id_ = found_id(self.session.id, ordinal, *parts)
         self.set(ordinal=ordinal)
         operation = Operation(
-            id=f"{self.session.id}-{ordinal}",
+            id=id_,
             session_id=self.session.id,
             kind=kind,
             ordinal=ordinal,
@@ -234,9 +265,11 @@ class Draft:
 
     def _event(self, place: int, type_: str, operation: Operation | None, detail: str | None) -> Event:
         session = self.session
+        # Versions come again when a backup is restored; the digest keeps another event from having this id.
+        digest = digest_of(type_, operation and operation.id, detail, self.now)
         attributes = {
             "cursor": "",
-            "id": f"{session.id}:{session.version}.{place}",
+            "id": f"{session.id}:{session.version}.{place}-{digest}",
             "type": type_,
             "session_id": session.id,
             "collection_id": session.collection_id,

@@ -121,7 +121,10 @@ class Effects:
                 return
             state = State.SUCCEEDED if effect.state == "succeeded" else State.PENDING
             capture_id = self._capture_of(effect)
-            self._add_found(effect.kind, effect.amount, state, row, reference=token, capture_id=capture_id)
+            lost = self._lost(effect.key)
+            self._add_found(
+                effect.kind, effect.amount, state, row, reference=token, capture_id=capture_id, lost=lost
+            )
         elif row.state in OPEN:
             if effect.state == "failed":
                 refuse(draft, row, declined(effect.error))
@@ -142,6 +145,7 @@ class Effects:
         *,
         reference: str | None = None,
         capture_id: str | None = None,
+        lost: str | None = None,
     ) -> None:
         """Book an effect that no open operation asked for; ``refused``: one did, and was closed."""
         draft = self._draft
@@ -153,6 +157,7 @@ class Effects:
             kind,
             amount,
             state,
+            lost=lost,
             reference=reference,
             answer="found",
             capture_id=(refused and refused.capture_id) or capture_id,
@@ -173,6 +178,10 @@ class Effects:
         elif effect.state == "pending" and row.state is State.STARTED:
             self._draft.close(row, State.PENDING, answer="pending", error=None)
             self._draft.set(cancel_wanted=False)
+
+    def _lost(self, key: str | None) -> str | None:
+        """Return a key of an effect that no operation has."""
+        return key if all(row.id != key for row in self._operations) else None
 
     def _capture_of(self, effect: Effect) -> str | None:
         """Return the id of the capture operation that a refund found there refers to."""

@@ -16,6 +16,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from paysession import lifecycle
 from paysession.draft import Draft
 from paysession.errors import (
@@ -31,10 +33,21 @@ from paysession.errors import (
     ProviderError,
     SessionBusy,
 )
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Operation, State
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    Operation,
+    State,
+    number_of,
+)
 from paysession.outcome import Answer, Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession.request import Request, nothing_to_do, with_capture
+from paysession.session import PaymentSession
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -42,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paysession.plugins import Provider, Registry
-    from paysession.session import PaymentSession
     from paysession.store import Store
 
 __all__ = ["Engine"]
@@ -99,8 +111,9 @@ class Engine:
             provider = self.registry.provider(session.provider)
             if request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
-                if settled is not None:
+                if isinstance(settled, PaymentSession):
                     return settled
+                request = settled
                 if session.open is not None:
                     session = self.load(session.id)
             if session.open is not None:
@@ -153,14 +166,14 @@ class Engine:
             session_id=session.id,
         )
 
-    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | None:
-        """Return what the caller's key led to before; None: it is new, or its next attempt is due."""
+    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | Request:
+        """Return what the caller's key led to before, or the request if a first or next attempt is due."""
         key = request.idempotency_key
         assert key is not None  # noqa: S101 - asked only with a key
-        earlier = self.store.repeated(session.id, key)
+        earlier = self.store.repeated(session.id, key, request.digest(session.id))
         if earlier is None:
-            return None
-        if earlier.fingerprint != request.fingerprint:
+            return request
+        if earlier.idempotency_key is not None and earlier.fingerprint != request.fingerprint:
             raise IdempotencyMismatch(
                 f"the idempotency key {key!r:.80} was used before with other parameters; use a new key "
                 "for a new request",
@@ -173,7 +186,8 @@ class Engine:
         if earlier.state is State.STARTED:
             raise self._in_doubt(earlier)
         if earlier.state is State.NOT_APPLIED:
-            return None
+            attempts = number_of(session.id, earlier.id) or earlier.ordinal
+            return evolve(request, attempt=attempts + 1)
         if earlier.state is State.DECLINED and earlier.kind is not AUTHORIZE:
             raise self._declined(earlier)
         return self.load(session.id)

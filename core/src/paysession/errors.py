@@ -14,6 +14,7 @@
     │   ├── InvalidTransition       the session's status does not allow the operation
     │   ├── NotSupported            the provider does not offer the operation
     │   ├── NotFound                no such collection, session or operation
+    │   ├── CursorLost              the event of a cursor is not in the feed: read it from its start again
     │   └── IdempotencyMismatch     the key was used before with other parameters
     ├── SessionBusy             another operation of the session is in flight; try again shortly
     ├── ProviderError           what a provider may answer instead of an outcome
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
+    "CursorLost",
     "Declined",
     "IdempotencyMismatch",
     "InvalidAmount",
@@ -119,6 +121,16 @@ class NotSupported(RequestError):
 
 class NotFound(RequestError):
     """No such collection, session or operation."""
+
+
+class CursorLost(RequestError):
+    """The event that a cursor names is not in the feed, so nobody can say what comes after it.
+
+    The database was restored from a backup, an asynchronous replica without the last commits was promoted,
+    the event was deleted, or it is another database. Read the feed from its start (``after=None``), and
+    handle each event by the session or collection as it is now: see "When a cursor is lost" in the
+    reference of events.
+    """
 
 
 class IdempotencyMismatch(RequestError):

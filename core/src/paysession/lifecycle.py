@@ -98,7 +98,8 @@ def begin(
     if kind is AUTHORIZE or (kind is UPDATE and held):
         hold = max(0, amount.minor - held)
     ordinal = session.ordinal + 1
-    operation_id = f"{session.id}-{ordinal}"
+    number = ordinal if request.idempotency_key is None else request.attempt
+    operation_id = f"{session.id}-{number}-{request.digest(session.id, amount)}"
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
     attributes = {
         "id": operation_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,8 +39,9 @@ from paysession.opening import checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
 from paysession.request import Request
+from paysession.resync import resync
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
@@ -48,7 +50,6 @@ from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -72,7 +73,7 @@ class Payments:
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
-            one the id is derived from it, and is no secret); injectable for tests.
+            one the id is derived from it and from the store's secret); injectable for tests.
     """
 
     def __init__(
@@ -314,10 +315,17 @@ class Payments:
         return self._engine.perform(session, request)
 
     def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
-        """Return an id that sorts by time; the same key gives the same id, so it needs no index."""
+        """Return an id that sorts by time; the same key gives the same id, so it needs no index.
+
+        It stands in the address of the return page, so nobody else may be able to compute it.
+        """
         if key is None:
             return f"ps_{int(now.timestamp() * 1000):012x}{self._token()}"
-        digest = sha256(f"{collection.id} {key}".encode()).hexdigest()[:16]
+        identity, text = self._store.identity, f"{collection.id} {key}"
+        if identity.since is not None and collection.created_at < identity.since:
+            digest = sha256(text.encode()).hexdigest()[:16]
+        else:
+            digest = identity.digest(text)
         return f"ps_{int(collection.created_at.timestamp() * 1000):012x}{digest}"
 
     def update(self, session_id: str, amount: Money, *, idempotency_key: str | None = None) -> PaymentSession:
@@ -522,6 +530,61 @@ class Payments:
             (waiting if session.due_at is not None else settled).append(session_id)
         return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
 
+    def resync(
+        self,
+        *,
+        since: datetime,
+        provider: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        progress: Callable[[Resync], None] | None = None,
+    ) -> Resync:
+        """Query the gateway about every session touched since a time, and record what it shows.
+
+        For a database that was restored from a backup, an asynchronous replica that was promoted, and
+        notifications that were lost: nothing is due then, and `recover` does not look. What fails with one
+        session is reported, and does not keep the others from being queried. It may be interrupted and
+        repeated at any time, beside a running application, and by several processes.
+
+        Args:
+            since: Sessions whose ``updated_at`` is not before it. After a restore that is when the oldest
+                payment was begun that may have been captured or refunded since the backup.
+            provider: Only sessions of this provider.
+            after: The id of a session to go on after: ``last`` of an earlier report.
+            limit: At most so many sessions; all of them by default. Each takes one lookup, or two.
+            progress: Called with the report so far, after every 100 sessions.
+
+        Raises:
+            InvalidData: ``since`` has no time zone, or ``limit`` is no number of sessions.
+        """
+        if not isinstance(since, datetime) or since.tzinfo is None:
+            raise InvalidData("since is a datetime with a time zone, such as datetime.now(UTC)")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidData("limit is an int above zero, or None for all sessions")
+        return resync(
+            self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
+        )
+
+    def unmatched(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Unmatched, ...]:
+        """Return notifications that match no session, in the order of their ids.
+
+        After a restore they name the payments that were begun since the backup was made.
+
+        Args:
+            provider: Only those for this provider.
+            after: The id to go on after.
+            limit: How many at most, 1 to 1000.
+        """
+        rows = self._inbox.unmatched(provider, after, checked_limit(limit))
+        return tuple(
+            Unmatched(
+                row.id, row.provider, row.type, row.session_id, row.references, row.received_at, row.due_at
+            )
+            for row in rows
+        )
+
     def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """Return the operations whose outcome is not known, the oldest first, with their age."""
         now = self._store.now()
@@ -636,12 +699,17 @@ class Payments:
             limit: How many at most, 1 to 1000.
 
         Raises:
-            InvalidData: The cursor is none of this feed's.
+            InvalidData: It is no cursor.
+            CursorLost: The event of the cursor is not in this feed, as after a restore; read it from its
+                start with ``after=None``.
         """
+        refused = InvalidData(f"{after!r:.80} is no cursor of this event feed")
+        if after is not None and not isinstance(after, str):
+            raise refused
         try:
             return tuple(self._store.events(after=after, limit=checked_limit(limit)))
         except ValueError:
-            raise InvalidData(f"{after!r:.80} is no cursor of this event feed") from None
+            raise refused from None
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return the selected providers, and the installed ones that are not selected."""

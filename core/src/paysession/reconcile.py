@@ -174,7 +174,10 @@ class _Books(Effects):
             reference = row.reference or reference
             row = draft.close(row, State.SUCCEEDED, answer="authorized", error=None, reference=reference)
         else:
-            row = draft.add_found(AUTHORIZE, amount, State.SUCCEEDED, answer="found", reference=reference)
+            lost = self._lost(effect.key) if effect is not None else None
+            row = draft.add_found(
+                AUTHORIZE, amount, State.SUCCEEDED, lost=lost, answer="found", reference=reference
+            )
         draft.set(initiated=True, next_action=None)
         if canceled:
             draft.set(authorized=found, held=found)

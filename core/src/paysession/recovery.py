@@ -27,7 +27,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State
+from paysession.operation import Kind, State, number_of
 from paysession.outcome import Outcome
 from paysession.reconcile import apply_snapshot, is_evidence
 from paysession.request import Request
@@ -128,6 +128,8 @@ class Recoverer:
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)
+        if self._was_restored(operation):
+            window_ends = operation.doubted_at or sent_at
         if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
         if seen is None:
@@ -141,6 +143,20 @@ class Recoverer:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
         return self._still_in_doubt(session.id, operation, reason)
+
+    def _was_restored(self, operation: Operation) -> bool:
+        """Return whether an operation in doubt may have been closed in a history that a restore has lost.
+
+        An operation begins when the one before it is closed or pending, so one of ours at the gateway that
+        the ledger did not know of says that there may have been an answer to this one. Sent again, it could
+        cause a second effect: the caller may have repeated it since, as the next attempt.
+        """
+        return any(
+            row.ordinal > operation.ordinal
+            and row.origin == "provider"
+            and number_of(row.session_id, row.id) is not None
+            for row in self._engine.store.operations(operation.session_id)
+        )
 
     def _send_again(
         self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool

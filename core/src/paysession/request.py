@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve
 
 from paysession.errors import InvalidData, NotSupported
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Kind, State
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    Kind,
+    State,
+    digest_of,
+)
 from paysession.values import Status
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ class Request:
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
         origin: ``host``, or ``payer`` when the payer's return asks for it.
+        attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
     """
 
     kind: Kind
@@ -50,12 +61,24 @@ class Request:
     capture_left: int | None = None
     extra: str = ""
     origin: str = "host"
+    attempt: int = 1
 
     @property
     def fingerprint(self) -> str:
         """What must be the same when an idempotency key is used again."""
         parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
         return " ".join([self.kind, *map(str, parts)])
+
+    def digest(self, session_id: str, amount: Money | None = None) -> str:
+        """Return the digest that the id of this request's operation ends with.
+
+        With a caller's key it stands for the call, whatever the ledger makes of it: repeated after a restore,
+        the call is recognized. Without one it stands for the effect, which takes the amount.
+        """
+        if self.idempotency_key is not None:
+            return digest_of(session_id, self.fingerprint, self.idempotency_key)
+        capture = self.capture.id if self.capture is not None else None
+        return digest_of(session_id, self.fingerprint, None, amount, capture)
 
 
 def with_capture(

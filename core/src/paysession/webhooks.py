@@ -151,6 +151,17 @@ class Inbox:
         due = self._store.due_notifications(self._store.now(), limit)
         return len(due), sum(self.settle(notification) for notification in due)
 
+    def unmatched(self, provider: str | None, after: str | None, limit: int) -> list[Notification]:
+        """Return notifications that match no session now, in the order of their ids."""
+        found: list[Notification] = []
+        while len(found) < limit:
+            rows = self._store.unprocessed(provider=provider, after=after, limit=limit)
+            found += [row for row in rows if self._match(row) is None]
+            if len(rows) < limit:
+                break
+            after = rows[-1].id
+        return found[:limit]
+
     def _match(self, notification: Notification) -> str | None:
         if notification.session_id is not None:
             session = self._store.session(notification.session_id)

@@ -16,6 +16,7 @@ from paysession_cli.collection import collection
 from paysession_cli.db import db
 from paysession_cli.new_provider import new_provider
 from paysession_cli.recovery import in_doubt, recover, resolve
+from paysession_cli.resync import resync, webhooks
 from paysession_cli.session import session
 from paysession_cli.terminal import LogLines, complain, visible
 
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve, db, check, new_provider):
+for _command in (collection, session, recover, in_doubt, resolve, resync, webhooks, db, check, new_provider):
     cli.add_command(_command)
 
 

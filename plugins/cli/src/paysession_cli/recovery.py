@@ -72,7 +72,7 @@ def resolve(app: App, operation: str, outcome: str, note: str) -> None:
     """Settle an operation of `paysession in-doubt` by your word, where the provider cannot tell."""
     with app.payments() as payments:
         try:
-            rows = payments.history(operation.rpartition("-")[0])
+            rows = payments.history(operation.partition("-")[0])
         except NotFound:
             rows = ()
         row = next((row for row in rows if row.id == operation), None)

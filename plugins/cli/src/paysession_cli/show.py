@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         PaymentSession,
         PaysessionError,
         ProviderInfo,
+        Resync,
+        Unmatched,
     )
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "event_json",
     "operation_json",
     "provider_json",
+    "resync_json",
+    "resync_line",
     "session_json",
     "show_collections",
     "show_doubts",
@@ -42,9 +46,12 @@ __all__ = [
     "show_history",
     "show_providers",
     "show_recovery",
+    "show_resync",
     "show_session",
     "show_sessions",
+    "show_unmatched",
     "text",
+    "unmatched_json",
 ]
 
 STYLES = {
@@ -383,6 +390,58 @@ def show_recovery(report: Mapping[str, Any]) -> None:
                 style="red",
             )
         )
+
+
+def resync_json(report: Resync) -> dict[str, Any]:
+    """Return what a resync did as JSON."""
+    return asdict(report)
+
+
+def resync_line(report: Resync) -> str:
+    """Return what a resync has done so far, in one line."""
+    return (
+        f"{report.looked} sessions looked at, {report.changed} changed, {report.failed} failed, "
+        f"{report.not_queryable} not queryable"
+    )
+
+
+def show_resync(report: Resync) -> None:
+    """Say what a resync did, and show the sessions that are not synchronized."""
+    console().print(resync_line(report))
+    if report.unsynced:
+        table = _table("session", "provider", "reason")
+        for row in report.unsynced:
+            table.add_row(
+                row.session_id, row.provider, Text(row.reason, style="red" if row.queryable else "")
+            )
+        console().print(table)
+    more = report.failed + report.not_queryable - len(report.unsynced)
+    if more:
+        console().print(f"and {more} more")
+
+
+def unmatched_json(row: Unmatched) -> dict[str, Any]:
+    """Return a notification without a session as JSON."""
+    return {
+        **asdict(row),
+        "received_at": row.received_at.isoformat(),
+        "due_at": row.due_at and row.due_at.isoformat(),
+    }
+
+
+def show_unmatched(rows: Sequence[Unmatched]) -> None:
+    """Show notifications that match no session as a table."""
+    table = _table("notification", "received (UTC)", "provider", "type", "session", "reference")
+    for row in rows:
+        table.add_row(
+            row.id,
+            _clock(row.received_at),
+            row.provider,
+            Text(row.type),
+            Text(row.session_id or ""),
+            Text(", ".join(row.references)),
+        )
+    _print(table, rows, "every notification matches a session")
 
 
 def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:

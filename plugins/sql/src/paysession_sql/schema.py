@@ -36,6 +36,7 @@ __all__ = [
     "COLLECTION",
     "COMPATIBILITY",
     "EVENT",
+    "IDENTITY",
     "NOTIFICATION",
     "OPERATION",
     "SESSION",
@@ -43,6 +44,7 @@ __all__ = [
     "Packer",
     "metadata",
     "micros",
+    "moment",
 ]
 
 _Value = TypeVar("_Value")
@@ -64,7 +66,8 @@ def micros(moment: datetime) -> int:
 
 
 @lru_cache(maxsize=256)
-def _moment(stored: int) -> datetime:
+def moment(stored: int) -> datetime:
+    """Return the time that `micros` made."""
     return _EPOCH + timedelta(microseconds=stored)
 
 
@@ -110,7 +113,7 @@ def _flag(name: str) -> Place:
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), ((name, micros),), _moment, nullable=nullable, fixed=fixed)
+    return Place(name, (name,), (BigInteger,), ((name, micros),), moment, nullable=nullable, fixed=fixed)
 
 
 def _json(
@@ -397,6 +400,14 @@ NOTIFICATION: Final = Layout(
     ],
     _partial("ix_notification_due_at", "due_at", where="due_at IS NOT NULL"),
 )
+
+IDENTITY: Final = Table(
+    "identity",
+    metadata,
+    Column("secret", Text, nullable=False),
+    Column("since", BigInteger, nullable=True),
+)
+"""One row: see ``paysession.store.Identity``."""
 
 COMPATIBILITY: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))
 """One row: the schema that the oldest release knows which works with this one."""

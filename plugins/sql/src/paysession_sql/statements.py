@@ -10,11 +10,11 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, update
+from sqlalchemy import and_, bindparam, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
+from paysession_sql.schema import COLLECTION, EVENT, IDENTITY, NOTIFICATION, OPERATION, SESSION, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,7 +120,11 @@ class Statements:
         of_session = select(*selected(OPERATION)).where(operation.c.session_id == bindparam("key"))
         self.operations = self._of(of_session.order_by(operation.c.ordinal))
         self.repeated = self._of(
-            of_session.where(operation.c.idempotency_key == bindparam("caller"))
+            of_session.where(
+                or_(
+                    operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends"))
+                )
+            )
             .order_by(operation.c.ordinal.desc())
             .limit(bindparam("most"))
         )
@@ -133,15 +137,17 @@ class Statements:
         )
         event = EVENT.table
         place = [event.c.xact, event.c.position]
-        after = tuple_(*place) > tuple_(bindparam("xact"), bindparam("position"))
+        # From the cursor's own event on: whether it is still there is looked at as well.
+        after = tuple_(*place) >= tuple_(bindparam("xact"), bindparam("position"))
         feed = select(*place, *selected(EVENT)).limit(bindparam("most"))
         # One writer at a time numbers events in the order of commit on SQLite; elsewhere see
         # ``paysession_sql.postgres``.
         self.events = self._of(
-            feed.where(event.c.position > bindparam("position")).order_by(event.c.position)
+            feed.where(event.c.position >= bindparam("position")).order_by(event.c.position)
             if sqlite
             else feed.where(after, event.c.xact < func.paysession_horizon()).order_by(*place)
         )
+        self.identity = self._of(select(IDENTITY.c.secret, IDENTITY.c.since))
         self.due = self._of(
             select(session.c.id)
             .where(session.c.due_at <= bindparam("now"))
@@ -161,13 +167,37 @@ class Statements:
     def _of(self, statement: Executable) -> Statement:
         return Statement(statement, self._dialect)
 
+    def unprocessed(self, *filters: str) -> Statement:
+        """Return the statement that selects notifications which led to nothing yet, by these columns."""
+        name = " ".join(("unprocessed", *filters))
+        made = self._made.get(name)
+        if made is None:
+            columns = NOTIFICATION.table.c
+            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            made = self._made[name] = self._of(
+                select(*selected(NOTIFICATION))
+                .where(and_(columns.id > bindparam("after"), columns.state != literal_column("'processed'")))
+                .where(*wanted)
+                .order_by(columns.id)
+                .limit(bindparam("most"))
+            )
+        return made
+
     def sessions(self, *filters: str) -> Statement:
-        """Return the statement that selects sessions by these columns, after an id."""
+        """Return the statement that selects sessions by these columns, after an id.
+
+        ``touched_since`` is no column: it stands for the earliest ``updated_at``.
+        """
         name = " ".join(filters)
         made = self._made.get(name)
         if made is None:
             columns = SESSION.table.c
-            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            wanted = [
+                columns.updated_at >= bindparam(key)
+                if key == "touched_since"
+                else operators.eq(columns[key], bindparam(key))
+                for key in filters
+            ]
             made = self._made[name] = self._of(
                 select(*selected(SESSION))
                 .where(and_(columns.id > bindparam("after"), *wanted))
