@@ -18,6 +18,7 @@ from paysession.arguments import (
     share_of,
 )
 from paysession.change import Change
+from paysession.elapsed import stopwatch
 from paysession.engine import Engine
 from paysession.errors import (
     Declined,
@@ -73,6 +74,8 @@ class Payments:
         public_url: Where the host serves payments.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
             one the id is derived from it, and is no secret); injectable for tests.
+        stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
+            that was set; None: the store's clock is trusted.
     """
 
     def __init__(
@@ -82,10 +85,11 @@ class Payments:
         *,
         public_url: str | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._engine = Engine(store, registry, public_url)
+        self._engine = Engine(store, registry, public_url, stopwatch)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
         self._token = token
@@ -118,7 +122,8 @@ class Payments:
                 ``[providers.NAME]``.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
-            clock: Returns the time in UTC; the store's by default.
+            clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
+                time pass, where the store's own clock is compared with a stopwatch.
 
         Raises:
             ConfigurationError: Something of it is missing or wrong; the sentence says what.
@@ -137,7 +142,12 @@ class Payments:
         if eager:
             registry.load_all()
         public_url = checked_url(public_url or file.get("public_url"))
-        return cls(open_store(url, clock=clock), registry, public_url=public_url)
+        return cls(
+            open_store(url, clock=clock),
+            registry,
+            public_url=public_url,
+            stopwatch=stopwatch if clock is None else None,
+        )
 
     def __enter__(self) -> Self:
         return self
