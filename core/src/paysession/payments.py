@@ -39,8 +39,9 @@ from paysession.opening import checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo
 from paysession.request import Request
+from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
+    from paysession.reports import Recovery
     from paysession.store import Store
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -92,6 +94,7 @@ class Payments:
         self._engine = Engine(store, registry, public_url, stopwatch)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
+        self._rounds = Rounds(self._engine, self._inbox)
         self._token = token
 
     @classmethod
@@ -512,24 +515,29 @@ class Payments:
         """
         return self._recovery.sync(session_id)
 
-    def recover(self, *, limit: int = 100) -> Recovery:
-        """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+    def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
+        """Settle what is due: doubt, pending operations, requested cancels, stored notifications.
 
         Call it every few seconds from whatever scheduler the host has; any number of processes
         may, at any time. Nothing that a provider answers is raised.
 
+        The work of each provider is done beside that of the others, in threads that end with the
+        call; with one provider there are none. Each has an even share of ``limit``, and what it does
+        not need goes to the others. A provider that has used up 10 seconds leaves the rest to the
+        next run, if more than one is selected: one slow gateway does not delay another's sessions.
+
         Args:
             limit: At most so many sessions, and so many notifications.
+            provider: Only what belongs to this provider.
+            now: Also what is not due yet, after an outage for instance.
+
+        Raises:
+            ProviderNotFound: No such provider is selected.
+            InvalidData: ``limit`` or ``now`` is not what it has to be.
         """
-        limit = checked_limit(limit)
-        notifications, done = self._inbox.settle_due(limit)
-        due = self._store.due(self._store.now(), limit)
-        settled: list[str] = []
-        waiting: list[str] = []
-        for session_id in due:
-            session = self._recovery.attend(session_id)
-            (waiting if session.due_at is not None else settled).append(session_id)
-        return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
+        if provider is not None:
+            provider = self._registry.provider(provider).name
+        return self._rounds.run(checked_limit(limit), provider, now=checked_flag(now, "now"))
 
     def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """Return the operations whose outcome is not known, the oldest first, with their age."""

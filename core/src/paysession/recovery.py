@@ -422,13 +422,18 @@ class Recoverer:
             told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
         return self._engine.store.now() >= told_by
 
-    def attend(self, session_id: str) -> PaymentSession:
+    def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
         """Do whatever is due for a session; what stays open gets a later time.
 
         Provider failures and busy sessions are not raised: the next round looks again.
+
+        Args:
+            session_id: The session.
+            early: Also what is not due yet; that is due then as well.
         """
         session = self._engine.load(session_id)
-        if session.due_at is None or session.due_at > self._engine.store.now():
+        due = session.due_at is not None and session.due_at <= self._engine.store.now()
+        if session.due_at is None or not (due or early):
             return session  # another worker was faster
         looks = ordinal = 0
         try:
@@ -436,8 +441,9 @@ class Recoverer:
                 session = self.recover(session_id)  # its lease keeps other workers away
             elif not session.cancel_wanted:
                 # The next look is set before this one, so that no other worker asks the same.
-                looks, ordinal = session.checks + 1, session.ordinal
-                self._engine.store.commit(self._postponed(session).change())
+                if due:
+                    looks, ordinal = session.checks + 1, session.ordinal
+                    self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
             session = self._engine.cancel_if_wanted(session)
         except (SessionBusy, Stale):

@@ -104,8 +104,15 @@ class Store(Protocol):
         """
         ...
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Return the ids of sessions whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        """Return the names of providers with a session or notification that is due, the longest due first.
+
+        Due is what has a ``due_at`` that is not after ``now``.
+        """
+        ...
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        """Return the ids of a provider's sessions that are due, the longest due first."""
         ...
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
@@ -116,8 +123,8 @@ class Store(Protocol):
         """Return a stored notification."""
         ...
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
-        """Return notifications whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
+        """Return a provider's notifications that are due, the longest due first."""
         ...
 
     def close(self) -> None:
@@ -262,10 +269,22 @@ class MemoryStore:
             rows = self._events[start : start + limit]
         return [replace(row, cursor=str(start + place)) for place, row in enumerate(rows, 1)]
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        first: dict[str, datetime] = {}
         with self._lock:
-            rows = [(row.due_at, row.id) for row in self._sessions.values() if row.due_at is not None]
-        return [key for due_at, key in sorted(rows) if due_at <= now][:limit]
+            for row in (*self._sessions.values(), *self._notifications.values()):
+                if row.due_at is not None and row.due_at <= now:
+                    first[row.provider] = min(row.due_at, first.get(row.provider, row.due_at))
+        return sorted(first, key=lambda name: (first[name], name))
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        with self._lock:
+            rows = [
+                (row.due_at, row.id)
+                for row in self._sessions.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
+            ]
+        return [key for _, key in sorted(rows)[:limit]]
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         with self._lock:
@@ -276,10 +295,12 @@ class MemoryStore:
     def notification(self, notification_id: str) -> Notification | None:
         return self._notifications.get(notification_id)
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         with self._lock:
             rows = [
-                row for row in self._notifications.values() if row.due_at is not None and row.due_at <= now
+                row
+                for row in self._notifications.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
             ]
         return sorted(rows, key=lambda row: (row.due_at, row.id))[:limit]
 

@@ -120,7 +120,7 @@ class Inbox:
     def settle(self, notification: Notification) -> bool:
         """Look into a notification; whether it needs no further attempt.
 
-        Nothing is raised: what fails is tried again by `settle_due`.
+        Nothing is raised: what fails is tried again by `Payments.recover`.
         """
         now = self._store.now()
         again = None
@@ -145,11 +145,6 @@ class Inbox:
         seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
         self._store.commit(Change(notification=seen, notification_seen=True))
         return done
-
-    def settle_due(self, limit: int) -> tuple[int, int]:
-        """Look into the notifications that are due; return how many were, and how many are done."""
-        due = self._store.due_notifications(self._store.now(), limit)
-        return len(due), sum(self.settle(notification) for notification in due)
 
     def _match(self, notification: Notification) -> str | None:
         if notification.session_id is not None:

@@ -19,7 +19,7 @@ from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Dialect
+    from sqlalchemy import Dialect, Table
     from sqlalchemy.sql.base import Executable
 
 __all__ = ["Statement", "Statements", "Write", "Writes", "selected"]
@@ -144,22 +144,35 @@ class Statements:
         )
         self.due = self._of(
             select(session.c.id)
-            .where(session.c.due_at <= bindparam("now"))
+            .where(session.c.provider == bindparam("provider"), session.c.due_at <= bindparam("now"))
             .order_by(session.c.due_at, session.c.id)
             .limit(bindparam("most"))
         )
+        self.next_provider = self._of(self._next(session))
+        self.next_notified = self._of(self._next(notification))
         self.notification = self._of(
             select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )
         self.due_notifications = self._of(
             select(*selected(NOTIFICATION))
-            .where(notification.c.due_at <= bindparam("now"))
+            .where(
+                notification.c.provider == bindparam("provider"), notification.c.due_at <= bindparam("now")
+            )
             .order_by(notification.c.due_at, notification.c.id)
             .limit(bindparam("most"))
         )
 
     def _of(self, statement: Executable) -> Statement:
         return Statement(statement, self._dialect)
+
+    def _next(self, table: Table) -> Executable:
+        """Return the statement that finds the next provider with anything to do, and since when it is due."""
+        return (
+            select(table.c.provider, table.c.due_at)
+            .where(table.c.provider > bindparam("after"), table.c.due_at.is_not(None))
+            .order_by(table.c.provider, table.c.due_at)
+            .limit(bindparam("most"))
+        )
 
     def sessions(self, *filters: str) -> Statement:
         """Return the statement that selects sessions by these columns, after an id."""
