@@ -50,7 +50,8 @@ class Store(Protocol):
 
         Raises:
             Stale: The session's version is not ``expected``; a new session, collection or
-                notification exists already; one to be changed does not exist.
+                notification exists already; one to be changed does not exist; the stored
+                notification does not have one attempt less.
             OverLimit: ``hold`` exceeds the collection's amount, or its new amount is below what
                 is held.
         """
@@ -163,8 +164,10 @@ class MemoryStore:
         session, expected, operations, events, hold, _, new, _, notification, seen = change
         with self._lock:
             collection = self._guard_collection(change) if hold or new is not None else None
-            if notification is not None and (notification.id in self._notifications) != seen:
-                raise Stale(notification.id)
+            if notification is not None:
+                known = self._notifications.get(notification.id)
+                if (known.attempts if known is not None else None) != (notification.attempts - 1 if seen else None):
+                    raise Stale(notification.id)
             if session is not None:
                 key = session.id
                 row = self._sessions.get(key)

@@ -328,6 +328,18 @@ class StoreContract:
         assert seen == store.notification("wh_0001")
         assert not store.due_notifications(NOW + timedelta(days=1), 10, "fake")
 
+    def test_of_two_who_change_a_notification_the_second_is_refused(self, store: Store) -> None:
+        store.commit(Change(notification=a_notification()))
+        first, second = a_notification(attempts=3, state="processed"), a_notification(attempts=3, due_at=None)
+        store.commit(Change(notification=first, notification_seen=True))
+        for late in (second, a_notification(attempts=5)):
+            with pytest.raises(Stale):
+                store.commit(Change(notification=late, notification_seen=True))
+        with pytest.raises(Stale):
+            store.commit(Change(notification=a_notification(2), notification_seen=True))
+        assert store.notification("wh_0001") == first
+        assert store.notification("wh_0002") is None
+
     # --- reads ---
 
     def test_sessions_are_filtered_and_paged_in_order(self, store: Store) -> None:

@@ -61,14 +61,15 @@ class Write(Statement):
 
     Args:
         statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
-            and ``expected`` for the version before the value's own.
+            and ``expected`` for the version (of a notification, the attempts) before the value's own.
         dialect: The database's.
         layout: The value's.
     """
 
     def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
         super().__init__(statement, dialect)
-        self.pack: Final = layout.packer(self.names, key=("id", None), expected=("version", _before))
+        version = "version" if layout is SESSION else "attempts"
+        self.pack: Final = layout.packer(self.names, key=("id", None), expected=(version, _before))
 
 
 def _before(version: int) -> int:
@@ -220,7 +221,7 @@ class Writes:
         self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
         self.update_notification = Write(
             update(notification)
-            .where(notification.c.id == bindparam("key"))
+            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("expected"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),
