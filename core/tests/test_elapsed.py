@@ -160,7 +160,7 @@ def test_an_answer_during_the_lookup_is_no_proof_of_absence(trusting):
         recovery.start()
         assert looked.wait(10)
 
-    recovery = threading.Thread(target=lambda: trusting.one.recover())
+    recovery = threading.Thread(target=trusting.one.recover)
     trusting.gateway.meanwhile = recover_meanwhile
     with pytest.raises(SessionBusy):
         trusting.capture(trusting.one)

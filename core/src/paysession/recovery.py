@@ -104,7 +104,7 @@ class Recoverer:
         raise too_fast(session_id)
 
     def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
-        """Return whether an operation is in progress, also if the clock was set forward since it was begun."""
+        """Return whether an operation is in progress, also if the clock was set forward since then."""
         until = operation.lease_until
         if until is None or until > now:
             return until is not None

@@ -166,7 +166,8 @@ class MemoryStore:
             collection = self._guard_collection(change) if hold or new is not None else None
             if notification is not None:
                 known = self._notifications.get(notification.id)
-                if (known.attempts if known is not None else None) != (notification.attempts - 1 if seen else None):
+                expected_attempts = notification.attempts - 1 if seen else None
+                if (known.attempts if known is not None else None) != expected_attempts:
                     raise Stale(notification.id)
             if session is not None:
                 key = session.id
@@ -275,9 +276,11 @@ class MemoryStore:
     def due_providers(self, now: datetime) -> Sequence[str]:
         first: dict[str, datetime] = {}
         with self._lock:
-            for row in (*self._sessions.values(), *self._notifications.values()):
-                if row.due_at is not None and row.due_at <= now:
-                    first[row.provider] = min(row.due_at, first.get(row.provider, row.due_at))
+            rows: list[PaymentSession | Notification] = [*self._sessions.values()]
+            rows += self._notifications.values()
+        for row in rows:
+            if row.due_at is not None and row.due_at <= now:
+                first[row.provider] = min(row.due_at, first.get(row.provider, row.due_at))
         return sorted(first, key=lambda name: (first[name], name))
 
     def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:

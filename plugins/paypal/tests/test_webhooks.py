@@ -96,7 +96,9 @@ def forged(body, other):
     for bit in reversed(range(32)):
         pivot = next(row for row in rows if row[0] >> bit & 1)
         rows = [
-            (row[0] ^ pivot[0], row[1] ^ pivot[1]) if row[0] >> bit & 1 else row for row in rows if row is not pivot
+            (row[0] ^ pivot[0], row[1] ^ pivot[1]) if row[0] >> bit & 1 else row
+            for row in rows
+            if row is not pivot
         ]
         if difference >> bit & 1:
             difference, chosen = difference ^ pivot[0], chosen ^ pivot[1]

@@ -53,10 +53,10 @@ def parse(verifier: Verifier, headers: Mapping[str, str], body: bytes) -> Sequen
     references, session_id = _references(resource), _session_id(resource)
     if session_id is None and not references:
         return ()
-    # What is signed is the transmission's id and a CRC of the body, so under one signature many bodies can be
-    # made up, with any event's id in them. None of them may pass for the true one: it is the bytes that count.
-    # A transmission that PayPal repeats has the same id and bytes; one that a merchant asks for again
-    # has another id, and is looked into again.
+    # PayPal signs the transmission's id and a CRC of the body, so under one signature many bodies can be
+    # made up, with any event's id in them. None of them may pass for the true one: the bytes count.
+    # A transmission that PayPal repeats has the same id and bytes. One that a merchant has sent again
+    # has another id, and the order is queried again.
     delivery = f"{headers.get(TRANSMISSION_ID, '')} {sha256(body).hexdigest()}"
     return (WebhookEvent(id=delivery, type=kind, session_id=session_id, references=references),)
 

@@ -39,7 +39,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Index what is due of all providers together."""
     for table in _TABLES:
-        op.create_index(
-            f"ix_{table}_due_at", table, ["due_at"], sqlite_where=_DUE, postgresql_where=_DUE
-        )
+        op.create_index(f"ix_{table}_due_at", table, ["due_at"], sqlite_where=_DUE, postgresql_where=_DUE)
         op.drop_index(f"ix_{table}_provider_due_at", table_name=table)
