@@ -50,7 +50,7 @@ class Rounds:
         store = self._engine.store
         until = _ALL if now else store.now()
         if provider is not None:
-            parts = [_Part(self, provider, until, limit, limit, patience=None)]
+            parts = [_Part(self._engine, self._inbox, provider, until, limit, limit, patience=None)]
         else:
             names = store.due_providers(until)
             patience = PATIENCE if len(self._engine.registry.names) > 1 else None
@@ -61,7 +61,15 @@ class Rounds:
                     {name: len(store.due_notifications(until, limit, name)) for name in names}, limit
                 )
             parts = [
-                _Part(self, name, until, sessions[name], notifications[name], patience=patience)
+                _Part(
+                    self._engine,
+                    self._inbox,
+                    name,
+                    until,
+                    sessions[name],
+                    notifications[name],
+                    patience=patience,
+                )
                 for name in names
                 if sessions[name] or notifications[name]
             ]
@@ -82,7 +90,8 @@ class _Part:
 
     def __init__(
         self,
-        rounds: Rounds,
+        engine: Engine,
+        inbox: Inbox,
         provider: str,
         until: datetime,
         sessions: int,
@@ -95,7 +104,7 @@ class _Part:
         self.waiting: list[str] = []
         self.notifications = self.notifications_done = 0
         self.error: BaseException | None = None
-        self._engine, self._inbox = rounds._engine, rounds._inbox  # noqa: SLF001 - a part of the same class
+        self._engine, self._inbox = engine, inbox
         self._until, self._patience = until, patience
         self._most = sessions, notifications
 

@@ -9,7 +9,9 @@ from sqlalchemy import create_engine
 
 from paysession import Money, Payments, StoreError
 from paysession.plugins import Registry
+from paysession.store import Change
 from paysession.testing import FakeProvider
+from paysession.testing.stores import a_notification
 from paysession_sql import upgrade
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.schema import metadata
@@ -125,3 +127,14 @@ def test_the_feed_goes_on_after_a_dump_was_restored_into_another_cluster(postgre
         assert [row.reference for row in before] == ["before"] * 3
         live(pay, "after")
         assert [row.reference for row in pay.events(after=before[-1].cursor)] == ["after"] * 3
+
+
+def test_an_upgrade_drops_the_bodies_of_processed_notifications(postgres_url):
+    store = PostgresStore.open(postgres_url)
+    for number, state in enumerate(("processed", "received"), 1):
+        store.commit(Change(notification=a_notification(number, state=state)))
+    store.close()
+    migrate(postgres_url, command.downgrade, "0002")
+    upgrade(postgres_url)
+    bodies = execute(postgres_url, "SELECT body FROM notification ORDER BY id")
+    assert [bytes(row[0]) for row in bodies] == [b"", a_notification().body]
