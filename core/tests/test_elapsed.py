@@ -180,10 +180,28 @@ def test_a_clock_set_forward_does_not_take_the_senders_turn():
         hosts.two.recover()
         with pytest.raises(SessionBusy, match="in flight"):
             hosts.capture(hosts.two)
+        with pytest.raises(SessionBusy, match="in flight"):
+            hosts.two.resolve(hosts.operation().id, NotApplied("I think"), note="ann")
 
     hosts.gateway.meanwhile = meanwhile
     assert hosts.capture(hosts.one).captured == 4200
     assert (hosts.operation().attempt, len(hosts.gateway.effects)) == (1, 1)
+
+
+def test_a_process_that_was_paused_sends_nothing_though_the_clock_was_set_back():
+    hosts = Hosts(call_limit=timedelta(seconds=10))
+    commit = hosts.store.commit
+
+    def paused_after_begin(change):
+        commit(change)
+        hosts.store.commit = commit
+        hosts.machine.passes(minutes=20)
+        hosts.machine.set(minutes=-20)
+
+    hosts.store.commit = paused_after_begin
+    with pytest.raises(NotApplied, match="paused"):
+        hosts.capture(hosts.one)
+    assert hosts.gateway.effects == []
 
 
 def test_a_child_process_forgets_the_requests_of_its_parent():
@@ -218,6 +236,7 @@ def test_a_clock_set_forward_does_not_end_the_doubt_early(doubted):
         doubted.machine.passes(minutes=3)
         host.recover()
         assert doubted.operation().state == "started"
+        assert [row.needs_person for row in host.in_doubt()] == [False]
     doubted.machine.passes(minutes=10)
     doubted.two.recover()
     assert doubted.operation().state == "not_applied"

@@ -217,8 +217,9 @@ class Engine:
         self, provider: Provider, session: PaymentSession, operation: Operation
     ) -> Outcome | ProviderError:
         """Call the hook; what it raises is an answer too."""
-        lease = operation.lease_until
-        if lease is not None and self.store.now() > lease - provider.capabilities.call_limit:
+        lease, begun = operation.lease_until, operation.updated_at
+        limit = provider.capabilities.call_limit
+        if lease is not None and self.elapsed.at_most(begun) > lease - begun - limit:
             late = "the process was paused for too long before it sent anything"
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:

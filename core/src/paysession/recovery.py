@@ -250,13 +250,13 @@ class Recoverer:
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+        provider = self._engine.registry.provider(session.provider)
+        if self._is_leased(provider, operation, self._engine.elapsed.now()):
             raise SessionBusy(
                 "the operation is in flight; try again shortly",
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        provider = self._engine.registry.provider(session.provider)
         session = self._settle(provider, session.id, operation, answer, note)
         current = self._engine.store.operation(operation_id)
         if current is not None and not (current.note or "").startswith(note):  # the word was not written down
@@ -420,7 +420,7 @@ class Recoverer:
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
             told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
-        return self._engine.store.now() >= told_by
+        return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
 
     def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
         """Do whatever is due for a session; what stays open gets a later time.
