@@ -3,7 +3,6 @@
 Whatever is asked and answered here is held against PayPal's OpenAPI files as well (see conftest).
 """
 
-
 import pytest
 import requests
 from paypalserversdk.configuration import Configuration
