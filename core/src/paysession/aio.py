@@ -187,9 +187,9 @@ class AsyncPayments:
         """See `Payments.sync`."""
         return await self._run(self._payments.sync, session_id)
 
-    async def recover(self, *, limit: int = 100) -> Recovery:
+    async def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
         """See `Payments.recover`."""
-        return await self._run(self._payments.recover, limit=limit)
+        return await self._run(self._payments.recover, limit=limit, provider=provider, now=now)
 
     async def resync(
         self,

@@ -20,6 +20,7 @@ from attrs import evolve
 
 from paysession import lifecycle
 from paysession.draft import Draft
+from paysession.elapsed import Elapsed, InFlight
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -68,6 +69,7 @@ class Engine:
     Attributes:
         store: Where the books are kept.
         registry: The selected providers.
+        elapsed: Tells how long ago something was sent.
         recovery: Settles what was left open.
 
     Args:
@@ -75,11 +77,19 @@ class Engine:
         registry: The selected providers.
         public_url: Where the host serves payments; notifications go to ``/webhooks/<provider>``
             below it.
+        stopwatch: Returns the seconds of a clock that nobody can set; None: the store's clock is trusted.
     """
 
-    def __init__(self, store: Store, registry: Registry, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        public_url: str | None = None,
+        stopwatch: Callable[[], float] | None = None,
+    ) -> None:
         self.store = store
         self.registry = registry
+        self.elapsed = Elapsed(store.now, stopwatch)
         self.recovery = Recoverer(self)
         self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
 
@@ -129,7 +139,7 @@ class Engine:
             ):
                 rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
-            now = self.store.now()
+            now = self.elapsed.now()
             draft, operation = lifecycle.begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
             try:
@@ -146,8 +156,9 @@ class Engine:
                 session = current  # what holds the amount may be this session's own operation
                 continue
             session = draft.session
-            answer = self.ask(provider, session, operation)
-            return self._finish(provider, session, operation, answer)
+            with InFlight(operation.id):
+                answer = self.ask(provider, session, operation)
+                return self._finish(provider, session, operation, answer)
         raise too_fast(session.id)
 
     def addressed(
@@ -220,12 +231,14 @@ class Engine:
         self, provider: Provider, session: PaymentSession, operation: Operation
     ) -> Outcome | ProviderError:
         """Call the hook; what it raises is an answer too."""
-        lease = operation.lease_until
-        if lease is not None and self.store.now() > lease - provider.capabilities.call_limit:
+        lease, begun = operation.lease_until, operation.updated_at
+        limit = provider.capabilities.call_limit
+        if lease is not None and self.elapsed.at_most(begun) > lease - begun - limit:
             late = "the process was paused for too long before it sent anything"
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:
-            outcome = provider.perform(operation.kind, session, operation)
+            with InFlight(operation.id):
+                outcome = provider.perform(operation.kind, session, operation)
             lifecycle.verify(session, operation, outcome)
         except ProviderError as error:
             return error

@@ -19,6 +19,7 @@ from paysession.arguments import (
     share_of,
 )
 from paysession.change import Change
+from paysession.elapsed import stopwatch
 from paysession.engine import Engine
 from paysession.errors import (
     Declined,
@@ -39,9 +40,10 @@ from paysession.opening import checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
-from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
+from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
 from paysession.request import Request
 from paysession.resync import resync
+from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
+    from paysession.reports import Recovery
     from paysession.store import Store
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -74,6 +77,8 @@ class Payments:
         public_url: Where the host serves payments.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
             one the id is derived from it and from the store's secret); injectable for tests.
+        stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
+            that was set; None: the store's clock is trusted.
     """
 
     def __init__(
@@ -83,12 +88,14 @@ class Payments:
         *,
         public_url: str | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._engine = Engine(store, registry, public_url)
+        self._engine = Engine(store, registry, public_url, stopwatch)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
+        self._rounds = Rounds(self._engine, self._inbox)
         self._token = token
 
     @classmethod
@@ -120,7 +127,8 @@ class Payments:
                 and redirects no secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
-            clock: Returns the time in UTC; the store's by default.
+            clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
+                time pass, where the store's own clock is compared with a stopwatch.
 
         Raises:
             ConfigurationError: Something of it is missing or wrong; the sentence says what.
@@ -139,7 +147,12 @@ class Payments:
         if eager:
             registry.load_all()
         public_url = checked_url(public_url or file.get("public_url"))
-        return cls(open_store(url, clock=clock), registry, public_url=public_url)
+        return cls(
+            open_store(url, clock=clock),
+            registry,
+            public_url=public_url,
+            stopwatch=stopwatch if clock is None else None,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -511,24 +524,29 @@ class Payments:
         """
         return self._recovery.sync(session_id)
 
-    def recover(self, *, limit: int = 100) -> Recovery:
-        """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+    def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
+        """Settle what is due: doubt, pending operations, requested cancels, stored notifications.
 
         Call it every few seconds from whatever scheduler the host has; any number of processes
         may, at any time. Nothing that a provider answers is raised.
 
+        The work of each provider is done beside that of the others, in threads that end with the
+        call; with one provider there are none. Each has an even share of ``limit``, and what it does
+        not need goes to the others. A provider that has used up 10 seconds leaves the rest to the
+        next run, if more than one is selected: one slow gateway does not delay another's sessions.
+
         Args:
             limit: At most so many sessions, and so many notifications.
+            provider: Only what belongs to this provider.
+            now: Also what is not due yet, after an outage for instance.
+
+        Raises:
+            ProviderNotFound: No such provider is selected.
+            InvalidData: ``limit`` or ``now`` is not what it has to be.
         """
-        limit = checked_limit(limit)
-        notifications, done = self._inbox.settle_due(limit)
-        due = self._store.due(self._store.now(), limit)
-        settled: list[str] = []
-        waiting: list[str] = []
-        for session_id in due:
-            session = self._recovery.attend(session_id)
-            (waiting if session.due_at is not None else settled).append(session_id)
-        return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
+        if provider is not None:
+            provider = self._registry.provider(provider).name
+        return self._rounds.run(checked_limit(limit), provider, now=checked_flag(now, "now"))
 
     def resync(
         self,

@@ -158,6 +158,11 @@ def _check_provider(plugin: object, label: str) -> Capabilities:
     needed += ["capture"] if capabilities.capture != "none" else []
     needed += ["refund"] if capabilities.refund != "none" else []
     needed += ["retrieve"] if capabilities.lookup != "none" and not capabilities.local else []
+    if capabilities.unsigned_webhooks and "retrieve" not in needed:
+        raise ProviderLoadError(
+            f"{label} takes notifications that nobody can verify (unsigned_webhooks), and cannot be queried: "
+            "nothing of what they say could be believed"
+        )
     for name in needed:
         if name not in own:
             why = "every provider needs it" if name in _REQUIRED else "its capabilities declare it"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from paysession import lifecycle
 from paysession.draft import Draft
 from paysession.effects import let_go
+from paysession.elapsed import is_in_flight
 from paysession.errors import (
     Declined,
     InvalidTransition,
@@ -86,14 +87,14 @@ class Recoverer:
             operation = self._engine.store.operation(session.open)
             if operation is None or operation.state is not State.STARTED:
                 continue
-            now = self._engine.store.now()
-            if operation.lease_until is not None and operation.lease_until > now:
+            provider = self._engine.registry.provider(session.provider)
+            now = self._engine.elapsed.now()
+            if self._is_leased(provider, operation, now):
                 raise SessionBusy(
                     f"the {operation.kind} {operation.id} is in flight; try again shortly",
                     session_id=session_id,
                     operation_id=operation.id,
                 )
-            provider = self._engine.registry.provider(session.provider)
             draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=provider.capabilities)
             try:
                 self._engine.store.commit(draft.change())
@@ -101,6 +102,14 @@ class Recoverer:
                 continue
             return self._find_out(provider, draft.session, self._whole(session, claimed))
         raise too_fast(session_id)
+
+    def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
+        """Return whether an operation is in progress, also if the clock was set forward since then."""
+        until = operation.lease_until
+        if until is None or until > now:
+            return until is not None
+        lease = provider.capabilities.call_limit + lifecycle.LEASE_MARGIN
+        return self._engine.elapsed.at_least(until - lease) < lease
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
         """Return an operation as the hooks are shown it."""
@@ -110,8 +119,10 @@ class Recoverer:
     def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
         capabilities = provider.capabilities
-        now = self._engine.store.now()
+        elapsed = self._engine.elapsed
         sent_at = operation.sent_at or operation.created_at
+        # Both before the lookup: an answer that comes during it may be of an effect that it does not show.
+        passed, unanswered = elapsed.at_least(sent_at), is_in_flight(operation.id)
         reason: ProviderError = OutcomeUnknown(operation.message)
         seen: Snapshot | None = None
         quiet = self._quiet(provider, operation)
@@ -125,12 +136,12 @@ class Recoverer:
             if session.open != operation.id:
                 return session
             quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
-            if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
+            if capabilities.lookup == "lagging" and passed < capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
-        window_ends = sent_at + capabilities.window(operation.kind)
+        window = capabilities.window(operation.kind)
         if self._was_restored(operation):
-            window_ends = operation.doubted_at or sent_at
-        if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
+            window = (operation.doubted_at or sent_at) - sent_at  # it is queried, and not sent again
+        if elapsed.at_most(sent_at) + capabilities.call_limit < window:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
         if seen is None:
             # Initiating is inert, so one that nobody can tell of may be abandoned; but not with a cancel
@@ -138,7 +149,8 @@ class Recoverer:
             no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
         else:
             no_effect = is_evidence(session, seen, operation.kind)
-        if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
+        grace = max(GRACE, UNDER_WAY + capabilities.lookup_lag)
+        if no_effect and not unanswered and passed >= window + grace:
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
@@ -193,7 +205,11 @@ class Recoverer:
         """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
         seen_after = UNDER_WAY + provider.capabilities.lookup_lag
-        return lost_at is not None and self._engine.store.now() >= lost_at + seen_after
+        return (
+            lost_at is not None
+            and not is_in_flight(operation.id)
+            and self._engine.elapsed.at_least(lost_at) >= seen_after
+        )
 
     def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
         """Write down that nothing was found out, and that no request went unanswered meanwhile."""
@@ -250,13 +266,13 @@ class Recoverer:
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+        provider = self._engine.registry.provider(session.provider)
+        if self._is_leased(provider, operation, self._engine.elapsed.now()):
             raise SessionBusy(
                 "the operation is in flight; try again shortly",
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        provider = self._engine.registry.provider(session.provider)
         session = self._settle(provider, session.id, operation, answer, note)
         current = self._engine.store.operation(operation_id)
         if current is not None and not (current.note or "").startswith(note):  # the word was not written down
@@ -295,7 +311,7 @@ class Recoverer:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
-            asked_at = self._engine.store.now()
+            asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
             snapshot = provider.retrieve(session, operation)
             draft = self._book(provider, session, snapshot, asked_at, quiet=quiet)
             if draft is None:
@@ -420,15 +436,20 @@ class Recoverer:
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
             told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
-        return self._engine.store.now() >= told_by
+        return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
 
-    def attend(self, session_id: str) -> PaymentSession:
+    def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
         """Do whatever is due for a session; what stays open gets a later time.
 
         Provider failures and busy sessions are not raised: the next round looks again.
+
+        Args:
+            session_id: The session.
+            early: Also what is not due yet; that is due then as well.
         """
         session = self._engine.load(session_id)
-        if session.due_at is None or session.due_at > self._engine.store.now():
+        due = session.due_at is not None and session.due_at <= self._engine.store.now()
+        if session.due_at is None or not (due or early):
             return session  # another worker was faster
         looks = ordinal = 0
         try:
@@ -436,8 +457,9 @@ class Recoverer:
                 session = self.recover(session_id)  # its lease keeps other workers away
             elif not session.cancel_wanted:
                 # The next look is set before this one, so that no other worker asks the same.
-                looks, ordinal = session.checks + 1, session.ordinal
-                self._engine.store.commit(self._postponed(session).change())
+                if due:
+                    looks, ordinal = session.checks + 1, session.ordinal
+                    self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
             session = self._engine.cancel_if_wanted(session)
         except (SessionBusy, Stale):

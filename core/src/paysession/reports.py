@@ -39,10 +39,10 @@ class Recovery:
     """What one round of `Payments.recover` did.
 
     Attributes:
-        looked: How many sessions were due.
-        settled: The ids of those that are at rest now.
-        waiting: The ids of those that will be looked at again.
-        notifications: How many stored notifications were due.
+        looked: How many sessions were processed.
+        settled: The ids of those that are at rest now, in their order.
+        waiting: The ids of those that will be processed again, in their order.
+        notifications: How many stored notifications were processed.
         notifications_done: How many of them need no further attempt.
     """
 

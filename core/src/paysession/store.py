@@ -92,7 +92,8 @@ class Store(Protocol):
 
         Raises:
             Stale: The session's version is not ``expected``; a new session, collection or
-                notification exists already; one to be changed does not exist.
+                notification exists already; one to be changed does not exist; the stored
+                notification does not have one attempt less.
             OverLimit: ``hold`` exceeds the collection's amount, or its new amount is below what
                 is held.
         """
@@ -156,8 +157,15 @@ class Store(Protocol):
         """
         ...
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Return the ids of sessions whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        """Return the names of providers with a session or notification that is due, the longest due first.
+
+        Due is what has a ``due_at`` that is not after ``now``.
+        """
+        ...
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        """Return the ids of a provider's sessions that are due, the longest due first."""
         ...
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
@@ -168,8 +176,8 @@ class Store(Protocol):
         """Return a stored notification."""
         ...
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
-        """Return notifications whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
+        """Return a provider's notifications that are due, the longest due first."""
         ...
 
     def unprocessed(
@@ -215,8 +223,11 @@ class MemoryStore:
         session, expected, operations, events, hold, _, new, _, notification, seen = change
         with self._lock:
             collection = self._guard_collection(change) if hold or new is not None else None
-            if notification is not None and (notification.id in self._notifications) != seen:
-                raise Stale(notification.id)
+            if notification is not None:
+                known = self._notifications.get(notification.id)
+                expected_attempts = notification.attempts - 1 if seen else None
+                if (known.attempts if known is not None else None) != expected_attempts:
+                    raise Stale(notification.id)
             if session is not None:
                 key = session.id
                 row = self._sessions.get(key)
@@ -330,10 +341,24 @@ class MemoryStore:
             replace(row, cursor=f"{start + place}-{digest_of(row.id)}") for place, row in enumerate(rows, 1)
         ]
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        first: dict[str, datetime] = {}
         with self._lock:
-            rows = [(row.due_at, row.id) for row in self._sessions.values() if row.due_at is not None]
-        return [key for due_at, key in sorted(rows) if due_at <= now][:limit]
+            rows: list[PaymentSession | Notification] = [*self._sessions.values()]
+            rows += self._notifications.values()
+        for row in rows:
+            if row.due_at is not None and row.due_at <= now:
+                first[row.provider] = min(row.due_at, first.get(row.provider, row.due_at))
+        return sorted(first, key=lambda name: (first[name], name))
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        with self._lock:
+            rows = [
+                (row.due_at, row.id)
+                for row in self._sessions.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
+            ]
+        return [key for _, key in sorted(rows)[:limit]]
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         with self._lock:
@@ -344,10 +369,12 @@ class MemoryStore:
     def notification(self, notification_id: str) -> Notification | None:
         return self._notifications.get(notification_id)
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         with self._lock:
             rows = [
-                row for row in self._notifications.values() if row.due_at is not None and row.due_at <= now
+                row
+                for row in self._notifications.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
             ]
         return sorted(rows, key=lambda row: (row.due_at, row.id))[:limit]
 

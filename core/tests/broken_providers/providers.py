@@ -15,7 +15,7 @@ from base64 import b64encode
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from paysession.errors import OutcomeUnknown
 from paysession.hooks import hookimpl
@@ -792,6 +792,37 @@ class Trusting(GatewayProvider):
 )
 class NotificationsNotVerified(Trusting):
     pass
+
+
+class Unsigned(GatewayCounterpart):
+    cannot = {"sign": "notifications name a payment and nothing else", "date": "as above"}
+
+
+@breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
+class UnsignedNotDeclared(Trusting):
+    mend = "unsigned_webhooks=True"
+
+
+@breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
+class UnsignedAndUnknownIsRejected(Trusting):
+    mend = "raise nothing"
+
+    def __init__(self, url, **options):
+        super().__init__(url, **options)
+        self.capabilities = evolve(self.capabilities, unsigned_webhooks=True)
+        self.ours = set()
+
+    @hookimpl
+    def initiate(self, session, operation):
+        self.ours.add(session.id)
+        return super().initiate(session, operation)
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        events = super().parse_webhook(headers, body)
+        if events[0].session_id not in self.ours:
+            raise WebhookRejected("not ours")
+        return events
 
 
 @breaks("test_a_notification_of_another_time_is_rejected[future]")

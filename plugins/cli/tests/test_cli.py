@@ -59,6 +59,8 @@ def test_one_life_in_separate_processes(run, ask, tmp_path):
     events = ask("events")
     assert [row["type"] for row in ask("events", "--after", events[0]["cursor"])][0] == "session.authorized"
     assert ask("recover")["looked"] == 0
+    assert ask("recover", "--provider", "manual", "--now")["looked"] == 0
+    assert "'typo'" in run("recover", "--provider", "typo", status=1).stderr
     assert ask("in-doubt") == []
     assert ask("collection", "update", "order-1001", "50.00")["amount"] == "50.00"
     assert (tmp_path / "paysession.db").exists()

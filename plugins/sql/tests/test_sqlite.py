@@ -4,6 +4,7 @@ import sqlite3
 import threading
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from attrs import fields
@@ -11,10 +12,12 @@ from sqlalchemy import create_engine
 
 from paysession import Money, Payments, StoreError
 from paysession.plugins import Registry
+from paysession.store import Change
 from paysession.testing import FakeProvider
+from paysession.testing.stores import a_notification
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, metadata
-from paysession_sql.upgrade import HEAD
+from paysession_sql.upgrade import HEAD, config
 
 
 @pytest.fixture
@@ -176,3 +179,23 @@ def test_a_closed_store_neither_reads_nor_writes(store):
         pay.events()
     with pytest.raises(StoreError, match="closed"):
         pay.create_collection(eur("1"), reference="b")
+
+
+def test_an_upgrade_drops_the_bodies_of_processed_notifications(url):
+    store = SqliteStore.open(url)
+    for number, state in enumerate(("processed", "received", "unmatched"), 1):
+        store.commit(Change(notification=a_notification(number, state=state)))
+    store.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        made = config()
+        made.attributes["connection"] = connection
+        command.downgrade(made, "0002")
+    engine.dispose()
+    store = SqliteStore.open(url)
+    try:
+        bodies = {store.notification(f"wh_{number:04}").body for number in (2, 3)}
+        assert bodies == {a_notification().body}
+        assert store.notification("wh_0001").body == b""
+    finally:
+        store.close()

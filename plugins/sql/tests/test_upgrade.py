@@ -12,8 +12,9 @@ from sqlalchemy import create_engine
 
 from paysession import Money, Payments, StoreError
 from paysession.plugins import Registry
-from paysession.store import Identity
+from paysession.store import Change, Identity
 from paysession.testing import FakeProvider
+from paysession.testing.stores import a_notification
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.schema import metadata
@@ -69,7 +70,7 @@ def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
         PostgresStore.open(empty_url)
     assert (None, False) == (Schema(empty_url).found, Schema(empty_url).current)
     migrate(empty_url, command.upgrade, "0001")
-    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0003"):
+    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0004"):
         PostgresStore.open(empty_url)
     Schema(empty_url).upgrade()
     Schema(empty_url).upgrade()
@@ -156,3 +157,14 @@ def test_the_feed_goes_on_after_a_dump_was_restored_into_another_cluster(postgre
         assert [row.reference for row in before] == ["before"] * 3
         live(pay, "after")
         assert [row.reference for row in pay.events(after=before[-1].cursor)] == ["after"] * 3
+
+
+def test_an_upgrade_drops_the_bodies_of_processed_notifications(postgres_url):
+    store = PostgresStore.open(postgres_url)
+    for number, state in enumerate(("processed", "received"), 1):
+        store.commit(Change(notification=a_notification(number, state=state)))
+    store.close()
+    migrate(postgres_url, command.downgrade, "0002")
+    upgrade(postgres_url)
+    bodies = execute(postgres_url, "SELECT body FROM notification ORDER BY id")
+    assert [bytes(row[0]) for row in bodies] == [b"", a_notification().body]

@@ -323,10 +323,23 @@ class StoreContract:
         store.commit(Change(notification=a_notification()))
         with pytest.raises(Stale):
             store.commit(Change(notification=a_notification(body=b"other")))
-        seen = a_notification(state="processed", due_at=None, attempts=3)
+        later = NOW + timedelta(minutes=1)
+        seen = a_notification(state="processed", due_at=None, attempts=3, body=b"", received_at=later)
         store.commit(Change(notification=seen, notification_seen=True))
         assert seen == store.notification("wh_0001")
-        assert not store.due_notifications(NOW + timedelta(days=1), 10)
+        assert not store.due_notifications(NOW + timedelta(days=1), 10, "fake")
+
+    def test_of_two_who_change_a_notification_the_second_is_refused(self, store: Store) -> None:
+        store.commit(Change(notification=a_notification()))
+        first, second = a_notification(attempts=3, state="processed"), a_notification(attempts=3, due_at=None)
+        store.commit(Change(notification=first, notification_seen=True))
+        for late in (second, a_notification(attempts=5)):
+            with pytest.raises(Stale):
+                store.commit(Change(notification=late, notification_seen=True))
+        with pytest.raises(Stale):
+            store.commit(Change(notification=a_notification(2), notification_seen=True))
+        assert store.notification("wh_0001") == first
+        assert store.notification("wh_0002") is None
 
     # --- reads ---
 
@@ -416,17 +429,36 @@ class StoreContract:
         for number in (3, 1, 2):
             self.begun(store, number)
         self.begun(store, 4, due_at=None)
-        assert list(store.due(NOW + timedelta(seconds=2), 10)) == ["ps_0001", "ps_0002"]
-        assert list(store.due(NOW + timedelta(days=1), 2)) == ["ps_0001", "ps_0002"]
-        assert list(store.due(NOW, 10)) == []
+        self.begun(store, 5, provider="other", due_at=NOW)
+        assert list(store.due(NOW + timedelta(seconds=2), 10, "fake")) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW + timedelta(days=1), 2, "fake")) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW, 10, "fake")) == []
+        assert list(store.due(NOW, 10, "other")) == ["ps_0005"]
+        assert list(store.due(NOW, 10, "nobody")) == []
 
     def test_due_notifications_come_the_longest_due_first(self, store: Store) -> None:
         for number in (2, 1):
             store.commit(Change(notification=a_notification(number)))
-        found = store.due_notifications(NOW + timedelta(days=1), 10)
+        store.commit(Change(notification=a_notification(3, provider="other", due_at=NOW)))
+        found = store.due_notifications(NOW + timedelta(days=1), 10, "fake")
         assert [row.id for row in found] == ["wh_0001", "wh_0002"]
-        assert len(store.due_notifications(NOW + timedelta(days=1), 1)) == 1
-        assert not store.due_notifications(NOW, 10)
+        assert len(store.due_notifications(NOW + timedelta(days=1), 1, "fake")) == 1
+        assert not store.due_notifications(NOW, 10, "fake")
+        assert [row.id for row in store.due_notifications(NOW, 10, "other")] == ["wh_0003"]
+
+    def test_providers_with_anything_due_come_the_longest_due_first(self, store: Store) -> None:
+        assert list(store.due_providers(NOW + timedelta(days=1))) == []
+        self.begun(store, 1, provider="a")
+        self.begun(store, 2, provider="b")
+        self.begun(store, 3, provider="b")
+        self.begun(store, 4, provider="idle", due_at=None)
+        for number, name in ((4, "c"), (3, "d"), (5, "a"), (0, "b")):
+            store.commit(Change(notification=a_notification(number, provider=name)))
+        store.commit(Change(notification=a_notification(9, provider="idle", due_at=None)))
+        assert list(store.due_providers(NOW + timedelta(days=1))) == ["b", "a", "d", "c"]
+        assert list(store.due_providers(NOW + timedelta(seconds=2))) == ["b", "a"]
+        assert list(store.due_providers(NOW)) == ["b"]
+        assert list(store.due_providers(NOW - timedelta(seconds=1))) == []
 
     def test_operations_in_doubt_come_the_oldest_first(self, store: Store) -> None:
         session = self.begun(store)

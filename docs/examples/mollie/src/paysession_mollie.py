@@ -1,7 +1,7 @@
 """Mollie for paysession, written from https://docs.mollie.com (Payments API v2): a second worked example.
 
 The payer pays, or authorizes, on Mollie's page; so ``authorize`` only looks. Captures and refunds are
-accepted first and finished later. Notifications carry an id and no signature: they are hints.
+accepted first and finished later. Notifications carry an id and no signature (``unsigned_webhooks``).
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Mollie:
             replay_window=dict.fromkeys(("initiate", "capture", "refund"), timedelta(hours=1)),
             lookup="consistent",
             call_limit=timedelta(seconds=6 * self.timeout),
+            unsigned_webhooks=True,
         )
 
     @hookimpl

@@ -346,7 +346,11 @@ class PayPal:
 
     def _make_verifier(self) -> Verifier:
         if self.webhook_verification == "postback":
-            return webhooks.Postback(self.webhook_id, lambda body: self._gateway().verify_webhook(body))
+            return webhooks.Postback(
+                self.webhook_id,
+                lambda body: self._gateway().verify_webhook(body),
+                environment=self.environment,
+            )
         from paysession_paypal.signature import Signature  # noqa: PLC0415 - cryptography takes a while
 
         return Signature(

@@ -144,9 +144,24 @@ class Reads(ABC):
     def _cursor(self, xact: int, position: int) -> str:
         """Return the cursor of a place in the feed, without its digest."""
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
+    def due_providers(self, now: datetime) -> Sequence[str]:
         """See the protocol."""
-        return [row[0] for row in self._rows(self._statements.due, now=micros(now), most=limit)]
+        first: dict[str, int] = {}
+        for statement in (self._statements.next_provider, self._statements.next_notified):
+            name = ""
+            # One step for each provider, however much of its own is due.
+            while rows := self._rows(statement, after=name, most=1):
+                name, due_at = rows[0]
+                first[name] = min(due_at, first.get(name, due_at))
+        until = micros(now)
+        return sorted(
+            (name for name, due_at in first.items() if due_at <= until), key=lambda name: (first[name], name)
+        )
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        """See the protocol."""
+        rows = self._rows(self._statements.due, provider=provider, now=micros(now), most=limit)
+        return [row[0] for row in rows]
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         """See the protocol."""
@@ -164,6 +179,12 @@ class Reads(ABC):
         statement = self._statements.unprocessed(*given)
         return self._values(NOTIFICATION, statement, after=after or "", most=limit, **given)
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         """See the protocol."""
-        return self._values(NOTIFICATION, self._statements.due_notifications, now=micros(now), most=limit)
+        return self._values(
+            NOTIFICATION,
+            self._statements.due_notifications,
+            provider=provider,
+            now=micros(now),
+            most=limit,
+        )

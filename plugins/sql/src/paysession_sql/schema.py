@@ -310,7 +310,7 @@ SESSION: Final = Layout(
     Column("mark", BigInteger),
     Index(None, "collection_id"),
     _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
-    _partial("ix_session_due_at", "due_at", where="due_at IS NOT NULL"),
+    _partial("ix_session_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
 
 OPERATION: Final = Layout(
@@ -387,18 +387,18 @@ NOTIFICATION: Final = Layout(
         _text("id", fixed=True),
         _text("provider", fixed=True),
         _text("type", fixed=True),
-        _time("received_at", fixed=True),
+        _time("received_at"),
         _text("session_id", nullable=True, fixed=True),
         _json(
             "references", json.dumps, lambda text: tuple(json.loads(text)), column="references_", fixed=True
         ),
         _text("effects", fixed=True),
-        Place("body", ("body",), (LargeBinary,), (("body", None),), fixed=True),
+        Place("body", ("body",), (LargeBinary,), (("body", None),)),
         _text("state"),
         _time("due_at", nullable=True),
         _number("attempts"),
     ],
-    _partial("ix_notification_due_at", "due_at", where="due_at IS NOT NULL"),
+    _partial("ix_notification_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
 
 IDENTITY: Final = Table(

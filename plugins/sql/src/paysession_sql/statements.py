@@ -19,7 +19,7 @@ from paysession_sql.schema import COLLECTION, EVENT, IDENTITY, NOTIFICATION, OPE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Dialect
+    from sqlalchemy import Dialect, Table
     from sqlalchemy.sql.base import Executable
 
 __all__ = ["Statement", "Statements", "Write", "Writes", "selected"]
@@ -61,14 +61,15 @@ class Write(Statement):
 
     Args:
         statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
-            and ``expected`` for the version before the value's own.
+            and ``expected`` for the version (of a notification, the attempts) before the value's own.
         dialect: The database's.
         layout: The value's.
     """
 
     def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
         super().__init__(statement, dialect)
-        self.pack: Final = layout.packer(self.names, key=("id", None), expected=("version", _before))
+        version = "version" if layout is SESSION else "attempts"
+        self.pack: Final = layout.packer(self.names, key=("id", None), expected=(version, _before))
 
 
 def _before(version: int) -> int:
@@ -150,16 +151,20 @@ class Statements:
         self.identity = self._of(select(IDENTITY.c.secret, IDENTITY.c.since))
         self.due = self._of(
             select(session.c.id)
-            .where(session.c.due_at <= bindparam("now"))
+            .where(session.c.provider == bindparam("provider"), session.c.due_at <= bindparam("now"))
             .order_by(session.c.due_at, session.c.id)
             .limit(bindparam("most"))
         )
+        self.next_provider = self._of(self._next(session))
+        self.next_notified = self._of(self._next(notification))
         self.notification = self._of(
             select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )
         self.due_notifications = self._of(
             select(*selected(NOTIFICATION))
-            .where(notification.c.due_at <= bindparam("now"))
+            .where(
+                notification.c.provider == bindparam("provider"), notification.c.due_at <= bindparam("now")
+            )
             .order_by(notification.c.due_at, notification.c.id)
             .limit(bindparam("most"))
         )
@@ -182,6 +187,15 @@ class Statements:
                 .limit(bindparam("most"))
             )
         return made
+
+    def _next(self, table: Table) -> Executable:
+        """Return the statement that finds the next provider with anything to do, and since when it is due."""
+        return (
+            select(table.c.provider, table.c.due_at)
+            .where(table.c.provider > bindparam("after"), table.c.due_at.is_not(None))
+            .order_by(table.c.provider, table.c.due_at)
+            .limit(bindparam("most"))
+        )
 
     def sessions(self, *filters: str) -> Statement:
         """Return the statement that selects sessions by these columns, after an id.
@@ -237,7 +251,7 @@ class Writes:
         self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
         self.update_notification = Write(
             update(notification)
-            .where(notification.c.id == bindparam("key"))
+            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("expected"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),
