@@ -417,6 +417,8 @@ class Capabilities:
         call_limit: The longest that one hook call can take, its SDK's retries included.
         local: The effects are ours (cash, a bank transfer that a person confirms): there is no
             gateway, and an operation is one transaction.
+        operator_only: Only an operator may begin a payment with it, such as cash at a till: a payer
+            may not choose it.
     """
 
     capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
@@ -427,6 +429,7 @@ class Capabilities:
     refund_needs_capture: bool = False
     call_limit: timedelta = timedelta(seconds=60)
     local: bool = False
+    operator_only: bool = False
 
     def window(self, kind: Kind) -> timedelta:
         """Return how long the gateway keeps the key of an operation of this kind."""

@@ -26,12 +26,12 @@ __all__ = ["Settings", "build", "from_environment", "load_file", "redact"]
 
 Settings = typing.Mapping[str, Any]
 
-_FILE_KEYS: Final = ("store", "public_url", "plugins", "providers")
+_FILE_KEYS: Final = ("store", "public_url", "plugins", "offered", "allow_mixed_modes", "providers")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def load_file(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the settings of a TOML file: ``store``, ``public_url``, ``plugins``, ``[providers.NAME]``.
+    """Return the settings of a TOML file: ``store``, ``plugins``, ``[providers.NAME]`` and so on.
 
     Raises:
         SettingsError: The file is missing, is not TOML, or has a key that is not known.
