@@ -20,6 +20,7 @@ from paysession.arguments import (
 from paysession.change import Change
 from paysession.engine import Engine
 from paysession.errors import (
+    ConfigurationError,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
@@ -152,7 +153,7 @@ class Payments:
             chosen,
             file.get("plugins", ()) if plugins is None else plugins,
             environ,
-            allow_mixed_modes=checked_flag(allow_mixed_modes, "allow_mixed_modes"),
+            allow_mixed_modes=allow_mixed_modes,
         )
         registry.load_plugins()
         if eager:

@@ -378,7 +378,8 @@ class Registry:
         allow_mixed_modes: Whether providers of test mode and of live mode may be used together.
 
     Raises:
-        SettingsError: One plugin's name was given where a list is expected.
+        SettingsError: One plugin's name was given where a list is expected, or another value than True or
+            False for ``allow_mixed_modes``.
     """
 
     def __init__(
@@ -391,6 +392,8 @@ class Registry:
     ) -> None:
         if isinstance(plugins, str):
             raise SettingsError(f'plugins is a list of names and instances: ["{plugins}"]')
+        if not isinstance(allow_mixed_modes, bool):
+            raise SettingsError(f"allow_mixed_modes is True or False, not {allow_mixed_modes!r:.40}")
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}

@@ -353,7 +353,9 @@ class _Books(Effects):
         if snapshot.next_action is not None and snapshot.next_action != session.next_action:
             draft.set(next_action=snapshot.next_action)
         error = snapshot.error if status is Status.ERROR else None
-        if session.status is not status or (error is not None and error != session.error):
+        # The same reason in other words, as of an answer and of a lookup, is nothing new.
+        told = session.error and session.error.code
+        if session.status is not status or (error is not None and error.code != told):
             draft.set(status=status, error=error)
             if status is Status.ERROR:
                 draft.set(held=0)

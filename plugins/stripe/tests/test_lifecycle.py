@@ -192,6 +192,22 @@ def test_a_saved_card_is_charged_without_the_payer(payments, begin, payer):
     assert ("authorized", 4200, 4200, 0) == totals(payments.sync(session.id))
 
 
+def test_a_return_charges_no_saved_card_and_repeats_no_decline(payments, begin, payer, sandbox):
+    session = begin(data=payer.saved_card(), capture="automatic")
+    for _ in range(3):
+        assert session == payments.resume(session.id, payload={"redirect_status": "succeeded"})
+    assert [] == sandbox.writes("/confirm")
+    session = begin(data=payer.saved_card(DECLINED), replaces=session.id)
+    session = payments.authorize(session.id)
+    assert ("error", 1) == (session.status, len(sandbox.writes("/confirm")))
+    seen = payments.resume(session.id)  # with the declined charge's id, which the answer did not have
+    for _ in range(3):
+        assert seen == payments.resume(session.id)
+    assert ("error", session.error) == (seen.status, seen.error)
+    assert 1 == len([e for e in payments.events() if (e.session_id, e.type) == (session.id, "session.error")])
+    assert 1 == len(sandbox.writes("/confirm"))
+
+
 @pytest.mark.parametrize("number", ["4242424242424242", ALWAYS_THREE_DS])
 def test_a_card_that_is_kept_pays_the_next_order_without_the_payer(payments, begin, payer, number):
     session = begin(data={"email": "jenny@example.com", "setup_future_usage": "off_session"})
