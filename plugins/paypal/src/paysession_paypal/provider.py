@@ -102,6 +102,11 @@ class PayPal:
     _process: int | None = field(default=None, init=False, repr=False)
 
     @property
+    def mode(self) -> str:
+        """``live`` or ``test``: whose money it moves."""
+        return "live" if self.environment == "live" else "test"
+
+    @property
     def capabilities(self) -> Capabilities:
         """What PayPal can do.
 
