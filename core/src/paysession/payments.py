@@ -147,13 +147,9 @@ class Payments:
         eager = chosen is not None
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))
-        if allow_mixed_modes is None:
-            allow_mixed_modes = file.get("allow_mixed_modes", False)
+        mixed = file.get("allow_mixed_modes", False) if allow_mixed_modes is None else allow_mixed_modes
         registry = Registry(
-            chosen,
-            file.get("plugins", ()) if plugins is None else plugins,
-            environ,
-            allow_mixed_modes=allow_mixed_modes,
+            chosen, file.get("plugins", ()) if plugins is None else plugins, environ, allow_mixed_modes=mixed
         )
         registry.load_plugins()
         if eager:

@@ -441,8 +441,8 @@ class Registry:
         mixed = [row.name for row in self._loaded.values() if row.mode == other and other is not None]
         if mixed and not self._allow_mixed_modes:
             raise SettingsError(
-                f"the provider {provider.name!r} is in {provider.mode} mode and {mixed[0]!r} in {other} mode: "
-                "test money could pay a live order. Select one mode, or open payments with "
+                f"the provider {provider.name!r} is in {provider.mode} mode and {mixed[0]!r} in {other} "
+                "mode: test money could pay a live order. Select one mode, or open payments with "
                 "allow_mixed_modes=True"
             )
 
