@@ -302,7 +302,7 @@ def test_a_pending_authorization_reserves_and_settles_later(slow):
         0,
         None,
     )
-    assert kinds(slow, session)[-1] == ("authorize", "host", "succeeded")
+    assert kinds(slow, session)[-1] == ("authorize", "payer", "succeeded")
 
 
 def test_a_pending_authorization_that_fails_releases_its_amount(slow):

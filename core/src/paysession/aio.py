@@ -75,6 +75,11 @@ class AsyncPayments:
             raise StoreError(f"these payments are closed: {error}") from None
         return await running
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """See `Payments.offered`."""
+        return self._payments.offered
+
     async def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
         """See `Payments.create_collection`."""
         return await self._run(self._payments.create_collection, amount, reference=reference)
@@ -109,6 +114,7 @@ class AsyncPayments:
         checkout: Checkout | None = None,
         capture: str = "manual",
         replaces: str | None = None,
+        origin: str = "host",
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.initiate`."""
@@ -122,6 +128,7 @@ class AsyncPayments:
             checkout=checkout,
             capture=capture,
             replaces=replaces,
+            origin=origin,
             idempotency_key=idempotency_key,
         )
 

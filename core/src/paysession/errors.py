@@ -12,6 +12,7 @@
     │   ├── InvalidAmount           not an amount, or not one that is available
     │   ├── InvalidData             ``data``, ``payload`` or another argument cannot be stored
     │   ├── InvalidTransition       the session's status does not allow the operation
+    │   ├── NotOffered              a payer may not choose this provider
     │   ├── NotSupported            the provider does not offer the operation
     │   ├── NotFound                no such collection, session or operation
     │   ├── CursorLost              the event of a cursor is not in the feed: read it from its start again
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidTransition",
     "NotApplied",
     "NotFound",
+    "NotOffered",
     "NotSupported",
     "OutcomeUnknown",
     "PaysessionError",
@@ -113,6 +115,10 @@ class InvalidData(RequestError):
 
 class InvalidTransition(RequestError):
     """The session's status does not allow the operation."""
+
+
+class NotOffered(RequestError):
+    """A payer may not choose this provider: it is not offered, or it is for operators only."""
 
 
 class NotSupported(RequestError):

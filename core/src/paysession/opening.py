@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from paysession.plugins import Registry
     from paysession.store import Store
 
-__all__ = ["checked_url", "open_store", "selection"]
+__all__ = ["checked_offer", "checked_url", "open_store", "selection"]
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -83,3 +84,24 @@ def checked_url(public_url: str | None) -> str | None:
     if public_url is None or str(public_url).startswith(("https://", "http://")):
         return public_url
     raise SettingsError("public_url is a URL such as https://shop.example/pay")
+
+
+def checked_offer(offered: Iterable[str] | None, registry: Registry) -> tuple[str, ...] | None:
+    """Return the names of the providers that a payer may choose; None: all that are for payers.
+
+    Raises:
+        SettingsError: It is no list of names, or one of them is for operators only.
+        ProviderNotFound: One of them is not selected.
+    """
+    if offered is None:
+        return None
+    if isinstance(offered, str) or not hasattr(offered, "__iter__"):
+        raise SettingsError('offered is a list of names of providers, such as ["stripe"]')
+    names = tuple(offered)
+    for name in names:
+        if registry.provider(name).capabilities.operator_only:
+            raise SettingsError(
+                f"the provider {name!r} is for operators only, so a payer cannot choose it: leave it out of "
+                "offered"
+            )
+    return names

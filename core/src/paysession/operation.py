@@ -122,8 +122,8 @@ class Operation:
         ordinal: Its number in the session, from 1.
         amount: This operation's amount (not a total).
         state: What became of it.
-        origin: ``host`` if our application asked for it, ``payer`` if the payer's return did
-            (``resume``), ``provider`` if the effect was found there.
+        origin: ``host`` if our application asked for it, ``payer`` if the payer caused it (chose the
+            provider, or approved at the gateway), ``provider`` if the effect was found there.
         idempotency_key: The caller's key, if one was given.
         final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
             not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.

@@ -421,6 +421,8 @@ class Capabilities:
             it. The core keeps only those that match a known session, one for each, without their body
             and ``effects``, and queries the gateway about a session at most every 30 seconds because
             of them. Needs a ``lookup``.
+        operator_only: Only an operator may begin a payment with it, such as cash at a till: a payer
+            may not choose it.
     """
 
     capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
@@ -432,6 +434,7 @@ class Capabilities:
     call_limit: timedelta = timedelta(seconds=60)
     local: bool = False
     unsigned_webhooks: bool = False
+    operator_only: bool = False
 
     def window(self, kind: Kind) -> timedelta:
         """Return how long the gateway keeps the key of an operation of this kind."""

@@ -22,12 +22,14 @@ from paysession.change import Change
 from paysession.elapsed import stopwatch
 from paysession.engine import Engine
 from paysession.errors import (
+    ConfigurationError,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
     InvalidData,
     NotApplied,
     NotFound,
+    NotOffered,
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
@@ -36,13 +38,14 @@ from paysession.errors import (
 )
 from paysession.lifecycle import verify
 from paysession.money import Money
-from paysession.opening import checked_url, open_store, selection
+from paysession.opening import checked_offer, checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
 from paysession.request import Request
 from paysession.resync import resync
+from paysession.returns import ReturnLimit
 from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
 __all__ = ["Payments"]
 
 _CAPTURES: Final = ("manual", "automatic")
+_ORIGINS: Final = ("host", "payer")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
@@ -75,6 +79,8 @@ class Payments:
         store: Where the books are kept.
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
+        offered: The providers that a payer may choose; all selected ones that are not
+            ``operator_only``, by default.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
             one the id is derived from it and from the store's secret); injectable for tests.
         stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
@@ -87,6 +93,7 @@ class Payments:
         registry: Registry,
         *,
         public_url: str | None = None,
+        offered: Iterable[str] | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
         stopwatch: Callable[[], float] | None = None,
     ) -> None:
@@ -97,6 +104,8 @@ class Payments:
         self._inbox = Inbox(self._engine)
         self._rounds = Rounds(self._engine, self._inbox)
         self._token = token
+        self._returns = ReturnLimit()
+        self._offered = None if offered is None else tuple(offered)
 
     @classmethod
     def open(
@@ -105,6 +114,8 @@ class Payments:
         *,
         providers: Mapping[str, object] | Iterable[str] | None = None,
         plugins: Iterable[object] | None = None,
+        offered: Iterable[str] | None = None,
+        allow_mixed_modes: bool | None = None,
         public_url: str | None = None,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -120,11 +131,15 @@ class Payments:
                 Without it, those of the file; without a file, every installed one, loaded when
                 it is first used.
             plugins: Observers and wrappers: names of installed ones, or instances.
+            offered: The names of the providers that a payer may choose, in the order to show them;
+                without it, all selected ones that are not ``operator_only``. See `initiate`.
+            allow_mixed_modes: True lets providers of test mode and of live mode be selected
+                together, so that test money can pay a live order. They are refused otherwise.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
-            config: A TOML file with the same: ``store``, ``public_url``, ``plugins`` and tables
-                ``[providers.NAME]``. As `paysession.settings.Found`, it is a file that nobody named,
-                and redirects no secret that comes from elsewhere.
+            config: A TOML file with the same: ``store``, ``public_url``, ``plugins``, ``offered``,
+                ``allow_mixed_modes`` and tables ``[providers.NAME]``. As `paysession.settings.Found`, it is a
+                file that nobody named, and redirects no secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
             clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
@@ -142,15 +157,20 @@ class Payments:
         eager = chosen is not None
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))
-        registry = Registry(chosen, file.get("plugins", ()) if plugins is None else plugins, environ)
+        mixed = file.get("allow_mixed_modes", False) if allow_mixed_modes is None else allow_mixed_modes
+        registry = Registry(
+            chosen, file.get("plugins", ()) if plugins is None else plugins, environ, allow_mixed_modes=mixed
+        )
         registry.load_plugins()
         if eager:
             registry.load_all()
         public_url = checked_url(public_url or file.get("public_url"))
+        offered = checked_offer(file.get("offered") if offered is None else offered, registry)
         return cls(
             open_store(url, clock=clock),
             registry,
             public_url=public_url,
+            offered=offered,
             stopwatch=stopwatch if clock is None else None,
         )
 
@@ -166,6 +186,21 @@ class Payments:
         """Close the providers and the store."""
         self._registry.close()
         self._store.close()
+
+    # --- what a payer may choose ------------------------------------------------------------------
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The names of the providers that a payer may choose: what a checkout page shows."""
+        if self._offered is not None:
+            return self._offered
+        return tuple(name for name in self._registry.names if self._is_for_payers(name))
+
+    def _is_for_payers(self, name: str) -> bool:
+        try:
+            return not self._registry.provider(name).capabilities.operator_only
+        except ConfigurationError:
+            return False  # it cannot be used at all; `providers` says why
 
     # --- collections ------------------------------------------------------------------------------
 
@@ -267,6 +302,7 @@ class Payments:
         checkout: Checkout | None = None,
         capture: str = "manual",
         replaces: str | None = None,
+        origin: str = "host",
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """Begin a payment with one provider. Nothing is charged by this alone.
@@ -280,14 +316,24 @@ class Payments:
             checkout: What is known of the payer's visit.
             capture: ``automatic`` asks the provider to capture at authorization.
             replaces: A session to cancel first; uncertainty about that refuses this call.
+            origin: ``payer`` if the provider's name came from the payer: then it must be one of
+                `offered`. ``host`` if the application or an operator chose it.
             idempotency_key: The same key returns the first result.
 
         Raises:
             Declined: The provider refused; the session is canceled.
             NotApplied: It did not happen; call again with the same key.
             OutcomeUnknown: It is in doubt; nothing is charged in any case.
+            NotOffered: A payer may not choose this provider.
             RequestError: Something of what was asked is wrong.
         """
+        if origin not in _ORIGINS:
+            raise InvalidData(f"origin is 'host' or 'payer', not {origin!r:.40}")
+        if origin == "payer" and provider not in self.offered:
+            raise NotOffered(
+                f"a payer may not choose the provider {provider!r:.80}; offered are: "
+                f"{', '.join(self.offered) or 'none'}"
+            )
         collection = self._collection(collection_id)
         handle = self._registry.provider(provider)
         if capture not in _CAPTURES:
@@ -309,7 +355,9 @@ class Payments:
                 )
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
+        request = Request(
+            INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest, origin=origin
+        )
         if existing is not None:
             return self._engine.perform(existing, request)
         session = PaymentSession(
@@ -384,32 +432,41 @@ class Payments:
         return self._engine.perform(session, request)
 
     def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
-        """The payer came back: authorize if that is due, settle doubt, and tell how it stands.
+        """Return the session of a payer who came back, after a query of the gateway.
 
-        Never raises for a busy session, for doubt or for a decline: look at ``status``,
-        ``in_doubt`` and ``error``.
+        Anybody who knows the session's id may cause this call, so it only looks, and finishes what the payer
+        did at the gateway: where that shows that the payer approved, the session is authorized. It never
+        charges a saved payment method that `authorize` was not called for, never repeats what was declined,
+        never confirms a manual payment, and writes nothing when it learns nothing new. A session's returns
+        query the gateway 5 times without a wait, then once in 10 seconds, in each process.
+
+        Where nobody can be asked (``lookup="none"``, or local) the session is returned as it is: a
+        notification settles it, or `authorize`.
+
+        It raises nothing of a busy session, of doubt, of a decline, or of an amount that another session
+        holds: look at ``status``, ``in_doubt`` and ``error``.
+
+        Args:
+            session_id: The session.
+            payload: What came back from the payer's browser: untrusted, handed to the provider.
 
         Raises:
-            InvalidAmount: Other sessions hold the collection's amount, or it was lowered.
+            NotFound: There is no such session.
+            InvalidData: The payload cannot be stored.
         """
         session = self.get(session_id)
+        text = checked_payload(payload)
+        if session.open is None and not (session.initiated and session.status in _UNAUTHORIZED):
+            return session  # at rest
+        capabilities = self._registry.provider(session.provider).capabilities
+        if capabilities.lookup == "none" or capabilities.local:
+            return session
+        if not self._returns.allows(session_id, self._store.now()):
+            return session
         try:
-            if session.open is not None:
-                session = self._recovery.recover(session_id)
-            if session.authorizing is not None:
-                session = self._recovery.sync(session_id)
-            if (
-                session.status in _UNAUTHORIZED
-                and session.open is None
-                and session.authorizing is None
-                and session.initiated
-                and not session.cancel_wanted
-            ):
-                request = Request(AUTHORIZE, payload=checked_payload(payload), origin="payer")
-                session = self._engine.perform(session, request)
+            return self._recovery.payer_returned(session_id, text)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
-        return session
 
     def capture(
         self,
@@ -741,7 +798,17 @@ class Payments:
                 found.append(ProviderInfo(name, where, True, None, str(error)))
             else:
                 where = handle.distribution or where
-                found.append(ProviderInfo(name, where, True, handle.capabilities, None, handle.mode))
+                found.append(
+                    ProviderInfo(
+                        name,
+                        where,
+                        True,
+                        handle.capabilities,
+                        None,
+                        handle.mode,
+                        offered=name in self.offered,
+                    )
+                )
         for name, entry in offered.items():
             if name not in self._registry.names:
                 found.append(ProviderInfo(name, entry.distribution, False, None, None))

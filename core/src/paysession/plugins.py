@@ -380,9 +380,11 @@ class Registry:
             plugin ``stripe``), or an instance of a provider.
         plugins: Names of installed plugins, or instances.
         environ: Where settings are looked up that the code does not give.
+        allow_mixed_modes: Whether providers of test mode and of live mode may be used together.
 
     Raises:
-        SettingsError: One plugin's name was given where a list is expected.
+        SettingsError: One plugin's name was given where a list is expected, or another value than True or
+            False for ``allow_mixed_modes``.
     """
 
     def __init__(
@@ -390,12 +392,17 @@ class Registry:
         providers: Mapping[str, object],
         plugins: Iterable[object] = (),
         environ: Mapping[str, str] | None = None,
+        *,
+        allow_mixed_modes: bool = False,
     ) -> None:
         if isinstance(plugins, str):
             raise SettingsError('plugins is a list of names and instances, such as ["audit"]')
+        if not isinstance(allow_mixed_modes, bool):
+            raise SettingsError("allow_mixed_modes is True or False")
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}
+        self._allow_mixed_modes = allow_mixed_modes
         self._loaded: dict[str, Provider] = {}
         self._plugins: list[tuple[str, object]] | None = None
         self._observers: list[tuple[str, pluggy.PluginManager]] = []
@@ -422,15 +429,27 @@ class Registry:
         Raises:
             ProviderNotFound: It is not selected, or not installed.
             ProviderLoadError: It does not keep the contract.
-            SettingsError: Its settings are wrong.
+            SettingsError: Its settings are wrong, or its mode is not that of the others.
         """
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._load(name)
+                provider = self._load(name)
+                self._check_mode(provider)
+                self._loaded[name] = provider
             return self._loaded[name]
+
+    def _check_mode(self, provider: Provider) -> None:
+        other = {"test": "live", "live": "test"}.get(provider.mode or "")
+        mixed = [row.name for row in self._loaded.values() if row.mode == other and other is not None]
+        if mixed and not self._allow_mixed_modes:
+            raise SettingsError(
+                f"the provider {provider.name!r} is in {provider.mode} mode and {mixed[0]!r} in {other} "
+                "mode: test money could pay a live order. Select one mode, or open payments with "
+                "allow_mixed_modes=True"
+            )
 
     def _load(self, name: str) -> Provider:
         if name not in self._selected:

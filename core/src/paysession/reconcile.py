@@ -334,6 +334,11 @@ class _Books(Effects):
             if status is Status.PENDING:
                 return
             draft.close(pending, State.SUCCEEDED, answer=str(status), error=None)
+        elif status is Status.PENDING and session.initiated and not self._lagging and _debited(snapshot):
+            # The payer began it in the browser: its amount is held until the gateway says how it ended.
+            draft.add_found(AUTHORIZE, session.amount, State.PENDING, answer="pending")
+            draft.set(status=status, next_action=None, error=None, held=session.amount.minor)
+            return
         self._show(snapshot)
 
     def _show(self, snapshot: Snapshot) -> None:
@@ -346,14 +351,22 @@ class _Books(Effects):
             draft.set(status=status, initiated=True, next_action=snapshot.next_action, error=snapshot.error)
             draft.tell("session.initiated")
             return
+        if session.status is Status.ERROR and snapshot.ready and self._was_declined():
+            return  # what is ready there is the approval that was declined here
         if snapshot.next_action is not None and snapshot.next_action != session.next_action:
             draft.set(next_action=snapshot.next_action)
         error = snapshot.error if status is Status.ERROR else None
-        if session.status is not status or (error is not None and error != session.error):
+        # The same reason in other words, as of an answer and of a lookup, is nothing new.
+        told = session.error and session.error.code
+        if session.status is not status or (error is not None and error.code != told):
             draft.set(status=status, error=error)
             if status is Status.ERROR:
                 draft.set(held=0)
             draft.tell("session.error" if status is Status.ERROR else "session.changed")
+
+    def _was_declined(self) -> bool:
+        rows = [row for row in self._operations if row.kind is AUTHORIZE]
+        return bool(rows) and rows[-1].state is State.DECLINED
 
     def _settle_waiting(self, row: Operation, snapshot: Snapshot) -> None:
         """Settle an operation in doubt, if a session without authorization says what became of it."""

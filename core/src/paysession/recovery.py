@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from paysession import lifecycle
@@ -58,6 +59,12 @@ UNDER_WAY: Final = timedelta(minutes=2)
 
 GRACE: Final = timedelta(minutes=10)
 """How long after the last possible send an absent effect counts as evidence that there is none."""
+
+RETURN_TRIES: Final = 3
+"""How many attempts in a row that were not applied a payer's returns may cause without a wait."""
+
+RETURN_WAIT: Final = timedelta(minutes=1)
+"""How long a payer's return waits after those before it authorizes again; doubled each time."""
 
 _WAITING: Final = (Status.PENDING, Status.REQUIRES_MORE)
 
@@ -382,29 +389,65 @@ class Recoverer:
             session, snapshot = self._apply_truth(provider, session_id, operation)
         except Stale:
             raise too_fast(session_id) from None
-        if (
+        return self._finish_approved(session, snapshot)
+
+    def payer_returned(self, session_id: str, payload: str | None) -> PaymentSession:
+        """Query the gateway for a payer who came back, and finish what the payer approved there.
+
+        An operation in doubt is left to `recover`, which repeats it: here only what the gateway shows of it
+        is recorded. A session that is at rest, or that nobody can be asked about, is returned unchanged.
+
+        Raises:
+            NotApplied, OutcomeUnknown: The gateway could not be queried, or authorizing failed.
+            SessionBusy: Another call changes the session at this moment.
+        """
+        session = self._engine.load(session_id)
+        provider = self._engine.registry.provider(session.provider)
+        operation = self._engine.store.operation(session.open) if session.open is not None else None
+        quiet = False
+        if operation is not None:
+            if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+                return session  # its answer is on the way
+            operation, quiet = self._whole(session, operation), self._quiet(provider, operation)
+        try:
+            session, snapshot = self._apply_truth(provider, session_id, operation, quiet=quiet)
+        except Stale:
+            raise too_fast(session_id) from None
+        if snapshot.ready and self._failed_just_now(session_id):
+            return session
+        return self._finish_approved(session, snapshot, payload)
+
+    def _finish_approved(
+        self, session: PaymentSession, snapshot: Snapshot, payload: str | None = None
+    ) -> PaymentSession:
+        """Authorize a session that the payer has approved at the gateway; any other is returned unchanged.
+
+        What was declined stays `error` until the gateway shows that the payer acted again, so a decline is
+        not repeated here.
+        """
+        if not (
             snapshot.ready
             and session.status in _WAITING
             and session.open is None
             and session.authorizing is None
             and session.initiated
             and not session.cancel_wanted
-            and not self._was_declined(session_id)
         ):
-            try:
-                session = self._engine.perform(session, Request(Kind.AUTHORIZE))
-            except RequestError as error:  # another session holds the amount: ask again when it is due
-                logger.warning("session %s is ready and cannot be authorized: %s", session_id, error)
-                session = self._engine.load(session_id)
-        return session
+            return session
+        try:
+            return self._engine.perform(session, Request(Kind.AUTHORIZE, payload=payload, origin="payer"))
+        except RequestError as error:  # another session holds the amount: ask again when it is due
+            logger.warning("session %s is ready and cannot be authorized: %s", session.id, error)
+            return self._engine.load(session.id)
 
-    def _was_declined(self, session_id: str) -> bool:
-        """Return whether authorizing was declined last: what is ready may still be what was declined then.
-
-        It is tried again when the payer returns or the host asks for it, not unasked.
-        """
+    def _failed_just_now(self, session_id: str) -> bool:
+        """Return whether a payer's reload has to wait, because the last attempts were not applied."""
         rows = [row for row in self._engine.store.operations(session_id) if row.kind is Kind.AUTHORIZE]
-        return bool(rows) and rows[-1].state is State.DECLINED
+        failed = len(list(takewhile(lambda row: row.state is State.NOT_APPLIED, reversed(rows))))
+        if failed < RETURN_TRIES:
+            return False
+        wait = RETURN_WAIT * (1 << min(failed - RETURN_TRIES, 16))
+        return self._engine.store.now() < rows[-1].updated_at + wait
 
     def want_cancel(self, session_id: str) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""

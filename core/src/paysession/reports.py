@@ -128,6 +128,7 @@ class ProviderInfo:
         capabilities: What it can do, if it could be loaded.
         problem: What is wrong with it, in one sentence, or None.
         mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
+        offered: Whether a payer may choose it; see ``Payments.initiate(origin="payer")``.
     """
 
     name: str
@@ -136,3 +137,4 @@ class ProviderInfo:
     capabilities: Capabilities | None
     problem: str | None
     mode: str | None = None
+    offered: bool = False

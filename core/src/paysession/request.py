@@ -46,7 +46,7 @@ class Request:
         capture: For a refund: the capture that it refers to, named or found.
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
-        origin: ``host``, or ``payer`` when the payer's return asks for it.
+        origin: ``host``, or ``payer`` when the payer caused it: chose the provider, or approved there.
         attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
     """
 

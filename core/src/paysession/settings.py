@@ -34,7 +34,7 @@ __all__ = ["Found", "Settings", "Table", "build", "from_environment", "load_file
 
 Settings = typing.Mapping[str, Any]
 
-_FILE_KEYS: Final = ("store", "public_url", "plugins", "providers")
+_FILE_KEYS: Final = ("store", "public_url", "plugins", "offered", "allow_mixed_modes", "providers")
 _TEST_MODES: Final = ("test", "sandbox")
 _SECRET_NAME: Final = re.compile("key|secret|token|passw", re.IGNORECASE)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -72,7 +72,7 @@ class Table(dict[str, Any]):
 
 
 def load_file(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the settings of a TOML file: ``store``, ``public_url``, ``plugins``, ``[providers.NAME]``.
+    """Return the settings of a TOML file: ``store``, ``plugins``, ``[providers.NAME]`` and so on.
 
     Raises:
         SettingsError: The file is missing, is not TOML, or has a key that is not known.

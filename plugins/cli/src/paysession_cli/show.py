@@ -196,6 +196,7 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
         "name": provider.name,
         "distribution": provider.distribution,
         "selected": provider.selected,
+        "offered": provider.offered,
         "mode": provider.mode,
         "problem": provider.problem,
         "capabilities": None
@@ -205,6 +206,7 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
             "refund": capabilities.refund,
             "lookup": capabilities.lookup,
             "local": capabilities.local,
+            "operator_only": capabilities.operator_only,
         },
     }
 
@@ -340,13 +342,16 @@ def show_events(events: Sequence[Event]) -> None:
 
 def show_providers(providers: Sequence[ProviderInfo]) -> None:
     """Show providers as a table, with what is wrong with each."""
-    table = _table("provider", "from", "selected", "mode", "capture", "refund", "lookup", "problem")
+    table = _table(
+        "provider", "from", "selected", "offered", "mode", "capture", "refund", "lookup", "problem"
+    )
     for row in providers:
         can = row.capabilities
         table.add_row(
             text(row.name),
             text(row.distribution),
             "yes" if row.selected else "no",
+            "yes" if row.offered else "operators" if can and can.operator_only else "no",
             text(row.mode or "", style="bold red" if row.mode == "live" else ""),
             can.capture if can else "",
             can.refund if can else "",

@@ -31,7 +31,7 @@ from paysession_paypal import bodies, outcomes, settings, webhooks
 from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
-from paysession_paypal.refusals import EXPIRED, PAYER_MUST_ACT
+from paysession_paypal.refusals import EXPIRED, NOT_APPROVED, PAYER_MUST_ACT
 from paysession_paypal.snapshot import snapshot_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class PayPal:
 
     @property
     def mode(self) -> str:
-        """``live`` or ``test``: which money the credentials are about."""
+        """``live`` or ``test``: whose money it moves."""
         return "live" if self.environment == "live" else "test"
 
     @property
@@ -195,7 +195,11 @@ class PayPal:
             document = write(order_id, operation.key)
         except Declined as error:
             if error.code in PAYER_MUST_ACT:
-                return self._payer_acts(order, session, declined=error.code)
+                order = self._after_decline(gateway, order, session)
+                if error.code == NOT_APPROVED and order.status == "APPROVED":
+                    # PayPal's services lag behind each other: the one that writes has not seen it yet.
+                    raise NotApplied("PayPal does not act on the payer's approval yet") from None
+                return self._payer_acts(order, session, error.code)
             if error.code == EXPIRED:
                 # Looked at just now, it showed no payment; and none can follow any more.
                 return Outcome.canceled(data=data.seen(order).json())
@@ -357,9 +361,18 @@ class PayPal:
             self.webhook_id, environment=self.environment, ca_file=self.webhook_ca, timeout=self.timeout
         )
 
+    def _after_decline(self, gateway: Gateway, order: Order, session: PaymentSession) -> Order:
+        """Return the order as it is after a decline, which may have changed it; as it was, if unknown."""
+        try:
+            return _own(gateway.order(order.id), session) or order
+        except (NotApplied, OutcomeUnknown):
+            return order
+
     def _payer_acts(self, order: Order, session: PaymentSession, declined: str | None = None) -> Outcome:
         """Return that the payer is to go to PayPal's page."""
-        data = PayPalData.of(session).seen(order, declined=declined)
+        data = PayPalData.of(session).seen(
+            order, declined=declined, declined_approval=order.approval if declined else None
+        )
         action = outcomes.redirect(order, data)
         if action is None:
             raise OutcomeUnknown(f"PayPal gives no approval page for the order {order.id}")

@@ -229,11 +229,11 @@ class Stripe:
 
     @hookimpl
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Look what the payer did in the browser; charge a saved payment method."""
+        """Look what the payer did in the browser; charge a saved payment method, if the host asks for it."""
         data = StripeData.from_json(session.data)
         gateway = self._gateway()
         intent = self._look(gateway, session)
-        if _is_ours_to_confirm(intent, session, data):
+        if operation.origin == "host" and _is_ours_to_confirm(intent, session, data):
             try:
                 form = params.confirmation(session, data)
                 intent = _understood(read_intent, gateway.confirm_intent(intent.id, form, key=operation.key))
