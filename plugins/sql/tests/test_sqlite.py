@@ -107,13 +107,13 @@ def payments(url):
 def test_a_full_disk_is_an_error_and_nothing_is_half_written(store, url):
     pay = Payments(store, Registry({"fake": FakeProvider()}))
     order = pay.create_collection(eur("42.00"), reference="r")
-    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store._places.connections[0].execute("PRAGMA page_count").fetchone()[0]
+    store._places.connections[0].execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError, match="full"):
         for n in range(1000):
             pay.initiate(order.id, provider="fake", idempotency_key=str(n), data={"x": "y" * 5000})
     written = pay.sessions(limit=1000)
-    store._writer.execute("PRAGMA max_page_count = 1000000")
+    store._places.connections[0].execute("PRAGMA max_page_count = 1000000")
     assert [len(pay.history(row.id)) for row in written] == [1] * len(written)
     for row in written:
         assert row.in_doubt or row.initiated
@@ -124,7 +124,7 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(store, url):
 def test_a_database_locked_by_another_is_waited_for_and_then_an_error(store, monkeypatch):
     pay = Payments(store, Registry({"fake": FakeProvider()}))
     pay.create_collection(eur("1"), reference="a")
-    store._writer.execute("PRAGMA busy_timeout = 50")
+    store._places.connections[0].execute("PRAGMA busy_timeout = 50")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="locked"):
@@ -140,15 +140,15 @@ def test_threads_commit_in_groups(store):
     commit_alone, commit_group = store._commit_alone, store._commit_group
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(change):
+    def slow(connection, call):
         commits.append(1)
         entered.set()
         leave.wait(10)
-        commit_alone(change)
+        commit_alone(connection, call)
 
-    def counted(group):
-        commits.append(len(group))
-        commit_group(group)
+    def counted(connection, lead):
+        commits.append(len(lead.group))
+        commit_group(connection, lead)
 
     store._commit_alone, store._commit_group = slow, counted
     threads = [
@@ -159,7 +159,7 @@ def test_threads_commit_in_groups(store):
     entered.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while len(store._queue) < 8:
+    while len(store._places.waiting) < 8:
         pass
     leave.set()
     for thread in threads:

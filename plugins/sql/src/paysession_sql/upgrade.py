@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-__all__ = ["HEAD", "Schema", "config", "judge", "upgrade"]
+__all__ = ["HEAD", "Schema", "config", "create_file", "judge", "upgrade"]
 
 HEAD: Final = "0002"
 """The schema that this version needs: the last file under ``migrations/versions``."""
@@ -54,6 +56,15 @@ def judge(version: str | None, oldest: str | None) -> bool:
             "upgrade the package"
         )
     return True
+
+
+def create_file(path: str) -> None:
+    """Create the file of a SQLite database, readable and writable by its owner only.
+
+    SQLite gives the files beside it (the write-ahead log) the same mode. One that exists is left as it is.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _engine(url: str) -> Engine:
