@@ -32,6 +32,7 @@ from paysession.errors import (
     SessionBusy,
     StoreError,
 )
+from paysession.gate import Gate, gated
 from paysession.lifecycle import verify
 from paysession.money import Money
 from paysession.opening import checked_url, open_store, selection
@@ -64,6 +65,7 @@ _CAPTURES: Final = ("manual", "automatic")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
+@gated(beside=("close",))
 class Payments:
     """Takes payments. Opened once per process with `Payments.open`; thread-safe.
 
@@ -89,6 +91,7 @@ class Payments:
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
         self._token = token
+        self._gate = Gate(self._release)
 
     @classmethod
     def open(
@@ -148,7 +151,15 @@ class Payments:
         self.close()
 
     def close(self) -> None:
-        """Close the providers and the store."""
+        """Close the providers and the store. A second close does nothing.
+
+        Calls that run end first, those to a provider included; later ones are a `StoreError`. From
+        within a call (in an observer) this returns at once, since a call cannot wait for itself: the
+        last call to end closes.
+        """
+        self._gate.close()
+
+    def _release(self) -> None:
         self._registry.close()
         self._store.close()
 
