@@ -201,3 +201,45 @@ def test_an_exception_at_any_line_of_a_read_leaves_sqlite_usable(store):
         assert not store._places._using
     assert at > 10
     store.close()
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+
+def test_an_exception_within_a_commit_leaves_postgresql_usable(postgres_url, monkeypatch):
+    monkeypatch.setattr(places, "LOOK_AGAIN", 3 * PATIENCE)
+    store = PostgresStore.open(f"{postgres_url}&pool_size=1")  # so that they wait for one another
+    store.commit(Change(collection=a_collection()))
+    committers, at, reached = [], -1, True
+    while reached:
+        at += 2
+        victim, other = Committer(store, len(committers), at), Committer(store, len(committers) + 1)
+        committers += [victim, other]
+        victim.start()
+        other.start()
+        assert ended([victim, other]), (at, victim.error)
+        assert victim.acknowledged or isinstance(victim.error, Interrupted)
+        here = store._pool._places()
+        assert (here._using, here.waiting) == ({}, {}), victim.error
+        reached = victim.reached
+    assert at > 20
+    check(store, committers)
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # psycopg's, of one half open
+def test_an_exception_while_a_connection_is_opened_leaves_postgresql_usable(postgres_url):
+    store = PostgresStore.open(postgres_url)
+    at, reached = -4, True
+    while reached:
+        at += 5
+        reached = False
+        store._pool._places().close_idle()
+        try:
+            interrupted(at, lambda: store.collection("pc_0001"))
+        except Interrupted:
+            reached = True
+        assert not store._pool._places()._using
+        assert store.collection("pc_0001") is None
+    assert at > 20
+    store.close()

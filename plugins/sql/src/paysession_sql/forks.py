@@ -5,10 +5,13 @@ across a fork"): a child that inherits an open database relies on file locks tha
 holds. Closing the inherited connection there does not help, for SQLite keeps what it knows of the
 file's locks once per process. So the connections are closed *before* the fork, and opened anew by
 whoever calls next, parent or child.
+
+The same stores are closed when the interpreter ends: a daemon thread may be inside SQLite then.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import mmap
 import os
@@ -16,7 +19,7 @@ from threading import RLock
 from typing import Final, Protocol
 from weakref import WeakSet
 
-__all__ = ["Forks", "generation", "watch"]
+__all__ = ["Watched", "generation", "watch"]
 
 logger = logging.getLogger("paysession")
 
@@ -63,8 +66,8 @@ def _new_generation(page: mmap.mmap) -> int:
 # --- what happens at a fork -----------------------------------------------------------------------
 
 
-class Forks(Protocol):
-    """What has to know that the process forks."""
+class Watched(Protocol):
+    """What has to know that the process forks or ends."""
 
     def before_fork(self) -> None:
         """Come to rest; this returns once it is safe to fork."""
@@ -78,14 +81,18 @@ class Forks(Protocol):
         """Begin anew, alone in the process."""
         ...
 
+    def close(self) -> None:
+        """Close: calls that run are waited for."""
+        ...
 
-class _Watched:
+
+class _Stores:
     """All that is watched. From before a fork until after it, nothing is added."""
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self.all: WeakSet[Forks] = WeakSet()
-        self.stopped: list[Forks] = []
+        self.all: WeakSet[Watched] = WeakSet()
+        self.stopped: list[Watched] = []
 
     def before(self) -> None:
         self.lock.acquire()
@@ -108,19 +115,24 @@ class _Watched:
             store.after_fork_in_child()
         self.stopped = []
 
-
-_watched: Final = _Watched()
-
-
-def watch(store: Forks) -> None:
-    """Have a store take part in the forks of this process, for as long as it exists."""
-    with _watched.lock:
-        _watched.all.add(store)
+    def end(self) -> None:
+        for store in list(self.all):
+            store.close()
 
 
+_stores: Final = _Stores()
+
+
+def watch(store: Watched) -> None:
+    """Have a store take part in the forks and in the end of this process, for as long as it exists."""
+    with _stores.lock:
+        _stores.all.add(store)
+
+
+atexit.register(_stores.end)
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(
-        before=_watched.before,
-        after_in_parent=_watched.after_in_parent,
-        after_in_child=_watched.after_in_child,
+        before=_stores.before,
+        after_in_parent=_stores.after_in_parent,
+        after_in_child=_stores.after_in_child,
     )

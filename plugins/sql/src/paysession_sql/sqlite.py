@@ -294,6 +294,10 @@ class SqliteStore(Reads):
                     self._end_turn(places, call)
                     break
                 places.stop(call)
+            elif call.done:
+                break
+            elif call.woken is None:
+                places.line_up(call)  # and look again: the place may have become free before that
             else:
                 places.wait(call)
         places.leave(call)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import create_engine, inspect, pool
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from paysession.errors import StoreError
@@ -69,6 +70,10 @@ def create_file(path: str) -> None:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("postgres"):
+        path = make_url(url).database
+        if path and path != ":memory:":
+            with suppress(OSError):  # the connection says what is wrong
+                create_file(path)
         return create_engine(url, poolclass=pool.NullPool)
     from paysession_sql.connections import connect  # noqa: PLC0415 - needs psycopg, an extra
 
