@@ -139,6 +139,12 @@ def test_a_close_that_was_interrupted_is_done_by_the_next():
     assert closed == [1]
 
 
+def shut(pay):
+    while not pay._threads()._shutdown:
+        pass
+    return True
+
+
 def test_asynchronous_payments_close_once_after_what_runs():
     slow = Slow()
 
@@ -149,8 +155,7 @@ def test_asynchronous_payments_close_once_after_what_runs():
         running = asyncio.create_task(pay.authorize(session.id))
         await asyncio.to_thread(slow.entered.wait, 20)
         closing = [asyncio.create_task(pay.close()) for _ in range(2)]
-        while not pay._threads()._shutdown:
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(shut, pay)
         with pytest.raises(StoreError, match="closed"):
             await pay.get(session.id)
         slow.go.set()

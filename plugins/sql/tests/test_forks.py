@@ -1,9 +1,12 @@
 """Forks of a process that is in the middle of its work: task queues, pre-forking web servers, multiprocessing."""
 
+import http.client
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,6 +176,80 @@ def test_asynchronous_payments_work_in_a_child(url):
     asyncio.run(pay.close())
     """
     assert run(code, url) == ["8"]
+
+
+APPLICATION = """
+import os, threading
+from paysession import Money, Payments
+pay = Payments.open(os.environ["BOOKS"], providers=["manual"], environ={})  # in the master, before the fork
+def create(reference):
+    return pay.create_collection(Money("1.00", "EUR"), reference=reference)
+create("master")
+stop = threading.Event()
+def write():  # as a thread of metrics or of recovery may, while workers are forked
+    n = 0
+    while not stop.wait(0.01):
+        create(f"master-{n}")
+        n += 1
+threading.Thread(target=write, daemon=True).start()
+def application(environ, start_response):
+    pay.collection(reference="master")
+    create(environ["PATH_INFO"])
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="gunicorn runs on POSIX")
+def test_gunicorn_preloads_the_application_and_its_payments(url, tmp_path):
+    pytest.importorskip("gunicorn")
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        listening.set_inheritable(True)
+        port = listening.getsockname()[1]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--preload",
+            "--workers=3",
+            "--threads=4",
+            "shop:application",
+        ]
+        server = subprocess.Popen(
+            [*command, f"--bind=fd://{listening.fileno()}"],
+            cwd=tmp_path,
+            env={**os.environ, "BOOKS": url, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
+            pass_fds=[listening.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(number):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("GET", f"/{number}")
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(ask, range(80)))
+    finally:
+        server.terminate()
+        said = server.communicate(timeout=60)[1]
+    assert {status for status, _ in answers} == {200}, said
+    assert server.returncode == 0, said
+    code = """
+    assert all(there(f"/{number}") for number in range(80))
+    pay.close()
+    print("done")
+    """
+    assert run(code, url) == ["done"]
 
 
 # --- what is particular to SQLite -----------------------------------------------------------------

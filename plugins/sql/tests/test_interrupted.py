@@ -7,7 +7,6 @@ had happened, what was acknowledged is there, what was not is wholly there or no
 
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,13 +62,15 @@ class Committer(threading.Thread):
     def run(self):
         try:
             self.reached = interrupted(self.at, self.commit) if self.at else self.commit()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - one of them is not an Exception
             self.error, self.reached = error, isinstance(error, Interrupted)
 
     def commit(self):
         key = self.session.id
         self.store.commit(
-            Change(session=self.session, operations=(an_operation(key),), events=(an_event(key, self.number),))
+            Change(
+                session=self.session, operations=(an_operation(key),), events=(an_event(key, self.number),)
+            )
         )
         self.acknowledged = True
 

@@ -325,7 +325,11 @@ for n in range(8):
 
 def test_the_interpreter_ends_while_daemon_threads_are_inside_and_closes_the_file(url, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", ENDING, url], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", ENDING, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in tmp_path.iterdir()] == ["books.db"]  # no log: the last one closed it

@@ -12,6 +12,7 @@ gives the reason first and looks for calls afterwards. So one of the two always 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
@@ -121,10 +122,8 @@ class Places(Generic[_Connection]):
     def wait(self, call: Call, seconds: float = LOOK_AGAIN) -> None:
         """Wait until a place may be free for a call that lined up."""
         assert call.woken is not None  # noqa: S101 - it lined up
-        try:
+        with suppress(Empty):
             call.woken.get(timeout=min(max(seconds, 0.0), LOOK_AGAIN))
-        except Empty:
-            pass
 
     def leave(self, call: Call, *, broken_off: bool = False) -> None:
         """Give back all that a call has. It may be repeated.
@@ -196,7 +195,7 @@ class Places(Generic[_Connection]):
         Returns:
             Whether nothing is left open; not, when the fork interrupts a call of this very thread.
         """
-        self._gate.acquire()
+        self._gate.acquire()  # until `resume`
         self.resting = True
         while True:
             self.close_idle()

@@ -49,7 +49,7 @@ BUSY_TIMEOUT: Final = 30.0
 """Seconds that a writer waits for another process's transaction."""
 
 GROUP: Final = 200
-"""At most so many changes are made in one transaction."""
+"""At most so many changes that wait are made in one transaction."""
 
 _WAL_FIXED: Final = (3, 51, 3)
 """From this version on SQLite cannot corrupt a WAL that several connections reset."""
@@ -66,9 +66,15 @@ _TIDY_AGAIN: Final = 1.0
 
 _COMMIT: Final = ("COMMIT",)
 
-# What one change alone is to blame for, unlike a full disk or a lock.
-_UNWRITABLE: Final = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
-                      sqlite3.DataError, OverflowError, UnicodeError)  # fmt: skip
+_UNWRITABLE: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    OverflowError,
+    UnicodeError,
+)
+"""What one change alone is to blame for, unlike a full disk or a lock."""
 
 
 class _Commit(Call):
@@ -307,8 +313,9 @@ class SqliteStore(Reads):
         connection = self._connection(places, _WRITER)
         call.group = [call]
         if places.waiting:
-            others = [other for other in list(places.waiting) if isinstance(other, _Commit) and other is not call]
-            call.group += others[: GROUP - 1]
+            # Reads never wait in line.
+            others = [other for other in list(places.waiting) if isinstance(other, _Commit)]
+            call.group += [other for other in others[:GROUP] if other is not call]
         if len(call.group) == 1:
             self._commit_alone(connection, call)
         else:
