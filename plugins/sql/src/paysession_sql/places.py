@@ -36,17 +36,18 @@ class _Closes(Protocol):
     def close(self) -> None: ...
 
 
+_ABSENT: Final = object()
+
 _Connection = TypeVar("_Connection", bound=_Closes)
 
 
 class Call:
     """A call of a store while it runs; what it uses is recorded under it."""
 
-    __slots__ = ("thread", "woken")
+    woken: SimpleQueue[None] | None = None
 
     def __init__(self) -> None:
-        self.thread: Final = get_ident()
-        self.woken: SimpleQueue[None] | None = None
+        self.thread = get_ident()
 
     def wake(self) -> None:
         """Have the call look again, if it waits."""
@@ -132,9 +133,9 @@ class Places(Generic[_Connection]):
             call: The call that ends.
             broken_off: Whether an exception may have kept it from waking the next one.
         """
-        waited = call in self.waiting
-        self.waiting.pop(call, None)
-        if self._free(call) or waited or broken_off:
+        waiting = self.waiting
+        waited = bool(waiting) and waiting.pop(call, _ABSENT) is not _ABSENT
+        if (self._free(call) or waited or broken_off) and waiting:
             self._wake_first()
         if self.closed:
             self.close_idle()
@@ -143,7 +144,10 @@ class Places(Generic[_Connection]):
         """Give back the places of a call; return whether others wait for one of them."""
         using = self._using
         awaited = False
-        for place, user in list(using.items()):
+        if using.get(0) is call:  # mostly
+            del using[0]
+            awaited = True
+        for place, user in list(using.items()) if using else ():
             if user is call:
                 del using[place]
                 awaited = awaited or place < self._awaited

@@ -17,6 +17,7 @@ import logging
 import os
 import sqlite3
 from contextlib import suppress
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,18 +79,20 @@ _UNWRITABLE: Final = (
 
 
 class _Commit(Call):
-    """A commit: its change, what became of it, and what it made for others while it led."""
+    """A commit: its change, what became of it, and what it made for others while it led.
 
-    __slots__ = ("change", "done", "error", "failure", "group", "made")
+    The defaults are the class's: one that is made alone, as most are, sets only a few.
+    """
+
+    done = False
+    error: Exception | None = None
+    failure: sqlite3.Error | None = None
+    group: Sequence[_Commit] = ()
+    made: Sequence[object] = ()
 
     def __init__(self, change: Change) -> None:
-        super().__init__()
-        self.change: Final = change
-        self.done = False
-        self.error: Exception | None = None
-        self.group: list[_Commit] = []
-        self.made: list[object] = []
-        self.failure: sqlite3.Error | None = None
+        self.thread = get_ident()
+        self.change = change
 
 
 class SqliteStore(Reads):
@@ -297,7 +300,8 @@ class SqliteStore(Reads):
                     break
                 if not places.resting:
                     self._lead(places, call)
-                    self._end_turn(places, call)
+                    if len(call.group) > 1:
+                        self._end_turn(places, call)
                     break
                 places.stop(call)
             elif call.done:
@@ -311,15 +315,14 @@ class SqliteStore(Reads):
     def _lead(self, places: Places[sqlite3.Connection], call: _Commit) -> None:
         """Make the call's change, and those of the calls that wait with it in one transaction."""
         connection = self._connection(places, _WRITER)
-        call.group = [call]
         if places.waiting:
             # Reads never wait in line.
             others = [other for other in list(places.waiting) if isinstance(other, _Commit)]
-            call.group += [other for other in others[:GROUP] if other is not call]
-        if len(call.group) == 1:
-            self._commit_alone(connection, call)
-        else:
+            call.group = [call, *(other for other in others[:GROUP] if other is not call)]
+        if len(call.group) > 1:
             self._commit_group(connection, call)
+        else:
+            self._commit_alone(connection, call)
         self._written = True
         if monotonic() > self._tidy_at:
             self._tidy(connection)
@@ -327,24 +330,25 @@ class SqliteStore(Reads):
     def _commit_alone(self, connection: sqlite3.Connection, call: _Commit) -> None:
         connection.execute("BEGIN IMMEDIATE")
         self._write(connection, call.change)
-        # The interpreter sees one step here: no signal handler runs between the commit and the record
-        # that it was made.
-        call.made.extend(map(connection.execute, _COMMIT))
+        connection.execute("COMMIT")
 
     def _commit_group(self, connection: sqlite3.Connection, lead: _Commit) -> None:
+        lead.made = made = []
         try:
             connection.execute("BEGIN IMMEDIATE")
             for member in lead.group:
                 self._make(connection, member)
-            lead.made.extend(map(connection.execute, _COMMIT))  # as above
+            # The interpreter sees one step here: no signal handler runs between the commit and the
+            # record that it was made.
+            made.extend(map(connection.execute, _COMMIT))
         except sqlite3.Error as error:
             lead.failure = error  # of the database, and so for all of them
 
     def _end_turn(self, places: Places[sqlite3.Connection], lead: _Commit) -> None:
         """End the transaction of a call that led, however it went. It may be repeated.
 
-        Was it made, or did the database refuse it, its members have their answer. Was it broken off by
-        an exception from outside, it is rolled back, and they stay in line for the next leader.
+        If it was made, or the database refused it, its members have their answer. If an exception from
+        outside broke it off, it is rolled back, and they stay in line for the next leader.
         """
         if not places.has(_WRITER, lead):
             return
