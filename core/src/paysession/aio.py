@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -45,7 +46,9 @@ class AsyncPayments:
 
     def __init__(self, payments: Payments, *, max_workers: int = 64) -> None:
         self._payments = payments
-        self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="paysession")
+        self._max_workers = max_workers
+        self._of_process: dict[int, ThreadPoolExecutor] = {}
+        self._threads()  # a number that makes no sense is an error now
 
     @classmethod
     def open(cls, url: str | None = None, *, max_workers: int = 64, **options: Any) -> Self:
@@ -61,16 +64,28 @@ class AsyncPayments:
         await self.close()
 
     async def close(self) -> None:
-        """Wait for running operations, then close."""
+        """Wait for the calls that run, then close; later ones are a `StoreError`.
+
+        A second close does nothing. A call whose observer waits for this to end would wait for itself.
+        """
         # Not in one of those threads: it would close the store under the operations in the others.
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._threads().shutdown)
         await asyncio.to_thread(self._payments.close)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return this process's executor: a forked child does not have its parent's threads."""
+        process = os.getpid()
+        threads = self._of_process.get(process)
+        if threads is None:
+            made = ThreadPoolExecutor(self._max_workers, thread_name_prefix="paysession")
+            threads = self._of_process.setdefault(process, made)
+        return threads
 
     async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
         work = partial(context.run, partial(call, *args, **kwargs))
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            running = asyncio.get_running_loop().run_in_executor(self._threads(), work)
         except RuntimeError as error:  # as the executor says that it is shut down
             raise StoreError(f"these payments are closed: {error}") from None
         return await running

@@ -36,6 +36,7 @@ from paysession.errors import (
     SessionBusy,
     StoreError,
 )
+from paysession.gate import Gate, gated
 from paysession.lifecycle import verify
 from paysession.money import Money
 from paysession.opening import checked_offer, checked_url, open_store, selection
@@ -72,6 +73,7 @@ _ORIGINS: Final = ("host", "payer")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
+@gated(beside=("close",))
 class Payments:
     """Takes payments. Opened once per process with `Payments.open`; thread-safe.
 
@@ -106,6 +108,7 @@ class Payments:
         self._token = token
         self._returns = ReturnLimit()
         self._offered = None if offered is None else tuple(offered)
+        self._gate = Gate(self._release)
 
     @classmethod
     def open(
@@ -183,7 +186,15 @@ class Payments:
         self.close()
 
     def close(self) -> None:
-        """Close the providers and the store."""
+        """Close the providers and the store. A second close does nothing.
+
+        Calls that run end first, those to a provider included; later ones are a `StoreError`. From
+        within a call (in an observer) this returns at once, since a call cannot wait for itself: the
+        last call to end closes.
+        """
+        self._gate.close()
+
+    def _release(self) -> None:
         self._registry.close()
         self._store.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any, Final
@@ -372,6 +373,15 @@ class Provider:
         return redact(repr(answer), self._secrets)[:500]
 
 
+_loading: Final = threading.RLock()
+"""Held while something is loaded or closed. A fork waits for that: it would stay locked in the child."""
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(
+        before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+    )
+
+
 class Registry:
     """The providers and plugins that an application selected; each is loaded when it is first used.
 
@@ -406,7 +416,6 @@ class Registry:
         self._loaded: dict[str, Provider] = {}
         self._plugins: list[tuple[str, object]] | None = None
         self._observers: list[tuple[str, pluggy.PluginManager]] = []
-        self._lock = threading.RLock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -434,7 +443,7 @@ class Registry:
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
-        with self._lock:
+        with _loading:
             if name not in self._loaded:
                 provider = self._load(name)
                 self._check_mode(provider)
@@ -481,7 +490,7 @@ class Registry:
         Raises:
             ConfigurationError: The first mistake that is found.
         """
-        with self._lock:
+        with _loading:
             if self._plugins is None:
                 wrappers: list[tuple[str, object]] = []
                 observers: list[tuple[str, pluggy.PluginManager]] = []
@@ -532,14 +541,15 @@ class Registry:
                 logger.exception("the observer %s failed in %s", name, hook)
 
     def close(self) -> None:
-        """Close every provider that was loaded; one that fails does not keep the next from it."""
-        with self._lock:
-            for provider in self._loaded.values():
-                try:
-                    provider.close()
-                except Exception:  # the others are closed all the same
-                    logger.exception("the provider %s failed to close", provider.name)
-            self._loaded.clear()
+        """Close every provider that was loaded, once; one that fails does not keep the next from it."""
+        for name in list(self._loaded):
+            provider = self._loaded.pop(name, None)  # None: closed by another thread
+            if provider is None:
+                continue
+            try:
+                provider.close()
+            except Exception:  # the others are closed all the same
+                logger.exception("the provider %s failed to close", provider.name)
 
 
 class _Part:

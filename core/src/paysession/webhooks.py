@@ -221,7 +221,9 @@ class Inbox:
         found: list[Notification] = []
         while len(found) < limit:
             rows = self._store.unprocessed(provider=provider, after=after, limit=limit)
-            found += [row for row in rows if self._match(row.provider, row.session_id, row.references) is None]
+            found += [
+                row for row in rows if self._match(row.provider, row.session_id, row.references) is None
+            ]
             if len(rows) < limit:
                 break
             after = rows[-1].id

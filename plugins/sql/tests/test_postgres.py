@@ -146,7 +146,7 @@ def test_threads_share_a_small_pool(postgres_url):
     with Payments(store, Registry({"fake": FakeProvider()})) as pay, ThreadPoolExecutor(8) as threads:
         made = threads.map(lambda n: pay.create_collection(Money("1", "EUR"), reference=f"{n}"), range(40))
         assert len({row.id for row in made}) == 40
-        assert len(store._pool._idle) <= 2
+        assert len(store._pool._places().connections) <= 2
 
 
 # --- lost connections -----------------------------------------------------------------------------

@@ -100,8 +100,9 @@ class PayPal:
     shipping_preference: str = field(default="NO_SHIPPING", validator=in_(_SHIPPING))
     transport: Transport | None = field(default=None, repr=False, validator=settings.offers("send", "close"))
     verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
-    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+    _locks: dict[int, threading.Lock] = field(factory=dict, init=False, repr=False)
     _process: int | None = field(default=None, init=False, repr=False)
+    _verifier_process: int | None = field(default=None, init=False, repr=False)
 
     @property
     def mode(self) -> str:
@@ -305,7 +306,11 @@ class PayPal:
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
         """Verify and read a notification: a hint that there is something to see."""
         with self._lock:
+            process = os.getpid()
+            if self._verifier_process not in (None, process):
+                self.verifier = None  # the parent's, which a thread of it may have locked
             if self.verifier is None:
+                self._verifier_process = process
                 self.verifier = self._make_verifier()
         return webhooks.parse(self.verifier, headers, body)
 
@@ -314,10 +319,16 @@ class PayPal:
         """Close the pooled connections."""
         with self._lock:
             transport, self.transport = self.transport, None
-        if transport is not None:
+            ours = self._process in (None, os.getpid())
+        if transport is not None and ours:
             transport.close()
 
     # --- what the hooks share ---------------------------------------------------------------------
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """This process's lock: one that a thread holds when the process forks stays locked in the child."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     @property
     def _budget(self) -> float:
@@ -332,9 +343,12 @@ class PayPal:
         answers. An empty 204, say, fits any void. A transport that was given is its giver's affair.
         """
         with self._lock:
-            if self.transport is None or self._process not in (None, os.getpid()):
+            process = os.getpid()
+            if self._process not in (None, process):
+                self.transport = None  # the parent's
+            if self.transport is None:
+                self._process = process
                 self.transport = self._make_transport()
-                self._process = os.getpid()
             return Gateway(self.transport, time.monotonic() + self._budget)
 
     def _make_transport(self) -> Transport:

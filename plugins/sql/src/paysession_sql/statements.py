@@ -10,7 +10,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, literal_column, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, literal_column, or_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
@@ -23,6 +23,31 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.base import Executable
 
 __all__ = ["Statement", "Statements", "Write", "Writes", "selected"]
+
+
+_HORIZON: Final = """(
+SELECT paysession_horizon() - pg_snapshot_xmin(now)::text::bigint + CASE
+    WHEN pg_is_in_recovery() THEN pg_snapshot_xmin(now)::text::bigint  -- the list is empty there
+    ELSE coalesce((
+        SELECT min(running::text::bigint) FROM pg_snapshot_xip(now) AS running
+        WHERE NOT EXISTS (
+            SELECT FROM pg_stat_get_activity(NULL) AS backend
+            WHERE backend.backend_xid::text::bigint = running::text::bigint % 4294967296
+            AND backend.datid <> (SELECT oid FROM pg_database WHERE datname = current_database())
+        ) AND NOT EXISTS (
+            SELECT FROM pg_prepared_xacts AS prepared
+            WHERE prepared.transaction::text::bigint = running::text::bigint % 4294967296
+            AND prepared.database <> current_database()
+        )
+    ), pg_snapshot_xmax(now)::text::bigint)
+END FROM pg_current_snapshot() AS now
+)"""
+"""The oldest transaction that may still add to the feed of this database of PostgreSQL.
+
+Transaction numbers are the cluster's. One that runs is passed over if it is found to run in another
+database: it cannot write here. One that ended since the snapshot was taken is not found, and counts.
+``paysession_horizon()`` is the snapshot's oldest, with the offset of a database that was restored.
+"""
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -146,7 +171,7 @@ class Statements:
         self.events = self._of(
             feed.where(event.c.position >= bindparam("position")).order_by(event.c.position)
             if sqlite
-            else feed.where(after, event.c.xact < func.paysession_horizon()).order_by(*place)
+            else feed.where(after, event.c.xact < literal_column(_HORIZON)).order_by(*place)
         )
         self.identity = self._of(select(IDENTITY.c.secret, IDENTITY.c.since))
         self.due = self._of(

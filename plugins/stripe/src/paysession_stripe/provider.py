@@ -86,16 +86,28 @@ def _check_base(_: object, __: object, address: Endpoint) -> None:
 
 
 class _Lazy:
-    """A gateway that is built once per process, when it is first used, whichever thread is first.
-
-    A process that was forked (by a web server that loads the application first) inherits the open
-    connections: two processes on one of them would read each other's answers.
-    """
+    """A gateway that is built when it is first used, whichever thread is first."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.gateway: Gateway | None = None
-        self.process = 0
+
+
+class _PerProcess:
+    """A gateway for each process.
+
+    A process that was forked (by a web server that loads the application first) inherits the open
+    connections: two processes on one of them would read each other's answers. It inherits the lock as
+    well, which stays locked if a thread of the parent held it.
+    """
+
+    def __init__(self) -> None:
+        self._lazies: dict[int, _Lazy] = {}
+
+    @property
+    def here(self) -> _Lazy:
+        """The one of this process."""
+        return self._lazies.setdefault(os.getpid(), _Lazy())
 
 
 @frozen(kw_only=True, eq=False)
@@ -137,7 +149,7 @@ class Stripe:
     statement_descriptor_suffix: str = field(default="", validator=matches_re(r"""[^<>\\'"*]{0,22}"""))
     multicapture: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
-    _lazy: _Lazy = field(init=False, factory=_Lazy, repr=False)
+    _lazy: _PerProcess = field(init=False, factory=_PerProcess, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "live" and not self.api_base.startswith("https://"):
@@ -305,18 +317,19 @@ class Stripe:
 
     @hookimpl
     def close(self) -> None:
-        """Let go of the connections."""
-        with self._lazy.lock:
-            gateway, self._lazy.gateway = self._lazy.gateway, None
+        """Close the connections of this process."""
+        lazy = self._lazy.here
+        with lazy.lock:
+            gateway, lazy.gateway = lazy.gateway, None
         if gateway is not None:
             gateway.close()
 
     # --- what the hooks share ---------------------------------------------------------------------
 
     def _gateway(self) -> Gateway:
-        lazy = self._lazy
+        lazy = self._lazy.here
         with lazy.lock:
-            if lazy.gateway is None or lazy.process != os.getpid():
+            if lazy.gateway is None:
                 from paysession_stripe.gateway import Gateway  # noqa: PLC0415 - loads the package: 150 ms
 
                 lazy.gateway = Gateway(
@@ -326,7 +339,6 @@ class Stripe:
                     timeout=(min(self.timeout, _CONNECT), self.timeout),
                     max_network_retries=self.max_network_retries,
                 )
-                lazy.process = os.getpid()
             return lazy.gateway
 
     @property
