@@ -1,6 +1,6 @@
 """Taking any one safeguard out of a shipped provider turns the contract red, and the test says which."""
 
-import json
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +11,10 @@ FOLDER = Path(__file__).parent / "safeguards"
 
 
 def removed():
-    words = "import json, suite; print(json.dumps({name: row[2] for name, row in suite.REMOVED.items()}))"
-    done = subprocess.run(
-        [sys.executable, "-c", words], cwd=FOLDER, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+    spec = importlib.util.spec_from_file_location("paysession_safeguards", FOLDER / "suite.py")
+    suite = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(suite)
+    return {name: test for name, (_, _, test) in suite.REMOVED.items()}
 
 
 REMOVED = removed()

@@ -164,7 +164,7 @@ def gateway(ledger):
     return names["Gateway"](ledger, 0, faults=0)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_16_processes_keep_the_books_and_the_gateway_alike(postgres_url, ledger, workers):
     url = postgres_url + "&pool_size=2"
     with Payments.open(url, providers={"gateway": gateway(ledger)}, environ={}) as pay:
