@@ -20,6 +20,7 @@ def divide(url):
         connection.execute(PARTITIONS)
 
 
+@pytest.mark.slow
 class TestPartitioned(StoreContract):
     @pytest.fixture
     def store(self, postgres_url):
