@@ -44,7 +44,7 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
     # Where Python is not to write bytecode, each of the interpreters that the tests start, several
     # hundred, would compile all that it imports again, which takes longer than most tests.
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+    if "PYTHONPYCACHEPREFIX" not in os.environ and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         folder = tempfile.TemporaryDirectory(prefix="paysession-bytecode-")
         config.add_cleanup(folder.cleanup)
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = folder.name
