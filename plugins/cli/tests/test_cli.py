@@ -46,7 +46,8 @@ def test_a_payment_and_a_failure_in_processes_of_their_own(in_a_process, tmp_pat
 
 @pytest.mark.parametrize("caller", ["in_process", pytest.param("in_a_process", marks=pytest.mark.slow)])
 def test_one_life_in_separate_calls(caller, request, tmp_path):
-    ask = answered(checked(request.getfixturevalue(caller)))
+    run = checked(request.getfixturevalue(caller))
+    ask = answered(run)
     made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
     assert (made["status"], made["amount"]) == ("not_paid", "42.00")
     session = ask("session", "initiate", "order-1001", "--provider", "manual")
