@@ -33,3 +33,16 @@ class TestPostgresStore(StoreContract):
     def reopen(self, store):
         self._opened.append(type(store).open(store.url))
         return self._opened[-1]
+
+
+@pytest.mark.slow
+class TestPostgresStoreBehindPgBouncer(TestPostgresStore):
+    @pytest.fixture
+    def store(self, pgbouncer_url):
+        from paysession_sql.postgres import PostgresStore
+
+        store = PostgresStore.open(pgbouncer_url)
+        self._opened = [store]
+        yield store
+        for opened in self._opened:
+            opened.close()

@@ -164,9 +164,16 @@ def gateway(ledger):
     return names["Gateway"](ledger, 0, faults=0)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_16_processes_keep_the_books_and_the_gateway_alike(postgres_url, ledger, workers):
-    url = postgres_url + "&pool_size=2"
+@pytest.mark.parametrize(
+    ("through", "workers"),
+    [
+        ("postgres_url", 0),
+        ("postgres_url", 2),
+        pytest.param("pgbouncer_url", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_16_processes_keep_the_books_and_the_gateway_alike(request, through, ledger, workers):
+    url = request.getfixturevalue(through) + "&pool_size=2"
     with Payments.open(url, providers={"gateway": gateway(ledger)}, environ={}) as pay:
         orders = [pay.create_collection(Money("42.00", "EUR"), reference=f"{n}").id for n in range(6)]
         # Two orders have two sessions, of which one can hold the amount.

@@ -157,16 +157,22 @@ class Connection:
         except Refused as refusal:
             if refusal.state != _UNPREPARED:
                 raise
-            # A proxy between us and the server gave us another of its connections.
-            self._prepared.clear()
-            return self._run(statement, values)
+            # A proxy between us and the server gave us another of its connections, and may give us a third
+            # one after preparing. Text and parameters in one message always reach the same connection.
+            self._prepared.discard(statement.name)
+            return self._run(statement, values, prepared=False)
 
-    def _run(self, statement: Statement, values: list[bytes | None]) -> list[Any]:
+    def _run(
+        self, statement: Statement, values: list[bytes | None], *, prepared: bool = True
+    ) -> list[Any]:
         name = statement.name
         try:
-            if name not in self._prepared:
-                self._prepare(statement)
-            result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
+            if prepared:
+                if name not in self._prepared:
+                    self._prepare(statement)
+                result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
+            else:
+                result = self._libpq.exec_params(statement.text.encode(), values)  # type: ignore[arg-type]
             self._check(result)
         except psycopg.OperationalError as error:
             self._gone = True
