@@ -2,8 +2,8 @@
 
     python shop.py DATABASE GATEWAY_PORT GATEWAY_CONTROL_PORT JOURNAL NUMBER
 
-takes one order after another until its standard input is closed, and writes a line for each call that was
-answered. What was not answered is left as it is: whoever finishes the order repeats its calls with the same
+takes one order after another until its standard input is closed, and writes a line for each order that it
+begins and for each call that was answered. What was not answered is left as it is: whoever finishes the order repeats its calls with the same
 idempotency keys.
 """
 
@@ -114,6 +114,8 @@ def main(database, port, control, journal, number):
                 reference = f"{number}-{place_in_line}"
                 if place_in_line < 0 or reference in aside:
                     continue
+                if place == 0:
+                    write({"call": "begin", "reference": reference})
                 try:
                     shop.step(reference, place)
                 except Unanswered:
@@ -122,7 +124,6 @@ def main(database, port, control, journal, number):
                     aside.add(reference)
                     write({"call": "refused", "reference": reference, "error": repr(error)})
             begun += 1
-    write({"call": "begun", "orders": [f"{number}-{place}" for place in range(begun)]})
 
 
 if __name__ == "__main__":

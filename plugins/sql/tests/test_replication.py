@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from paysession import Money, NotFound, Payments
+from paysession import Money, NotFound, Payments, PaysessionError
 from paysession.testing.gateway_process import GatewayProcess
 from paysession_sql import testing, upgrade
 
@@ -147,9 +147,8 @@ class Pair:
         self.replica.ask("SELECT pg_reload_conf()")
         wait_until(lambda: not self.primary.ask("SELECT 1 FROM pg_stat_replication"))
 
-    def fail_over(self):
-        """Kill the primary, and promote the replica."""
-        self.primary.kill()
+    def promote(self):
+        """Let the replica be a primary."""
         assert self.replica.ask(f"SELECT pg_promote(true, {PATIENCE:.0f})") == [(True,)]
 
     def close(self):
@@ -207,16 +206,24 @@ class Staff:
         return True
 
     def stop(self):
-        """Let each finish what it has begun, and return the journal: a list of answers, a list of orders."""
+        """Let each finish what it has begun; return what was answered, and the orders."""
         for worker in self._workers:
             worker.stdin.close()
             worker.stdin = None
         for worker in self._workers:
             errors = worker.communicate(timeout=PATIENCE)[1]
             assert worker.returncode == 0, errors
+        return self._journal_read()
+
+    def die(self):
+        """Kill all; return what was answered, and the orders."""
+        self.close()
+        return self._journal_read()
+
+    def _journal_read(self):
         lines = self.lines()
-        orders = [order for line in lines if line["call"] == "begun" for order in line["orders"]]
-        return [line for line in lines if line["call"] != "begun"], orders
+        orders = [line["reference"] for line in lines if line["call"] == "begin"]
+        return [line for line in lines if line["call"] != "begin"], orders
 
     def close(self):
         for worker in self._workers:
@@ -283,8 +290,15 @@ def finish(pay, gateway, orders):
             shop["Shop"](pay, gateway).step(reference, place)
 
 
-def judge(pay, gateway, orders):
-    """Compare the database with the gateway's ledger; return the gateway's sessions that it does not know."""
+def judge(pay, gateway, orders, cents=()):
+    """Compare the database with the gateway's ledger; return the gateway's sessions that it does not know.
+
+    Args:
+        pay: The payments.
+        gateway: The gateway.
+        orders: What was ordered, and has come to its end.
+        cents: Sessions of which a cent more was refunded.
+    """
     entries = defaultdict(list)
     for row in gateway.ledger(shop["ACCOUNT"]):
         entries[row["ours"]].append((row["kind"], row["amount"], row["state"]))
@@ -294,8 +308,9 @@ def judge(pay, gateway, orders):
     for reference in orders:
         (session,) = pay.sessions(collection_id=pay.collection(reference=reference).id)
         made = Counter((kind, amount) for kind, amount, state in entries.pop(session.id) if state == "succeeded")
-        assert made == once, session.id
-        assert (session.authorized, session.captured, session.refunded) == (total, 1700, 700)
+        cent = int(session.id in cents)
+        assert made == once + Counter({("refund", 1): cent}), session.id
+        assert (session.authorized, session.captured, session.refunded) == (total, 1700, 700 + cent)
     return entries
 
 
@@ -305,7 +320,8 @@ def test_no_acknowledged_commit_is_lost_when_a_synchronous_replica_is_promoted(p
     with opened(pair.url, gateway, clock) as pay:
         staff.wait_for(100)
         before, cursor = read(pay)
-        pair.fail_over()
+        pair.primary.kill()
+        pair.promote()
         staff.wait_for(100)
         answers, orders = staff.stop()
         assert lost(pay, answers) == []
@@ -314,7 +330,8 @@ def test_no_acknowledged_commit_is_lost_when_a_synchronous_replica_is_promoted(p
         assert judge(pay, gateway, orders) == {}
         after, _ = read(pay, cursor)
         assert read(pay)[0] == before + after
-        assert len(before) > 100
+        assert before
+        assert after
 
 
 @pytest.mark.xfail(not hasattr(Payments, "resync"), reason="payments.resync() does not exist yet")
@@ -332,7 +349,7 @@ def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_
         pair.promote()
         gone = lost(pay, answers)
         assert {line["call"] for line in gone} >= {"initiate", "authorize", "capture", "refund"}
-        with pytest.raises(InvalidData):
+        with pytest.raises(PaysessionError, match="cursor"):
             read(pay, cursor)
 
         pay.resync(since=parted - timedelta(minutes=1))
@@ -343,17 +360,10 @@ def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_
         assert forgotten
 
         # Another call than the lost one is carried out, and not answered by the lost one's answer.
-        for session in pay.sessions(limit=1000):
-            if session.captured > session.refunded:
-                before = refunds(gateway, session.id)
-                pay.refund(session.id, Money("0.01", "EUR"), idempotency_key="after the failover")
-                assert refunds(gateway, session.id) == before + 1
+        refundable = [session.id for session in pay.sessions(limit=1000) if session.captured > session.refunded]
+        for session_id in refundable:
+            pay.refund(session_id, Money("0.01", "EUR"), idempotency_key="after the failover")
+        assert refundable
 
         finish(pay, gateway, orders)
-        unknown = judge(pay, gateway, orders, more=Counter({("refund", 1): 1}))
-        assert forgotten <= set(unknown)
-
-
-def refunds(gateway, session_id):
-    entries = gateway.ledger(shop["ACCOUNT"])
-    return sum(row["ours"] == session_id and row["kind"] == "refund" for row in entries)
+        assert forgotten <= set(judge(pay, gateway, orders, cents=refundable))

@@ -114,7 +114,8 @@ def connect(url: str, *, autocommit: bool = False) -> Psycopg:
         StoreError: The server cannot be reached, or does not let us in.
     """
     try:
-        return psycopg.connect(_split(url)[0], autocommit=autocommit)
+        # psycopg would prepare what it runs often, under names that connections behind a proxy share.
+        return psycopg.connect(_split(url)[0], autocommit=autocommit, prepare_threshold=None)
     except psycopg.Error as error:
         raise StoreError(f"the database {shown(url)} cannot be reached: {_line(error)}") from None
 
