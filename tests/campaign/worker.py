@@ -1,9 +1,12 @@
 """The processes of a campaign: who takes orders, who recovers, who carries notifications, who reads."""
 
+import itertools
 import json
 import logging
 import os
+import threading
 import time
+import traceback
 
 from world import ACCOUNTS
 
@@ -37,7 +40,7 @@ def be(role, slot, life, world):
         filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="%(process)d %(message)s"
     )
     chance = plan.random(role, slot, life)
-    odds = {"order": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
+    odds = {"order": 0.004, "host": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
     points = KillPoints(lambda point, hook: chance.random() < odds, lambda point: shared.say(slot, point))
     pay = world.open([points], points.connection)
     ROLES[role](world, slot, chance, pay)
@@ -198,11 +201,11 @@ class Host:
             logger.info("meddled %s %r", error, error)
 
 
-def take_orders(world, slot, chance, pay):
-    """Take every order of this slot; go on, after a death, with the one that was begun."""
+def take_orders(world, slot, chance, pay, *, most=None):
+    """Take every order of this slot, ``most`` at a time; go on, after a death, with the one that was begun."""
     plan, shared = world.plan, world.shared
     host = Host(world, chance, pay)
-    while True:
+    for _ in itertools.count() if most is None else range(most):
         number = shared.progress(slot)
         if plan.hot:
             host.hammer(int(shared.seconds() / HOT_FOR) * plan.hot + chance.randrange(plan.hot))
@@ -218,6 +221,51 @@ def take_orders(world, slot, chance, pay):
         if chance.random() < 0.3:
             for session in pay.sessions(reference=f"order-{chance.choice(recent)}"):
                 logger.info("%r %r", session, pay.history(session.id))
+
+
+# --- who forks who takes orders -------------------------------------------------------------------
+
+THREADS = 2
+"""Threads of a host that take orders themselves, so that it forks while calls are under way."""
+
+
+def be_a_host(world, slot, chance, pay):
+    """Fork workers, as a prefork server does that has loaded the application: they use what is open here.
+
+    A worker takes a few orders and ends; the next is forked at once.
+    """
+    plan, shared = world.plan, world.shared
+    lanes = range(slot % plan.hosts, plan.workers, plan.hosts)
+    for lane in lanes[:THREADS]:
+        threading.Thread(target=_orders, args=(world, lane, plan.random("thread", lane), pay)).start()
+    working = {}
+    while True:
+        for lane in lanes[THREADS:]:
+            if lane in working.values():
+                continue
+            forks = shared.progress(slot) + 1
+            shared.keep(slot, forks)
+            pid = os.fork()
+            if not pid:
+                chance.seed(f"{plan.seed}:{slot}:{forks}")
+                _orders(world, lane, chance, pay, most=chance.randrange(1, 4))
+                if chance.random() < 0.5:
+                    pay.close()
+                os._exit(0)
+            working[pid] = lane
+        pid, status = os.wait()
+        del working[pid]
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            os._exit(1)  # a crash, which it has written down
+
+
+def _orders(world, lane, chance, pay, *, most=None):
+    try:
+        take_orders(world, lane, chance, pay, most=most)
+    except BaseException:  # noqa: BLE001 - the judge reads it
+        with open(os.path.join(world.plan.folder, "crashes.txt"), "a") as file:
+            file.write(f"lane {lane}: {traceback.format_exc()}\n")
+        os._exit(1)
 
 
 # --- who cleans up --------------------------------------------------------------------------------
@@ -301,4 +349,4 @@ def feed(path):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-ROLES = {"order": take_orders, "recover": recover, "courier": carry, "street": street, "read": read}
+ROLES = {"order": take_orders, "host": be_a_host, "recover": recover, "courier": carry, "street": street, "read": read}
