@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +22,11 @@ import psycopg
 import pytest
 
 from paysession import Money, NotFound, Payments, PaysessionError
+from paysession.change import Change
 from paysession.testing.gateway_process import GatewayProcess
+from paysession.testing.stores import a_collection, a_session
 from paysession_sql import testing, upgrade
+from paysession_sql.postgres import PostgresStore
 
 pytestmark = pytest.mark.slow
 
@@ -367,3 +371,26 @@ def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_
 
         finish(pay, gateway, orders)
         assert forgotten <= set(judge(pay, gateway, orders, cents=refundable))
+
+
+@pytest.mark.parametrize("pair", ["synchronous"], indirect=True)
+def test_a_commit_that_was_cut_off_while_it_waited_for_the_replica_is_acknowledged_once_a_replica_has_it(pair):
+    store = PostgresStore.open(pair.url)
+    pair.part()
+
+    def waiting():
+        return pair.primary.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+    with ThreadPoolExecutor(1) as pool:
+        commit = pool.submit(store.commit, Change(collection=a_collection(), session=a_session(1)))
+        wait_until(waiting)
+        ((first,),) = waiting()
+        # As a crash of any of the primary's processes does; PostgreSQL has the commit, and shows it from now on.
+        pair.primary.ask(f"SELECT pg_terminate_backend({first})")
+        wait_until(lambda: commit.done() or waiting() not in ([], [(first,)]))
+        assert not commit.done()
+        pair.primary.kill()
+        pair.promote()
+        commit.result(PATIENCE)
+        assert store.session("ps_0001") == a_session(1)
+    store.close()
