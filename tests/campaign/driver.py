@@ -21,6 +21,8 @@ from paysession.testing.gateway_process import GatewayProcess
 logger = logging.getLogger("campaign")
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+HOST_KILLED = 0.1
+"""How often a host is killed, compared to others: what it forks has to come to something."""
 
 
 @mutable
@@ -178,7 +180,9 @@ class Campaign:
                     child.stopped_until = None
             if now >= kill:
                 kill = now + chance.uniform(0.1, 0.9)
-                self._signal(chance.choice(list(self._children)), signal.SIGKILL)
+                slot = chance.choice(list(self._children))
+                if self._children[slot].role != "host" or chance.random() < HOST_KILLED:
+                    self._signal(slot, signal.SIGKILL)
             if now >= pause:
                 pause = now + chance.uniform(0.3, 2.0)
                 slot = chance.choice(list(self._children))

@@ -1,5 +1,7 @@
 """The processes of a campaign: who takes orders, who recovers, who carries notifications, who reads."""
 
+import contextlib
+import faulthandler
 import itertools
 import json
 import logging
@@ -41,7 +43,13 @@ def be(role, slot, life, world):
     )
     chance = plan.random(role, slot, life)
     odds = {"order": 0.004, "host": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
-    points = KillPoints(lambda point, hook: chance.random() < odds, lambda point: shared.say(slot, point))
+    host = os.getpid() if role == "host" else None
+
+    def strikes(point, hook):
+        # A host only dies from outside: what it forks has to come to something.
+        return os.getpid() != host and chance.random() < odds
+
+    points = KillPoints(strikes, lambda point: shared.say(slot, point))
     pay = world.open([points], points.connection)
     ROLES[role](world, slot, chance, pay)
 
@@ -226,7 +234,11 @@ def take_orders(world, slot, chance, pay, *, most=None):
 # --- who forks who takes orders -------------------------------------------------------------------
 
 THREADS = 2
-"""Threads of a host that take orders themselves, so that it forks while calls are under way."""
+"""Threads of a host that take orders themselves, so that it forks while calls are in progress."""
+
+
+STUCK = 15.0
+"""Seconds within which a worker of a host ends; one that waits for a lock that nobody holds is reported."""
 
 
 def be_a_host(world, slot, chance, pay):
@@ -238,6 +250,7 @@ def be_a_host(world, slot, chance, pay):
     lanes = range(slot % plan.hosts, plan.workers, plan.hosts)
     for lane in lanes[:THREADS]:
         threading.Thread(target=_orders, args=(world, lane, plan.random("thread", lane), pay)).start()
+    threading.Thread(target=_write, args=(world, f"host-{chance.random()}", pay)).start()
     working = {}
     while True:
         for lane in lanes[THREADS:]:
@@ -248,7 +261,8 @@ def be_a_host(world, slot, chance, pay):
             pid = os.fork()
             if not pid:
                 chance.seed(f"{plan.seed}:{slot}:{forks}")
-                _orders(world, lane, chance, pay, most=chance.randrange(1, 4))
+                faulthandler.dump_traceback_later(STUCK, exit=True, file=_crashes(world))
+                _orders(world, lane, chance, pay, most=chance.randrange(1, 3))
                 if chance.random() < 0.5:
                     pay.close()
                 os._exit(0)
@@ -260,12 +274,31 @@ def be_a_host(world, slot, chance, pay):
 
 
 def _orders(world, lane, chance, pay, *, most=None):
-    try:
+    with _written_down(world, f"lane {lane}"):
         take_orders(world, lane, chance, pay, most=most)
-    except BaseException:  # noqa: BLE001 - the judge reads it
-        with open(os.path.join(world.plan.folder, "crashes.txt"), "a") as file:
-            file.write(f"lane {lane}: {traceback.format_exc()}\n")
+
+
+def _write(world, reference, pay):
+    """Commit without a pause: most forks happen in the middle of a commit."""
+    with _written_down(world, reference):
+        row = pay.create_collection(Money("1.00", "EUR"), reference=reference)
+        for cents in itertools.cycle((100, 200)):
+            pay.update_collection(row.id, Money.from_minor(cents, "EUR"))
+
+
+@contextlib.contextmanager
+def _written_down(world, name):
+    """End the process at an error, which the judge reads."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - the process must not go on
+        with _crashes(world) as file:
+            file.write(f"{name}: {traceback.format_exc()}\n")
         os._exit(1)
+
+
+def _crashes(world):
+    return open(os.path.join(world.plan.folder, "crashes.txt"), "a")
 
 
 # --- who cleans up --------------------------------------------------------------------------------
