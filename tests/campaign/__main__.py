@@ -41,7 +41,7 @@ def options(arguments):
     add("--recoverers", type=int, default=2, help="processes that recover (default: 2)")
     add("--hot", type=int, default=0, help="let all workers hammer so many sessions at a time, and no others")
     add("--restores", type=int, default=0, help="restore a backup so many times (only some accounts)")
-    add("--hosts", type=int, default=0, help="let so many hosts fork the workers, while threads are inside calls")
+    add("--hosts", type=int, default=0, help="let so many hosts fork the workers, in the middle of calls")
     add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
     add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")

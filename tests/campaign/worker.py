@@ -382,4 +382,11 @@ def feed(path):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-ROLES = {"order": take_orders, "host": be_a_host, "recover": recover, "courier": carry, "street": street, "read": read}
+ROLES = {
+    "order": take_orders,
+    "host": be_a_host,
+    "recover": recover,
+    "courier": carry,
+    "street": street,
+    "read": read,
+}

@@ -114,6 +114,8 @@ def pgbouncer(postgres, missing):
 
 
 @pytest.fixture
-def pgbouncer_url(pgbouncer, postgres_url):
+def pgbouncer_url(pgbouncer, empty_url):
     """The URL of a database with the schema, through PgBouncer in transaction pooling."""
-    return pgbouncer.url(conninfo_to_dict(postgres_url)["dbname"])
+    url = pgbouncer.url(conninfo_to_dict(empty_url)["dbname"])
+    upgrade(url)
+    return url

@@ -63,7 +63,9 @@ class Shop:
         if place == 0:
             order = self._answer(self.pay.create_collection, AMOUNT, reference=reference)
             session = self._answer(self.pay.initiate, order.id, provider=ACCOUNT, idempotency_key=reference)
-            self._journal({"call": "initiate", "reference": reference, "session": session.id, "key": reference})
+            self._journal(
+                {"call": "initiate", "reference": reference, "session": session.id, "key": reference}
+            )
             return
         collection = self._answer(self.pay.collection, reference=reference)
         (session,) = self._answer(self.pay.sessions, collection_id=collection.id)

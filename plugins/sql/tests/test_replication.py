@@ -35,7 +35,14 @@ shop = runpy.run_path(str(SHOP))
 WORKERS = 3
 PATIENCE = 60.0
 """Seconds within which anything happens that is waited for, on however busy a machine."""
-FAULTS = {"drop_before": 3, "drop_after": 4, "error_before": 2, "error_after": 4, "unavailable": 2, "garbage": 2}
+FAULTS = {
+    "drop_before": 3,
+    "drop_after": 4,
+    "error_before": 2,
+    "error_after": 4,
+    "unavailable": 2,
+    "garbage": 2,
+}
 
 
 def wait_until(condition):
@@ -75,7 +82,9 @@ class Node:
             return False
 
     def ask(self, statement):
-        with psycopg.connect(f"host={self.host} user=postgres dbname=postgres", autocommit=True) as connection:
+        with psycopg.connect(
+            f"host={self.host} user=postgres dbname=postgres", autocommit=True
+        ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
@@ -125,10 +134,23 @@ class Pair:
         primary, replica = folder(self._folder / "primary"), folder(self._folder / "replica")
         names = "*" if synchronous else ""
         try:
-            run(binaries / "initdb", "-D", primary, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+            run(
+                binaries / "initdb", "-D", primary, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"
+            )
             # No power is cut here, only processes are killed: what the kernel has is not lost.
             self.primary = self._started(binaries, primary, fsync="off", synchronous_standby_names=names)
-            run(binaries / "pg_basebackup", "-h", self.primary.host, "-U", "postgres", "-D", replica, "-R", "-c", "fast")
+            run(
+                binaries / "pg_basebackup",
+                "-h",
+                self.primary.host,
+                "-U",
+                "postgres",
+                "-D",
+                replica,
+                "-R",
+                "-c",
+                "fast",
+            )
             self.replica = self._started(binaries, replica, fsync="off")
             state = [("sync",)] if synchronous else [("async",)]
             wait_until(lambda: self.primary.ask("SELECT sync_state FROM pg_stat_replication") == state)
@@ -137,7 +159,9 @@ class Pair:
             self.close()
             raise
         hosts = f"{self.primary.host},{self.replica.host}"
-        self.url = f"postgresql:///books?user=postgres&host={hosts}&target_session_attrs=read-write&pool_size=2"
+        self.url = (
+            f"postgresql:///books?user=postgres&host={hosts}&target_session_attrs=read-write&pool_size=2"
+        )
 
     def _started(self, *arguments, **settings):
         node = Node(*arguments, **settings)
@@ -190,14 +214,20 @@ class Staff:
         self._journal = journal
         command = [sys.executable, SHOP, url, str(gateway.port), str(gateway._control), journal]
         self._workers = [
-            subprocess.Popen([*command, f"{number}"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [*command, f"{number}"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
             for number in range(WORKERS)
         ]
 
     def lines(self):
         if not self._journal.exists():
             return []
-        return [json.loads(line) for line in self._journal.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        return [
+            json.loads(line)
+            for line in self._journal.read_text().splitlines(keepends=True)
+            if line[-1] == "\n"
+        ]
 
     def wait_for(self, count):
         """Wait until so many more calls were answered."""
@@ -320,7 +350,9 @@ def judge(pay, gateway, orders, cents=()):
     once = Counter({("create", total): 1, ("authorize", total): 1}) + parts
     for reference in orders:
         (session,) = pay.sessions(collection_id=pay.collection(reference=reference).id)
-        made = Counter((kind, amount) for kind, amount, state in entries.pop(session.id) if state == "succeeded")
+        made = Counter(
+            (kind, amount) for kind, amount, state in entries.pop(session.id) if state == "succeeded"
+        )
         cent = int(session.id in cents)
         assert made == once + Counter({("refund", 1): cent}), session.id
         assert (session.authorized, session.captured, session.refunded) == (total, 1700, 700 + cent)
@@ -349,7 +381,9 @@ def test_no_acknowledged_commit_is_lost_when_a_synchronous_replica_is_promoted(p
 
 @pytest.mark.xfail(not hasattr(Payments, "resync"), reason="payments.resync() does not exist yet")
 @pytest.mark.parametrize("pair", ["asynchronous"], indirect=True)
-def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_no_second_time(pair, gateway, staff):
+def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_no_second_time(
+    pair, gateway, staff
+):
     clock = Clock()
     with opened(pair.url, gateway, clock) as pay:
         staff.wait_for(100)
@@ -386,7 +420,9 @@ def test_what_an_asynchronous_replica_lacked_is_brought_back_by_resync_and_sent_
 
 
 @pytest.mark.parametrize("pair", ["synchronous"], indirect=True)
-def test_a_commit_that_was_cut_off_while_it_waited_for_the_replica_is_acknowledged_once_a_replica_has_it(pair):
+def test_a_commit_that_was_cut_off_while_it_waited_for_the_replica_is_acknowledged_once_a_replica_has_it(
+    pair,
+):
     store = PostgresStore.open(pair.url)
     pair.part()
 

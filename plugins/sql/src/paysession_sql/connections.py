@@ -163,9 +163,7 @@ class Connection:
             self._prepared.discard(statement.name)
             return self._run(statement, values, prepared=False)
 
-    def _run(
-        self, statement: Statement, values: list[bytes | None], *, prepared: bool = True
-    ) -> list[Any]:
+    def _run(self, statement: Statement, values: list[bytes | None], *, prepared: bool = True) -> list[Any]:
         name = statement.name
         try:
             if prepared:
@@ -173,7 +171,7 @@ class Connection:
                     self._prepare(statement)
                 result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
             else:
-                result = self._libpq.exec_params(statement.text.encode(), values)  # type: ignore[arg-type]
+                result = self._libpq.exec_params(statement.text.encode(), values)
             self._check(result)
         except psycopg.OperationalError as error:
             self._gone = True
