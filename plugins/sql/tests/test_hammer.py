@@ -242,5 +242,5 @@ def judge(pay, ledger, sessions):
             versions[event.session_id].append(event.id)
             assert event.captured >= event.refunded
     for ids in versions.values():
-        places = [tuple(map(int, event.rpartition(":")[2].split("."))) for event in ids]
+        places = [tuple(map(int, event.partition(":")[2].partition("-")[0].split("."))) for event in ids]
         assert places == sorted(set(places))
