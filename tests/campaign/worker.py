@@ -236,9 +236,8 @@ def take_orders(world, slot, chance, pay, *, most=None):
 THREADS = 2
 """Threads of a host that take orders themselves, so that it forks while calls are in progress."""
 
-
-STUCK = 15.0
-"""Seconds within which a worker of a host ends; one that waits for a lock that nobody holds is reported."""
+STUCK = 25.0
+"""Seconds within which a worker of a host ends. SQLite would wait 30 for a lock that nobody holds."""
 
 
 def be_a_host(world, slot, chance, pay):
