@@ -464,6 +464,7 @@ def test_every_read_uses_an_index(store, other):
     other.execute("SET enable_seqscan = off")
     other.execute("SET plan_cache_mode = force_generic_plan")
     statements = {key: value for key, value in {**vars(made), **made._made}.items() if hasattr(value, "text")}
+    del statements["identity"]  # a table of one row
     for number, (name, statement) in enumerate(statements.items()):
         other.execute(f"PREPARE p{number} AS {statement.text}")
         given = ", ".join(["NULL"] * len(statement.names))
