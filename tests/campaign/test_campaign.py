@@ -53,6 +53,16 @@ def test_after_backups_were_restored_the_ledger_equals_the_gateway_and_nothing_i
     assert result["operations"] > 50
 
 
+@pytest.mark.slow
+def test_a_host_that_forks_workers_while_its_threads_are_inside_calls_keeps_every_invariant(store):
+    result, status = run(
+        "--seed", "3", "--store", store, "--hosts", "1", "--workers", "5", "--recoverers", "1",
+        "--kills", "100000", "--minutes", "0.5",
+    )  # fmt: skip
+    assert (result["violations"], result["crashes"], status) == ({}, [], 0)
+    assert min(result["forks by hosts"], result["operations"]) > 10
+
+
 sys.path.insert(0, str(HERE))
 try:
     from variants import BROKEN
