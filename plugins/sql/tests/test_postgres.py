@@ -470,7 +470,8 @@ def test_every_read_uses_an_index(store, other):
         given = ", ".join(["NULL"] * len(statement.names))
         execute = f"EXPLAIN EXECUTE p{number}" + (f"({given})" if given else "")
         plan = [row[0] for row in other.execute(execute).fetchall()]
-        assert not [line for line in plan if "Seq Scan" in line], (name, plan)
+        # The table of the identity has one row, and is read whole.
+        assert name == "identity" or not [line for line in plan if "Seq Scan" in line], (name, plan)
         if name in (
             "collections", "events", "due", "due_notifications", "in_doubt", "next_provider", "next_notified"
         ):  # fmt: skip
