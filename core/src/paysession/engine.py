@@ -16,8 +16,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from paysession import lifecycle
-from paysession.draft import Draft
+from paysession._ledger.evidence import from_answer, from_late_answer, verify
+from paysession._ledger.facts import CancelCleared, Noted
+from paysession._ledger.ledger import Ledger
+from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -34,7 +36,6 @@ from paysession.errors import (
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Operation, State
 from paysession.outcome import Answer, Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
-from paysession.request import Request, nothing_to_do, with_capture
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -117,12 +118,12 @@ class Engine:
                 rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
             now = self.store.now()
-            draft, operation = lifecycle.begin(session, request, provider.capabilities, now)
+            ledger, operation = begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
             try:
                 if provider.capabilities.local:
-                    return self._perform_at_once(provider, session, draft, operation)
-                self.store.commit(draft.change(guarded=True))
+                    return self._perform_at_once(provider, session, ledger, operation)
+                self.store.commit(ledger.change(guarded=True))
             except Stale:
                 session = self.load(session.id)
                 continue
@@ -132,7 +133,7 @@ class Engine:
                     raise self._no_room(session) from None
                 session = current  # what holds the amount may be this session's own operation
                 continue
-            session = draft.session
+            session = ledger.session
             answer = self.ask(provider, session, operation)
             return self._finish(provider, session, operation, answer)
         raise too_fast(session.id)
@@ -190,17 +191,17 @@ class Engine:
         return session
 
     def _perform_at_once(
-        self, provider: Provider, session: PaymentSession, draft: Draft, operation: Operation
+        self, provider: Provider, session: PaymentSession, ledger: Ledger, operation: Operation
     ) -> PaymentSession:
         """Carry out an operation whose effects are ours: one commit holds all of it."""
         answer = self.ask(provider, session, operation)
         if isinstance(answer, OutcomeUnknown):
             # Its effects are ours and nothing was written, so nothing happened.
             answer = NotApplied(answer.message)
-        self.apply(provider, draft, operation, answer)
-        self.store.commit(draft.change(guarded=True))
-        self.tell(draft)
-        return self._result(draft.session, draft.operations[operation.id], answer)
+        from_answer(ledger, operation, answer, provider.capabilities)
+        self.store.commit(ledger.change(guarded=True))
+        self.tell(ledger)
+        return self._result(ledger.session, ledger.written[operation.id], answer)
 
     def ask(
         self, provider: Provider, session: PaymentSession, operation: Operation
@@ -212,26 +213,10 @@ class Engine:
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:
             outcome = provider.perform(operation.kind, session, operation)
-            lifecycle.verify(session, operation, outcome)
+            verify(session, operation, outcome)
         except ProviderError as error:
             return error
         return outcome
-
-    def apply(
-        self,
-        provider: Provider,
-        draft: Draft,
-        operation: Operation,
-        answer: Outcome | ProviderError,
-        note: str | None = None,
-    ) -> None:
-        """Book what an answer does."""
-        if isinstance(answer, Outcome):
-            lifecycle.apply_outcome(draft, operation, answer, provider.capabilities, note)
-        elif isinstance(answer, Declined | NotApplied):
-            lifecycle.apply_refusal(draft, operation, answer, provider.capabilities, note)
-        else:
-            lifecycle.doubt(draft, operation, answer)
 
     def _finish(
         self,
@@ -250,10 +235,10 @@ class Engine:
             if found is not None:
                 return self._result(*found, answer)
         for _ in range(ATTEMPTS):
-            draft = Draft(session, self.store.now())
-            self.apply(provider, draft, operation, answer)
+            ledger = Ledger(session, self.store.now())
+            from_answer(ledger, operation, answer, provider.capabilities)
             try:
-                self.store.commit(draft.change())
+                self.store.commit(ledger.change())
             except Stale:
                 session = self.load(session.id)
                 current = self.store.operation(operation.id)
@@ -265,11 +250,11 @@ class Engine:
                     return self._overtaken(provider, session, current or operation, answer)
                 operation = replace(current, capture=operation.capture, webhook_url=operation.webhook_url)
                 continue
-            self.tell(draft)
-            written = draft.operations[operation.id]
+            self.tell(ledger)
+            written = ledger.written[operation.id]
             if written.state is State.STARTED:
                 self.registry.tell("operation_in_doubt", operation=written)
-            return self._result(self.follow(draft), written, answer)
+            return self._result(self.follow(ledger), written, answer)
         raise too_fast(session.id)
 
     def _overtaken(
@@ -317,10 +302,10 @@ class Engine:
     ) -> PaymentSession:
         """Add what an answer tells besides to what was settled in its sense meanwhile."""
 
-        def rule(session: PaymentSession) -> Draft | None:
-            now = self.store.now()
-            draft = lifecycle.fill_in(session, operation, answer, provider.capabilities, now)
-            return draft if draft.changed else None
+        def rule(session: PaymentSession) -> Ledger | None:
+            ledger = Ledger(session, self.store.now())
+            from_late_answer(ledger, operation, answer, provider.capabilities)
+            return ledger if ledger.changed else None
 
         return self.decide(session_id, rule)
 
@@ -351,13 +336,14 @@ class Engine:
             current = self.store.operation(operation_id)
             if current is None:
                 break
-            draft = lifecycle.note(session, current, f"late answer: {_shown(answer)}", now=self.store.now())
+            ledger = Ledger(session, self.store.now())
+            ledger.apply(Noted(current, f"late answer: {_shown(answer)}"))
             try:
-                self.store.commit(draft.change())
+                self.store.commit(ledger.change())
             except Stale:
                 session = self.load(session.id)
                 continue
-            return draft.session
+            return ledger.session
         return session
 
     def _result(
@@ -396,7 +382,7 @@ class Engine:
 
     # --- committing, and what follows ---------------------------------------------------------------
 
-    def decide(self, session_id: str, rule: Callable[[PaymentSession], Draft | None]) -> PaymentSession:
+    def decide(self, session_id: str, rule: Callable[[PaymentSession], Ledger | None]) -> PaymentSession:
         """Commit what a rule decides on the session as it is, and again if it moves meanwhile.
 
         Args:
@@ -408,44 +394,44 @@ class Engine:
         """
         for _ in range(ATTEMPTS):
             session = self.load(session_id)
-            draft = rule(session)
-            if draft is None:
+            ledger = rule(session)
+            if ledger is None:
                 return session
             try:
-                return self.commit(draft)
+                return self.commit(ledger)
             except (Stale, OverLimit):
                 continue
         raise too_fast(session_id)
 
-    def commit(self, draft: Draft) -> PaymentSession:
-        """Commit a draft, tell the observers, and do what was wanted once nothing is in doubt."""
-        self.store.commit(draft.change())
-        self.tell(draft)
-        return self.follow(draft)
+    def commit(self, ledger: Ledger) -> PaymentSession:
+        """Commit a ledger, tell the observers, and do what was wanted once nothing is in doubt."""
+        self.store.commit(ledger.change())
+        self.tell(ledger)
+        return self.follow(ledger)
 
-    def tell(self, draft: Draft) -> None:
+    def tell(self, ledger: Ledger) -> None:
         """Tell the observers of a change that was committed."""
-        if not draft.conflicts and not self.registry.observed:
+        if not ledger.conflicts and not self.registry.observed:
             return
-        before = draft.before if draft.before.version else None
-        operation = next(iter(draft.operations.values()), None)
-        self.registry.tell("session_changed", before=before, after=draft.session, operation=operation)
-        for kind, expected, found in draft.conflicts:
-            logger.warning("session %s: %s: expected %s, found %s", draft.session.id, kind, expected, found)
+        before = ledger.before if ledger.before.version else None
+        operation = next(iter(ledger.written.values()), None)
+        self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
+        for kind, expected, found in ledger.conflicts:
+            logger.warning("session %s: %s: expected %s, found %s", ledger.session.id, kind, expected, found)
             self.registry.tell(
                 "conflict_found",
-                session=draft.session,
+                session=ledger.session,
                 operation=operation,
                 kind=kind,
                 expected=expected,
                 found=found,
             )
 
-    def follow(self, draft: Draft) -> PaymentSession:
+    def follow(self, ledger: Ledger) -> PaymentSession:
         """Run the cancel that is wanted after a change; not if that is how it failed just now."""
-        session = draft.session
+        session = ledger.session
         if not session.cancel_wanted or any(
-            row.kind is CANCEL and row.state in REFUSED for row in draft.operations.values()
+            row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()
         ):
             return session
         return self.cancel_if_wanted(session)
@@ -466,7 +452,11 @@ class Engine:
 
     def _forget_cancel(self, session: PaymentSession) -> PaymentSession:
         try:
-            return self.commit(lifecycle.forget_cancel(session, now=self.store.now()))
+            ledger = Ledger(session, self.store.now())
+            ledger.apply(CancelCleared())
+            # What else there is to query says when that is due.
+            ledger.row.due_at = ledger.now if session.pending or session.expires_at else None
+            return self.commit(ledger)
         except Stale:
             return self.load(session.id)
 

@@ -6,6 +6,8 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from paysession._ledger.evidence import verify
+from paysession._ledger.rules import Request
 from paysession.arguments import (
     check_amount,
     checked_checkout,
@@ -32,14 +34,12 @@ from paysession.errors import (
     SessionBusy,
     StoreError,
 )
-from paysession.lifecycle import verify
 from paysession.money import Money
 from paysession.opening import checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Recovery
-from paysession.request import Request
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale

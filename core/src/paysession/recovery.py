@@ -13,9 +13,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from paysession import lifecycle
-from paysession.draft import Draft
-from paysession.effects import let_go
+from paysession._ledger.evidence import from_answer, from_effects, from_snapshot, still_in_doubt, would_show
+from paysession._ledger.facts import CancelRequested, Postponed, Released
+from paysession._ledger.ledger import Ledger
+from paysession._ledger.rules import Request, claim
+from paysession._ledger.schedule import schedule
 from paysession.errors import (
     Declined,
     InvalidTransition,
@@ -29,9 +31,6 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot, is_evidence
-from paysession.request import Request
-from paysession.statement import snapshot_of_effects
 from paysession.store import OverLimit, Stale
 from paysession.values import Status, replace
 
@@ -94,12 +93,12 @@ class Recoverer:
                     operation_id=operation.id,
                 )
             provider = self._engine.registry.provider(session.provider)
-            draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=provider.capabilities)
+            ledger, claimed = claim(session, operation, now=now, capabilities=provider.capabilities)
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except Stale:
                 continue
-            return self._find_out(provider, draft.session, self._whole(session, claimed))
+            return self._find_out(provider, ledger.session, self._whole(session, claimed))
         raise too_fast(session_id)
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
@@ -135,7 +134,7 @@ class Recoverer:
             # that was promised: only a person can see whether there is anything to cancel.
             no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
         else:
-            no_effect = is_evidence(session, seen, operation.kind)
+            no_effect = would_show(session, seen, operation.kind)
         if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
@@ -182,8 +181,9 @@ class Recoverer:
     def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
         """Write down that nothing was found out, and that no request went unanswered meanwhile."""
 
-        def rule(draft: Draft, current: Operation) -> None:
-            lifecycle.doubt(draft, current, reason, lost_at=operation.doubted_at)
+        def rule(ledger: Ledger, current: Operation) -> None:
+            capabilities = self._engine.registry.provider(ledger.before.provider).capabilities
+            still_in_doubt(ledger, current, reason, capabilities, lost_at=operation.doubted_at)
 
         return self._write(session_id, operation, rule)
 
@@ -197,26 +197,24 @@ class Recoverer:
     ) -> PaymentSession:
         """Write down what recovery or a person found out."""
 
-        def rule(draft: Draft, current: Operation) -> None:
-            self._engine.apply(provider, draft, current, answer, note)
-            if current.kind is Kind.CAPTURE and current.state is State.PENDING:
-                let_go(draft, self._engine.store.operations(session_id))
+        def rule(ledger: Ledger, current: Operation) -> None:
+            from_answer(ledger, current, answer, provider.capabilities, note=note)
 
         return self._write(session_id, operation, rule)
 
     def _write(
-        self, session_id: str, operation: Operation, rule: Callable[[Draft, Operation], None]
+        self, session_id: str, operation: Operation, rule: Callable[[Ledger, Operation], None]
     ) -> PaymentSession:
         """Write down what a rule makes of a claimed operation; who was overtaken leaves it as it is."""
         engine = self._engine
 
-        def decide(session: PaymentSession) -> Draft | None:
+        def decide(session: PaymentSession) -> Ledger | None:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
-            draft = Draft(session, engine.store.now())
-            rule(draft, current)
-            return draft
+            ledger = Ledger(session, engine.store.now())
+            rule(ledger, current)
+            return ledger
 
         return engine.decide(session_id, decide)
 
@@ -281,28 +279,25 @@ class Recoverer:
             session = self._engine.load(session_id)
             asked_at = self._engine.store.now()
             snapshot = provider.retrieve(session, operation)
-            draft = self._book(provider, session, snapshot, asked_at, quiet=quiet)
-            if draft is None:
+            ledger = self._book(provider, session, snapshot, asked_at, quiet=quiet)
+            if ledger is None:
                 return session, snapshot
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except (Stale, OverLimit):
                 continue
-            self._engine.tell(draft)
-            return self._engine.follow(draft), snapshot
+            self._engine.tell(ledger)
+            return self._engine.follow(ledger), snapshot
         raise Stale(session_id)
 
     def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
         """Book what is known to have happened at a provider that cannot be asked."""
 
-        def rule(session: PaymentSession) -> Draft | None:
-            rows = self._engine.store.operations(session_id)
-            told = snapshot_of_effects(session, rows, effects)
-            # Without a key it is told of the operation that is open, unless it names an earlier one.
-            rest = (row for row in rows if row.kind is Kind.AUTHORIZE and row.id != session.open)
-            earlier = {row.reference for row in rest if row.reference is not None}
-            quiet = any(effect.key is None and effect.reference not in earlier for effect in effects)
-            return self._book(provider, session, told, self._engine.store.now(), quiet=quiet)
+        def rule(session: PaymentSession) -> Ledger | None:
+            store = self._engine.store
+            ledger = Ledger(session, store.now(), store.operations(session_id))
+            from_effects(ledger, effects, provider.capabilities, room=self._room(session))
+            return ledger if ledger.changed else None
 
         return self._engine.decide(session_id, rule)
 
@@ -314,21 +309,19 @@ class Recoverer:
         asked_at: datetime,
         *,
         quiet: bool = False,
-    ) -> Draft | None:
+    ) -> Ledger | None:
         """Return what a snapshot does to the books; None: nothing."""
+        store = self._engine.store
+        ledger = Ledger(session, store.now(), store.operations(session.id))
+        room = self._room(session)
+        from_snapshot(ledger, snapshot, provider.capabilities, room=room, asked_at=asked_at, quiet=quiet)
+        return ledger if ledger.changed else None
+
+    def _room(self, session: PaymentSession) -> int:
+        """Return how much of the collection's amount no session holds, in minor units."""
         collection = self._engine.store.collection(session.collection_id)
         assert collection is not None  # noqa: S101 - sessions are written with their collection
-        draft = apply_snapshot(
-            session,
-            self._engine.store.operations(session.id),
-            snapshot,
-            room=collection.amount.minor - collection.held,
-            now=self._engine.store.now(),
-            asked_at=asked_at,
-            capabilities=provider.capabilities,
-            quiet=quiet,
-        )
-        return draft if draft.changed else None
+        return collection.amount.minor - collection.held
 
     def sync(self, session_id: str) -> PaymentSession:
         """Ask the provider how the session stands, book it, and go on where it says `ready`.
@@ -377,20 +370,25 @@ class Recoverer:
     def want_cancel(self, session_id: str) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""
 
-        def rule(session: PaymentSession) -> Draft | None:
+        def rule(session: PaymentSession) -> Ledger | None:
             if session.cancel_wanted or session.open is None:
                 return None
-            return lifecycle.want_cancel(session, now=self._engine.store.now())
+            ledger = Ledger(session, self._engine.store.now())
+            ledger.apply(CancelRequested())
+            return ledger
 
         return self._engine.decide(session_id, rule)
 
     def abandon(self, session_id: str) -> PaymentSession:
         """End a session that no provider has accepted: there is nothing to cancel anywhere."""
 
-        def rule(session: PaymentSession) -> Draft | None:
+        def rule(session: PaymentSession) -> Ledger | None:
             if session.open is not None or session.initiated or session.status is Status.CANCELED:
                 return None
-            return lifecycle.abandon(session, now=self._engine.store.now())
+            ledger = Ledger(session, self._engine.store.now())
+            ledger.apply(Released())
+            ledger.row.due_at = None
+            return ledger
 
         return self._engine.decide(session_id, rule)
 
@@ -448,21 +446,24 @@ class Recoverer:
         for _ in range(ATTEMPTS):
             if session.due_at is None or session.due_at > now:
                 return session
-            draft = self._postponed(session)
+            ledger = self._postponed(session)
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except Stale:
                 session = self._engine.load(session.id)
                 continue
-            return draft.session
+            return ledger.session
         return session
 
-    def _postponed(self, session: PaymentSession) -> Draft:
+    def _postponed(self, session: PaymentSession) -> Ledger:
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:
             capabilities = None
-        return lifecycle.postpone(session, now=self._engine.store.now(), capabilities=capabilities)
+        ledger = Ledger(session, self._engine.store.now())
+        ledger.apply(Postponed())
+        schedule(ledger, capabilities, doubt=session.open is not None)
+        return ledger
 
 
 def too_fast(session_id: str) -> SessionBusy:

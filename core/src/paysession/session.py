@@ -73,6 +73,10 @@ class PaymentSession(Totals):
     """Refunds that are accepted and not finished: reserved, and not yet in ``refunded``."""
     pending: int = 0
     """How many operations are accepted and not finished."""
+    granted: int = 0
+    """What was authorized by all authorizations together, without what was released or reversed."""
+    released: bool = False
+    """Whether nothing is authorized any more beyond what was, or is being, captured."""
     held: int = 0
     """What this session holds of its collection's amount."""
 
