@@ -165,7 +165,7 @@ def test_what_the_reference_takes_from_the_code_is_the_codes_own():
 
 
 def test_the_table_of_transitions_covers_every_operation_answer_and_status():
-    from paysession.lifecycle import ALLOWED
+    from paysession._ledger.rules import ALLOWED
     from paysession.outcome import ANSWERS
 
     found = {(kind, answer, before) for kind, answer, before, _ in generator().transitions()}

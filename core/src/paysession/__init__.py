@@ -2,7 +2,7 @@
 
 A host application opens `Payments`, says what has to be paid and by which provider; a provider's
 plugin knows the gateway (``paysession.provider`` is what its author imports); the core keeps the
-books. The lifecycle's rules stand in ``paysession.lifecycle``.
+ledger.
 """
 
 from __future__ import annotations

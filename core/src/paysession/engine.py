@@ -454,8 +454,6 @@ class Engine:
         try:
             ledger = Ledger(session, self.store.now())
             ledger.apply(CancelCleared())
-            # What else there is to query says when that is due.
-            ledger.row.due_at = ledger.now if session.pending or session.expires_at else None
             return self.commit(ledger)
         except Stale:
             return self.load(session.id)

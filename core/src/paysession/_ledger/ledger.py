@@ -427,6 +427,8 @@ class Ledger:
         self._derive()
         if row.status is not was:
             self._record("session.authorized", operation)
+        elif was is Status.AUTHORIZED:
+            self._record("session.changed", operation)
 
     def _refused(self, fact: Refused) -> None:
         row = self.row
@@ -568,7 +570,10 @@ class Ledger:
             self.row.cancel_wanted, self.row.checks = True, 0
 
     def _cancel_cleared(self, _: CancelCleared) -> None:
-        self.row.cancel_wanted = False
+        row = self.row
+        row.cancel_wanted = False
+        # What else there is to query says when that is due.
+        row.due_at = self.now if row.pending or row.expires_at is not None else None
 
     def _noted(self, fact: Noted) -> None:
         operation = fact.operation

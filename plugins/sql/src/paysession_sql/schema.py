@@ -293,6 +293,8 @@ SESSION: Final = Layout(
         _number("capturing"),
         _number("refunding"),
         _number("pending"),
+        _number("granted"),
+        _flag("released"),
         _number("held"),
         _flag("initiated"),
         _number("ordinal"),

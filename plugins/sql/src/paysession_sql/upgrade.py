@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "Schema", "config", "judge", "upgrade"]
 
-HEAD: Final = "0002"
+HEAD: Final = "0010"
 """The schema that this version needs: the last file under ``migrations/versions``."""
 
 _LOCK: Final = 0x70617973
