@@ -29,6 +29,9 @@ from paysession import (
     Status,
     testing,
 )
+from paysession._ledger.evidence import from_answer
+from paysession._ledger.ledger import Ledger
+from paysession._ledger.rules import ALLOWED, Request, begin
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
 from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS

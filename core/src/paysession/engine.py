@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from paysession._ledger.evidence import from_answer, from_late_answer, verify
+from paysession._ledger.evidence import FAILED, from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
@@ -285,7 +285,10 @@ class Engine:
                 session_id=session.id,
                 operation_id=operation.id,
             )
-        if isinstance(answer, Outcome) and operation.state in REFUSED:
+        overtaken = (
+            operation.answer == FAILED and isinstance(answer, Outcome) and answer.answer is Answer.PENDING
+        )
+        if isinstance(answer, Outcome) and operation.state in REFUSED and not overtaken:
             if operation.kind is AUTHORIZE:
                 return session
             if operation.kind is not INITIATE:

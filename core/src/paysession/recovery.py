@@ -13,7 +13,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from paysession._ledger.evidence import from_answer, from_effects, from_snapshot, still_in_doubt, would_show
+from paysession._ledger.evidence import (
+    from_answer,
+    from_effects,
+    from_snapshot,
+    is_readable,
+    still_in_doubt,
+    would_show,
+)
 from paysession._ledger.facts import CancelRequested, Postponed, Released
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import Request, claim
@@ -123,7 +130,7 @@ class Recoverer:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
-            quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
+            quiet = quiet and is_readable(session, seen)  # what cannot be read may show it all the same
             if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
         window_ends = sent_at + capabilities.window(operation.kind)

@@ -61,6 +61,7 @@ __all__ = [
     "from_effects",
     "from_late_answer",
     "from_snapshot",
+    "is_readable",
     "still_in_doubt",
     "verify",
     "would_show",
@@ -240,12 +241,14 @@ def from_snapshot(
         schedule(ledger, capabilities)
         return
     ledger.apply(Details(snapshot.data, snapshot.reference, snapshot.expires_at))
+    ledger.apply(ConflictClosed("currency"))
+    if snapshot.status not in UNAUTHORIZED:
+        ledger.apply(ConflictClosed("status"))
     stale = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
-    silent = snapshot.authorized is None
-    matching = _Matching(ledger, capabilities, fresh=not stale, silent=silent, implies=False)
+    matching = _Matching(ledger, capabilities, fresh=not stale, implies=False)
     _Lookup(matching, snapshot, quiet=quiet).record()
     matching.compare(room)
-    _after(ledger, fresh=not stale)
+    _after(ledger)
     schedule(ledger, capabilities)
 
 
@@ -268,7 +271,7 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
         ledger.apply(ConflictOpened("currency", session.amount.currency, other))
         schedule(ledger, capabilities)
         return
-    matching = _Matching(ledger, capabilities, fresh=True, silent=True, implies=True)
+    matching = _Matching(ledger, capabilities, fresh=True, implies=True)
     for effect in effects:
         matching.record_effect(effect)
     matching.compare(room)
@@ -276,9 +279,14 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
     schedule(ledger, capabilities)
 
 
+def is_readable(session: PaymentSession, snapshot: Snapshot) -> bool:
+    """Return whether the amounts of a lookup are in the session's currency, so that they can be recorded."""
+    return _foreign(session, snapshot) is None
+
+
 def would_show(session: PaymentSession, snapshot: Snapshot, kind: Kind) -> bool:
     """Return whether a lookup would have shown an effect of this kind, so that its absence is evidence."""
-    if _foreign(session, snapshot) is not None or not snapshot.tells(kind):
+    if not is_readable(session, snapshot) or not snapshot.tells(kind):
         return False  # what cannot be read was not recorded
     # What is released beside a capture shows in that total alone.
     kept = session.captured + session.capturing
@@ -309,16 +317,14 @@ class _Matching:
         ledger: The session's.
         capabilities: What the provider declared.
         fresh: Whether nothing is shown from before the ledger's last change.
-        silent: Whether the gateway does not report how much is authorized.
         implies: Whether a capture is all that is reported, and so implies an authorization.
     """
 
-    def __init__(
-        self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, silent: bool, implies: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, implies: bool) -> None:
         self.ledger = ledger
-        self.fresh, self._silent, self._implies = fresh, silent, implies
+        self.fresh, self._implies = fresh, implies
         self._once = capabilities.capture == "once"
+        self._releases = capabilities.final_capture_releases
         self._matched: set[str] = set()
         self.granted: int | None = None
         """How much the gateway showed as authorized that was not known before, in minor units."""
@@ -440,8 +446,7 @@ class _Matching:
     def _succeed(self, operation: Operation, amount: Money) -> None:
         if operation.kind is CAPTURE:
             self._imply(amount.minor)
-        # Where the gateway does not report what is left, a final capture has released it.
-        released = operation.kind is CAPTURE and (self._once or (operation.final and self._silent))
+        released = operation.kind is CAPTURE and (self._once or (operation.final and self._releases))
         self.ledger.apply(Succeeded(operation, "found", amount, released=released))
 
     def _reverse(self, operation: Operation, error: Failure | None) -> None:
@@ -838,12 +843,11 @@ def _show(
     ledger.apply(Presented(status, action, error, event))
 
 
-def _after(ledger: Ledger, *, fresh: bool = True) -> None:
+def _after(ledger: Ledger) -> None:
     """Record what follows from what was recorded: the rest of a final capture, conflicts that are over."""
     row = ledger.row
     if (
-        fresh
-        and row.status is Status.AUTHORIZED
+        row.status is Status.AUTHORIZED
         and row.authorized > row.kept
         and not row.cancel_wanted
         and any(
