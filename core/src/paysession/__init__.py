@@ -36,7 +36,7 @@ from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
 from paysession.reports import InDoubt, ProviderInfo, Recovery
-from paysession.session import PaymentCollection, PaymentSession
+from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
     Checkout,
@@ -59,6 +59,7 @@ __all__ = [
     "Checkout",
     "ClientAction",
     "ConfigurationError",
+    "Conflict",
     "Declined",
     "Event",
     "Failure",

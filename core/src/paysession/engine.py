@@ -81,6 +81,18 @@ class Engine:
             raise NotFound(f"there is no session {session_id!r:.80}")
         return session
 
+    def ledger(self, session: PaymentSession, *, whole: bool = False) -> Ledger:
+        """Return the ledger of a session, to apply facts to.
+
+        Args:
+            session: The session that the decision is made on.
+            whole: With all its operations, which matching effects needs.
+        """
+        store = self.store
+        operations = store.operations(session.id) if whole else ()
+        conflicts = store.conflicts(session_id=session.id) if session.conflict is not None else ()
+        return Ledger(session, store.now(), operations, conflicts)
+
     # --- begin, call, finish ----------------------------------------------------------------------
 
     def perform(self, session: PaymentSession, request: Request) -> PaymentSession:
@@ -235,7 +247,7 @@ class Engine:
             if found is not None:
                 return self._result(*found, answer)
         for _ in range(ATTEMPTS):
-            ledger = Ledger(session, self.store.now())
+            ledger = self.ledger(session)
             from_answer(ledger, operation, answer, provider.capabilities)
             try:
                 self.store.commit(ledger.change())
@@ -306,7 +318,7 @@ class Engine:
         """Add what an answer tells besides to what was settled in its sense meanwhile."""
 
         def rule(session: PaymentSession) -> Ledger | None:
-            ledger = Ledger(session, self.store.now())
+            ledger = self.ledger(session)
             from_late_answer(ledger, operation, answer, provider.capabilities)
             return ledger if ledger.changed else None
 
@@ -339,7 +351,7 @@ class Engine:
             current = self.store.operation(operation_id)
             if current is None:
                 break
-            ledger = Ledger(session, self.store.now())
+            ledger = self.ledger(session)
             ledger.apply(Noted(current, f"late answer: {_shown(answer)}"))
             try:
                 self.store.commit(ledger.change())
@@ -414,13 +426,16 @@ class Engine:
 
     def tell(self, ledger: Ledger) -> None:
         """Tell the observers of a change that was committed."""
-        if not ledger.conflicts and not self.registry.observed:
+        if not ledger.opened and not self.registry.observed:
             return
         before = ledger.before if ledger.before.version else None
         operation = next(iter(ledger.written.values()), None)
         self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
-        for kind, expected, found in ledger.conflicts:
-            logger.warning("session %s: %s: expected %s, found %s", ledger.session.id, kind, expected, found)
+        for conflict in ledger.opened:
+            kind, expected, found = conflict.kind, conflict.expected, conflict.found
+            logger.warning(
+                "session %s: %s: expected %s, found %s", conflict.session_id, kind, expected, found
+            )
             self.registry.tell(
                 "conflict_found",
                 session=ledger.session,
@@ -455,7 +470,7 @@ class Engine:
 
     def _forget_cancel(self, session: PaymentSession) -> PaymentSession:
         try:
-            ledger = Ledger(session, self.store.now())
+            ledger = self.ledger(session)
             ledger.apply(CancelCleared())
             return self.commit(ledger)
         except Stale:

@@ -219,7 +219,7 @@ class Recoverer:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
-            ledger = Ledger(session, engine.store.now())
+            ledger = engine.ledger(session)
             rule(ledger, current)
             return ledger
 
@@ -301,8 +301,7 @@ class Recoverer:
         """Book what is known to have happened at a provider that cannot be asked."""
 
         def rule(session: PaymentSession) -> Ledger | None:
-            store = self._engine.store
-            ledger = Ledger(session, store.now(), store.operations(session_id))
+            ledger = self._engine.ledger(session, whole=True)
             from_effects(ledger, effects, provider.capabilities, room=self._room(session))
             return ledger if ledger.changed else None
 
@@ -318,8 +317,7 @@ class Recoverer:
         quiet: bool = False,
     ) -> Ledger | None:
         """Return what a snapshot does to the books; None: nothing."""
-        store = self._engine.store
-        ledger = Ledger(session, store.now(), store.operations(session.id))
+        ledger = self._engine.ledger(session, whole=True)
         room = self._room(session)
         from_snapshot(ledger, snapshot, provider.capabilities, room=room, asked_at=asked_at, quiet=quiet)
         return ledger if ledger.changed else None
@@ -380,7 +378,7 @@ class Recoverer:
         def rule(session: PaymentSession) -> Ledger | None:
             if session.cancel_wanted or session.open is None:
                 return None
-            ledger = Ledger(session, self._engine.store.now())
+            ledger = self._engine.ledger(session)
             ledger.apply(CancelRequested())
             return ledger
 
@@ -392,7 +390,7 @@ class Recoverer:
         def rule(session: PaymentSession) -> Ledger | None:
             if session.open is not None or session.initiated or session.status is Status.CANCELED:
                 return None
-            ledger = Ledger(session, self._engine.store.now())
+            ledger = self._engine.ledger(session)
             ledger.apply(Released())
             ledger.row.due_at = None
             return ledger
@@ -467,7 +465,7 @@ class Recoverer:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:
             capabilities = None
-        ledger = Ledger(session, self._engine.store.now())
+        ledger = self._engine.ledger(session)
         ledger.apply(Postponed())
         schedule(ledger, capabilities, doubt=session.open is not None)
         return ledger

@@ -7,6 +7,7 @@ import pytest
 
 from paysession import (
     Capabilities,
+    Conflict,
     Declined,
     InvalidTransition,
     Kind,
@@ -48,6 +49,8 @@ def a_session(status=Status.PENDING, **changes):
     )  # fmt: skip
     if status is Status.AUTHORIZED:
         session = replace(session, granted=4200, authorized=4200, held=4200, captured=2000, refunded=500)
+    if status is Status.CANCELED:
+        session = replace(session, released=True)
     return replace(session, **changes)
 
 
@@ -315,9 +318,18 @@ def test_giving_all_back_ends_the_conflict_of_money_for_a_canceled_session(refun
     session = authorized(
         Status.CANCELED, captured=4200, refunded=refunded, conflict="authorized_after_cancel"
     )
-    ledger, operation = begin(session, Request(Kind.REFUND, Money("10.00", "EUR")), CAN, NOW)
-    after = applied(ledger.session, operation, Outcome.refunded(Money("10.00", "EUR"))).session
-    assert (after.refunded, after.conflict) == (refunded + 1000, conflict)
+    begun_, operation = begin(session, Request(Kind.REFUND, Money("10.00", "EUR")), CAN, NOW)
+    opened = Conflict(
+        id="cf_1", session_id="ps_1", kind="authorized_after_cancel",
+        expected="nothing", found="42.00 EUR", opened_at=NOW,
+    )  # fmt: skip
+    ledger = Ledger(begun_.session, LATER, conflicts=[opened])
+    from_answer(ledger, operation, Outcome.refunded(Money("10.00", "EUR")), CAN)
+    assert (ledger.session.refunded, ledger.session.conflict) == (refunded + 1000, conflict)
+    closed = ledger.change().conflicts
+    assert [(row.id, row.closed_at, row.closed_by) for row in closed] == (
+        [] if conflict else [("cf_1", LATER, None)]
+    )
 
 
 @pytest.mark.parametrize(("kind", "reference"), [(Kind.CAPTURE, None), (Kind.AUTHORIZE, "gw_1")])

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from paysession._ledger.ledger import Ledger
     from paysession.errors import ProviderError
     from paysession.outcome import Capabilities, Effect, Snapshot
-    from paysession.session import PaymentSession
+    from paysession.session import ConflictKind, PaymentSession
     from paysession.values import NextAction
 
 __all__ = [
@@ -666,10 +666,10 @@ class _Matching:
                 ledger.apply(ConflictOpened("amount", row.amount, found))
             if beyond and not row.kept and before.status is not Status.AUTHORIZED:
                 ledger.apply(CancelRequested())
-        if more > room and not ledger.conflicts:
+        if more > room and not ledger.opened:
             free, found = Money.from_minor(room, currency), Money.from_minor(more, currency)
             ledger.apply(ConflictOpened("over_limit", free, found))
-        if row.refunded > max(before.refunded, row.captured) and not ledger.conflicts:
+        if row.refunded > max(before.refunded, row.captured):
             # A chargeback of what was refunded already: the merchant has paid twice.
             ledger.apply(ConflictOpened("over_captured", *_totals(ledger)))
 
@@ -772,7 +772,7 @@ class _Lookup:
             return
         if row.status is Status.CANCELED:
             # Our session is closed and the gateway's object is not: a payer could still use it.
-            refused = row.conflict == "cancel_refused"
+            refused = "cancel_refused" in ledger.conflicts
             if fresh and not row.cancel_wanted and status is not Status.ERROR and not refused:
                 ledger.apply(Reopened())
                 ledger.apply(ConflictOpened("open_after_cancel", row.status, status))
@@ -858,11 +858,12 @@ def _after(ledger: Ledger) -> None:
         ledger.apply(CancelRequested())  # the gateway kept the rest authorized
     if row.status is Status.CANCELED and row.authorized > max(row.kept, ledger.before.authorized):
         ledger.apply(CancelRequested())
-    if row.conflict is not None and not ledger.conflicts and _is_resolved(ledger, row.conflict):
-        ledger.apply(ConflictClosed(row.conflict))
+    for kind in list(ledger.conflicts):
+        if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind):
+            ledger.apply(ConflictClosed(kind))
 
 
-def _is_resolved(ledger: Ledger, conflict: str) -> bool:
+def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:
     """Return whether the cause of a conflict is gone."""
     row = ledger.row
     if conflict == "authorized_after_cancel":

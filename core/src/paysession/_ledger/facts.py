@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from paysession.money import Money
     from paysession.operation import Kind, Operation, State
+    from paysession.session import ConflictKind
     from paysession.values import Failure, NextAction, Status
 
 __all__ = [
@@ -225,15 +226,23 @@ class Postponed(NamedTuple):
 class ConflictOpened(NamedTuple):
     """The gateway's truth contradicts what was asked for, or what the ledger had said."""
 
-    kind: str
+    kind: ConflictKind
     expected: object
     found: object
 
 
 class ConflictClosed(NamedTuple):
-    """The cause of a conflict is gone."""
+    """The cause of a conflict is gone, or somebody acknowledged it.
 
-    kind: str
+    Attributes:
+        kind: What it is about.
+        by: Who acknowledged it.
+        note: What they said.
+    """
+
+    kind: ConflictKind
+    by: str | None = None
+    note: str | None = None
 
 
 Fact: TypeAlias = (

@@ -12,7 +12,10 @@ them (`Ledger._derive`), never set:
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
+
+from attrs import evolve
 
 from paysession._ledger.facts import (
     Accepted,
@@ -49,7 +52,7 @@ from paysession.operation import (
     Operation,
     State,
 )
-from paysession.session import PaymentSession
+from paysession.session import Conflict, PaymentSession
 from paysession.values import Failure, Status, made
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession._ledger.facts import Fact
+    from paysession.session import ConflictKind
     from paysession.values import NextAction
 
 __all__ = ["CANCEL_ATTEMPTS", "OPEN", "UNAUTHORIZED", "Ledger"]
@@ -87,7 +91,7 @@ class _Row:
     expires_at: datetime | None
     reference: str | None
     error: Failure | None
-    conflict: str | None
+    conflict: ConflictKind | None
     _data: str
     authorized: int
     captured: int
@@ -149,15 +153,24 @@ class Ledger:
         now: The time of the change.
         operations: The session's operations: all of them where effects are matched; the engine's fast path
             needs the one that it closes only.
+        conflicts: The session's open conflicts.
     """
 
-    def __init__(self, session: PaymentSession, now: datetime, operations: Iterable[Operation] = ()) -> None:
+    def __init__(
+        self,
+        session: PaymentSession,
+        now: datetime,
+        operations: Iterable[Operation] = (),
+        conflicts: Iterable[Conflict] = (),
+    ) -> None:
         self.before = session
         self.row = _Row(session, now)
         self.now = now
         self.known = {operation.id: operation for operation in operations}
         self.written: dict[str, Operation] = {}
-        self.conflicts: list[tuple[str, str, str]] = []
+        self.conflicts = {conflict.kind: conflict for conflict in conflicts}
+        self.opened: list[Conflict] = []
+        self._changed_conflicts: dict[ConflictKind, Conflict] = {}
         self.guarded = False
         """Whether the change relies on the room that the collection had, and is refused if that is gone."""
         self._events: list[tuple[str, Operation | None, str | None]] = []
@@ -192,7 +205,7 @@ class Ledger:
     @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
-        if self.written or self._events:
+        if self.written or self._events or self._changed_conflicts:
             return True
         after, before = vars(self.row), vars(self.before)
         return any(after[name] != before[name] for name in after if name not in _BOOKKEEPING)
@@ -213,6 +226,7 @@ class Ledger:
             events=tuple(events),
             hold=session.held - self.before.held,
             guarded=guarded or self.guarded,
+            conflicts=tuple(self._changed_conflicts.values()),
         )
 
     def _event(
@@ -325,6 +339,7 @@ class Ledger:
         if self.before.status is not Status.CANCELED:
             # Once all of it was released or taken back the session is over, for good when that is written.
             row.status = Status.AUTHORIZED if row.authorized else Status.CANCELED
+            row.released = row.released or not row.authorized
         row.held = row.authorized
 
     # --- facts: what becomes of an operation ----------------------------------------------------------
@@ -419,7 +434,7 @@ class Ledger:
         if was is not Status.AUTHORIZED:
             row.next_action = None
         if was is Status.CANCELED:
-            if row.conflict == "authorized_after_cancel":
+            if "authorized_after_cancel" in self.conflicts:
                 self._record("session.changed", operation)
             self._conflict_opened(ConflictOpened("authorized_after_cancel", "nothing", operation.amount))
         else:
@@ -447,6 +462,7 @@ class Ledger:
             # Nothing was accepted, so nothing can be authorized. With a caller's key it can be repeated,
             # unless its cancel was requested meanwhile.
             row.status, row.error, row.cancel_wanted = Status.CANCELED, fact.failure, False
+            row.released = True
             self._record("session.canceled", operation, detail=code)
             return
         if kind is AUTHORIZE and declined and row.status in UNAUTHORIZED:
@@ -588,15 +604,33 @@ class Ledger:
             row.checks += 1
 
     def _conflict_opened(self, fact: ConflictOpened) -> None:
-        if self.row.conflict != fact.kind:
-            self.row.conflict = fact.kind
-            expected, found = str(fact.expected), str(fact.found)
-            self.conflicts.append((fact.kind, expected, found))
-            self._record("session.conflict", detail=f"{fact.kind}: expected {expected}, found {found}")
+        if fact.kind in self.conflicts:
+            return
+        expected, found = str(fact.expected), str(fact.found)
+        moment = int(self.now.timestamp() * 1000)
+        token = sha256(f"{self.before.id} {self.row.version} {fact.kind}".encode()).hexdigest()[:16]
+        conflict = Conflict(
+            id=f"cf_{moment:012x}{token}",
+            session_id=self.before.id,
+            kind=fact.kind,
+            expected=expected,
+            found=found,
+            opened_at=self.now,
+        )
+        self.conflicts[fact.kind] = self._changed_conflicts[fact.kind] = conflict
+        self.opened.append(conflict)
+        self.row.conflict = fact.kind
+        self._record("session.conflict", detail=f"{fact.kind}: expected {expected}, found {found}")
 
     def _conflict_closed(self, fact: ConflictClosed) -> None:
-        if self.row.conflict == fact.kind:
-            self.row.conflict = None
+        conflict = self.conflicts.pop(fact.kind, None)
+        if conflict is None:
+            return
+        self._changed_conflicts[fact.kind] = evolve(
+            conflict, closed_at=self.now, closed_by=fact.by, note=fact.note
+        )
+        newest = max(self.conflicts.values(), key=lambda row: row.id, default=None)
+        self.row.conflict = newest.kind if newest is not None else None
 
     _rules: ClassVar[Mapping[type, Callable[[Ledger, Any], None]]] = {
         Accepted: _accepted,

@@ -140,7 +140,7 @@ def nothing_to_do(session: PaymentSession, request: Request) -> bool:
     if request.kind is AUTHORIZE:
         return session.status is Status.AUTHORIZED
     if request.kind is CANCEL:
-        return session.status is Status.CANCELED and session.conflict is None
+        return session.status is Status.CANCELED and not _is_left_over(session, CANCEL)
     if request.kind is CAPTURE:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
@@ -239,7 +239,7 @@ def _is_left_over(session: PaymentSession, kind: Kind) -> bool:
     if session.status is not Status.CANCELED:
         return False
     if kind is CANCEL:
-        return session.cancel_wanted or session.conflict is not None or session.authorized > 0
+        return session.cancel_wanted or not session.released
     return kind is REFUND and session.captured > 0
 
 

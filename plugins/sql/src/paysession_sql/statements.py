@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, up
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
+from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,6 +148,19 @@ class Statements:
             .order_by(session.c.due_at, session.c.id)
             .limit(bindparam("most"))
         )
+        conflict = CONFLICT.table
+        self.conflict = self._of(select(*selected(CONFLICT)).where(conflict.c.id == bindparam("key")))
+        rows = select(*selected(CONFLICT)).where(conflict.c.id > bindparam("after"))
+        rows = rows.order_by(conflict.c.id).limit(bindparam("most"))
+        belongs = conflict.c.session_id == bindparam("session_id")
+        # Spelled out: the index holds the open ones only.
+        still_open = conflict.c.closed_at.is_(None)
+        self.conflicts = {
+            (False, False): self._of(rows),
+            (False, True): self._of(rows.where(still_open)),
+            (True, False): self._of(rows.where(of_session)),
+            (True, True): self._of(rows.where(belongs, still_open)),
+        }
         self.notification = self._of(
             select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )
@@ -201,6 +214,15 @@ class Writes:
             ),
             dialect,
             OPERATION,
+        )
+        put = upsert(CONFLICT.table).values({name: bindparam(name) for name in CONFLICT.columns})
+        self.write_conflict = Write(
+            put.on_conflict_do_update(
+                index_elements=["id"],
+                set_={name: put.excluded[name] for name in CONFLICT.columns if name not in CONFLICT.fixed},
+            ),
+            dialect,
+            CONFLICT,
         )
         self.insert_event = Write(_insert(EVENT), dialect, EVENT)
         self.insert_collection = Write(_insert(COLLECTION), dialect, COLLECTION)
