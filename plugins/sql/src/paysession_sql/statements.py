@@ -158,7 +158,7 @@ class Statements:
         self.conflicts = {
             (False, False): self._of(rows),
             (False, True): self._of(rows.where(still_open)),
-            (True, False): self._of(rows.where(of_session)),
+            (True, False): self._of(rows.where(belongs)),
             (True, True): self._of(rows.where(belongs, still_open)),
         }
         self.notification = self._of(
