@@ -105,7 +105,7 @@ def test_a_transfer_authorizes_and_captures_what_arrived(shop):
     assert (session.held, session.next_action) == (4200, None)
     assert events == ["session.authorized", "session.captured"]
     assert shop.rows(session.id)[1:] == [
-        ("authorize", "provider", "succeeded", "found", 4200),
+        ("authorize", "provider", "succeeded", "implied", 4200),
         ("capture", "provider", "succeeded", "found", 4200),
     ]
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from paysession._ledger.evidence import FAILED, from_answer, from_late_answer, verify
+from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
-from paysession._ledger.ledger import Ledger
+from paysession._ledger.ledger import FAILED, Ledger
 from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
 from paysession.errors import (
     Declined,

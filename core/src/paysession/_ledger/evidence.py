@@ -27,7 +27,7 @@ from paysession._ledger.facts import (
     Succeeded,
     Unanswered,
 )
-from paysession._ledger.ledger import OPEN, UNAUTHORIZED
+from paysession._ledger.ledger import FAILED, IMPLIED, OPEN, UNAUTHORIZED
 from paysession._ledger.schedule import schedule
 from paysession.errors import Declined, NotApplied, OutcomeUnknown
 from paysession.money import Money
@@ -66,10 +66,6 @@ __all__ = [
     "verify",
     "would_show",
 ]
-
-FAILED: Final = "failed"
-"""The answer of an operation that an effect showed as failed: that is final, unlike a refusal we inferred."""
-
 
 # --- an answer to our own request --------------------------------------------------------------------
 
@@ -416,15 +412,20 @@ class _Matching:
 
     def _unasked(self, effect: Effect, refused: Operation | None) -> None:
         """Record an effect that no open operation asked for; ``refused``: one did, and was settled."""
-        if effect.state not in ("succeeded", "pending"):
+        if effect.state == "failed":
+            if refused is None and self._implies and effect.reference is not None:
+                # Its earlier states may come later, and are over then.
+                self._found(effect.kind, effect.amount, State.DECLINED, None, effect.reference)
             return
         if refused is not None and (
             refused.answer == FAILED or (effect.state == "pending" and refused.answer == Answer.PENDING)
         ):
             return  # it failed there, which is final: what is shown is older
         token = effect.reference or effect.key or None
-        state = State.SUCCEEDED if effect.state == "succeeded" else State.PENDING
-        self._found(effect.kind, effect.amount, state, refused, token, self._capture_of(effect))
+        state = State.PENDING if effect.state == "pending" else State.SUCCEEDED
+        found = self._found(effect.kind, effect.amount, state, refused, token, self._capture_of(effect))
+        if effect.state == "reversed" and found is not None:
+            self._reverse(found, effect.error)
 
     def _found(
         self,
@@ -434,14 +435,16 @@ class _Matching:
         refused: Operation | None = None,
         reference: str | None = None,
         capture_id: str | None = None,
-    ) -> None:
+    ) -> Operation | None:
         ledger = self.ledger
-        if kind is CAPTURE:
+        if kind is CAPTURE and state is not State.DECLINED:
             self._imply(amount.minor)
-        written = len(ledger.written)
+        known = set(ledger.written)
         released = kind is CAPTURE and self._once and state is State.SUCCEEDED
         ledger.apply(Found(kind, amount, state, "found", reference, capture_id, refused, released))
-        self._matched.update(list(ledger.written)[written:])
+        found = [operation for key, operation in ledger.written.items() if key not in known]
+        self._matched.update(operation.id for operation in found)
+        return next((operation for operation in found if operation.kind is kind), None)
 
     def _succeed(self, operation: Operation, amount: Money) -> None:
         if operation.kind is CAPTURE:
@@ -463,9 +466,21 @@ class _Matching:
         captures = (op for op in self.ledger.operations if op.kind is CAPTURE)
         return next((op.id for op in captures if op.reference == effect.capture), None)
 
-    def cancel(self, effect: Effect) -> None:
-        """Record that a cancel of ours is pending, or failed; that one succeeded the status shows."""
+    def cancel(self, effect: Effect, *, silent: bool = False) -> None:
+        """Record that a cancel of ours is pending, or failed; that one succeeded a status or total shows.
+
+        Args:
+            effect: The cancel.
+            silent: Whether neither of them does, so that the effect itself is the evidence.
+        """
         operation = self._match(effect)
+        if silent and effect.state == "succeeded":
+            if operation is None:
+                token = effect.reference or effect.key
+                self._found(CANCEL, effect.amount, State.SUCCEEDED, reference=token)
+            elif operation.state in OPEN:
+                self.ledger.apply(Succeeded(operation, "found"))
+            return
         if operation is None or operation.state not in OPEN:
             return
         if effect.state == "failed":
@@ -520,7 +535,7 @@ class _Matching:
 
     # --- the authorization ---
 
-    def grant(self, minor: int, effect: Effect | None = None) -> None:
+    def grant(self, minor: int, effect: Effect | None = None, answer: str = "found") -> None:
         """Record that so much is authorized that was not known to be."""
         ledger = self.ledger
         amount = Money.from_minor(minor, ledger.row.amount.currency)
@@ -532,16 +547,20 @@ class _Matching:
         if effect is not None:
             reference = effect.reference or (effect.key if operation is None else None)
         if operation is None:
-            ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, reference=reference))
+            ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference))
         else:
             reference = operation.reference or reference
             ledger.apply(Succeeded(operation, "authorized", amount, reference))
 
     def _imply(self, minor: int) -> None:
         """Record the authorization that a capture implies, unless a lookup shows how that stands."""
-        row = self.ledger.row
-        if self._implies and row.status in UNAUTHORIZED:
-            self.grant(max(minor, row.kept))
+        row, operation = self.ledger.row, self.authorizing
+        if not self._implies or row.status not in UNAUTHORIZED:
+            return
+        if operation is not None:
+            self.grant(max(minor, operation.amount.minor))
+        else:
+            self.grant(minor, answer=IMPLIED)
 
     def _authorization(self, effect: Effect) -> None:
         """Record an authorization that a notification reports."""
@@ -558,13 +577,17 @@ class _Matching:
                 ledger.apply(Accepted(operation, effect.reference))
                 ledger.apply(Presented(Status.PENDING))
         elif effect.state == "succeeded":
+            implied = next((op for op in rows if op.answer == IMPLIED), None)
+            if implied is not None:
+                self.granted = effect.amount.minor
+                ledger.apply(Succeeded(implied, "found", effect.amount, effect.reference or effect.key))
+                return
             if granting and operation is not None:
                 self._identify(operation, effect)
                 return
-            unnamed = next(
-                (op for op in rows if _grants(op) and op.reference is None),
-                None,
-            )
+            # An answer names the object, not the authorization.
+            anonymous = (None, ledger.before.reference)
+            unnamed = next((op for op in rows if _grants(op) and op.reference in anonymous), None)
             if (
                 row.status is Status.AUTHORIZED
                 and not named
@@ -584,7 +607,8 @@ class _Matching:
             self.reduce(max(row.kept, row.authorized - effect.amount.minor))
 
     def _identify(self, operation: Operation, effect: Effect) -> None:
-        if operation.reference is None and effect.reference is not None:
+        anonymous = (None, self.ledger.before.reference)
+        if operation.reference in anonymous and effect.reference not in (None, operation.reference):
             self.ledger.apply(Identified(operation, effect.reference))
 
     def settle_update(self, amount: Money | None) -> None:
@@ -707,7 +731,8 @@ class _Lookup:
             if effect.kind is REFUND:
                 matching.money(effect)
             elif effect.kind is CANCEL:
-                matching.cancel(effect)
+                silent = snapshot.authorized is None and status is Status.AUTHORIZED
+                matching.cancel(effect, silent=silent)
         matching.total(REFUND, snapshot.refunded)
         if status is Status.AUTHORIZED:
             self._authorized_total()
@@ -739,8 +764,11 @@ class _Lookup:
         reversed_ = (op for op in ledger.operations if op.kind is CAPTURE and op.reverses is not None)
         expected = row.amount.minor - sum(op.amount.minor for op in reversed_)
         found = max(reported.minor if reported is not None else expected, self._taken())
-        if row.status is Status.CANCELED and (not matching.fresh or found <= row.authorized):
-            return  # how it stood before the cancel, or what is recorded already
+        taken = self._taken()
+        if row.status is Status.CANCELED:
+            explained = max(row.authorized, taken)
+            if not matching.fresh or found <= explained or (reported is None and taken):
+                return  # how it stood before the cancel, or what is recorded without it
         cancels = any(op.kind is CANCEL and op.state in OPEN for op in ledger.operations)
         effect = next((effect for effect in snapshot.effects if effect.kind is AUTHORIZE), None)
         matching.grant(max(expected, found) if cancels else found, effect)

@@ -124,7 +124,7 @@ class Found(NamedTuple):
     Attributes:
         kind: Which effect.
         amount: How much.
-        state: ``PENDING`` or ``SUCCEEDED``.
+        state: ``PENDING``, ``SUCCEEDED``, or ``DECLINED``: it failed there.
         answer: What showed it, in a word.
         reference: The gateway's id of it.
         capture_id: For a refund: the id of the capture operation that it refers to.

@@ -63,13 +63,19 @@ if TYPE_CHECKING:
     from paysession.session import ConflictKind
     from paysession.values import NextAction
 
-__all__ = ["CANCEL_ATTEMPTS", "OPEN", "UNAUTHORIZED", "Ledger"]
+__all__ = ["CANCEL_ATTEMPTS", "FAILED", "IMPLIED", "OPEN", "UNAUTHORIZED", "Ledger"]
 
 OPEN: Final = (State.STARTED, State.PENDING)
 """The states of an operation that may still have an effect."""
 
 UNAUTHORIZED: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE, Status.ERROR})
 """The statuses before anything is authorized."""
+
+FAILED: Final = "failed"
+"""The answer of an operation that an effect showed as failed: that is final, unlike a refusal we inferred."""
+
+IMPLIED: Final = "implied"
+"""The answer of an authorization that nobody reported: something was captured, so it was authorized."""
 
 CANCEL_ATTEMPTS: Final = 32
 """Give up a requested cancel after so many attempts that the gateway declined: about a day."""
@@ -397,13 +403,16 @@ class Ledger:
             reference=fact.reference,
         )
         if fact.amount is not None and fact.amount != asked:
-            operation = self._put(operation, amount=fact.amount, note=f"{asked} was asked for")
+            note = operation.note if fact.operation.answer == IMPLIED else f"{asked} was asked for"
+            operation = self._put(operation, amount=fact.amount, note=note)
             if operation.kind is not AUTHORIZE:  # what is authorized is compared as a whole
                 self._conflict_opened(ConflictOpened("amount", asked, fact.amount))
         minor = operation.amount.minor
         if operation.kind is AUTHORIZE:
             if fact.granted:
-                self._grant(operation, minor)
+                # What was implied before is part of what is reported now.
+                implied = asked.minor if fact.operation.answer == IMPLIED else 0
+                self._grant(operation, minor - implied)
         elif operation.kind is CAPTURE:
             row.captured += minor
             row.released = row.released or fact.released
@@ -496,6 +505,9 @@ class Ledger:
                 "fingerprint": refused.fingerprint,
             }
         operation = self._new(fact.kind, fact.amount, fact.reference, extra)
+        if fact.state is State.DECLINED:
+            self._close(operation, fact.state, answer=FAILED, error=None, note=None, reference=None)
+            return
         if fact.state is State.PENDING:
             self._accepted(Accepted(operation, answer=fact.answer))
         elif fact.kind is CANCEL and fact.amount.minor < self.row.authorized - self.row.kept:
