@@ -65,7 +65,7 @@ try:
     with Payments.open("memory:", providers=["later"]) as pay:
         order = pay.create_collection(Money("42.00", "EUR"), reference="r")
         session = pay.initiate(order.id, provider="later")
-        pay.resume(session.id)
+        pay.authorize(session.id)
         pay.capture(session.id)
         session = pay.refund(session.id)
         told = {"refunded": session.refunded, "data": session.data,

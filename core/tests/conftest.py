@@ -3,7 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from paysession import MemoryStore, Money, Payments, hookimpl
+from paysession.lifecycle import begin
+from paysession.operation import Kind
 from paysession.plugins import Registry
+from paysession.request import Request
 from paysession.testing import FakeProvider
 
 
@@ -92,6 +95,16 @@ class Shop:
             (str(row.kind), row.origin, str(row.state), row.answer, row.amount.minor)
             for row in self.payments.history(session_id)
         ]
+
+    def key(self, session_id, ordinal):
+        """Return the id of a session's operation with this ordinal."""
+        (found,) = [row.id for row in self.payments.history(session_id) if row.ordinal == ordinal]
+        return found
+
+    def next_key(self, session_id, kind, amount=None, **asked):
+        """Return the id that an operation has if it begins next."""
+        session, request = self.payments.get(session_id), Request(Kind(kind), amount, **asked)
+        return begin(session, request, self.fake.capabilities, self.clock.now)[1].id
 
     def told(self, session_id=None):
         """Return the types of a session's events in their order."""

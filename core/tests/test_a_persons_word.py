@@ -56,7 +56,7 @@ def test_a_persons_word_does_not_reopen_a_canceled_session(make_told, outcome):
     told.payments.authorize(session.id)
     assert told.payments.cancel(session.id).status == "canceled"
     told.fake.answers["cancel"] = NotApplied("down")
-    told.payments.resolve(f"{session.id}-2", outcome, note="ann: the debit went through")
+    told.payments.resolve(told.key(session.id, 2), outcome, note="ann: the debit went through")
     status, authorized, captured, _, conflict = told.books(session.id)
     assert status == "canceled"
     if outcome.answer in ("authorized", "captured"):
@@ -72,7 +72,7 @@ def test_a_capture_that_a_person_knows_to_have_failed_after_the_cancel_holds_not
     told.fake.answers = {"capture": Outcome.pending(), "cancel": Outcome.canceled()}
     told.payments.capture(session.id, eur("20.00"))
     told.payments.cancel(session.id)
-    told.payments.resolve(f"{session.id}-3", Declined("no", "no"), note="ann")
+    told.payments.resolve(told.key(session.id, 3), Declined("no", "no"), note="ann")
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
     assert told.payments.collection(told.order.id).held == 0
 

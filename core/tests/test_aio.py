@@ -47,7 +47,8 @@ def test_one_life_in_a_loop():
             assert len(await pay.collections()) == 1
             assert (await pay.providers())[0].name == "fake"
             with pytest.raises(Exception, match="closed"):
-                await pay.resolve(f"{session.id}-1", __import__("paysession").Outcome.pending(), note="n")
+                first = (await pay.history(session.id))[0]
+                await pay.resolve(first.id, __import__("paysession").Outcome.pending(), note="n")
 
     asyncio.run(live())
     assert [row.kind for row in fake.ledger] == ["authorize", "capture", "refund"]
@@ -80,7 +81,7 @@ def test_a_cancelled_task_does_not_tear_an_operation_apart():
         return pay, session
 
     pay, session = asyncio.run(live())
-    assert pay._payments.get(session.id).status == "authorized"
+    assert pay._payments._store.session(session.id).status == "authorized"
 
 
 def test_closing_waits_for_the_operations_that_run():
@@ -100,13 +101,14 @@ def test_closing_waits_for_the_operations_that_run():
 
     async def main():
         payments = AsyncPayments.open("memory:", providers={"fake": Slow()})
-        shutdown = payments._threads.shutdown
+        threads = payments._threads()
+        shutdown = threads.shutdown
 
         def wait_for_them():
             go.set()  # not before: who closed the store by now has not waited
             shutdown()
 
-        payments._threads.shutdown = wait_for_them
+        threads.shutdown = wait_for_them
         order = await payments.create_collection(Money("42.00", "EUR"), reference="r")
         session = await payments.initiate(order.id, provider="fake")
         running = asyncio.create_task(payments.authorize(session.id))

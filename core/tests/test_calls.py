@@ -374,10 +374,10 @@ REFUSED = [
     ("limit type", InvalidData, lambda pay, s: pay.recover(limit="9")),
     ("status", InvalidData, lambda pay, s: pay.sessions(status="paid")),
     ("resolve what is closed", InvalidTransition,
-     lambda pay, s: pay.resolve(f"{s.id}-1", Outcome.pending(), note="n")),
+     lambda pay, s: pay.resolve(pay.history(s.id)[0].id, Outcome.pending(), note="n")),
     ("resolve nothing", NotFound, lambda pay, s: pay.resolve("x-1", Outcome.pending(), note="n")),
-    ("resolve with a word", InvalidData, lambda pay, s: pay.resolve(f"{s.id}-1", "declined", note="n")),
-    ("resolve without a note", InvalidData, lambda pay, s: pay.resolve(f"{s.id}-1", Outcome.pending(), note="")),
+    ("resolve with a word", InvalidData, lambda pay, s: pay.resolve(pay.history(s.id)[0].id, "declined", note="n")),
+    ("resolve without a note", InvalidData, lambda pay, s: pay.resolve(pay.history(s.id)[0].id, Outcome.pending(), note="")),
 ]  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def test_an_authorization_that_grew_is_booked_and_reported(told):
 def test_a_cancel_that_fails_at_the_gateway_is_closed_with_its_reason(told, answer):
     session = told.session()
     told.fake.answers["cancel"] = answer
-    failed = Effect("cancel", eur("42.00"), "failed", key=f"{session.id}-3", error=TOO_LATE)
+    failed = Effect("cancel", eur("42.00"), "failed", key=told.next_key(session.id, "cancel"), error=TOO_LATE)
     if isinstance(answer, Outcome):
         assert told.payments.cancel(session.id).pending == 1
         told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[failed])
@@ -163,7 +163,7 @@ def test_a_cancel_that_fails_at_the_gateway_is_closed_with_its_reason(told, answ
         told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[failed])
         with pytest.raises(Declined, match="settled this morning") as caught:
             told.payments.cancel(session.id)
-        assert (caught.value.code, caught.value.operation_id) == ("too_late", f"{session.id}-3")
+        assert (caught.value.code, caught.value.operation_id) == ("too_late", told.key(session.id, 3))
         session = told.payments.get(session.id)
     assert (session.status, session.pending, session.open, session.due_at) == ("authorized", 0, None, None)
     assert told.payments.history(session.id)[-1].error == TOO_LATE
@@ -174,7 +174,7 @@ def test_a_cancel_that_fails_at_the_gateway_is_closed_with_its_reason(told, answ
 def test_a_cancel_in_doubt_that_the_gateway_has_under_way_is_pending(told):
     session = told.session()
     told.fake.answers["cancel"] = OutcomeUnknown("reset")
-    under_way = Effect("cancel", eur("42.00"), "pending", key=f"{session.id}-3")
+    under_way = Effect("cancel", eur("42.00"), "pending", key=told.next_key(session.id, "cancel"))
     told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[under_way])
     seen, told.fake.snapshot = told.fake.snapshot, NotApplied("down")
     for _ in range(2):  # the second is remembered

@@ -53,6 +53,8 @@ class FakeWire:
     url = "memory:"
     lookups_fail = False
     waited_out = 0
+    read_out = 0
+    strayed = ()
 
     def __init__(self, fake):
         self.fake = fake
@@ -64,7 +66,7 @@ class FakeWire:
         return [self.request(kind, key) for kind, key in list(self.fake.calls)]
 
     def request(self, kind, key):
-        session_id = key.rpartition("-")[0]
+        session_id = key.partition("-")[0]
         amount = self.fake._accounts[session_id].amount.minor
         return Request("POST", f"/{kind}", {"idempotency-key": key}, f"{session_id} {amount}".encode())
 

@@ -111,7 +111,9 @@ def test_a_declined_operation_does_not_stand_for_an_effect_of_its_amount(told):
 def test_another_amount_than_was_asked_says_what_was_asked(told):
     session = told.session()
     told.fake.answers["capture"] = OutcomeUnknown("reset")
-    taken = Effect("capture", eur("19.00"), "succeeded", "a", f"{session.id}-3")
+    taken = Effect(
+        "capture", eur("19.00"), "succeeded", "a", told.next_key(session.id, "capture", eur("20.00"))
+    )
     told.fake.snapshot = Snapshot("authorized", effects=[taken])
     session = told.payments.capture(session.id, eur("20.00"))
     operation = told.payments.history(session.id)[-1]
@@ -147,7 +149,7 @@ def test_an_operation_in_doubt_that_the_gateway_has_under_way_is_pending(told):
     told.fake.snapshot = NotApplied("down")
     with pytest.raises(OutcomeUnknown):
         told.payments.refund(session.id, eur("5.00"))
-    under_way = Effect("refund", eur("5.00"), "pending", "a", f"{session.id}-4")
+    under_way = Effect("refund", eur("5.00"), "pending", "a", told.key(session.id, 4))
     assert shows(told, session.id, under_way) == ["operation.pending"]
     session = told.payments.get(session.id)
     operation = told.payments.history(session.id)[-1]

@@ -111,7 +111,7 @@ def test_another_use_of_a_key_names_the_first_operation(told):
     session = told.session()
     session = told.payments.capture(session.id, eur("1.00"), idempotency_key="k")
     again = lambda: told.payments.capture(session.id, eur("2.00"), idempotency_key="k")  # noqa: E731
-    assert refused(told, IdempotencyMismatch, again, f"{session.id}-3") == session
+    assert refused(told, IdempotencyMismatch, again, told.key(session.id, 3)) == session
 
 
 def test_doubt_names_the_operation_to_whoever_meets_it(make_told):
@@ -119,7 +119,7 @@ def test_doubt_names_the_operation_to_whoever_meets_it(make_told):
     session = told.session()
     told.fake.answers["capture"] = OutcomeUnknown("reset")
     capture = lambda: told.payments.capture(session.id, idempotency_key="k")  # noqa: E731
-    operation_id = f"{session.id}-3"
+    operation_id = told.next_key(session.id, "capture", idempotency_key="k")
     refused(told, OutcomeUnknown, capture, operation_id)
     refused(told, OutcomeUnknown, capture, operation_id)  # the same key asks again
     refused(told, SessionBusy, lambda: told.payments.refund(session.id), operation_id)
@@ -129,7 +129,7 @@ def test_doubt_names_the_operation_to_whoever_meets_it(make_told):
 @pytest.mark.parametrize("call", ["capture", "recover", "resolve"])
 def test_an_operation_in_flight_is_named(told, call):
     session = told.session()
-    operation_id, seen = f"{session.id}-3", []
+    operation_id, seen = told.next_key(session.id, "capture"), []
 
     def meanwhile():
         calls = {
@@ -146,7 +146,7 @@ def test_an_operation_in_flight_is_named(told, call):
 
 def test_a_closed_operation_is_named_by_whoever_would_resolve_it(told):
     session = told.session()
-    operation_id = f"{session.id}-2"
+    operation_id = told.key(session.id, 2)
     resolve = lambda: told.payments.resolve(operation_id, NotApplied("no"), note="ann")  # noqa: E731
     assert refused(told, InvalidTransition, resolve, operation_id) == session
 
@@ -159,7 +159,7 @@ def test_a_decline_names_its_operation_each_time(told, keyed):
         with pytest.raises(Declined, match=r"The bank suspects fraud\.") as caught:
             told.payments.capture(session.id, idempotency_key=keyed)
         assert (caught.value.code, caught.value.session_id) == ("fraud", session.id)
-        assert caught.value.operation_id == f"{session.id}-{place}"
+        assert caught.value.operation_id == told.key(session.id, place)
 
 
 def test_what_was_not_applied_says_how_long_to_wait(told):
@@ -168,4 +168,4 @@ def test_what_was_not_applied_says_how_long_to_wait(told):
     with pytest.raises(NotApplied, match="busy") as caught:
         told.payments.capture(session.id)
     assert caught.value.retry_after == timedelta(seconds=7)
-    assert (caught.value.session_id, caught.value.operation_id) == (session.id, f"{session.id}-3")
+    assert (caught.value.session_id, caught.value.operation_id) == (session.id, told.key(session.id, 3))

@@ -138,7 +138,7 @@ def test_a_lookup_in_another_currency_is_no_evidence_that_nothing_happened(told)
     told.fake.snapshot = Snapshot(
         "authorized",
         effects=[
-            Effect("capture", eur("42.00"), key=f"{session.id}-3"),
+            Effect("capture", eur("42.00"), key=told.next_key(session.id, "capture")),
             Effect("refund", Money("1.00", "USD"), reference="dashboard"),
         ],
         session_id=session.id,
@@ -204,7 +204,7 @@ def test_a_replayed_decline_is_not_believed_where_the_lookup_is_in_another_curre
     told.fake.snapshot = Snapshot(
         "authorized",
         effects=[
-            Effect("capture", eur("42.00"), key=f"{session.id}-3"),
+            Effect("capture", eur("42.00"), key=told.key(session.id, 3)),
             Effect("refund", Money("1.00", "USD"), reference="dashboard"),
         ],
         session_id=session.id,
@@ -220,7 +220,7 @@ def test_a_statement_tells_that_an_authorization_succeeded_which_had_required_mo
     session = told.session("requires_more")
     told.fake.answers["authorize"] = Outcome.requires_more()
     told.payments.authorize(session.id)
-    effect = Effect("authorize", eur("42.00"), key=f"{session.id}-2")
+    effect = Effect("authorize", eur("42.00"), key=told.key(session.id, 2))
     provider = told.payments._registry.provider("fake")
     for _ in range(2):
         told.payments._recovery.book_effects(provider, session.id, [effect])

@@ -57,6 +57,7 @@ def test_what_is_stored_before_it_is_acknowledged(told):
     told.payments.recover()
     done = told.store.kept[-1]
     assert (done.id, done.state, done.attempts, done.due_at) == (kept.id, "processed", 1, None)
+    assert done.body == b""  # it has been put to use
     assert told.payments.recover().notifications == 0
 
 
@@ -118,6 +119,18 @@ def test_one_that_matches_nothing_is_tried_for_three_days_at_growing_intervals(t
     done = told.payments.recover()
     assert (done.notifications, done.notifications_done) == (1, 1)
     assert (told.store.kept[-1].state, told.store.kept[-1].due_at) == ("unmatched", None)
+    assert told.store.kept[-1].body == told.store.kept[0].body != b""
+
+
+def test_of_two_workers_with_one_notification_the_second_leaves_what_the_first_wrote(told):
+    session = told.session("requires_more")
+    post(told, session.id, settle=False)
+    (row,) = told.store.kept
+    assert told.payments._inbox.settle(row)
+    done = told.store.kept[-1]
+    told.snapshot = NotApplied("it is down")
+    assert not told.payments._inbox.settle(row)
+    assert told.store.notification(row.id) == done
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_what_moves_no_money_is_refused_as_it_was_settled(make_told, kind):
     with pytest.raises(NotApplied, match="never arrived") as caught:
         told.session("requires_more")
     assert told.payments.get(caught.value.session_id).status == "canceled"
-    assert caught.value.operation_id == f"{caught.value.session_id}-1"
+    assert caught.value.operation_id == told.key(caught.value.session_id, 1)
 
 
 def test_a_refusal_that_contradicts_a_persons_word_has_the_gateway_decide(told):
@@ -308,7 +308,7 @@ def test_a_definite_answer_after_a_notification_of_pending_is_booked(make_told):
         told.payments._recovery.book_effects(
             told.payments._registry.provider("fake"),
             session.id,
-            [Effect("capture", eur("42.00"), "pending", key=f"{session.id}-3")],
+            [Effect("capture", eur("42.00"), "pending", key=told.key(session.id, 3))],
         )
 
     told.fake.meanwhile["capture"] = meanwhile

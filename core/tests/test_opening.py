@@ -79,11 +79,11 @@ def test_an_instance_shows_what_it_can_do():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"url": 42}, "42 is no URL"),
-        ({"url": "payments.db"}, "no URL; for a file: sqlite:///payments.db"),
-        ({"public_url": 1}, "public_url is a URL such as https://shop.example/pay, not 1"),
+        ({"url": 42}, "where the books are kept is a URL"),
+        ({"url": "payments.db"}, "is a URL; for a file: sqlite:///payments.db"),
+        ({"public_url": 1}, "public_url is a URL such as https://shop.example/pay$"),
         ({"public_url": "shop.example/pay"}, "public_url is a URL"),
-        ({"providers": "fake"}, 'a list of names: \\["fake"]'),
+        ({"providers": "fake"}, 'a list of names, such as \\["stripe"]'),
         ({"providers": [FakeProvider()]}, "give an instance one: {'name': FakeProvider"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_cancel_that_waits_for_doubt_settled_just_now_runs(deaf, keyed):
     deaf.fake.answers["authorize"] = OutcomeUnknown("reset")
     with pytest.raises(OutcomeUnknown):
         deaf.payments.authorize(session.id)
-    operation_id = f"{session.id}-2"
+    operation_id = deaf.key(session.id, 2)
     looks = []
 
     def settles():

@@ -195,7 +195,7 @@ def test_a_class_in_place_of_an_instance():
 def test_a_wrong_plugin_is_refused_at_the_start_even_if_no_provider_is_chosen():
     with pytest.raises(ProviderLoadError, match="no hook"):
         Payments.open("memory:", plugins=[object()], environ={})
-    with pytest.raises(SettingsError, match=r'plugins is a list of names and instances: \["otel"\]'):
+    with pytest.raises(SettingsError, match="plugins is a list of names and instances"):
         Payments.open("memory:", plugins="otel", environ={})
 
 

@@ -69,7 +69,8 @@ def test_what_was_in_doubt_and_is_returned_was_taken_first(told):
     session = told.session()
     told.fake.fail_next("timeout", kind="capture")
     told.fake.snapshot = Snapshot(
-        "authorized", effects=[Effect("capture", eur("42.00"), "reversed", "ch_1", f"{session.id}-3")]
+        "authorized",
+        effects=[Effect("capture", eur("42.00"), "reversed", "ch_1", told.next_key(session.id, "capture"))],
     )
     session = told.payments.capture(session.id)
     assert (session.captured, session.in_doubt) == (0, False)

@@ -2,9 +2,10 @@ from datetime import timedelta
 
 import pytest
 from attrs import field, frozen
-from attrs.validators import in_
+from attrs.validators import ge, gt, in_, instance_of, matches_re, max_len
 
-from paysession import Payments, Secret, SettingsError
+from paysession import Payments, Secret, SettingsError, StoreError
+from paysession.provider import Endpoint
 from paysession.settings import build
 from paysession.testing import FakeProvider
 
@@ -79,6 +80,55 @@ def test_a_refused_secret_is_not_repeated():
     with pytest.raises(SettingsError) as caught:
         build("p", Picky, {"api_key": "sk_hidden"}, {})
     assert "sk_hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("mode", "hunter2"),
+        ("word", "hunter 2"),
+        ("word", "hun'ter\n2"),
+        ("number", -271828),
+        ("ratio", -2.71828),
+        ("kind", 271828),
+        ("token", "hunter2"),
+        ("tokens", ["hunter2", "x"]),
+        ("own", "hunter2"),
+        ("address", "https://user:hunter2@elsewhere.example"),
+    ],
+)
+def test_an_error_about_a_setting_never_repeats_its_value(setting, value):
+    def refuse(instance, attribute, given):
+        raise ValueError(f"{attribute.name} is no word: {given!s} / {given!r}")
+
+    @frozen(kw_only=True)
+    class Picky:
+        mode: str = field(default="a", validator=in_(("a", "b")))
+        word: str = field(default="a", validator=matches_re("[a-z]*"))
+        number: int = field(default=1, validator=ge(0))
+        ratio: float = field(default=1.0, validator=gt(0))
+        kind: str = field(default="", validator=instance_of(str))
+        token: str = field(default="", validator=max_len(3))
+        tokens: tuple[Secret, ...] = field(default=(), validator=max_len(1))
+        own: str = field(default="", validator=lambda i, a, given: given and refuse(i, a, given))
+        address: Endpoint = field(default=Endpoint(""), converter=Endpoint)
+
+    with pytest.raises(SettingsError, match=f"(?s)p: .*{setting}") as caught:
+        build("p", Picky, {setting: value}, {})
+    for part in ("hunter", "71828"):
+        assert part not in str(caught.value)
+
+
+def test_a_secret_from_settings_has_no_line_break_at_its_end():
+    made = build("p", Gateway, {"hooks": [" a\n"]}, {"PAYSESSION_P__API_KEY": "sk_1\r\n"})
+    assert (made.api_key, made.hooks) == (Secret("sk_1"), (Secret("a"),))
+
+
+def test_no_url_of_a_store_is_repeated():
+    for url in ("user:hunter2@host/db", "postgresql//u:hunter2@host", "//u:hunter2@host"):
+        with pytest.raises(StoreError) as caught:
+            Payments.open(url, providers={"fake": FakeProvider()}, environ={})
+        assert "hunter2" not in str(caught.value)
 
 
 def write(path, text):

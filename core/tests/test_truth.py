@@ -218,7 +218,7 @@ def test_an_effect_without_a_key_settles_the_operation_in_doubt_and_one_with_ano
 def test_another_amount_than_was_asked_is_booked_and_reported(told):
     session = told.session()
     told.fake.fail_next("timeout", kind="capture")
-    key = f"{session.id}-3"
+    key = told.next_key(session.id, "capture", eur("20.00"))
     told.fake.snapshot = Snapshot(
         "authorized", effects=[Effect("capture", eur("19.00"), reference="a", key=key)]
     )
@@ -302,7 +302,7 @@ def test_a_pending_authorization_reserves_and_settles_later(slow):
         0,
         None,
     )
-    assert kinds(slow, session)[-1] == ("authorize", "host", "succeeded")
+    assert kinds(slow, session)[-1] == ("authorize", "payer", "succeeded")
 
 
 def test_a_pending_authorization_that_fails_releases_its_amount(slow):

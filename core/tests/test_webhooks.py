@@ -165,10 +165,10 @@ def test_a_provider_that_cannot_be_loaded_has_its_notifications_sent_again():
 
 
 def approved(shop):
-    """Return a session whose payer has approved and come back."""
+    """Return a session whose payer has approved, and that the host has authorized."""
     session = shop.session("requires_more")
     shop.fake.payer_approves(session.id)
-    return shop.payments.resume(session.id)
+    return shop.payments.authorize(session.id)
 
 
 class Bank(FakeProvider):
@@ -211,7 +211,7 @@ def test_a_statement_that_comes_late_says_nothing_about_how_it_stands_now(make_s
     shop = make_shop(Bank())
     session = shop.session("requires_more")
     shop.fake.payer_approves(session.id)
-    session = shop.payments.resume(session.id)
+    session = shop.payments.authorize(session.id)
     if end == "capture":
         session = shop.payments.capture(session.id, eur("30.00"), final=True)
     else:

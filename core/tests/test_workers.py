@@ -72,9 +72,10 @@ def test_a_list_that_has_grown_old_meanwhile_asks_nobody_again():
     books.now += timedelta(hours=1)
     books.gateway.answer.set()
     one, two = books.workers
-    due = list(books.store.due(books.now, 10))
+    due = list(books.store.due(books.now, 10, "asked"))
     one.recover()
-    books.store.due = lambda now, limit: due  # what the second had read before
+    books.store.due_providers = lambda now: ["asked"]  # what the second had read before
+    books.store.due = lambda now, limit, provider: due
     assert sorted(ids) == sorted(two.recover().waiting)
     assert sorted(ids) == sorted(books.gateway.asked)
 

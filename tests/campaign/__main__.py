@@ -21,7 +21,7 @@ from statistics import median
 from driver import Campaign
 from judge import INVARIANTS, Verdict, judge, while_open
 from variants import BROKEN, variant
-from world import ACCOUNTS, RATE, Plan
+from world import ACCOUNTS, RATE, RESTORABLE, Plan
 
 from paysession_sql import upgrade
 
@@ -39,6 +39,7 @@ def options(arguments):
     add("--workers", type=int, default=4, help="processes that take orders (default: 4)")
     add("--recoverers", type=int, default=2, help="processes that recover (default: 2)")
     add("--hot", type=int, default=0, help="let all workers hammer so many sessions at a time, and no others")
+    add("--restores", type=int, default=0, help="restore a backup so many times (only some accounts)")
     add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
     add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")
@@ -57,7 +58,8 @@ def main(arguments=None):
                 print("kept in", folder, file=sys.stderr)
             else:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-"))
-            accounts = given.accounts or variant(given.broken).accounts or ",".join(ACCOUNTS)
+            every = RESTORABLE if given.restores else ACCOUNTS
+            accounts = given.accounts or variant(given.broken).accounts or ",".join(every)
             url = stack.enter_context(STORES[name](folder))
             plan = Plan(
                 seed=seed,
@@ -69,6 +71,7 @@ def main(arguments=None):
                 faults=given.faults,
                 minutes=given.minutes,
                 hot=given.hot or variant(given.broken).hot,
+                restores=given.restores,
                 accounts=tuple(accounts.split(",")),
                 broken=given.broken,
             )
@@ -93,7 +96,7 @@ def one(name, plan, show):
             while_open(pay, verdict)
             show(campaign.tally, None)
             campaign.rest(pay)
-            judge(world, pay, verdict)
+            judge(world, pay, verdict, campaign.lost)
         stats = world.gateway.stats()
     finally:
         world.gateway.close()
@@ -109,6 +112,7 @@ def one(name, plan, show):
         "kills by point": tally.kills,
         "pauses": tally.pauses,
         "outages": tally.outages,
+        "restores": tally.restores,
         "faults": sum(stats["faults"].values()),
         "faults by name": stats["faults"],
         "calls": sum(stats["calls"].values()),

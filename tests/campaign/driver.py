@@ -1,12 +1,15 @@
 """Runs a campaign: starts processes, kills and stops them, and brings everything to rest."""
 
 import logging
+import math
 import os
 import signal
 import time
 import traceback
+from datetime import UTC, datetime
 
 from attrs import field, mutable
+from backups import Backups
 from variants import variant
 from worker import be
 from world import ACCOUNTS, FAULTS, Shared, World
@@ -15,6 +18,8 @@ from paysession import NotApplied, Outcome, PaysessionError
 from paysession.testing.gateway_process import GatewayProcess
 
 logger = logging.getLogger("campaign")
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @mutable
@@ -33,6 +38,7 @@ class Tally:
     kills: dict[str, int] = field(factory=dict)
     pauses: int = 0
     outages: int = 0
+    restores: int = 0
     crashes: list[str] = field(factory=list)
     seconds: float = 0.0
     rest_rounds: int = 0
@@ -61,6 +67,10 @@ class Campaign:
         self._roles = roles
         self._lives = [0] * len(roles)
         self._children = {}
+        self._backups = Backups(plan.store, plan.folder)
+        self._progress = []
+        self.lost = set()
+        """Sessions that a restored backup lacked; some come back."""
         self._chance = plan.random("driver")
 
     def run(self):
@@ -151,10 +161,10 @@ class Campaign:
 
     def _disturb(self, deadline):
         plan, chance, gateway = self.plan, self._chance, self.world.gateway
-        for slot in range(len(self._roles)):
-            self._start(slot)
+        self._start_all()
         now = time.monotonic()
         kill, pause, outage, look = now + 1, now + 1, now + 5, now
+        backup, restore = self._next_restore(now)
         faults = 0
         while True:
             now = time.monotonic()
@@ -177,13 +187,64 @@ class Campaign:
                 outage = now + chance.uniform(4, 12)
                 gateway.call(None, "outage", seconds=chance.uniform(0.05, 0.4))
                 self.tally.outages += 1
+            if now >= backup:
+                backup = math.inf
+                self._back_up()
+            if now >= restore:
+                self._restore()
+                backup, restore = self._next_restore(time.monotonic())
             if now >= look:
                 look = now + 0.5
                 faults = sum(gateway.stats()["faults"].values())
                 self._show(self.tally, faults)
-                if now >= deadline or (self.tally.killed >= plan.kills and faults >= plan.faults):
+                enough = self.tally.killed >= plan.kills and faults >= plan.faults
+                if now >= deadline or (enough and self.tally.restores >= plan.restores):
                     return
             time.sleep(0.005)
+
+    # --- backups ----------------------------------------------------------------------------------
+
+    def _next_restore(self, now):
+        """Return when the next backup is made, and when it is restored."""
+        if self.tally.restores >= self.plan.restores:
+            return math.inf, math.inf
+        backup = now + self._chance.uniform(1, 3)
+        return backup, backup + self._chance.uniform(2, 5)
+
+    def _back_up(self):
+        self._end_all()
+        self._backups.make()
+        self._progress = [self.world.shared.progress(slot) for slot in range(len(self._roles))]
+        self._start_all()
+
+    def _restore(self):
+        """Restore the backup as the documentation says: query the gateways before anything runs again."""
+        world, gateway = self.world, self.world.gateway
+        self._end_all()
+        self._backups.restore()
+        self.tally.restores += 1
+        for name in self.plan.accounts:
+            gateway.heal(name)
+        gateway.accept()
+        world.shared.leap(minutes=2)  # what a lookup does not show yet, it shows then
+        world.shared.set_gateway_clock(gateway)
+        with world.open() as pay:
+            while (report := pay.resync(since=LONG_AGO)).failed:
+                logger.info("resync %r", report)
+                if all("is in doubt" in row.reason for row in report.unsynced):
+                    break
+            known = {row.id for row in every_session(pay)}
+        views = [view for name in self.plan.accounts for view in gateway.orders(name)]
+        self.lost |= {view["ours"] for view in views} - known
+        for name in self.plan.accounts:
+            gateway.inject_at_random(name, self.plan.fault_rate, FAULTS)
+        for slot, number in enumerate(self._progress):
+            world.shared.keep(slot, number)  # every order since is taken again, under the same keys
+        self._start_all()
+
+    def _start_all(self):
+        for slot in range(len(self._roles)):
+            self._start(slot)
 
     def _start(self, slot):
         role, life = self._roles[slot], self._lives[slot]

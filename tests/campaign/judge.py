@@ -75,8 +75,15 @@ def while_open(pay, verdict):
             verdict.find("6", f"{row.id}: open={row.open} pending={row.pending} and nothing is due")
 
 
-def judge(world, pay, verdict):
-    """Check everything, after it has come to rest."""
+def judge(world, pay, verdict, lost=frozenset()):
+    """Check everything, after it has come to rest.
+
+    Args:
+        world: The campaign's.
+        pay: The open ledger.
+        verdict: Where violations are noted.
+        lost: Sessions that a restored backup lacked, and that nobody could find by query.
+    """
     ledger = {name: world.gateway.ledger(name) for name in world.plan.accounts}
     orders = {name: world.gateway.orders(name) for name in world.plan.accounts}
     with open(os.path.join(world.plan.folder, "ledger.json"), "w") as file:
@@ -111,20 +118,22 @@ def judge(world, pay, verdict):
             if row.attempt > 1 and row.state.closed and row.origin != "provider"
         ]
         _one_effect(verdict, session, history, entries[session.id])
-        _books(verdict, session, history, entries[session.id], views[session.id])
+        restored = bool(world.plan.restores)
+        _books(verdict, session, history, entries[session.id], views[session.id], restored=restored)
         _evidence(verdict, session, history, entries[session.id])
         _steps(verdict, session, told[session.id])
         _transitions(verdict, session, history, told[session.id])
         _limits(verdict, session, entries[session.id])
         if session.open or session.pending or session.cancel_wanted:
             verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
-    for ours in set(entries) - known:
+    for ours in set(entries) - known - lost:
         verdict.find("lost", f"the gateway has an order of {ours}, and the books know no such session")
     for collection_id, sessions in collections.items():
         held = pay.collection(collection_id).held
         if held != sum(row.held for row in sessions):
             verdict.find("7", f"{collection_id} holds {held}, its sessions {[row.held for row in sessions]}")
     _promises(verdict, world, known, histories)
+    _keyed(verdict, world, entries)
     _reader(verdict, world, events)
     _secrets(verdict, world, events, histories)
     verdict.settle_seconds.sort()
@@ -164,7 +173,7 @@ def _one_effect(verdict, session, history, entries):
             verdict.find("1", f"{count} effects under the caller's key {key} of {session.id}")
 
 
-def _books(verdict, session, history, entries, views):
+def _books(verdict, session, history, entries, views, *, restored=False):
     def total(kind):
         return sum(row["amount"] for row in entries if row["kind"] == kind and row["state"] == "succeeded")
 
@@ -186,7 +195,9 @@ def _books(verdict, session, history, entries, views):
         verdict.find("2", f"{session.id} is canceled, and the order is {alive[0]['status']}")
     if session.status == "authorized" and not alive:
         verdict.find("2", f"{session.id} is authorized, and there is no order")
-    if alive and session.initiated and session.status != "canceled":
+    # An update that was lost with a backup is reported as a conflict, once it is authorized.
+    reported = restored and (session.status != "authorized" or session.conflict == "amount")
+    if alive and session.initiated and session.status != "canceled" and not reported:
         if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
             verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
     shown = Counter(row["id"] for row in entries if row["kind"] in MONEY and row["state"] != "failed")
@@ -314,8 +325,23 @@ def _promises(verdict, world, known, histories):
                 verdict.find("lost", f"{promise} was returned, and is not in the books")
 
 
+def _keyed(verdict, world, entries):
+    """Of all that was done under one key of a caller's there is one effect, whatever the ledger has lost."""
+    path = os.path.join(world.plan.folder, "keyed.jsonl")
+    if not os.path.exists(path):
+        return
+    with open(path) as file:
+        calls = {tuple(json.loads(line)) for line in file}
+    for session_id, digest, words in calls:
+        made = [row for row in entries[session_id] if row["operation"].endswith(f"-{digest}")]
+        if len(made) > 1:
+            verdict.find("1", f"{len(made)} effects of {words} of {session_id}: {made}")
+
+
 def _reader(verdict, world, events):
-    read = [id_ for _, id_ in feed(os.path.join(world.plan.folder, "feed.jsonl"))]
+    lines = feed(os.path.join(world.plan.folder, "feed.jsonl"))
+    starts = [place for place, (cursor, _) in enumerate(lines, 1) if cursor is None]
+    read = [id_ for _, id_ in lines[max(starts, default=0) :]]
     expected = [event.id for event in events[: len(read)]]
     if read != expected:
         missed = len(set(expected) - set(read))

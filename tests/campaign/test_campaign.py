@@ -50,6 +50,15 @@ def test_sixteen_processes_and_two_recovery_workers_on_eight_sessions_keep_every
     assert result["operations"] > 100
 
 
+def test_after_backups_were_restored_the_ledger_equals_the_gateway_and_nothing_is_sent_twice(store):
+    result, status = run(
+        "--seed", "3", "--store", store, "--restores", "2", "--kills", "10", "--faults", "100",
+    )  # fmt: skip
+    assert (result["violations"], result["crashes"], status) == ({}, [], 0)
+    assert result["restores"] == 2
+    assert result["operations"] > 50
+
+
 sys.path.insert(0, str(HERE))
 try:
     from variants import BROKEN

@@ -8,6 +8,7 @@ import time
 from world import ACCOUNTS
 
 from paysession import (
+    CursorLost,
     Declined,
     Money,
     NotApplied,
@@ -16,6 +17,8 @@ from paysession import (
     RequestError,
     SessionBusy,
 )
+from paysession.operation import Kind
+from paysession.request import Request
 from paysession.testing.killing import KillPoints
 
 PAYLOAD_SECRET = "payload-of-the-browser-4711"
@@ -48,9 +51,9 @@ class Host:
 
     def __init__(self, world, chance, pay):
         self.world, self.chance, self.pay = world, chance, pay
-        self._journal = os.open(
-            os.path.join(world.plan.folder, "promises.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        )
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._journal = os.open(os.path.join(world.plan.folder, "promises.jsonl"), flags)
+        self._keyed = os.open(os.path.join(world.plan.folder, "keyed.jsonl"), flags)
 
     def attempt(self, call, *arguments, **options):
         """Call, and again while it is certain that nothing happened; None if that leads nowhere."""
@@ -71,23 +74,32 @@ class Host:
                 return None
         return None
 
-    def promise(self, session, call, key, *, all_that_is_left=False):
+    def promise(self, session, call, key, *, digest=None, all_that_is_left=False):
         """Write down what a call returned, and the operation that did it: neither must ever be lost.
 
         Only a call for all that is left may have had nothing to do, and so no operation. (An attempt
         before it that did not happen was told as that.)
         """
         history = self.pay.history(session)
-        rows = [row.id for row in history if row.idempotency_key == key and row.state != "not_applied"]
+        rows = [
+            row.id
+            for row in history
+            # What was found at the gateway after a restore is known by the end of its id.
+            if (row.idempotency_key == key or row.id.endswith(f"-{digest}")) and row.state != "not_applied"
+        ]
         promise = {"session": session, "call": call, "key": key, "operation": rows[-1] if rows else None}
         if rows or not all_that_is_left:
             os.write(self._journal, (json.dumps(promise) + "\n").encode())
 
     def keyed(self, session_id, call, key, amount, **options):
         """Capture or refund under a caller's key."""
+        asked = Request(Kind(call), amount, idempotency_key=key, **options)
+        digest = asked.digest(session_id)
+        line = [session_id, digest, f"{asked.fingerprint} {key}"]
+        os.write(self._keyed, (json.dumps(line) + "\n").encode())
         done = self.attempt(getattr(self.pay, call), session_id, amount, idempotency_key=key, **options)
         if done is not None:
-            self.promise(session_id, call, key, all_that_is_left=amount is None)
+            self.promise(session_id, call, key, digest=digest, all_that_is_left=amount is None)
         return done
 
     def order(self, number):
@@ -116,7 +128,9 @@ class Host:
         )
         if session is None:
             return
-        self.promise(session.id, "initiate", key)
+        # After a restore a lookup finds the object, of which it does not tell which operation made it.
+        found = bool(self.world.plan.restores)
+        self.promise(session.id, "initiate", key, all_that_is_left=found)
         if script.random() < 0.1:
             self.attempt(self.pay.update, session.id, Money.from_minor(700, order.amount.currency))
         acts = ["approve"] * 12 + ["decline", "challenge", "debit", "debit", "nothing"]
@@ -264,7 +278,12 @@ def read(world, slot, chance, pay):
     cursor = lines[-1][0] if lines else None
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     while True:
-        rows = pay.events(after=cursor, limit=100)
+        try:
+            rows = pay.events(after=cursor, limit=100)
+        except CursorLost:  # a backup was restored: read it from its start again
+            cursor = None
+            os.write(file, b"[null, null]\n")
+            continue
         for row in rows:
             os.write(file, (json.dumps([row.cursor, row.id]) + "\n").encode())
             cursor = row.cursor

@@ -88,6 +88,11 @@ FAULTS = {
 """How often each fault strikes, relative to the others."""
 
 
+RESTORABLE = ("replays-all", "replays-success", "lagging")
+"""The accounts of a campaign that restores backups: where a gateway knows no keys, or cannot be queried,
+somebody has to compare what it has before a payment is begun again."""
+
+
 @frozen
 class Plan:
     """One campaign, as its command line says."""
@@ -102,6 +107,7 @@ class Plan:
     minutes: float = 5.0
     fault_rate: float = 0.25
     hot: int = 0
+    restores: int = 0
     broken: str = ""
     accounts: tuple[str, ...] = field(default=tuple(ACCOUNTS))
 

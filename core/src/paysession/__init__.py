@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from paysession.errors import (
     ConfigurationError,
+    CursorLost,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
@@ -18,6 +19,7 @@ from paysession.errors import (
     InvalidTransition,
     NotApplied,
     NotFound,
+    NotOffered,
     NotSupported,
     OutcomeUnknown,
     PaysessionError,
@@ -35,7 +37,7 @@ from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched, Unsynced
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
@@ -60,6 +62,7 @@ __all__ = [
     "ClientAction",
     "ConfigurationError",
     "Conflict",
+    "CursorLost",
     "Declined",
     "Event",
     "Failure",
@@ -75,6 +78,7 @@ __all__ = [
     "NextAction",
     "NotApplied",
     "NotFound",
+    "NotOffered",
     "NotSupported",
     "Operation",
     "Outcome",
@@ -90,12 +94,15 @@ __all__ = [
     "Recovery",
     "Redirect",
     "RequestError",
+    "Resync",
     "Secret",
     "SessionBusy",
     "SettingsError",
     "State",
     "Status",
     "StoreError",
+    "Unmatched",
+    "Unsynced",
     "WebhookRejected",
     "WebhookReply",
     "hookimpl",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from paysession.payments import Payments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from paysession.money import Money
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.reports import InDoubt, ProviderInfo, Recovery
+    from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
     from paysession.session import Conflict, PaymentCollection, PaymentSession
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -44,7 +46,9 @@ class AsyncPayments:
 
     def __init__(self, payments: Payments, *, max_workers: int = 64) -> None:
         self._payments = payments
-        self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="paysession")
+        self._max_workers = max_workers
+        self._of_process: dict[int, ThreadPoolExecutor] = {}
+        self._threads()  # a number that makes no sense is an error now
 
     @classmethod
     def open(cls, url: str | None = None, *, max_workers: int = 64, **options: Any) -> Self:
@@ -60,19 +64,36 @@ class AsyncPayments:
         await self.close()
 
     async def close(self) -> None:
-        """Wait for running operations, then close."""
+        """Wait for the calls that run, then close; later ones are a `StoreError`.
+
+        A second close does nothing. A call whose observer waits for this to end would wait for itself.
+        """
         # Not in one of those threads: it would close the store under the operations in the others.
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._threads().shutdown)
         await asyncio.to_thread(self._payments.close)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return this process's executor: a forked child does not have its parent's threads."""
+        process = os.getpid()
+        threads = self._of_process.get(process)
+        if threads is None:
+            made = ThreadPoolExecutor(self._max_workers, thread_name_prefix="paysession")
+            threads = self._of_process.setdefault(process, made)
+        return threads
 
     async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
         work = partial(context.run, partial(call, *args, **kwargs))
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            running = asyncio.get_running_loop().run_in_executor(self._threads(), work)
         except RuntimeError as error:  # as the executor says that it is shut down
             raise StoreError(f"these payments are closed: {error}") from None
         return await running
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """See `Payments.offered`."""
+        return self._payments.offered
 
     async def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
         """See `Payments.create_collection`."""
@@ -108,6 +129,7 @@ class AsyncPayments:
         checkout: Checkout | None = None,
         capture: str = "manual",
         replaces: str | None = None,
+        origin: str = "host",
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.initiate`."""
@@ -121,6 +143,7 @@ class AsyncPayments:
             checkout=checkout,
             capture=capture,
             replaces=replaces,
+            origin=origin,
             idempotency_key=idempotency_key,
         )
 
@@ -186,9 +209,29 @@ class AsyncPayments:
         """See `Payments.sync`."""
         return await self._run(self._payments.sync, session_id)
 
-    async def recover(self, *, limit: int = 100) -> Recovery:
+    async def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
         """See `Payments.recover`."""
-        return await self._run(self._payments.recover, limit=limit)
+        return await self._run(self._payments.recover, limit=limit, provider=provider, now=now)
+
+    async def resync(
+        self,
+        *,
+        since: datetime,
+        provider: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        progress: Callable[[Resync], None] | None = None,
+    ) -> Resync:
+        """See `Payments.resync`; ``progress`` is called in a thread of the executor."""
+        return await self._run(
+            self._payments.resync, since=since, provider=provider, after=after, limit=limit, progress=progress
+        )
+
+    async def unmatched(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Unmatched, ...]:
+        """See `Payments.unmatched`."""
+        return await self._run(self._payments.unmatched, provider=provider, after=after, limit=limit)
 
     async def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """See `Payments.in_doubt`."""

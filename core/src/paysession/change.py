@@ -17,21 +17,23 @@ __all__ = ["Change", "Notification"]
 
 @frozen(slots=False, kw_only=True)
 class Notification:
-    """A verified notification of a provider, as stored before it is acknowledged.
+    """A notification of a provider, as stored before it is acknowledged.
 
     Attributes:
-        id: Unique for (provider, the gateway's event id).
+        id: Unique for (provider, the gateway's event id); where a gateway does not sign, for (provider,
+            session).
         provider: The name of the selected provider.
         type: The gateway's name for what happened.
         session_id: Our session's id, if the notification carries it.
         references: The gateway's ids in it.
         effects: What a gateway that cannot be asked tells, as JSON text.
-        body: The raw body.
+        body: The raw body of a verified one; empty once it is processed.
         state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
-        received_at: When it was stored.
+        received_at: When it was stored; where a gateway does not sign, when the gateway was last queried
+            because of it.
         due_at: When to try again, or to look once more where lookups lag; None when there is nothing more
             to do.
-        attempts: How often it was tried.
+        attempts: How often it was tried, or written since it was stored: each update adds one.
     """
 
     id: str
@@ -65,7 +67,7 @@ class Change(NamedTuple):
         collection_amount: Only the amount of ``collection`` is changed, guarded by what is held.
         conflicts: New conflicts, or new states of conflicts, of the same session.
         notification: A notification to insert, or (``notification_seen``) to update.
-        notification_seen: The notification exists.
+        notification_seen: The notification exists, with one attempt less.
     """
 
     session: PaymentSession | None = None

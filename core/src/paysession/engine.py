@@ -16,10 +16,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ledger import FAILED, Ledger
 from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
+from paysession.elapsed import Elapsed, InFlight
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -33,9 +36,20 @@ from paysession.errors import (
     ProviderError,
     SessionBusy,
 )
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Operation, State
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    Operation,
+    State,
+    number_of,
+)
 from paysession.outcome import Answer, Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
+from paysession.session import PaymentSession
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -43,7 +57,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paysession.plugins import Provider, Registry
-    from paysession.session import PaymentSession
     from paysession.store import Store
 
 __all__ = ["Engine"]
@@ -57,6 +70,7 @@ class Engine:
     Attributes:
         store: Where the books are kept.
         registry: The selected providers.
+        elapsed: Tells how long ago something was sent.
         recovery: Settles what was left open.
 
     Args:
@@ -64,11 +78,19 @@ class Engine:
         registry: The selected providers.
         public_url: Where the host serves payments; notifications go to ``/webhooks/<provider>``
             below it.
+        stopwatch: Returns the seconds of a clock that nobody can set; None: the store's clock is trusted.
     """
 
-    def __init__(self, store: Store, registry: Registry, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        public_url: str | None = None,
+        stopwatch: Callable[[], float] | None = None,
+    ) -> None:
         self.store = store
         self.registry = registry
+        self.elapsed = Elapsed(store.now, stopwatch)
         self.recovery = Recoverer(self)
         self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
 
@@ -112,8 +134,9 @@ class Engine:
             provider = self.registry.provider(session.provider)
             if request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
-                if settled is not None:
+                if isinstance(settled, PaymentSession):
                     return settled
+                request = settled
                 if session.open is not None:
                     session = self.load(session.id)
             if session.open is not None:
@@ -129,7 +152,7 @@ class Engine:
             ):
                 rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
-            now = self.store.now()
+            now = self.elapsed.now()
             ledger, operation = begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
             try:
@@ -146,8 +169,9 @@ class Engine:
                 session = current  # what holds the amount may be this session's own operation
                 continue
             session = ledger.session
-            answer = self.ask(provider, session, operation)
-            return self._finish(provider, session, operation, answer)
+            with InFlight(operation.id):
+                answer = self.ask(provider, session, operation)
+                return self._finish(provider, session, operation, answer)
         raise too_fast(session.id)
 
     def addressed(
@@ -166,14 +190,14 @@ class Engine:
             session_id=session.id,
         )
 
-    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | None:
-        """Return what the caller's key led to before; None: it is new, or its next attempt is due."""
+    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | Request:
+        """Return what the caller's key led to before, or the request if a first or next attempt is due."""
         key = request.idempotency_key
         assert key is not None  # noqa: S101 - asked only with a key
-        earlier = self.store.repeated(session.id, key)
+        earlier = self.store.repeated(session.id, key, request.digest(session.id))
         if earlier is None:
-            return None
-        if earlier.fingerprint != request.fingerprint:
+            return request
+        if earlier.idempotency_key is not None and earlier.fingerprint != request.fingerprint:
             raise IdempotencyMismatch(
                 f"the idempotency key {key!r:.80} was used before with other parameters; use a new key "
                 "for a new request",
@@ -186,7 +210,8 @@ class Engine:
         if earlier.state is State.STARTED:
             raise self._in_doubt(earlier)
         if earlier.state is State.NOT_APPLIED:
-            return None
+            attempts = number_of(session.id, earlier.id) or earlier.ordinal
+            return evolve(request, attempt=attempts + 1)
         if earlier.state is State.DECLINED and earlier.kind is not AUTHORIZE:
             raise self._declined(earlier)
         return self.load(session.id)
@@ -219,12 +244,14 @@ class Engine:
         self, provider: Provider, session: PaymentSession, operation: Operation
     ) -> Outcome | ProviderError:
         """Call the hook; what it raises is an answer too."""
-        lease = operation.lease_until
-        if lease is not None and self.store.now() > lease - provider.capabilities.call_limit:
+        lease, begun = operation.lease_until, operation.updated_at
+        limit = provider.capabilities.call_limit
+        if lease is not None and self.elapsed.at_most(begun) > lease - begun - limit:
             late = "the process was paused for too long before it sent anything"
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:
-            outcome = provider.perform(operation.kind, session, operation)
+            with InFlight(operation.id):
+                outcome = provider.perform(operation.kind, session, operation)
             verify(session, operation, outcome)
         except ProviderError as error:
             return error

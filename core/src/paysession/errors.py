@@ -12,8 +12,10 @@
     │   ├── InvalidAmount           not an amount, or not one that is available
     │   ├── InvalidData             ``data``, ``payload`` or another argument cannot be stored
     │   ├── InvalidTransition       the session's status does not allow the operation
+    │   ├── NotOffered              a payer may not choose this provider
     │   ├── NotSupported            the provider does not offer the operation
     │   ├── NotFound                no such collection, session or operation
+    │   ├── CursorLost              the event of a cursor is not in the feed: read it from its start again
     │   └── IdempotencyMismatch     the key was used before with other parameters
     ├── SessionBusy             another operation of the session is in flight; try again shortly
     ├── ProviderError           what a provider may answer instead of an outcome
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
+    "CursorLost",
     "Declined",
     "IdempotencyMismatch",
     "InvalidAmount",
@@ -43,6 +46,7 @@ __all__ = [
     "InvalidTransition",
     "NotApplied",
     "NotFound",
+    "NotOffered",
     "NotSupported",
     "OutcomeUnknown",
     "PaysessionError",
@@ -113,12 +117,26 @@ class InvalidTransition(RequestError):
     """The session's status does not allow the operation."""
 
 
+class NotOffered(RequestError):
+    """A payer may not choose this provider: it is not offered, or it is for operators only."""
+
+
 class NotSupported(RequestError):
     """The provider does not offer the operation, or not in this form."""
 
 
 class NotFound(RequestError):
     """No such collection, session or operation."""
+
+
+class CursorLost(RequestError):
+    """The event that a cursor names is not in the feed, so nobody can say what comes after it.
+
+    The database was restored from a backup, an asynchronous replica without the last commits was promoted,
+    the event was deleted, or it is another database. Read the feed from its start (``after=None``), and
+    handle each event by the session or collection as it is now: see "When a cursor is lost" in the
+    reference of events.
+    """
 
 
 class IdempotencyMismatch(RequestError):

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from paysession.errors import SettingsError, StoreError
 from paysession.plugins import installed
+from paysession.settings import Found, Table
 from paysession.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from paysession.plugins import Registry
     from paysession.store import Store
 
-__all__ = ["checked_url", "open_store", "selection"]
+__all__ = ["checked_offer", "checked_url", "open_store", "selection"]
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -25,7 +27,8 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
     """
     scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
-        raise StoreError(f"{url!r:.80} is no URL; for a file: sqlite:///payments.db")
+        # It is not repeated: a URL may hold a password.
+        raise StoreError("where the books are kept is a URL; for a file: sqlite:///payments.db")
     scheme = scheme.partition("+")[0]
     if scheme == "memory":
         return MemoryStore.open(url, clock=clock)
@@ -40,26 +43,28 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
 
 
 def selection(
-    providers: Mapping[str, object] | Iterable[str] | None, file: Mapping[str, Any]
+    providers: Mapping[str, object] | Iterable[str] | None, file: Mapping[str, Any], config: object = None
 ) -> dict[str, object] | None:
     """Return the settings of the chosen providers by name; None: none were chosen, so all installed.
 
     Args:
         providers: What was given in code.
         file: What a settings file says; code wins over it.
+        config: The file's path; `Found`: nobody named it.
 
     Raises:
         SettingsError: One name was given where several are expected.
     """
-    if providers is None:
-        return dict(file["providers"]) if "providers" in file else None
-    if isinstance(providers, str):
-        raise SettingsError(f'providers is a mapping or a list of names: ["{providers}"]')
+    found = config if isinstance(config, Found) else None
     tables = file.get("providers", {})
+    if providers is None:
+        return {name: Table({}, tables[name], found) for name in tables} if "providers" in file else None
+    if isinstance(providers, str):
+        raise SettingsError('providers is a mapping or a list of names, such as ["stripe"]')
     if hasattr(providers, "keys"):
         chosen: dict[str, Any] = dict(providers)  # type: ignore[arg-type]
         return {
-            name: {**tables.get(name, {}), **given} if hasattr(given, "keys") else given
+            name: Table(given, tables.get(name), found) if hasattr(given, "keys") else given
             for name, given in chosen.items()
         }
     named: list[Any] = list(providers)
@@ -67,7 +72,7 @@ def selection(
         if not isinstance(name, str):
             made = f"{{'name': {type(name).__name__}(...)}}"
             raise SettingsError(f"providers is a list of names; give an instance one: {made}")
-    return {name: tables.get(name) for name in named}
+    return {name: Table({}, tables.get(name), found) for name in named}
 
 
 def checked_url(public_url: str | None) -> str | None:
@@ -78,4 +83,25 @@ def checked_url(public_url: str | None) -> str | None:
     """
     if public_url is None or str(public_url).startswith(("https://", "http://")):
         return public_url
-    raise SettingsError(f"public_url is a URL such as https://shop.example/pay, not {public_url!r:.80}")
+    raise SettingsError("public_url is a URL such as https://shop.example/pay")
+
+
+def checked_offer(offered: Iterable[str] | None, registry: Registry) -> tuple[str, ...] | None:
+    """Return the names of the providers that a payer may choose; None: all that are for payers.
+
+    Raises:
+        SettingsError: It is no list of names, or one of them is for operators only.
+        ProviderNotFound: One of them is not selected.
+    """
+    if offered is None:
+        return None
+    if isinstance(offered, str) or not hasattr(offered, "__iter__"):
+        raise SettingsError('offered is a list of names of providers, such as ["stripe"]')
+    names = tuple(offered)
+    for name in names:
+        if registry.provider(name).capabilities.operator_only:
+            raise SettingsError(
+                f"the provider {name!r} is for operators only, so a payer cannot choose it: leave it out of "
+                "offered"
+            )
+    return names

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
@@ -29,12 +31,16 @@ __all__ = [
     "Kind",
     "Operation",
     "State",
+    "digest_of",
+    "found_id",
+    "number_of",
 ]
 
 KEY_LENGTH: Final = 50
-"""An operation's key, and every subkey of it, has at most so many characters."""
+"""An operation's key has at most so many characters; a subkey has up to 13 more, with its label."""
 
 _LABEL = re.compile(r"[a-z0-9]{1,12}")
+_NUMBERED = re.compile(r"([1-9][0-9]{0,8})-[a-z2-7]{8}")
 
 
 class Kind(StrEnum):
@@ -78,6 +84,28 @@ REFUSED: Final = (State.DECLINED, State.NOT_APPLIED)
 """The states of an operation that had no effect."""
 
 
+def digest_of(*parts: object) -> str:
+    """Return 8 small letters and digits that stand for these parts: the last part of an operation's id."""
+    text = "\x00".join(map(str, parts))
+    return b32encode(sha256(text.encode()).digest()[:5]).decode().lower()
+
+
+def found_id(session_id: str, ordinal: int, *parts: object) -> str:
+    """Return the id of an effect that was found at the gateway and carries no key of ours.
+
+    The 0 is no digit of base 32, so that it is never the id, and so the key, of an operation that is sent.
+    """
+    return f"{session_id}-{ordinal}-0{digest_of(*parts)[1:]}"
+
+
+def number_of(session_id: str, key: str | None) -> int | None:
+    """Return the number in a key that was made for an operation of this session; None: it is no such key."""
+    if key is None or not key.startswith(f"{session_id}-"):
+        return None
+    numbered = _NUMBERED.fullmatch(key, len(session_id) + 1)
+    return int(numbered[1]) if numbered else None
+
+
 @frozen(slots=False, kw_only=True)
 class Operation:
     """One attempt to cause one effect at a provider.
@@ -86,14 +114,16 @@ class Operation:
     deleted or rewritten: a reversal is a new operation.
 
     Attributes:
-        id: The operation's id, derived from the session's id and the ordinal.
+        id: The operation's id: the session's id, a number, and a digest of what was asked for. The number is
+            the attempt where the caller gave a key, else the ordinal. So a database that is restored from a
+            backup gives the same call the same key again, and never the key of a lost operation to another.
         session_id: The session it belongs to.
         kind: Which effect.
         ordinal: Its number in the session, from 1.
         amount: This operation's amount (not a total).
         state: What became of it.
-        origin: ``host`` if our application asked for it, ``payer`` if the payer's return did
-            (``resume``), ``provider`` if the effect was found there.
+        origin: ``host`` if our application asked for it, ``payer`` if the payer caused it (chose the
+            provider, or approved at the gateway), ``provider`` if the effect was found there.
         idempotency_key: The caller's key, if one was given.
         final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
             not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.
@@ -193,7 +223,8 @@ class Event(Totals):
     Attributes:
         cursor: Its place in the feed, to be given to ``Payments.events(after=...)``. Empty until
             it is read from the store.
-        id: The session's id and version: unique, and the same at each reading.
+        id: Unique, and the same at each reading: the session's id and version, and a digest, so that after
+            a restore no other event has it.
         type: ``session.initiated``, ``.updated``, ``.requires_more``, ``.authorized``,
             ``.captured``, ``.refunded``, ``.canceled``, ``.released``, ``.error``, ``.changed``,
             ``.reversed`` or ``.conflict``; ``operation.pending`` or ``operation.failed``.

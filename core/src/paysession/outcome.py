@@ -372,7 +372,7 @@ class Snapshot:
 
 @frozen
 class WebhookEvent:
-    """One verified notification: a hint to look, unless it carries ``effects``.
+    """One notification: a hint to query the gateway, unless it carries ``effects``.
 
     Attributes:
         id: The gateway's id of it. Without one it is never taken for a duplicate.
@@ -419,6 +419,12 @@ class Capabilities:
         call_limit: The longest that one hook call can take, its SDK's retries included.
         local: The effects are ours (cash, a bank transfer that a person confirms): there is no
             gateway, and an operation is one transaction.
+        unsigned_webhooks: Nothing shows who sent a notification, so that ``parse_webhook`` cannot verify
+            it. The core keeps only those that match a known session, one for each, without their body
+            and ``effects``, and queries the gateway about a session at most every 30 seconds because
+            of them. Needs a ``lookup``.
+        operator_only: Only an operator may begin a payment with it, such as cash at a till: a payer
+            may not choose it.
     """
 
     capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
@@ -430,6 +436,8 @@ class Capabilities:
     refund_needs_capture: bool = False
     call_limit: timedelta = timedelta(seconds=60)
     local: bool = False
+    unsigned_webhooks: bool = False
+    operator_only: bool = False
 
     def window(self, kind: Kind) -> timedelta:
         """Return how long the gateway keeps the key of an operation of this kind."""

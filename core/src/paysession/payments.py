@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,26 +22,33 @@ from paysession.arguments import (
     share_of,
 )
 from paysession.change import Change
+from paysession.elapsed import stopwatch
 from paysession.engine import Engine
 from paysession.errors import (
+    ConfigurationError,
     Declined,
     IdempotencyMismatch,
     InvalidAmount,
     InvalidData,
     NotApplied,
     NotFound,
+    NotOffered,
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
     SessionBusy,
     StoreError,
 )
+from paysession.gate import Gate, gated
 from paysession.money import Money
-from paysession.opening import checked_url, open_store, selection
+from paysession.opening import checked_offer, checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
-from paysession.reports import InDoubt, ProviderInfo, Recovery
+from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
+from paysession.resync import resync
+from paysession.returns import ReturnLimit
+from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
@@ -49,13 +57,13 @@ from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
     from paysession._ledger.ledger import Ledger
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
+    from paysession.reports import Recovery
     from paysession.session import Conflict
     from paysession.store import Store
     from paysession.values import Checkout
@@ -64,9 +72,11 @@ if TYPE_CHECKING:
 __all__ = ["Payments"]
 
 _CAPTURES: Final = ("manual", "automatic")
+_ORIGINS: Final = ("host", "payer")
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
+@gated(beside=("close",))
 class Payments:
     """Takes payments. Opened once per process with `Payments.open`; thread-safe.
 
@@ -74,8 +84,12 @@ class Payments:
         store: Where the books are kept.
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
+        offered: The providers that a payer may choose; all selected ones that are not
+            ``operator_only``, by default.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
-            one the id is derived from it, and is no secret); injectable for tests.
+            one the id is derived from it and from the store's secret); injectable for tests.
+        stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
+            that was set; None: the store's clock is trusted.
     """
 
     def __init__(
@@ -84,14 +98,20 @@ class Payments:
         registry: Registry,
         *,
         public_url: str | None = None,
+        offered: Iterable[str] | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._engine = Engine(store, registry, public_url)
+        self._engine = Engine(store, registry, public_url, stopwatch)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
+        self._rounds = Rounds(self._engine, self._inbox)
         self._token = token
+        self._returns = ReturnLimit()
+        self._offered = None if offered is None else tuple(offered)
+        self._gate = Gate(self._release)
 
     @classmethod
     def open(
@@ -100,6 +120,8 @@ class Payments:
         *,
         providers: Mapping[str, object] | Iterable[str] | None = None,
         plugins: Iterable[object] | None = None,
+        offered: Iterable[str] | None = None,
+        allow_mixed_modes: bool | None = None,
         public_url: str | None = None,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -115,13 +137,19 @@ class Payments:
                 Without it, those of the file; without a file, every installed one, loaded when
                 it is first used.
             plugins: Observers and wrappers: names of installed ones, or instances.
+            offered: The names of the providers that a payer may choose, in the order to show them;
+                without it, all selected ones that are not ``operator_only``. See `initiate`.
+            allow_mixed_modes: True lets providers of test mode and of live mode be selected
+                together, so that test money can pay a live order. They are refused otherwise.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
-            config: A TOML file with the same: ``store``, ``public_url``, ``plugins`` and tables
-                ``[providers.NAME]``.
+            config: A TOML file with the same: ``store``, ``public_url``, ``plugins``, ``offered``,
+                ``allow_mixed_modes`` and tables ``[providers.NAME]``. As `paysession.settings.Found`, it is a
+                file that nobody named, and redirects no secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
-            clock: Returns the time in UTC; the store's by default.
+            clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
+                time pass, where the store's own clock is compared with a stopwatch.
 
         Raises:
             ConfigurationError: Something of it is missing or wrong; the sentence says what.
@@ -131,16 +159,26 @@ class Payments:
         url = url or environ.get("PAYSESSION_DB") or file.get("store")
         if not url:
             raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
-        chosen = selection(providers, file)
+        chosen = selection(providers, file, config)
         eager = chosen is not None
         if chosen is None:
             chosen = dict.fromkeys(installed("paysession.providers"))
-        registry = Registry(chosen, file.get("plugins", ()) if plugins is None else plugins, environ)
+        mixed = file.get("allow_mixed_modes", False) if allow_mixed_modes is None else allow_mixed_modes
+        registry = Registry(
+            chosen, file.get("plugins", ()) if plugins is None else plugins, environ, allow_mixed_modes=mixed
+        )
         registry.load_plugins()
         if eager:
             registry.load_all()
         public_url = checked_url(public_url or file.get("public_url"))
-        return cls(open_store(url, clock=clock), registry, public_url=public_url)
+        offered = checked_offer(file.get("offered") if offered is None else offered, registry)
+        return cls(
+            open_store(url, clock=clock),
+            registry,
+            public_url=public_url,
+            offered=offered,
+            stopwatch=stopwatch if clock is None else None,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -151,9 +189,32 @@ class Payments:
         self.close()
 
     def close(self) -> None:
-        """Close the providers and the store."""
+        """Close the providers and the store. A second close does nothing.
+
+        Calls that run end first, those to a provider included; later ones are a `StoreError`. From
+        within a call (in an observer) this returns at once, since a call cannot wait for itself: the
+        last call to end closes.
+        """
+        self._gate.close()
+
+    def _release(self) -> None:
         self._registry.close()
         self._store.close()
+
+    # --- what a payer may choose ------------------------------------------------------------------
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The names of the providers that a payer may choose: what a checkout page shows."""
+        if self._offered is not None:
+            return self._offered
+        return tuple(name for name in self._registry.names if self._is_for_payers(name))
+
+    def _is_for_payers(self, name: str) -> bool:
+        try:
+            return not self._registry.provider(name).capabilities.operator_only
+        except ConfigurationError:
+            return False  # it cannot be used at all; `providers` says why
 
     # --- collections ------------------------------------------------------------------------------
 
@@ -255,6 +316,7 @@ class Payments:
         checkout: Checkout | None = None,
         capture: str = "manual",
         replaces: str | None = None,
+        origin: str = "host",
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """Begin a payment with one provider. Nothing is charged by this alone.
@@ -268,14 +330,24 @@ class Payments:
             checkout: What is known of the payer's visit.
             capture: ``automatic`` asks the provider to capture at authorization.
             replaces: A session to cancel first; uncertainty about that refuses this call.
+            origin: ``payer`` if the provider's name came from the payer: then it must be one of
+                `offered`. ``host`` if the application or an operator chose it.
             idempotency_key: The same key returns the first result.
 
         Raises:
             Declined: The provider refused; the session is canceled.
             NotApplied: It did not happen; call again with the same key.
             OutcomeUnknown: It is in doubt; nothing is charged in any case.
+            NotOffered: A payer may not choose this provider.
             RequestError: Something of what was asked is wrong.
         """
+        if origin not in _ORIGINS:
+            raise InvalidData(f"origin is 'host' or 'payer', not {origin!r:.40}")
+        if origin == "payer" and provider not in self.offered:
+            raise NotOffered(
+                f"a payer may not choose the provider {provider!r:.80}; offered are: "
+                f"{', '.join(self.offered) or 'none'}"
+            )
         collection = self._collection(collection_id)
         handle = self._registry.provider(provider)
         if capture not in _CAPTURES:
@@ -297,7 +369,9 @@ class Payments:
                 )
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest)
+        request = Request(
+            INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest, origin=origin
+        )
         if existing is not None:
             return self._engine.perform(existing, request)
         session = PaymentSession(
@@ -316,10 +390,17 @@ class Payments:
         return self._engine.perform(session, request)
 
     def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
-        """Return an id that sorts by time; the same key gives the same id, so it needs no index."""
+        """Return an id that sorts by time; the same key gives the same id, so it needs no index.
+
+        It stands in the address of the return page, so nobody else may be able to compute it.
+        """
         if key is None:
             return f"ps_{int(now.timestamp() * 1000):012x}{self._token()}"
-        digest = sha256(f"{collection.id} {key}".encode()).hexdigest()[:16]
+        identity, text = self._store.identity, f"{collection.id} {key}"
+        if identity.since is not None and collection.created_at < identity.since:
+            digest = sha256(text.encode()).hexdigest()[:16]
+        else:
+            digest = identity.digest(text)
         return f"ps_{int(collection.created_at.timestamp() * 1000):012x}{digest}"
 
     def update(self, session_id: str, amount: Money, *, idempotency_key: str | None = None) -> PaymentSession:
@@ -365,32 +446,41 @@ class Payments:
         return self._engine.perform(session, request)
 
     def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
-        """The payer came back: authorize if that is due, settle doubt, and tell how it stands.
+        """Return the session of a payer who came back, after a query of the gateway.
 
-        Never raises for a busy session, for doubt or for a decline: look at ``status``,
-        ``in_doubt`` and ``error``.
+        Anybody who knows the session's id may cause this call, so it only looks, and finishes what the payer
+        did at the gateway: where that shows that the payer approved, the session is authorized. It never
+        charges a saved payment method that `authorize` was not called for, never repeats what was declined,
+        never confirms a manual payment, and writes nothing when it learns nothing new. A session's returns
+        query the gateway 5 times without a wait, then once in 10 seconds, in each process.
+
+        Where nobody can be asked (``lookup="none"``, or local) the session is returned as it is: a
+        notification settles it, or `authorize`.
+
+        It raises nothing of a busy session, of doubt, of a decline, or of an amount that another session
+        holds: look at ``status``, ``in_doubt`` and ``error``.
+
+        Args:
+            session_id: The session.
+            payload: What came back from the payer's browser: untrusted, handed to the provider.
 
         Raises:
-            InvalidAmount: Other sessions hold the collection's amount, or it was lowered.
+            NotFound: There is no such session.
+            InvalidData: The payload cannot be stored.
         """
         session = self.get(session_id)
+        text = checked_payload(payload)
+        if session.open is None and not (session.initiated and session.status in _UNAUTHORIZED):
+            return session  # at rest
+        capabilities = self._registry.provider(session.provider).capabilities
+        if capabilities.lookup == "none" or capabilities.local:
+            return session
+        if not self._returns.allows(session_id, self._store.now()):
+            return session
         try:
-            if session.open is not None:
-                session = self._recovery.recover(session_id)
-            if session.authorizing is not None:
-                session = self._recovery.sync(session_id)
-            if (
-                session.status in _UNAUTHORIZED
-                and session.open is None
-                and session.authorizing is None
-                and session.initiated
-                and not session.cancel_wanted
-            ):
-                request = Request(AUTHORIZE, payload=checked_payload(payload), origin="payer")
-                session = self._engine.perform(session, request)
+            return self._recovery.payer_returned(session_id, text)
         except (SessionBusy, ProviderError):
             return self.get(session_id)
-        return session
 
     def capture(
         self,
@@ -505,24 +595,84 @@ class Payments:
         """
         return self._recovery.sync(session_id)
 
-    def recover(self, *, limit: int = 100) -> Recovery:
-        """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+    def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
+        """Settle what is due: doubt, pending operations, requested cancels, stored notifications.
 
         Call it every few seconds from whatever scheduler the host has; any number of processes
         may, at any time. Nothing that a provider answers is raised.
 
+        The work of each provider is done beside that of the others, in threads that end with the
+        call; with one provider there are none. Each has an even share of ``limit``, and what it does
+        not need goes to the others. A provider that has used up 10 seconds leaves the rest to the
+        next run, if more than one is selected: one slow gateway does not delay another's sessions.
+
         Args:
             limit: At most so many sessions, and so many notifications.
+            provider: Only what belongs to this provider.
+            now: Also what is not due yet, after an outage for instance.
+
+        Raises:
+            ProviderNotFound: No such provider is selected.
+            InvalidData: ``limit`` or ``now`` is not what it has to be.
         """
-        limit = checked_limit(limit)
-        notifications, done = self._inbox.settle_due(limit)
-        due = self._store.due(self._store.now(), limit)
-        settled: list[str] = []
-        waiting: list[str] = []
-        for session_id in due:
-            session = self._recovery.attend(session_id)
-            (waiting if session.due_at is not None else settled).append(session_id)
-        return Recovery(len(due), tuple(settled), tuple(waiting), notifications, done)
+        if provider is not None:
+            provider = self._registry.provider(provider).name
+        return self._rounds.run(checked_limit(limit), provider, now=checked_flag(now, "now"))
+
+    def resync(
+        self,
+        *,
+        since: datetime,
+        provider: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        progress: Callable[[Resync], None] | None = None,
+    ) -> Resync:
+        """Query the gateway about every session touched since a time, and record what it shows.
+
+        For a database that was restored from a backup, an asynchronous replica that was promoted, and
+        notifications that were lost: nothing is due then, and `recover` does not look. What fails with one
+        session is reported, and does not keep the others from being queried. It may be interrupted and
+        repeated at any time, beside a running application, and by several processes.
+
+        Args:
+            since: Sessions whose ``updated_at`` is not before it. After a restore that is when the oldest
+                payment was begun that may have been captured or refunded since the backup.
+            provider: Only sessions of this provider.
+            after: The id of a session to go on after: ``last`` of an earlier report.
+            limit: At most so many sessions; all of them by default. Each takes one lookup, or two.
+            progress: Called with the report so far, after every 100 sessions.
+
+        Raises:
+            InvalidData: ``since`` has no time zone, or ``limit`` is no number of sessions.
+        """
+        if not isinstance(since, datetime) or since.tzinfo is None:
+            raise InvalidData("since is a datetime with a time zone, such as datetime.now(UTC)")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidData("limit is an int above zero, or None for all sessions")
+        return resync(
+            self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
+        )
+
+    def unmatched(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Unmatched, ...]:
+        """Return notifications that match no session, in the order of their ids.
+
+        After a restore they name the payments that were begun since the backup was made.
+
+        Args:
+            provider: Only those for this provider.
+            after: The id to go on after.
+            limit: How many at most, 1 to 1000.
+        """
+        rows = self._inbox.unmatched(provider, after, checked_limit(limit))
+        return tuple(
+            Unmatched(
+                row.id, row.provider, row.type, row.session_id, row.references, row.received_at, row.due_at
+            )
+            for row in rows
+        )
 
     def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """Return the operations whose outcome is not known, the oldest first, with their age."""
@@ -687,12 +837,17 @@ class Payments:
             limit: How many at most, 1 to 1000.
 
         Raises:
-            InvalidData: The cursor is none of this feed's.
+            InvalidData: It is no cursor.
+            CursorLost: The event of the cursor is not in this feed, as after a restore; read it from its
+                start with ``after=None``.
         """
+        refused = InvalidData(f"{after!r:.80} is no cursor of this event feed")
+        if after is not None and not isinstance(after, str):
+            raise refused
         try:
             return tuple(self._store.events(after=after, limit=checked_limit(limit)))
         except ValueError:
-            raise InvalidData(f"{after!r:.80} is no cursor of this event feed") from None
+            raise refused from None
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return the selected providers, and the installed ones that are not selected."""
@@ -706,7 +861,17 @@ class Payments:
                 found.append(ProviderInfo(name, where, True, None, str(error)))
             else:
                 where = handle.distribution or where
-                found.append(ProviderInfo(name, where, True, handle.capabilities, None, handle.mode))
+                found.append(
+                    ProviderInfo(
+                        name,
+                        where,
+                        True,
+                        handle.capabilities,
+                        None,
+                        handle.mode,
+                        offered=name in self.offered,
+                    )
+                )
         for name, entry in offered.items():
             if name not in self._registry.names:
                 found.append(ProviderInfo(name, entry.distribution, False, None, None))

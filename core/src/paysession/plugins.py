@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +31,7 @@ from paysession.errors import (
 )
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
-from paysession.settings import build, redact, secrets_of
+from paysession.settings import Table, build, redact, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -158,6 +159,11 @@ def _check_provider(plugin: object, label: str) -> Capabilities:
     needed += ["capture"] if capabilities.capture != "none" else []
     needed += ["refund"] if capabilities.refund != "none" else []
     needed += ["retrieve"] if capabilities.lookup != "none" and not capabilities.local else []
+    if capabilities.unsigned_webhooks and "retrieve" not in needed:
+        raise ProviderLoadError(
+            f"{label} takes notifications that nobody can verify (unsigned_webhooks), and cannot be queried: "
+            "nothing of what they say could be believed"
+        )
     for name in needed:
         if name not in own:
             why = "every provider needs it" if name in _REQUIRED else "its capabilities declare it"
@@ -367,6 +373,15 @@ class Provider:
         return redact(repr(answer), self._secrets)[:500]
 
 
+_loading: Final = threading.RLock()
+"""Held while something is loaded or closed. A fork waits for that: it would stay locked in the child."""
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(
+        before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+    )
+
+
 class Registry:
     """The providers and plugins that an application selected; each is loaded when it is first used.
 
@@ -375,9 +390,11 @@ class Registry:
             plugin ``stripe``), or an instance of a provider.
         plugins: Names of installed plugins, or instances.
         environ: Where settings are looked up that the code does not give.
+        allow_mixed_modes: Whether providers of test mode and of live mode may be used together.
 
     Raises:
-        SettingsError: One plugin's name was given where a list is expected.
+        SettingsError: One plugin's name was given where a list is expected, or another value than True or
+            False for ``allow_mixed_modes``.
     """
 
     def __init__(
@@ -385,16 +402,20 @@ class Registry:
         providers: Mapping[str, object],
         plugins: Iterable[object] = (),
         environ: Mapping[str, str] | None = None,
+        *,
+        allow_mixed_modes: bool = False,
     ) -> None:
         if isinstance(plugins, str):
-            raise SettingsError(f'plugins is a list of names and instances: ["{plugins}"]')
+            raise SettingsError('plugins is a list of names and instances, such as ["audit"]')
+        if not isinstance(allow_mixed_modes, bool):
+            raise SettingsError("allow_mixed_modes is True or False")
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}
+        self._allow_mixed_modes = allow_mixed_modes
         self._loaded: dict[str, Provider] = {}
         self._plugins: list[tuple[str, object]] | None = None
         self._observers: list[tuple[str, pluggy.PluginManager]] = []
-        self._lock = threading.RLock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -417,15 +438,27 @@ class Registry:
         Raises:
             ProviderNotFound: It is not selected, or not installed.
             ProviderLoadError: It does not keep the contract.
-            SettingsError: Its settings are wrong.
+            SettingsError: Its settings are wrong, or its mode is not that of the others.
         """
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
-        with self._lock:
+        with _loading:
             if name not in self._loaded:
-                self._loaded[name] = self._load(name)
+                provider = self._load(name)
+                self._check_mode(provider)
+                self._loaded[name] = provider
             return self._loaded[name]
+
+    def _check_mode(self, provider: Provider) -> None:
+        other = {"test": "live", "live": "test"}.get(provider.mode or "")
+        mixed = [row.name for row in self._loaded.values() if row.mode == other and other is not None]
+        if mixed and not self._allow_mixed_modes:
+            raise SettingsError(
+                f"the provider {provider.name!r} is in {provider.mode} mode and {mixed[0]!r} in {other} "
+                "mode: test money could pay a live order. Select one mode, or open payments with "
+                "allow_mixed_modes=True"
+            )
 
     def _load(self, name: str) -> Provider:
         if name not in self._selected:
@@ -439,8 +472,8 @@ class Registry:
             )
         if chosen is not None and not hasattr(chosen, "keys"):
             return Provider(name, chosen, wrappers)
-        settings: dict[str, Any] = dict(chosen or {})  # type: ignore[call-overload]
-        use = str(settings.pop("use", name))
+        settings = chosen if isinstance(chosen, Table) else Table(chosen or {})  # type: ignore[arg-type]
+        use = str(settings.get("use", name))
         found = installed("paysession.providers", use).get(use)
         if found is None:
             offers = ", ".join(installed("paysession.providers")) or "none"
@@ -457,7 +490,7 @@ class Registry:
         Raises:
             ConfigurationError: The first mistake that is found.
         """
-        with self._lock:
+        with _loading:
             if self._plugins is None:
                 wrappers: list[tuple[str, object]] = []
                 observers: list[tuple[str, pluggy.PluginManager]] = []
@@ -508,14 +541,15 @@ class Registry:
                 logger.exception("the observer %s failed in %s", name, hook)
 
     def close(self) -> None:
-        """Close every provider that was loaded; one that fails does not keep the next from it."""
-        with self._lock:
-            for provider in self._loaded.values():
-                try:
-                    provider.close()
-                except Exception:  # the others are closed all the same
-                    logger.exception("the provider %s failed to close", provider.name)
-            self._loaded.clear()
+        """Close every provider that was loaded, once; one that fails does not keep the next from it."""
+        for name in list(self._loaded):
+            provider = self._loaded.pop(name, None)  # None: closed by another thread
+            if provider is None:
+                continue
+            try:
+                provider.close()
+            except Exception:  # the others are closed all the same
+                logger.exception("the provider %s failed to close", provider.name)
 
 
 class _Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paysession.endpoint import Endpoint
 from paysession.errors import Declined, InvalidAmount, NotApplied, OutcomeUnknown, WebhookRejected
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
@@ -18,6 +19,7 @@ __all__ = [
     "ClientAction",
     "Declined",
     "Effect",
+    "Endpoint",
     "Failure",
     "Instructions",
     "InvalidAmount",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.evidence import (
@@ -23,8 +24,9 @@ from paysession._ledger.evidence import (
 )
 from paysession._ledger.facts import CancelRequested, Postponed, Released
 from paysession._ledger.ledger import Ledger
-from paysession._ledger.rules import Request, claim
+from paysession._ledger.rules import LEASE_MARGIN, Request, claim
 from paysession._ledger.schedule import schedule
+from paysession.elapsed import is_in_flight
 from paysession.errors import (
     Declined,
     InvalidTransition,
@@ -36,7 +38,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State
+from paysession.operation import Kind, State, number_of
 from paysession.outcome import Outcome
 from paysession.store import OverLimit, Stale
 from paysession.values import Status, replace
@@ -63,6 +65,12 @@ UNDER_WAY: Final = timedelta(minutes=2)
 
 GRACE: Final = timedelta(minutes=10)
 """How long after the last possible send an absent effect counts as evidence that there is none."""
+
+RETURN_TRIES: Final = 3
+"""How many attempts in a row that were not applied a payer's returns may cause without a wait."""
+
+RETURN_WAIT: Final = timedelta(minutes=1)
+"""How long a payer's return waits after those before it authorizes again; doubled each time."""
 
 _WAITING: Final = (Status.PENDING, Status.REQUIRES_MORE)
 
@@ -92,14 +100,14 @@ class Recoverer:
             operation = self._engine.store.operation(session.open)
             if operation is None or operation.state is not State.STARTED:
                 continue
-            now = self._engine.store.now()
-            if operation.lease_until is not None and operation.lease_until > now:
+            provider = self._engine.registry.provider(session.provider)
+            now = self._engine.elapsed.now()
+            if self._is_leased(provider, operation, now):
                 raise SessionBusy(
                     f"the {operation.kind} {operation.id} is in flight; try again shortly",
                     session_id=session_id,
                     operation_id=operation.id,
                 )
-            provider = self._engine.registry.provider(session.provider)
             ledger, claimed = claim(session, operation, now=now, capabilities=provider.capabilities)
             try:
                 self._engine.store.commit(ledger.change())
@@ -107,6 +115,14 @@ class Recoverer:
                 continue
             return self._find_out(provider, ledger.session, self._whole(session, claimed))
         raise too_fast(session_id)
+
+    def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
+        """Return whether an operation is in progress, also if the clock was set forward since then."""
+        until = operation.lease_until
+        if until is None or until > now:
+            return until is not None
+        lease = provider.capabilities.call_limit + LEASE_MARGIN
+        return self._engine.elapsed.at_least(until - lease) < lease
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
         """Return an operation as the hooks are shown it."""
@@ -116,8 +132,10 @@ class Recoverer:
     def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
         capabilities = provider.capabilities
-        now = self._engine.store.now()
+        elapsed = self._engine.elapsed
         sent_at = operation.sent_at or operation.created_at
+        # Both before the lookup: an answer that comes during it may be of an effect that it does not show.
+        passed, unanswered = elapsed.at_least(sent_at), is_in_flight(operation.id)
         reason: ProviderError = OutcomeUnknown(operation.message)
         seen: Snapshot | None = None
         quiet = self._quiet(provider, operation)
@@ -131,10 +149,12 @@ class Recoverer:
             if session.open != operation.id:
                 return session
             quiet = quiet and is_readable(session, seen)  # what cannot be read may show it all the same
-            if capabilities.lookup == "lagging" and now < sent_at + capabilities.lookup_lag:
+            if capabilities.lookup == "lagging" and passed < capabilities.lookup_lag:
                 return self._still_in_doubt(session.id, operation, reason)
-        window_ends = sent_at + capabilities.window(operation.kind)
-        if self._engine.store.now() + capabilities.call_limit < window_ends:  # the lookup took its time
+        window = capabilities.window(operation.kind)
+        if self._was_restored(operation):
+            window = (operation.doubted_at or sent_at) - sent_at  # it is queried, and not sent again
+        if elapsed.at_most(sent_at) + capabilities.call_limit < window:  # the lookup took its time
             return self._send_again(provider, session, operation, quiet=quiet)
         if seen is None:
             # Initiating is inert, so one that nobody can tell of may be abandoned; but not with a cancel
@@ -142,11 +162,26 @@ class Recoverer:
             no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
         else:
             no_effect = would_show(session, seen, operation.kind)
-        if no_effect and now >= window_ends + max(GRACE, UNDER_WAY + capabilities.lookup_lag):
+        grace = max(GRACE, UNDER_WAY + capabilities.lookup_lag)
+        if no_effect and not unanswered and passed >= window + grace:
             # Nothing was sent since, and the provider, asked now, knows nothing of it.
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
         return self._still_in_doubt(session.id, operation, reason)
+
+    def _was_restored(self, operation: Operation) -> bool:
+        """Return whether an operation in doubt may have been closed in a history that a restore has lost.
+
+        An operation begins when the one before it is closed or pending, so one of ours at the gateway that
+        the ledger did not know of says that there may have been an answer to this one. Sent again, it could
+        cause a second effect: the caller may have repeated it since, as the next attempt.
+        """
+        return any(
+            row.ordinal > operation.ordinal
+            and row.origin == "provider"
+            and number_of(row.session_id, row.id) is not None
+            for row in self._engine.store.operations(operation.session_id)
+        )
 
     def _send_again(
         self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool
@@ -183,7 +218,11 @@ class Recoverer:
         """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
         seen_after = UNDER_WAY + provider.capabilities.lookup_lag
-        return lost_at is not None and self._engine.store.now() >= lost_at + seen_after
+        return (
+            lost_at is not None
+            and not is_in_flight(operation.id)
+            and self._engine.elapsed.at_least(lost_at) >= seen_after
+        )
 
     def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
         """Write down that nothing was found out, and that no request went unanswered meanwhile."""
@@ -239,13 +278,13 @@ class Recoverer:
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+        provider = self._engine.registry.provider(session.provider)
+        if self._is_leased(provider, operation, self._engine.elapsed.now()):
             raise SessionBusy(
                 "the operation is in flight; try again shortly",
                 session_id=session.id,
                 operation_id=operation_id,
             )
-        provider = self._engine.registry.provider(session.provider)
         session = self._settle(provider, session.id, operation, answer, note)
         current = self._engine.store.operation(operation_id)
         if current is not None and not (current.note or "").startswith(note):  # the word was not written down
@@ -284,7 +323,7 @@ class Recoverer:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
-            asked_at = self._engine.store.now()
+            asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
             snapshot = provider.retrieve(session, operation)
             ledger = self._book(provider, session, snapshot, asked_at, quiet=quiet)
             if ledger is None:
@@ -348,29 +387,65 @@ class Recoverer:
             session, snapshot = self._apply_truth(provider, session_id, operation)
         except Stale:
             raise too_fast(session_id) from None
-        if (
+        return self._finish_approved(session, snapshot)
+
+    def payer_returned(self, session_id: str, payload: str | None) -> PaymentSession:
+        """Query the gateway for a payer who came back, and finish what the payer approved there.
+
+        An operation in doubt is left to `recover`, which repeats it: here only what the gateway shows of it
+        is recorded. A session that is at rest, or that nobody can be asked about, is returned unchanged.
+
+        Raises:
+            NotApplied, OutcomeUnknown: The gateway could not be queried, or authorizing failed.
+            SessionBusy: Another call changes the session at this moment.
+        """
+        session = self._engine.load(session_id)
+        provider = self._engine.registry.provider(session.provider)
+        operation = self._engine.store.operation(session.open) if session.open is not None else None
+        quiet = False
+        if operation is not None:
+            if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
+                return session  # its answer is on the way
+            operation, quiet = self._whole(session, operation), self._quiet(provider, operation)
+        try:
+            session, snapshot = self._apply_truth(provider, session_id, operation, quiet=quiet)
+        except Stale:
+            raise too_fast(session_id) from None
+        if snapshot.ready and self._failed_just_now(session_id):
+            return session
+        return self._finish_approved(session, snapshot, payload)
+
+    def _finish_approved(
+        self, session: PaymentSession, snapshot: Snapshot, payload: str | None = None
+    ) -> PaymentSession:
+        """Authorize a session that the payer has approved at the gateway; any other is returned unchanged.
+
+        What was declined stays `error` until the gateway shows that the payer acted again, so a decline is
+        not repeated here.
+        """
+        if not (
             snapshot.ready
             and session.status in _WAITING
             and session.open is None
             and session.authorizing is None
             and session.initiated
             and not session.cancel_wanted
-            and not self._was_declined(session_id)
         ):
-            try:
-                session = self._engine.perform(session, Request(Kind.AUTHORIZE))
-            except RequestError as error:  # another session holds the amount: ask again when it is due
-                logger.warning("session %s is ready and cannot be authorized: %s", session_id, error)
-                session = self._engine.load(session_id)
-        return session
+            return session
+        try:
+            return self._engine.perform(session, Request(Kind.AUTHORIZE, payload=payload, origin="payer"))
+        except RequestError as error:  # another session holds the amount: ask again when it is due
+            logger.warning("session %s is ready and cannot be authorized: %s", session.id, error)
+            return self._engine.load(session.id)
 
-    def _was_declined(self, session_id: str) -> bool:
-        """Return whether authorizing was declined last: what is ready may still be what was declined then.
-
-        It is tried again when the payer returns or the host asks for it, not unasked.
-        """
+    def _failed_just_now(self, session_id: str) -> bool:
+        """Return whether a payer's reload has to wait, because the last attempts were not applied."""
         rows = [row for row in self._engine.store.operations(session_id) if row.kind is Kind.AUTHORIZE]
-        return bool(rows) and rows[-1].state is State.DECLINED
+        failed = len(list(takewhile(lambda row: row.state is State.NOT_APPLIED, reversed(rows))))
+        if failed < RETURN_TRIES:
+            return False
+        wait = RETURN_WAIT * (1 << min(failed - RETURN_TRIES, 16))
+        return self._engine.store.now() < rows[-1].updated_at + wait
 
     def want_cancel(self, session_id: str) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""
@@ -407,15 +482,20 @@ class Recoverer:
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
             told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
-        return self._engine.store.now() >= told_by
+        return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
 
-    def attend(self, session_id: str) -> PaymentSession:
+    def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
         """Do whatever is due for a session; what stays open gets a later time.
 
         Provider failures and busy sessions are not raised: the next round looks again.
+
+        Args:
+            session_id: The session.
+            early: Also what is not due yet; that is due then as well.
         """
         session = self._engine.load(session_id)
-        if session.due_at is None or session.due_at > self._engine.store.now():
+        due = session.due_at is not None and session.due_at <= self._engine.store.now()
+        if session.due_at is None or not (due or early):
             return session  # another worker was faster
         looks = ordinal = 0
         try:
@@ -423,8 +503,9 @@ class Recoverer:
                 session = self.recover(session_id)  # its lease keeps other workers away
             elif not session.cancel_wanted:
                 # The next look is set before this one, so that no other worker asks the same.
-                looks, ordinal = session.checks + 1, session.ordinal
-                self._engine.store.commit(self._postponed(session).change())
+                if due:
+                    looks, ordinal = session.checks + 1, session.ordinal
+                    self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
             session = self._engine.cancel_if_wanted(session)
         except (SessionBusy, Stale):

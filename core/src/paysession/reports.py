@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.outcome import Capabilities
 
-__all__ = ["InDoubt", "ProviderInfo", "Recovery"]
+__all__ = ["InDoubt", "ProviderInfo", "Recovery", "Resync", "Unmatched", "Unsynced"]
 
 
 @frozen
@@ -39,10 +39,10 @@ class Recovery:
     """What one round of `Payments.recover` did.
 
     Attributes:
-        looked: How many sessions were due.
-        settled: The ids of those that are at rest now.
-        waiting: The ids of those that will be looked at again.
-        notifications: How many stored notifications were due.
+        looked: How many sessions were processed.
+        settled: The ids of those that are at rest now, in their order.
+        waiting: The ids of those that will be processed again, in their order.
+        notifications: How many stored notifications were processed.
         notifications_done: How many of them need no further attempt.
     """
 
@@ -51,6 +51,70 @@ class Recovery:
     waiting: tuple[str, ...]
     notifications: int
     notifications_done: int
+
+
+@frozen
+class Unsynced:
+    """A session that `Payments.resync` could not bring up to the gateway's state.
+
+    Attributes:
+        session_id: The session.
+        provider: Its provider.
+        reason: Why, in one sentence.
+        queryable: Whether its gateway can be queried, so that another run may succeed. If not, somebody has
+            to compare the gateway's own statement.
+    """
+
+    session_id: str
+    provider: str
+    reason: str
+    queryable: bool
+
+
+@frozen
+class Resync:
+    """What `Payments.resync` has done.
+
+    Attributes:
+        looked: How many sessions were looked at.
+        changed: How many of them the gateway changed in the ledger.
+        failed: How many could not be queried now, or are in doubt: run it again for them.
+        not_queryable: How many belong to a provider that cannot be queried.
+        unsynced: Those two kinds of sessions, the first 1,000 of them.
+        last: The id of the last session; give it as ``after`` to go on from there.
+        complete: Whether there are no more.
+    """
+
+    looked: int = 0
+    changed: int = 0
+    failed: int = 0
+    not_queryable: int = 0
+    unsynced: tuple[Unsynced, ...] = ()
+    last: str | None = None
+    complete: bool = False
+
+
+@frozen
+class Unmatched:
+    """A notification that matches no session of the ledger.
+
+    Attributes:
+        id: Our id of the notification.
+        provider: The provider that it is for.
+        type: The gateway's name for what happened.
+        session_id: The id of a session of ours that it carries, if it does.
+        references: The gateway's ids in it.
+        received_at: When it was received.
+        due_at: When it is tried again; None: after 3 days it is not.
+    """
+
+    id: str
+    provider: str
+    type: str
+    session_id: str | None
+    references: tuple[str, ...]
+    received_at: datetime
+    due_at: datetime | None
 
 
 @frozen
@@ -64,6 +128,7 @@ class ProviderInfo:
         capabilities: What it can do, if it could be loaded.
         problem: What is wrong with it, in one sentence, or None.
         mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
+        offered: Whether a payer may choose it; see ``Payments.initiate(origin="payer")``.
     """
 
     name: str
@@ -72,3 +137,4 @@ class ProviderInfo:
     capabilities: Capabilities | None
     problem: str | None
     mode: str | None = None
+    offered: bool = False

@@ -8,15 +8,20 @@ whoever comes second is refused and decides again.
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+from attrs import frozen
 
 from paysession.change import Change, Notification
-from paysession.operation import State
-from paysession.values import replace
+from paysession.errors import CursorLost
+from paysession.operation import State, digest_of
+from paysession.values import Secret, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from paysession.operation import Event, Operation
     from paysession.session import Conflict, PaymentCollection, PaymentSession
 
-__all__ = ["Change", "MemoryStore", "Notification", "OverLimit", "Stale", "Store"]
+__all__ = ["Change", "Identity", "MemoryStore", "Notification", "OverLimit", "Stale", "Store", "lost"]
 
 
 class Stale(Exception):
@@ -35,11 +40,48 @@ class OverLimit(Exception):
     """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
 
 
+@frozen
+class Identity:
+    """What a store keeps of its own: made once with the store, the same wherever it is opened.
+
+    Attributes:
+        secret: 64 hexadecimal digits. What derives from it cannot be computed by anybody else.
+        since: Collections that were created before derive the ids of their sessions without it, as the
+            release before did; None: there are none.
+    """
+
+    secret: Secret
+    since: datetime | None = None
+
+    @classmethod
+    def made(cls) -> Identity:
+        """Return the identity of a new store."""
+        return cls(Secret(secrets.token_hex(32)))
+
+    def digest(self, text: str) -> str:
+        """Return 16 hexadecimal digits that stand for a text, here and on every host of this store."""
+        return hmac.digest(bytes.fromhex(self.secret.reveal()), text.encode(), "sha256").hex()[:16]
+
+
+def lost(cursor: str) -> NoReturn:
+    """Raise what a store raises for a cursor whose event it does not have."""
+    raise CursorLost(
+        f"the event of the cursor {cursor!r:.80} is not in this feed: the database was restored, an "
+        "asynchronous replica was promoted, or the event was deleted; read the feed from its start with "
+        "after=None, and handle each event by how its session stands now"
+    )
+
+
 class Store(Protocol):
     """What `Payments` needs of a place to keep the books. All methods are thread-safe.
 
     ``paysession.testing.StoreContract`` is the test suite that a store passes.
     """
+
+    @property
+    def identity(self) -> Identity:
+        """What the store keeps of its own; a backup restores it with the rest."""
+        ...
 
     def now(self) -> datetime:
         """Return the time, with time zone UTC: the store's clock where several hosts share it."""
@@ -50,7 +92,8 @@ class Store(Protocol):
 
         Raises:
             Stale: The session's version is not ``expected``; a new session, collection or
-                notification exists already; one to be changed does not exist.
+                notification exists already; one to be changed does not exist; the stored
+                notification does not have one attempt less.
             OverLimit: ``hold`` exceeds the collection's amount, or its new amount is below what
                 is held.
         """
@@ -74,10 +117,14 @@ class Store(Protocol):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
-        """Return sessions in the order of their ids, after one id; no limit: all of them."""
+        """Return sessions in the order of their ids, after one id; no limit: all of them.
+
+        ``touched_since``: only those with an ``updated_at`` not before it; not fast, there is no index.
+        """
         ...
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
@@ -92,20 +139,33 @@ class Store(Protocol):
         """Return a session's operations in their order."""
         ...
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
-        """Return the last operation of the session with that caller's key."""
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
+        """Return the last operation of the session with that caller's key, or whose id ends with the digest.
+
+        The latter was lost in a restore and found at the gateway: its id says which call it was.
+        """
         ...
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """Return what happened after a cursor, in the order of commit and complete up to there.
 
+        A cursor names its event, not only a place: after a restore another one may stand there.
+
         Raises:
-            ValueError: The cursor is none of this store's.
+            ValueError: It is no cursor of such a store.
+            CursorLost: Its event is not in the feed; raised by `lost`.
         """
         ...
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Return the ids of sessions whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        """Return the names of providers with a session or notification that is due, the longest due first.
+
+        Due is what has a ``due_at`` that is not after ``now``.
+        """
+        ...
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        """Return the ids of a provider's sessions that are due, the longest due first."""
         ...
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
@@ -138,8 +198,14 @@ class Store(Protocol):
         """Return a stored notification."""
         ...
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
-        """Return notifications whose ``due_at`` is not after ``now``, the longest due first."""
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
+        """Return a provider's notifications that are due, the longest due first."""
+        ...
+
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
+        """Return notifications that led to nothing yet, in the order of their ids; not fast, for people."""
         ...
 
     def close(self) -> None:
@@ -160,6 +226,7 @@ class MemoryStore:
 
     def __init__(self, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.now = clock
+        self.identity: Identity = Identity.made()
         self._lock = Lock()
         self._collections: dict[str, PaymentCollection] = {}
         self._sessions: dict[str, PaymentSession] = {}
@@ -179,8 +246,11 @@ class MemoryStore:
         session, expected, operations, events, hold, _, new, _, conflicts, notification, seen = change
         with self._lock:
             collection = self._guard_collection(change) if hold or new is not None else None
-            if notification is not None and (notification.id in self._notifications) != seen:
-                raise Stale(notification.id)
+            if notification is not None:
+                known = self._notifications.get(notification.id)
+                expected_attempts = notification.attempts - 1 if seen else None
+                if (known.attempts if known is not None else None) != expected_attempts:
+                    raise Stale(notification.id)
             if session is not None:
                 key = session.id
                 row = self._sessions.get(key)
@@ -239,6 +309,7 @@ class MemoryStore:
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
@@ -250,6 +321,7 @@ class MemoryStore:
             for row in rows
             if (provider is None or row.provider == provider)
             and (status is None or row.status == status)
+            and (touched_since is None or row.updated_at >= touched_since)
             and (after is None or row.id > after)
         ]
         return found if limit is None else found[:limit]
@@ -267,30 +339,51 @@ class MemoryStore:
         return None
 
     def operation(self, operation_id: str) -> Operation | None:
-        return self._operations.get(operation_id.rpartition("-")[0], {}).get(operation_id)
+        return self._operations.get(operation_id.partition("-")[0], {}).get(operation_id)
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         with self._lock:
             return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         for operation in reversed(self.operations(session_id)):
-            if operation.idempotency_key == idempotency_key:
+            if operation.idempotency_key == idempotency_key or operation.id.endswith(f"-{digest}"):
                 return operation
         return None
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
-        start = 0 if after is None else int(after)
-        if start < 0:
-            raise ValueError(after)
+        start = 0
+        if after is not None:
+            position, dash, digest = after.partition("-")
+            start = int(position)
+            if start < 1 or not dash:
+                raise ValueError(after)
+            if start > len(self._events) or digest_of(self._events[start - 1].id) != digest:
+                lost(after)
         with self._lock:
             rows = self._events[start : start + limit]
-        return [replace(row, cursor=str(start + place)) for place, row in enumerate(rows, 1)]
+        return [
+            replace(row, cursor=f"{start + place}-{digest_of(row.id)}") for place, row in enumerate(rows, 1)
+        ]
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
+    def due_providers(self, now: datetime) -> Sequence[str]:
+        first: dict[str, datetime] = {}
         with self._lock:
-            rows = [(row.due_at, row.id) for row in self._sessions.values() if row.due_at is not None]
-        return [key for due_at, key in sorted(rows) if due_at <= now][:limit]
+            rows: list[PaymentSession | Notification] = [*self._sessions.values()]
+            rows += self._notifications.values()
+        for row in rows:
+            if row.due_at is not None and row.due_at <= now:
+                first[row.provider] = min(row.due_at, first.get(row.provider, row.due_at))
+        return sorted(first, key=lambda name: (first[name], name))
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        with self._lock:
+            rows = [
+                (row.due_at, row.id)
+                for row in self._sessions.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
+            ]
+        return [key for _, key in sorted(rows)[:limit]]
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         with self._lock:
@@ -323,12 +416,27 @@ class MemoryStore:
     def notification(self, notification_id: str) -> Notification | None:
         return self._notifications.get(notification_id)
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         with self._lock:
             rows = [
-                row for row in self._notifications.values() if row.due_at is not None and row.due_at <= now
+                row
+                for row in self._notifications.values()
+                if row.due_at is not None and row.due_at <= now and row.provider == provider
             ]
         return sorted(rows, key=lambda row: (row.due_at, row.id))[:limit]
+
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
+        with self._lock:
+            rows = sorted(self._notifications.items())
+        return [
+            row
+            for key, row in rows
+            if row.state != "processed"
+            and (provider is None or row.provider == provider)
+            and (after is None or key > after)
+        ][:limit]
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,6 +3,9 @@
 A notification is a hint that there is something to see. What is booked is what the provider tells
 when it is asked, through the same path as a redirect return, a sync and recovery. What matches no
 session yet (it overtook our own answer) is kept and tried again for 3 days.
+
+Where a gateway does not sign, anybody may have sent it: what matches no session is forgotten, and what
+matches one says no more than that the gateway may be queried about it.
 """
 
 from __future__ import annotations
@@ -34,12 +37,17 @@ if TYPE_CHECKING:
 
     from paysession.engine import Engine
     from paysession.outcome import WebhookEvent
+    from paysession.plugins import Provider
 
 __all__ = ["Headers", "Inbox"]
 
 logger = logging.getLogger("paysession")
 
 MAX_BODY: Final = 1_048_576
+INTERVAL: Final = timedelta(seconds=30)
+"""How often notifications that nobody can verify may have the gateway queried about one session."""
+MOST_UNVERIFIED: Final = 8
+"""How many events of one such request, and how many references of each, are compared with ours."""
 KEPT: Final = timedelta(days=3)
 """How long a notification without a session is tried again: as long as gateways send theirs again."""
 _FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
@@ -74,7 +82,8 @@ class Inbox:
             return WebhookReply(413, "too large")
         lowered = {str(key).lower(): str(value) for key, value in headers.items()}
         try:
-            events = self._engine.registry.provider(provider).parse_webhook(lowered, body)
+            handle = self._engine.registry.provider(provider)
+            events = handle.parse_webhook(lowered, body)
         except ProviderNotFound:
             return WebhookReply(404, "no such provider")
         except WebhookRejected as error:
@@ -84,7 +93,10 @@ class Inbox:
             logger.warning("a notification for %s could not be checked: %s", provider, error)
             return WebhookReply(503, "try again")
         try:
-            stored = [self._keep(provider, event, body) for event in events]
+            if handle.capabilities.unsigned_webhooks:
+                stored = [self._keep_unverified(provider, event) for event in events[:MOST_UNVERIFIED]]
+            else:
+                stored = [self._keep(provider, event, body) for event in events]
         except Exception:  # the gateway must send again what we could not keep
             logger.exception("a notification for %s could not be stored", provider)
             return WebhookReply(503, "try again")
@@ -117,21 +129,74 @@ class Inbox:
             return known if known is not None and known.state == "received" else None
         return notification
 
+    def _keep_unverified(self, provider: str, event: WebhookEvent) -> Notification | None:
+        """Store that there may be news of a session of ours; None: not now, or it is no session of ours.
+
+        Anybody can send it, any number of times. So it is kept once for each session, whatever else it
+        says, and a delivery writes nothing while an earlier one is waiting.
+        """
+        now = self._store.now()
+        session_id = self._match(provider, event.session_id, event.references[:MOST_UNVERIFIED])
+        if session_id is None:
+            return None
+        digest = sha256(f"{provider}\nunverified\n{session_id}".encode()).hexdigest()
+        notification = Notification(
+            id=f"wh_{digest[:32]}",
+            provider=provider,
+            type="unverified",
+            received_at=now,
+            session_id=session_id,
+            due_at=now,
+        )
+        known = self._store.notification(notification.id)
+        if known is not None:
+            due_at = max(now, known.received_at + INTERVAL)
+            if known.state == "received" and known.due_at is not None and known.due_at <= due_at:
+                return None  # the gateway will be queried then, or is just about to be
+            notification = replace(known, state="received", attempts=known.attempts + 1, due_at=due_at)
+        try:
+            self._store.commit(Change(notification=notification, notification_seen=known is not None))
+        except Stale:  # another delivery was faster
+            return None
+        return notification if notification.due_at == now else None
+
+    def _claim(self, notification: Notification, now: datetime) -> Notification:
+        """Note that the gateway is queried now because of a notification that cannot be verified.
+
+        What is delivered from now on is for another query. If this process dies, it is done after the
+        interval.
+
+        Raises:
+            Stale: Another worker does it.
+        """
+        claimed = replace(
+            notification,
+            state="processed",
+            received_at=now,
+            due_at=now + INTERVAL,
+            attempts=notification.attempts + 1,
+        )
+        self._store.commit(Change(notification=claimed, notification_seen=True))
+        return claimed
+
     def settle(self, notification: Notification) -> bool:
         """Look into a notification; whether it needs no further attempt.
 
-        Nothing is raised: what fails is tried again by `settle_due`.
+        Nothing is raised: what fails is tried again by `Payments.recover`.
         """
         now = self._store.now()
-        again = None
+        again, first = None, notification.state == "received"
         state, done = "processed", True
         try:
-            found = self._match(notification)
+            found = self._match(notification.provider, notification.session_id, notification.references)
             if found is None:
                 done = now >= notification.received_at + KEPT
                 state = "unmatched" if done else "received"
             else:
-                again = self._apply(notification, found)
+                provider = self._engine.registry.provider(notification.provider)
+                if provider.capabilities.unsigned_webhooks:
+                    notification = self._claim(notification, now)
+                again = self._apply(provider, notification, found, first=first)
                 done = again is None
         except (PaysessionError, Stale) as error:
             logger.info("the notification %s is not settled: %s", notification.id, error)
@@ -142,32 +207,47 @@ class Inbox:
         attempts = notification.attempts + 1
         wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
         due_at = None if done else again or now + wait
-        seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
-        self._store.commit(Change(notification=seen, notification_seen=True))
+        # What was in it has been put to use; the payer's data need not be kept for longer.
+        body = b"" if state == "processed" else notification.body
+        seen = replace(notification, state=state, attempts=attempts, due_at=due_at, body=body)
+        try:
+            self._store.commit(Change(notification=seen, notification_seen=True))
+        except Stale:  # another worker has written what became of it, or there is more to look into
+            return False
         return done
 
-    def settle_due(self, limit: int) -> tuple[int, int]:
-        """Look into the notifications that are due; return how many were, and how many are done."""
-        due = self._store.due_notifications(self._store.now(), limit)
-        return len(due), sum(self.settle(notification) for notification in due)
+    def unmatched(self, provider: str | None, after: str | None, limit: int) -> list[Notification]:
+        """Return notifications that match no session now, in the order of their ids."""
+        found: list[Notification] = []
+        while len(found) < limit:
+            rows = self._store.unprocessed(provider=provider, after=after, limit=limit)
+            found += [
+                row for row in rows if self._match(row.provider, row.session_id, row.references) is None
+            ]
+            if len(rows) < limit:
+                break
+            after = rows[-1].id
+        return found[:limit]
 
-    def _match(self, notification: Notification) -> str | None:
-        if notification.session_id is not None:
-            session = self._store.session(notification.session_id)
-            if session is not None and session.provider == notification.provider:
+    def _match(self, provider: str, session_id: str | None, references: Sequence[str]) -> str | None:
+        if session_id is not None:
+            session = self._store.session(session_id)
+            if session is not None and session.provider == provider:
                 return session.id
-        if notification.references:
-            return self._store.find_session(notification.provider, notification.references)
+        if references:
+            return self._store.find_session(provider, references)
         return None
 
-    def _apply(self, notification: Notification, session_id: str) -> datetime | None:
-        """Book what a notification leads to; return when to look again, if that may have been too early."""
+    def _apply(
+        self, provider: Provider, notification: Notification, session_id: str, *, first: bool
+    ) -> datetime | None:
+        """Record what a notification leads to; return when to query again, if it may have been too early."""
         recovery = self._engine.recovery
         effects = _load(notification.effects)
-        provider = self._engine.registry.provider(notification.provider)
         if not effects or provider.capabilities.lookup != "none":
             shown_by = notification.received_at + provider.capabilities.lookup_lag
-            early = provider.capabilities.lookup == "lagging" and self._store.now() < shown_by
+            lagging = provider.capabilities.lookup == "lagging"
+            early = first and lagging and self._store.now() < shown_by
             recovery.sync(session_id)
             return shown_by if early else None
         recovery.book_effects(provider, session_id, effects)

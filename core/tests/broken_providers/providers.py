@@ -3,14 +3,19 @@
 `BROKEN` says which tests find it. Each class is the careful provider but for a few lines.
 """
 
+import http.client
 import json
 import logging
+import netrc
+import os
 import secrets
 import threading
 import time
+from base64 import b64encode
 from decimal import Decimal
+from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from paysession.errors import OutcomeUnknown
 from paysession.hooks import hookimpl
@@ -533,6 +538,105 @@ class LimitTooShort(GatewayProvider):
         )
 
 
+# --- connections ------------------------------------------------------------------------------------
+
+
+@breaks(
+    "test_a_redirect_is_not_followed[capture-302]",
+    "test_a_redirect_is_not_followed[retrieve-302]",
+)
+class FollowsRedirects(GatewayProvider):
+    """As an HTTP client does by default: a 302 is followed by a GET, with the credentials."""
+
+    mend = "follow no redirects"
+    again = (302,)
+
+    def _connect_and_ask(self, method, path, body, headers):
+        connection = self._connect(self._host, self._port, self._timeout)
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        answer = reply.status, reply.read()
+        connection.close()
+        if reply.status not in self.again:
+            return answer
+        place = urlsplit(reply.headers["Location"])
+        self._host, self._port = place.hostname, place.port
+        method, body = ("GET", None) if reply.status == 302 else (method, body)
+        return self._connect_and_ask(method, place.path, body, headers)
+
+    def _exchange(self, method, path, body, key):
+        headers = {"Authorization": f"Bearer {self._api_key.reveal()}", "Idempotency-Key": key or "none"}
+        try:
+            return self._connect_and_ask(method, f"{self._path}/{path}", body, headers)
+        except ConnectionRefusedError:
+            raise NotApplied("the gateway cannot be reached") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise OutcomeUnknown(f"no answer: {error}") from None
+
+
+@breaks(
+    "test_a_redirect_is_not_followed[capture-307]",
+    "test_a_redirect_is_not_followed[initiate-307]",
+)
+class RepeatsAtAnotherHost(FollowsRedirects):
+    """As an HTTP client does by default: a POST that is redirected with 307 is repeated there."""
+
+    again = (307,)
+
+
+@breaks("test_a_redirect_is_not_followed[refund-302]")
+class RedirectAsDeclined(Missorting):
+    mend = "an answer that cannot be read"
+
+    def sort(self, error):
+        return Declined("moved") if "answered 30" in error.message else error
+
+
+@breaks("test_a_netrc_file_changes_nothing")
+class AsksNetrc(GatewayProvider):
+    """As a session of requests does by default."""
+
+    mend = "trust_env"
+
+    def _exchange(self, method, path, body, key):
+        found = netrc.netrc(os.environ["NETRC"]).authenticators(self._host) if "NETRC" in os.environ else None
+        if found is None:
+            return super()._exchange(method, path, body, key)
+        login, _, password = found
+        basic = b64encode(f"{login}:{password}".encode()).decode()
+        connection = self._connect(self._host, self._port, self._timeout)
+        connection.request(method, f"{self._path}/{path}", body, {"Authorization": f"Basic {basic}"})
+        reply = connection.getresponse()
+        answer = reply.status, reply.read()
+        connection.close()
+        return answer
+
+
+def unbounded(host, port, timeout):
+    return http.client.HTTPConnection(host, port, timeout=timeout)
+
+
+@breaks(
+    "test_an_answer_that_drips_ends_in_time[capture]",
+    "test_an_answer_that_drips_ends_in_time[retrieve]",
+)
+class TimeoutForEachByte(GatewayProvider):
+    """A timeout as a socket has it; a long one, so that a busy machine does not keep it."""
+
+    mend = "the time of the whole answer"
+
+    def __init__(self, url, *, timeout, **options):
+        super().__init__(url, timeout=5, connect=unbounded, **options)
+
+
+@breaks("test_a_huge_answer_is_not_read[capture]", "test_a_huge_answer_is_not_read[retrieve]")
+class ReadsEverything(GatewayProvider):
+    mend = "a few megabytes"
+
+    def __init__(self, url, *, timeout, **options):
+        super().__init__(url, timeout=5, connect=unbounded, **options)
+
+
 # --- doubt ------------------------------------------------------------------------------------------
 
 
@@ -688,6 +792,37 @@ class Trusting(GatewayProvider):
 )
 class NotificationsNotVerified(Trusting):
     pass
+
+
+class Unsigned(GatewayCounterpart):
+    cannot = {"sign": "notifications name a payment and nothing else", "date": "as above"}
+
+
+@breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
+class UnsignedNotDeclared(Trusting):
+    mend = "unsigned_webhooks=True"
+
+
+@breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
+class UnsignedAndUnknownIsRejected(Trusting):
+    mend = "raise nothing"
+
+    def __init__(self, url, **options):
+        super().__init__(url, **options)
+        self.capabilities = evolve(self.capabilities, unsigned_webhooks=True)
+        self.ours = set()
+
+    @hookimpl
+    def initiate(self, session, operation):
+        self.ours.add(session.id)
+        return super().initiate(session, operation)
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        events = super().parse_webhook(headers, body)
+        if events[0].session_id not in self.ours:
+            raise WebhookRejected("not ours")
+        return events
 
 
 @breaks("test_a_notification_of_another_time_is_rejected[future]")

@@ -1,5 +1,6 @@
 """The rules as data, walked completely: every status x every operation x every answer."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -31,6 +32,7 @@ from paysession._ledger.facts import (
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import ALLOWED, LEASE_MARGIN, Request, begin, claim
 from paysession._ledger.schedule import schedule
+from paysession.operation import KEY_LENGTH
 from paysession.outcome import ANSWERS, Answer
 from paysession.provider import Redirect
 from paysession.values import replace
@@ -111,7 +113,8 @@ def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
     if status in ALLOWED[kind]:
         after, operation = begun(session, kind)
         assert (after.open, after.ordinal, after.version) == (operation.id, 2, session.version + 1)
-        assert (operation.key, operation.state, operation.ordinal) == ("ps_1-2", "started", 2)
+        assert (operation.key, operation.state, operation.ordinal) == (operation.id, "started", 2)
+        assert operation.id.startswith("ps_1-2-")
         assert after.due_at == operation.lease_until == NOW + CAN.call_limit + LEASE_MARGIN
         assert after.status == status
         assert after.held == (4200 if kind is Kind.AUTHORIZE else session.held)
@@ -230,8 +233,9 @@ def test_an_answer_replaces_data_and_names_references():
 
 def test_keys_are_derived_and_short():
     _, operation = begun(a_session(id="ps_" + "f" * 28, ordinal=9998), Kind.AUTHORIZE)
-    assert operation.key == "ps_" + "f" * 28 + "-9999"
-    assert len(operation.subkey("x" * 12)) <= 50
+    assert re.fullmatch("ps_f{28}-9999-[a-z2-7]{8}", operation.key)
+    assert len(operation.key) <= KEY_LENGTH
+    assert len(operation.subkey("x" * 12)) == len(operation.key) + 13
     assert operation.subkey("customer") == operation.subkey("customer") != operation.subkey("intent")
     for label in ("", "x" * 13, "A", "a-b", "é"):
         with pytest.raises(ValueError):
@@ -379,7 +383,8 @@ def test_what_is_found_at_the_gateway_is_the_sessions_next_operation():
     ledger = Ledger(authorized(), LATER)
     ledger.apply(Found(Kind.CAPTURE, EUR42, State.SUCCEEDED))
     (found,) = ledger.written.values()
-    assert (found.id, found.ordinal, found.session_id, found.origin) == ("ps_1-2", 2, "ps_1", "provider")
+    assert (found.ordinal, found.session_id, found.origin) == (2, "ps_1", "provider")
+    assert re.fullmatch("ps_1-2-0[a-z2-7]{7}", found.id)
     assert (found.created_at, found.updated_at, found.session_status) == (LATER, LATER, "authorized")
     assert ledger.session.ordinal == 2
 

@@ -1,12 +1,16 @@
 """A shop with FastAPI, as an API for a page in the browser.
 
 uvicorn shop:app --port 8000        then http://127.0.0.1:8000/docs
+
+SHOP_URL says where payers reach the shop, such as https://shop.example.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import secrets
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
@@ -21,6 +25,7 @@ from paysession import (
     Event,
     Money,
     NotFound,
+    NotOffered,
     Payments,
     PaymentSession,
     PaysessionError,
@@ -29,16 +34,25 @@ from paysession import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 log = logging.getLogger("shop")
 
+MOST = 1_048_576
+"""Bytes of a notification at most."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",  # an answer may hold a client secret
+}
+POLICY = "default-src 'none'; frame-ancestors 'none'"  # answers are JSON: they load nothing
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS orders (number TEXT PRIMARY KEY, minor INTEGER, currency TEXT, paid INTEGER);
+CREATE TABLE IF NOT EXISTS orders
+    (number TEXT PRIMARY KEY, minor INTEGER, currency TEXT, paid INTEGER, shopper TEXT);
 CREATE TABLE IF NOT EXISTS parcels (number TEXT);
 CREATE TABLE IF NOT EXISTS feed (id INTEGER PRIMARY KEY CHECK (id = 1), cursor TEXT);
 INSERT OR IGNORE INTO feed VALUES (1, NULL);
-INSERT OR IGNORE INTO orders VALUES ('1001', 4200, 'EUR', 0);
+INSERT OR IGNORE INTO orders VALUES ('1001', 4200, 'EUR', 0, NULL);
 """
 
 
@@ -50,14 +64,21 @@ class Shop:
         with closing(sqlite3.connect(database)) as shop:
             shop.executescript(SCHEMA)
 
-    def order(self, number: str) -> tuple[Money, bool]:
-        """Return an order's total, and whether it is paid."""
+    def claim(self, number: str, shopper: str) -> None:
+        """Give an order to the first browser that opens it, as the basket of a real shop would have done."""
+        with closing(sqlite3.connect(self._database)) as shop, shop:
+            shop.execute(
+                "UPDATE orders SET shopper = ? WHERE number = ? AND shopper IS NULL", (shopper, number)
+            )
+
+    def order(self, number: str, shopper: str) -> tuple[Money, bool]:
+        """Return the total of a shopper's own order, and whether it is paid."""
         with closing(sqlite3.connect(self._database)) as shop:
             row = shop.execute(
-                "SELECT minor, currency, paid FROM orders WHERE number = ?", (number,)
+                "SELECT minor, currency, paid FROM orders WHERE number = ? AND shopper = ?", (number, shopper)
             ).fetchone()
         if row is None:
-            raise HTTPException(404, f"there is no order {number}")
+            raise NotFound(f"this shopper has no order {number:.80}")
         return Money.from_minor(row[0], row[1]), bool(row[2])
 
     def follow(self, payments: Payments) -> None:
@@ -80,8 +101,13 @@ class Shop:
             shop.execute("INSERT INTO parcels VALUES (?)", (event.reference,))
 
 
-def create_app(books: Payments | None = None, database: str = "shop.db", *, every: float = 5.0) -> FastAPI:
+def create_app(
+    books: Payments | None = None, database: str = "shop.db", url: str | None = None, *, every: float = 5.0
+) -> FastAPI:
     """Return the application; ``every`` so many seconds it settles what is open."""
+    url = (url or os.environ.get("SHOP_URL", "http://127.0.0.1:8000")).rstrip("/")  # never the Host header
+    secure = url.startswith("https:")
+    cookie = "__Host-shopper" if secure else "shopper"
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -96,38 +122,60 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
 
     app = FastAPI(title="A shop", lifespan=lifespan)
 
+    @app.middleware("http")
+    async def protect(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        known = request.cookies.get(cookie)
+        request.state.shopper = known or secrets.token_urlsafe(32)
+        response = await answer(request)
+        if not known and not request.url.path.startswith("/pay/webhooks/"):
+            response.set_cookie(
+                cookie,
+                request.state.shopper,
+                max_age=30 * 86400,
+                path="/",
+                secure=secure,
+                httponly=True,
+                samesite="lax",
+            )
+        response.headers.update(HEADERS)
+        if request.url.path != "/docs":  # a page with scripts from elsewhere; turn it off when you go live
+            response.headers["Content-Security-Policy"] = POLICY
+        return response
+
     @app.get("/orders/{number}")
-    async def show(number: str) -> dict[str, Any]:
-        total, paid = await asyncio.to_thread(app.state.shop.order, number)
-        return {"number": number, "total": str(total), "paid": paid}
+    async def show(number: str, request: Request) -> dict[str, Any]:
+        shop, shopper = app.state.shop, request.state.shopper
+        await asyncio.to_thread(shop.claim, number, shopper)
+        total, paid = await asyncio.to_thread(shop.order, number, shopper)
+        offered = app.state.payments.offered
+        return {"number": number, "total": str(total), "paid": paid, "providers": offered}
 
     @app.post("/orders/{number}/pay")
     async def pay(number: str, provider: str, request: Request) -> dict[str, Any]:
-        payments: AsyncPayments = app.state.payments
-        total, _ = await asyncio.to_thread(app.state.shop.order, number)
-        collection = await payments.create_collection(total, reference=number)
-        earlier = await payments.sessions(collection_id=collection.id, provider=provider)
-        refused = [session.id for session in earlier if session.status is Status.ERROR]
-        ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
-        session = await payments.initiate(
-            collection.id,
-            provider=provider,
-            capture="automatic",
-            checkout=Checkout(return_url=str(request.url_for("back", session_id="{session_id}"))),
-            replaces=refused[-1] if refused else None,
-            idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
-        )
+        shop, shopper = app.state.shop, request.state.shopper
+        await asyncio.to_thread(shop.claim, number, shopper)
+        total, _ = await asyncio.to_thread(shop.order, number, shopper)
+        session = await session_to_pay(app.state.payments, number, total, provider, url)
+        await asyncio.to_thread(shop.follow, app.state.books)
         return shown(session)
 
     @app.get("/back/{session_id}")
     async def back(session_id: str, request: Request) -> dict[str, Any]:
-        session = await app.state.payments.resume(session_id, payload=dict(request.query_params))
+        payments: AsyncPayments = app.state.payments
+        number = (await payments.get(session_id)).collection_reference
+        # Whoever did not begin it is told nothing, and causes nothing.
+        await asyncio.to_thread(app.state.shop.order, number, request.state.shopper)
+        session = await payments.resume(session_id, payload=dict(request.query_params))
         await asyncio.to_thread(app.state.shop.follow, app.state.books)
         return shown(session)
 
     @app.post("/pay/webhooks/{provider}")
     async def webhook(provider: str, request: Request) -> Response:
-        body = await request.body()  # raw: a model or request.json() would lose what was signed
+        body = b""  # raw: a model or request.json() would lose what was signed
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST:
+                raise HTTPException(413)
         reply = await app.state.payments.handle_webhook(provider, headers=request.headers, body=body)
         return Response(reply.body, reply.status, media_type="text/plain")
 
@@ -135,12 +183,37 @@ def create_app(books: Payments | None = None, database: str = "shop.db", *, ever
     async def impossible(_: Request, error: PaysessionError) -> JSONResponse:
         log.warning("%s", error)  # its text is for the log: the payer gets a sentence of ours
         if isinstance(error, NotFound):
-            return JSONResponse({"detail": "there is no such payment"}, 404)
+            return JSONResponse({"detail": "there is no such payment in this browser"}, 404)
         if isinstance(error, Declined | RequestError):
             return JSONResponse({"detail": "that payment is not possible"}, 409)
         return JSONResponse({"detail": "not now; please try again"}, 503)
 
     return app
+
+
+async def session_to_pay(
+    payments: AsyncPayments, number: str, total: Money, provider: str, url: str
+) -> PaymentSession:
+    """Return the session to pay with; what the payer began otherwise and gave up is canceled first."""
+    if provider not in payments.offered:
+        raise NotOffered(f"{provider!r:.80} is not offered")
+    collection = await payments.create_collection(total, reference=number)
+    for earlier in await payments.sessions(collection_id=collection.id):
+        now = await payments.resume(earlier.id)
+        if now.status is Status.AUTHORIZED or now.authorizing:
+            return now  # it is paid, or a bank is at work on it
+        if now.status is Status.ERROR or (now.status is not Status.CANCELED and now.provider != provider):
+            await payments.cancel(now.id)
+    earlier_ones = await payments.sessions(collection_id=collection.id, provider=provider)
+    ended = sum(session.status is Status.CANCELED for session in earlier_ones)
+    return await payments.initiate(
+        collection.id,
+        provider=provider,
+        origin="payer",
+        capture="automatic",
+        checkout=Checkout(return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}/orders/{number}"),
+        idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
+    )
 
 
 async def work(app: FastAPI, every: float) -> None:
@@ -160,8 +233,8 @@ def shown(session: PaymentSession) -> dict[str, Any]:
     return {
         "session": session.id,
         "status": session.status,
-        "in_doubt": session.in_doubt,
-        "error": session.error.message if session.error else None,
+        "in_doubt": session.in_doubt or session.authorizing is not None,
+        "error": "the payment was refused" if session.error else None,  # why is for the merchant only
         "next": action.to_json() if action else None,
     }
 

@@ -2,16 +2,20 @@
 
 flask --app shop run        the shop: http://127.0.0.1:5000/orders/1001
 flask --app shop work       beside it: settles what is open, and marks paid what was paid
+
+SHOP_URL says where payers reach the shop, such as https://shop.example.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 import click
-from flask import Flask, g, redirect, render_template_string, request, url_for
+from flask import Flask, g, redirect, render_template, request
 
 from paysession import (
     Checkout,
@@ -19,6 +23,7 @@ from paysession import (
     Event,
     Money,
     NotFound,
+    NotOffered,
     Payments,
     PaymentSession,
     PaysessionError,
@@ -28,37 +33,56 @@ from paysession import (
 )
 
 if TYPE_CHECKING:
-    from werkzeug.wrappers import Response
+    from flask import Response
+    from werkzeug.wrappers import Response as AnyResponse
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS orders (number TEXT PRIMARY KEY, minor INTEGER, currency TEXT, paid INTEGER);
+CREATE TABLE IF NOT EXISTS orders
+    (number TEXT PRIMARY KEY, minor INTEGER, currency TEXT, paid INTEGER, shopper TEXT);
 CREATE TABLE IF NOT EXISTS parcels (number TEXT);
 CREATE TABLE IF NOT EXISTS feed (id INTEGER PRIMARY KEY CHECK (id = 1), cursor TEXT);
 INSERT OR IGNORE INTO feed VALUES (1, NULL);
-INSERT OR IGNORE INTO orders VALUES ('1001', 4200, 'EUR', 0);
+INSERT OR IGNORE INTO orders VALUES ('1001', 4200, 'EUR', 0, NULL);
 """
-PAGE = """
-<!doctype html><title>Order {{ number }}</title>
-<h1>Order {{ number }}: {{ total }} {{ "is paid" if paid else "is not paid yet" }}</h1>
-{% if session and session.error %}<p>{{ session.error.message }}</p>{% endif %}
-{% if session and session.in_doubt %}<p>We are finding out what became of your payment.</p>{% endif %}
-{% if session and session.next_action.fields %}
-<dl>{% for name, value in session.next_action.fields.items() %}<dt>{{ name }}<dd>{{ value }}{% endfor %}</dl>
-{% endif %}
-{% if not paid %}
-<form method="post" action="{{ url_for('pay', number=number) }}">
-{% for name in providers %}<button name="provider" value="{{ name }}">{{ name }}</button>{% endfor %}
-</form>{% endif %}
-"""
+# Stripe's script, frames and API are all that a page may use beside itself. A form may lead to a gateway.
+POLICY = (
+    "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'nonce-{nonce}'; "
+    "script-src 'nonce-{nonce}' https://js.stripe.com https://*.js.stripe.com; "
+    "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com; "
+    "connect-src https://api.stripe.com; form-action 'self' https: http://127.0.0.1:*"
+)
 
 
-def create_app(payments: Payments | None = None, database: str = "shop.db") -> Flask:  # noqa: C901 - routes
+def create_app(  # noqa: C901, PLR0915 - routes
+    payments: Payments | None = None, database: str = "shop.db", url: str | None = None
+) -> Flask:
     """Return the application. Payments are opened once per process."""
     app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 1_048_576  # bytes of a request's body
     books = payments or Payments.open(config="paysession.toml")
+    url = (url or os.environ.get("SHOP_URL", "http://127.0.0.1:5000")).rstrip("/")  # never the Host header
+    secure = url.startswith("https:")
+    cookie = "__Host-shopper" if secure else "shopper"
     with sqlite3.connect(database) as connection:
         connection.executescript(SCHEMA)
     connection.close()
+
+    @app.before_request
+    def know_shopper() -> None:
+        g.nonce = secrets.token_urlsafe(16)
+        g.shopper = request.cookies.get(cookie) or secrets.token_urlsafe(32)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        if request.endpoint != "webhook" and cookie not in request.cookies:
+            response.set_cookie(
+                cookie, g.shopper, max_age=30 * 86400, secure=secure, httponly=True, samesite="Lax"
+            )
+        response.headers["Content-Security-Policy"] = POLICY.format(nonce=g.nonce)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cache-Control"] = "no-store"  # a page may hold a client secret
+        return response
 
     def shop() -> sqlite3.Connection:
         if "shop" not in g:
@@ -71,42 +95,43 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
         if "shop" in g:
             g.pop("shop").close()
 
-    @app.get("/orders/<number>")
-    def show(number: str, session: PaymentSession | None = None) -> str:
-        minor, currency, paid = read_order(shop(), number)
-        chosen = [row.name for row in books.providers() if row.selected]
-        total = Money.from_minor(minor, currency)
-        return render_template_string(
-            PAGE, number=number, total=total, paid=paid, session=session, providers=chosen
+    def page(number: str, session: PaymentSession | None = None, *, leave: bool = False) -> str:
+        total, paid = read_order(shop(), number, g.shopper)
+        back = f"{url}/back/{session.id}" if session else ""
+        return render_template(
+            "order.html",
+            number=number,
+            total=total,
+            paid=paid,
+            session=session,
+            providers=books.offered,
+            back=back,
+            leave=leave,
         )
+
+    @app.get("/orders/<number>")
+    def show(number: str) -> str:
+        claim_order(shop(), number, g.shopper)
+        return page(number)
 
     @app.post("/orders/<number>/pay")
-    def pay(number: str) -> Response | str:
-        minor, currency, _ = read_order(shop(), number)
-        provider = request.form["provider"]
-        collection = books.create_collection(Money.from_minor(minor, currency), reference=number)
-        earlier = books.sessions(collection_id=collection.id, provider=provider)
-        refused = [session.id for session in earlier if session.status is Status.ERROR]
-        ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
-        session = books.initiate(
-            collection.id,
-            provider=provider,
-            capture="automatic",
-            checkout=Checkout(return_url=url_for("back", session_id="{session_id}", _external=True)),
-            replaces=refused[-1] if refused else None,
-            idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
-        )
-        if isinstance(session.next_action, Redirect):
-            return redirect(session.next_action.url, 303)
-        return show(number, session)
+    def pay(number: str) -> AnyResponse | str:
+        claim_order(shop(), number, g.shopper)
+        total, _ = read_order(shop(), number, g.shopper)
+        session = session_to_pay(books, number, total, request.form["provider"], url)
+        follow(books, shop())
+        action = session.next_action
+        if isinstance(action, Redirect) and action.method == "GET":
+            return redirect(action.url, 303)
+        return page(number, session, leave=True)
 
     @app.get("/back/<session_id>")
-    def back(session_id: str) -> Response | str:
+    def back(session_id: str) -> str:
+        number = books.get(session_id).collection_reference
+        read_order(shop(), number, g.shopper)  # whoever did not begin it is told nothing, and causes nothing
         session = books.resume(session_id, payload=request.args.to_dict())
         follow(books, shop())
-        if isinstance(session.next_action, Redirect):
-            return redirect(session.next_action.url, 303)
-        return show(session.collection_reference, session)
+        return page(number, session)
 
     @app.post("/pay/webhooks/<provider>")
     def webhook(provider: str) -> tuple[str, int]:
@@ -115,9 +140,9 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
 
     @app.errorhandler(PaysessionError)
     def refused(error: PaysessionError) -> tuple[str, int]:
-        app.logger.warning("%s", error)
+        app.logger.warning("%s", error)  # its text is for the log: the payer gets a sentence of ours
         if isinstance(error, NotFound):
-            return "There is no such payment.", 404
+            return "There is no such payment in this browser.", 404
         if isinstance(error, Declined | RequestError):
             return "That payment is not possible.", 409
         return "Not now; please try again.", 503
@@ -136,13 +161,43 @@ def create_app(payments: Payments | None = None, database: str = "shop.db") -> F
     return app
 
 
-def read_order(shop: sqlite3.Connection, number: str) -> tuple[int, str, int]:
-    """Return an order's total in minor units, its currency, and whether it is paid."""
-    row: tuple[int, str, int] | None
-    row = shop.execute("SELECT minor, currency, paid FROM orders WHERE number = ?", (number,)).fetchone()
+def session_to_pay(books: Payments, number: str, total: Money, provider: str, url: str) -> PaymentSession:
+    """Return the session to pay with; what the payer began otherwise and gave up is canceled first."""
+    if provider not in books.offered:
+        raise NotOffered(f"{provider!r:.80} is not offered")
+    collection = books.create_collection(total, reference=number)
+    for earlier in books.sessions(collection_id=collection.id):
+        now = books.resume(earlier.id)
+        if now.status is Status.AUTHORIZED or now.authorizing:
+            return now  # it is paid, or a bank is at work on it
+        if now.status is Status.ERROR or (now.status is not Status.CANCELED and now.provider != provider):
+            books.cancel(now.id)
+    earlier_ones = books.sessions(collection_id=collection.id, provider=provider)
+    ended = sum(session.status is Status.CANCELED for session in earlier_ones)
+    return books.initiate(
+        collection.id,
+        provider=provider,
+        origin="payer",
+        capture="automatic",
+        checkout=Checkout(return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}/orders/{number}"),
+        idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
+    )
+
+
+def claim_order(shop: sqlite3.Connection, number: str, shopper: str) -> None:
+    """Give an order to the first browser that opens it, as the basket of a real shop would have done."""
+    with shop:
+        shop.execute("UPDATE orders SET shopper = ? WHERE number = ? AND shopper IS NULL", (shopper, number))
+
+
+def read_order(shop: sqlite3.Connection, number: str, shopper: str) -> tuple[Money, bool]:
+    """Return the total of a shopper's own order, and whether it is paid."""
+    row = shop.execute(
+        "SELECT minor, currency, paid FROM orders WHERE number = ? AND shopper = ?", (number, shopper)
+    ).fetchone()
     if row is None:
-        raise NotFound(f"there is no order {number}")
-    return row
+        raise NotFound(f"this shopper has no order {number:.80}")
+    return Money.from_minor(row[0], row[1]), bool(row[2])
 
 
 def follow(payments: Payments, shop: sqlite3.Connection) -> None:

@@ -59,6 +59,8 @@ def test_one_life_in_separate_processes(run, ask, tmp_path):
     events = ask("events")
     assert [row["type"] for row in ask("events", "--after", events[0]["cursor"])][0] == "session.authorized"
     assert ask("recover")["looked"] == 0
+    assert ask("recover", "--provider", "manual", "--now")["looked"] == 0
+    assert "'typo'" in run("recover", "--provider", "typo", status=1).stderr
     assert ask("in-doubt") == []
     assert ask("collection", "update", "order-1001", "50.00")["amount"] == "50.00"
     assert (tmp_path / "paysession.db").exists()
@@ -153,6 +155,43 @@ def test_a_file_in_the_folder_configures(ask, tmp_path):
     ask("collection", "create", "1", "EUR", "--reference", "a")
     assert ask("session", "initiate", "a", "--provider", "till")["next_action"]["kind"] == "cash"
     assert (tmp_path / "shop.db").exists()
+
+
+def test_a_file_that_was_found_is_announced_and_one_that_was_named_is_not(run, tmp_path):
+    (tmp_path / "paysession.toml").write_text('store = "sqlite:///shop.db"\n[providers.manual]\n')
+    done = run("providers", "--json")
+    assert done.stderr == f"Settings are read from {tmp_path}/paysession.toml\n"
+    assert json.loads(done.stdout)
+    assert run("providers", "--config", "paysession.toml").stderr == ""
+    assert run("providers", PAYSESSION_CONFIG="paysession.toml").stderr == ""
+
+
+def test_a_file_that_was_found_takes_no_key_of_the_environment_elsewhere(run, tmp_path):
+    (tmp_path / "paysession.toml").write_text(
+        'store = "sqlite:///shop.db"\n[providers.stripe]\napi_base = "https://elsewhere.example"\n'
+    )
+    environ = {"PAYSESSION_STRIPE__API_KEY": "sk_test_of_the_environment"}
+    done = run("providers", status=1, **environ)
+    assert "was found and not named, would say where it is sent (api_base)" in done.stderr
+    assert "sk_test_of_the_environment" not in done.stdout + done.stderr
+    done = run("providers", "--config", "paysession.toml", **environ)
+    assert "stripe" in done.stdout
+
+
+def test_a_file_that_was_found_sends_the_databases_password_nowhere(run, tmp_path):
+    (tmp_path / "paysession.toml").write_text('store = "postgresql://elsewhere.invalid/db"\n')
+    done = run("events", status=1, PGPASSWORD="hunter2")
+    assert "PGPASSWORD is not sent there" in done.stderr
+    (tmp_path / "paysession.toml").write_text('store = "postgresql://user:own@elsewhere.invalid/db"\n')
+    assert "PGPASSWORD" not in run("events", status=1, PGPASSWORD="hunter2").stderr
+
+
+def test_what_was_typed_wrongly_is_shown_without_what_would_act_on_the_terminal(run):
+    done = run("events", "--no\x1b]0;owned\x07", status=2)
+    assert "\\x1b]0;owned\\x07" in done.stderr
+    assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
+    done = run("--config", "nix\x1b[2J.toml", "providers", status=1)
+    assert "\x1b" not in done.stderr
 
 
 def test_what_is_wrong_with_a_provider_is_listed(run, ask, tmp_path):

@@ -75,7 +75,7 @@ def test_a_worker_reports_in_lines_and_ends_with_a_signal(tmp_path, sign):
 class Steps:
     """A worker whose time is told by the test, and which is stopped after some rounds."""
 
-    def __init__(self, monkeypatch, pay, rounds):
+    def __init__(self, monkeypatch, pay, rounds, **options):
         self.told, self.complained, self.slept = [], [], 0.0
         self.now = 0.0
         self.pay, self.rounds = pay, rounds
@@ -91,8 +91,9 @@ class Steps:
 
         pay.recover = counted
         Worker(
-            pay, limit=25, interval=5, report_every=60, tell=self.told.append, complain=self.complained.append
-        ).run()
+            pay, limit=25, interval=5, report_every=60, tell=self.told.append,
+            complain=self.complained.append, **options,
+        ).run()  # fmt: skip
 
     def sleep(self, seconds):
         self.now += seconds
@@ -123,6 +124,23 @@ def test_a_worker_outlives_a_database_that_is_down(monkeypatch):
     assert [f"it is down; trying again in {s} s" for s in (10, 20, 40, 60, 60, 60)] == steps.complained
     assert 6 == steps.told[-1]["totals"]["failed_rounds"]
     assert 250 <= steps.now < 260
+
+
+def test_what_is_not_due_yet_is_taken_in_the_first_round_only(monkeypatch):
+    pay = Payments.open("memory:", providers={"silent": Silent()}, environ={})
+    recover, asked = pay.recover, []
+    failures = iter([True])
+
+    def noted(**options):
+        asked.append((options["limit"], options["provider"], options["now"]))
+        if next(failures, False):
+            raise StoreError("it is down")
+        return recover(**options)
+
+    pay.recover = noted
+    Steps(monkeypatch, pay, 4, provider="silent", now=True)
+    first, later = (25, "silent", True), (10, "silent", False)
+    assert asked == [first, first, later, later]
 
 
 def test_a_worker_with_nothing_to_do_is_quiet(monkeypatch):

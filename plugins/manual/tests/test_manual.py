@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from paysession import Declined, InvalidAmount, Money, Payments, SettingsError
+from paysession import Declined, InvalidAmount, Money, NotOffered, Payments, SettingsError
 
 
 def eur(amount):
@@ -47,8 +47,9 @@ def test_without_a_person_nothing_is_authorized(pay):
 
 
 def test_a_payers_return_confirms_nothing_whatever_it_says(pay):
-    session = pay.resume(begin(pay).id, payload={"by": "ann", "reference": "12/3"})
-    assert (session.status, session.authorized) == ("requires_more", 0)
+    session = begin(pay)
+    assert session == pay.resume(session.id, payload={"by": "ann", "reference": "12/3"})
+    assert (session.status, session.authorized) == ("pending", 0)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,19 @@ def test_auto_authorize_needs_nobody():
         assert pay.authorize(session.id).status == "authorized"
         order = pay.create_collection(eur("1.00"), reference="order-2")
         session = pay.initiate(order.id, provider="manual", capture="automatic")
-        assert pay.resume(session.id).captured_amount == eur("1.00")
+        assert session == pay.resume(session.id)
+        assert pay.authorize(session.id).captured_amount == eur("1.00")
+
+
+def test_a_till_is_for_operators_only(pay):
+    settings = {"use": "manual", "auto_authorize": True, "method": "cash"}
+    with Payments.open("memory:", providers={"manual": {}, "till": settings}, environ={}) as pay:
+        assert pay.offered == ("manual",)
+        order = pay.create_collection(eur("1.00"), reference="order-1")
+        with pytest.raises(NotOffered, match="may not choose the provider 'till'; offered are: manual"):
+            pay.initiate(order.id, provider="till", origin="payer")
+        assert pay.sessions() == ()
+        assert pay.initiate(order.id, provider="till").status == "pending"
 
 
 def test_each_session_may_choose_its_method(pay):

@@ -3,8 +3,6 @@
 Whatever is asked and answered here is held against PayPal's OpenAPI files as well (see conftest).
 """
 
-import json
-
 import pytest
 import requests
 from paypalserversdk.configuration import Configuration
@@ -376,5 +374,4 @@ def test_its_notifications_are_of_paypals_shape(client, fake, verifier):
     for event in fake.events:
         (read,) = parse(verifier[0], fake.signer.headers(event.body), event.body)
         assert read.session_id == "ps_1"
-        assert json.loads(event.body)["id"] == read.id
         assert order_id in read.references or read.type == "PAYMENT.CAPTURE.REFUNDED"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -120,18 +121,42 @@ def test_settings_come_from_a_file_and_two_accounts_are_two_providers(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("environment", "endpoint", "sent"),
+    [
+        ("live", "https://elsewhere.example", False),
+        ("live", "http://127.0.0.1:9", False),
+        ("live", "https://api-m.paypal.com", True),
+        ("live", "https://api-m.sandbox.paypal.com", True),
+        ("sandbox", "https://elsewhere.example", True),
+    ],
+)
+def test_live_credentials_go_to_another_host_only_if_code_says_so(environment, endpoint, sent):
+    environ = {"PAYSESSION_PAYPAL__ENDPOINT": endpoint}
+    given = {**GOOD, "environment": environment}
+    with nullcontext() if sent else pytest.raises(SettingsError, match="api-m.paypal.com"):
+        Payments.open("memory:", providers={"paypal": given}, environ=environ).close()
+    paypal = PayPal(**given, endpoint=endpoint)
+    assert (paypal.endpoint, paypal.mode) == (endpoint, "live" if environment == "live" else "test")
+
+
+def test_a_secret_from_a_file_that_ends_with_a_line_break_is_stripped():
+    assert PayPal(client_id="id", client_secret="secret\n").client_secret.reveal() == "secret"
+
+
+@pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ({"client_id": None}, "client_id"),
         ({"environment": "production"}, "environment"),
         ({"intent": "sale"}, "intent"),
         ({"endpoint": "http://api-m.paypal.com"}, "https, or http on this machine"),
-        ({"endpoint": "https://user:pass@example.com"}, "a scheme, a host and a port only"),
+        ({"endpoint": "https://user:pass@example.com"}, "endpoint.*a scheme, a host"),
         ({"endpoint": "https://example.com/v2"}, "a scheme, a host and a port only"),
-        ({"endpoint": "https://"}, "a scheme, a host and a port only"),
-        ({"endpoint": "https://example.com#x"}, "a scheme, a host and a port only"),
+        ({"endpoint": "https://"}, "endpoint.*a scheme, a host"),
+        ({"endpoint": "https://example.com#x"}, "endpoint.*a scheme, a host"),
         ({"endpoint": "ftp://127.0.0.1"}, "https, or http on this machine"),
         ({"client_id": ""}, "client_id is empty"),
+        ({"client_id": "id\n"}, "client_id begins or ends with a space or a line break"),
         ({"client_secret": ""}, "client_secret is empty"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": "inf"}, "timeout"),
@@ -178,16 +203,26 @@ def test_the_transport_is_built_once_and_closed():
 
 FORKED = """
 import os, sys, warnings
+from paysession import WebhookRejected
 from paysession_paypal import PayPal
 warnings.simplefilter("ignore", DeprecationWarning)
 provider = PayPal(client_id="id", client_secret="secret")
 ours = provider._gateway().transport
 if sys.argv[1] == "given":
     provider = PayPal(client_id="id", client_secret="secret", transport=ours)
-child = os.fork()
-if child == 0:
-    theirs = provider._gateway().transport
-    os._exit(0 if theirs is provider._gateway().transport is not ours else 1)
+try:
+    provider.parse_webhook(headers={}, body=b"")
+except WebhookRejected:
+    checks = provider.verifier
+with provider._lock:  # as a thread of the parent may hold it
+    child = os.fork()
+    if child == 0:
+        theirs = provider._gateway().transport
+        try:
+            provider.parse_webhook(headers={}, body=b"")
+        except WebhookRejected:
+            assert provider.verifier is not checks
+        os._exit(0 if theirs is provider._gateway().transport is not ours else 1)
 _, status = os.waitpid(child, 0)
 print(os.waitstatus_to_exitcode(status), provider._gateway().transport is ours)
 """
@@ -197,7 +232,7 @@ print(os.waitstatus_to_exitcode(status), provider._gateway().transport is ours)
 @pytest.mark.parametrize(("transport", "same"), [("our own", 0), ("given", 1)])
 def test_a_forked_process_uses_no_connection_of_its_parents(transport, same):
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, transport], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FORKED, transport], capture_output=True, text=True, check=False, timeout=60
     )
     assert (f"{same} True\n", "") == (done.stdout, done.stderr)
 

@@ -41,7 +41,7 @@ def test_a_wrong_token_changes_nothing_and_is_sent_nowhere(shop, fake, token):
     before = len(fake.exchanges)
     returned = shop.payments.resume(session.id, payload={"token": token, "PayerID": "X"})
     assert (str(returned.status), returned.in_doubt) == ("requires_more", False)
-    assert len(fake.exchanges) == before
+    assert [row.method for row in fake.exchanges[before:]] == ["GET"], "the order is looked at, no more"
     assert fake.effects == []
     assert str(shop.payments.resume(session.id, payload=shop.query).status) == "authorized"
 
@@ -124,6 +124,12 @@ def test_an_updated_order_is_paid_with_its_new_amount(shop, fake):
     assert (session.authorized_amount, fake.effects) == (Money("40.00", "EUR"), ["authorize 40.00"])
 
 
+def approve_again(fake, session):
+    """Approve with another card, after PayPal sent the payer back to its page."""
+    fake.ledger.orders[session.reference].status = "PAYER_ACTION_REQUIRED"
+    fake.payer_approves(session.reference)
+
+
 def test_a_declined_instrument_sends_the_payer_back_and_a_second_try_pays_once(
     make_shop, make_provider, fake, refuse
 ):
@@ -134,20 +140,46 @@ def test_a_declined_instrument_sends_the_payer_back_and_a_second_try_pays_once(
     assert str(session.status) == "requires_more"
     assert session.next_action is not None
     shop.settle()
+    version = shop.payments.get(session.id).version
+    for _ in range(3):
+        shop.payments.resume(session.id, payload=shop.query)
+    assert shop.payments.get(session.id).version == version
     assert fake.effects == [], "only the payer may try again"
+    approve_again(fake, session)
     session = shop.payments.resume(session.id, payload=shop.query)
     assert fake.effects == ["capture 42.00"]
     assert (session.captured, str(session.status)) == (4200, "authorized")
 
 
-def test_a_decline_ends_in_error_and_the_payer_may_try_again(shop, fake, refuse):
+def test_a_second_approval_is_found_by_recovery(make_shop, make_provider, fake, refuse):
+    shop = make_shop(make_provider(intent="capture"))
+    session = shop.session("approved")
+    refuse("capture_order", "INSTRUMENT_DECLINED")
+    shop.payments.resume(session.id, payload=shop.query)
+    shop.settle()
+    assert fake.effects == []
+    approve_again(fake, session)
+    shop.settle(minutes=20)
+    assert fake.effects == ["capture 42.00"]
+
+
+def test_an_approval_that_paypal_has_not_seen_everywhere_is_tried_again(shop, fake, refuse):
+    session = shop.session("approved")
+    refuse("authorize", "ORDER_NOT_APPROVED")
+    assert str(shop.payments.resume(session.id, payload=shop.query).status) == "requires_more"
+    assert str(shop.payments.resume(session.id, payload=shop.query).status) == "authorized"
+    assert fake.effects == ["authorize 42.00"]
+
+
+def test_a_decline_ends_in_error_and_only_the_host_may_try_again(shop, fake, refuse):
     session = shop.session("approved")
     refuse("authorize", "PAYER_CANNOT_PAY")
     session = shop.payments.resume(session.id, payload=shop.query)
     assert (str(session.status), session.error.code) == ("error", "PAYER_CANNOT_PAY")
     shop.settle()
     assert shop.books()[0] == "error"
-    assert str(shop.payments.resume(session.id, payload=shop.query).status) == "authorized"
+    assert str(shop.payments.resume(session.id, payload=shop.query).status) == "error"
+    assert str(shop.payments.authorize(session.id, payload=shop.query).status) == "authorized"
 
 
 # --- capture at once ------------------------------------------------------------------------------

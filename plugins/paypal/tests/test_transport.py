@@ -307,6 +307,20 @@ def test_an_answer_that_never_comes_is_lost_after_the_timeout():
         assert time.monotonic() - begun < 2
 
 
+def test_a_head_that_drips_is_lost_after_the_timeout():
+    def drip():
+        yield b"HTTP/1.1 200 OK\r\nX-Endless: "
+        while True:
+            time.sleep(0.02)  # the server's pace; the client is what is tested
+            yield b"x"
+
+    with facing(drip, timeout=0.3) as (transport, _):
+        begun = time.monotonic()
+        with pytest.raises(Lost, match="Timeout"):
+            transport.send(LOOK, soon(30))
+        assert time.monotonic() - begun < 10
+
+
 def test_an_answer_that_drips_is_lost_at_the_deadline():
     def drip():
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"

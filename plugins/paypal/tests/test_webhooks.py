@@ -1,14 +1,15 @@
 """Notifications: only PayPal's own are believed."""
 
 import json
-from datetime import timedelta
+import zlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paysession.provider import OutcomeUnknown, WebhookRejected
-from paysession_paypal import signature
+from paysession_paypal import certificates, signature
 from paysession_paypal.fake import Fault
 from paysession_paypal.fake.signing import CERT_URL, NAME, Authority
 from paysession_paypal.signature import Signature
@@ -28,7 +29,7 @@ PAYLOADS = [
 @pytest.mark.parametrize("body", PAYLOADS)
 def test_a_valid_notification_is_read_from_its_raw_bytes(verifier, fake, body):
     (event,) = parse(verifier[0], fake.signer.headers(body), body)
-    assert (event.id, event.type, event.references) == ("WH-1", "PAYMENT.CAPTURE.COMPLETED", ("C1",))
+    assert (event.type, event.references) == ("PAYMENT.CAPTURE.COMPLETED", ("C1",))
 
 
 @pytest.mark.parametrize("body", PAYLOADS)
@@ -67,6 +68,49 @@ def test_each_header_is_needed_and_is_covered(verifier, fake, name):
             del changed[name]
         with pytest.raises(WebhookRejected):
             parse(verifier[0], changed, body)
+
+
+def test_a_body_made_up_under_a_true_signature_does_not_pass_for_the_true_one(verifier, fake):
+    true = PAYLOADS[0]
+    headers = fake.signer.headers(true)
+    made_up = forged(true, b'{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C2"}}')
+    assert made_up != true
+    ids = [parse(verifier[0], headers, body)[0].id for body in (true, made_up, true)]
+    assert ids[0] == ids[2] != ids[1]
+    assert headers["paypal-transmission-id"] in ids[0]
+    other = {**fake.signer.headers(b"{}"), "paypal-transmission-id": "another"}
+    assert parse(Believes(), other, true)[0].id not in ids  # asked for again by the merchant
+
+
+def forged(body, other):
+    """Return another body with the same CRC: four bytes of white space and more are all it takes."""
+    wanted = zlib.crc32(body)
+    head = other[:-1] + b',"x":"'
+    rows = []  # what each bit of ten letters changes in the CRC of the whole
+    base = head + b"@" * 40 + b'"}'
+    for place in range(40):
+        flipped = bytearray(base)
+        flipped[len(head) + place] ^= 1
+        rows.append((zlib.crc32(bytes(flipped)) ^ zlib.crc32(base), 1 << place))
+    difference, chosen = zlib.crc32(base) ^ wanted, 0
+    for bit in reversed(range(32)):
+        pivot = next(row for row in rows if row[0] >> bit & 1)
+        rows = [
+            (row[0] ^ pivot[0], row[1] ^ pivot[1]) if row[0] >> bit & 1 else row
+            for row in rows
+            if row is not pivot
+        ]
+        if difference >> bit & 1:
+            difference, chosen = difference ^ pivot[0], chosen ^ pivot[1]
+    letters = bytes(ord("@") ^ (chosen >> place & 1) for place in range(40))
+    return head + letters + b'"}'
+
+
+class Believes:
+    """A verifier of everything."""
+
+    def check(self, headers, body):
+        pass
 
 
 def test_a_signature_for_another_webhook_is_rejected(verifier, fake):
@@ -111,10 +155,6 @@ def test_what_is_no_json_object_is_rejected(verifier, fake, body):
     ],
 )
 def test_what_a_notification_is_about_is_told(resource, session_id, references):
-    class Believes:
-        def check(self, headers, body):
-            pass
-
     body = json.dumps({"id": "WH-1", "event_type": "PAYMENT.X", "resource": resource}).encode()
     (event,) = parse(Believes(), {}, body)
     assert (event.session_id, event.references) == (session_id, references)
@@ -146,6 +186,23 @@ def test_what_a_notification_is_about_is_told(resource, session_id, references):
         CERT_URL.replace("paypal", "payp\u0430l"),
         CERT_URL.replace("/certs/", "/certs/../../../redirect?to=http://evil.example/"),
         CERT_URL.replace("/v1/notifications/certs/", "/v1/reporting/"),
+        CERT_URL.replace("/certs/", "/certs/%2e%2e/%2e%2e/oauth2/"),
+        CERT_URL.replace("/certs/", "/certs/more/"),
+        CERT_URL.replace("/certs/", "/certs//"),
+        CERT_URL.replace("CERT-", "CERT_"),
+        CERT_URL.replace("CERT-", "CERT%2d"),
+        CERT_URL.replace("CERT-", "CERT-\u0661"),
+        CERT_URL.replace("api.sandbox.paypal.com", "api.sandbox.paypal.com:443"),
+        CERT_URL.replace("api.", "API."),
+        f"{CERT_URL}?n=1",
+        f"{CERT_URL}#1",
+        f"{CERT_URL};1",
+        f"{CERT_URL}/",
+        f"{CERT_URL}%00",
+        f"{CERT_URL}\n",
+        f" {CERT_URL}",
+        f"{CERT_URL}{'0' * 100}",
+        CERT_URL.rpartition("/")[0] + "/",
         "file:///etc/ssl/certs/ca-certificates.crt",
         "https://[",
         "x",
@@ -242,15 +299,17 @@ def test_a_certificate_is_fetched_once_and_only_a_good_one_is_kept(verifier, fak
     for _ in range(3):
         parse(verifier[0], fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
     assert verifier[1] == [CERT_URL]
-    answers = [b"<html>", fake.signer.certificate]
-    checker = make_checker(lambda url, timeout: answers.pop(0))
-    with pytest.raises(WebhookRejected):
-        parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    answers, seconds = [b"<html>", fake.signer.certificate], 0.0
+    checker = make_checker(lambda url, timeout: answers.pop(0), elapsed=lambda: seconds)
+    for _ in range(3):
+        with pytest.raises(WebhookRejected, match="no certificate"):
+            parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
+    seconds += certificates.FAILED_FOR
     assert parse(checker, fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
 
 
 def test_only_so_many_certificates_are_kept(verifier, fake):
-    urls = [f"{CERT_URL}{number}" for number in range(signature.KEPT + 1)]
+    urls = [f"{CERT_URL}{number}" for number in range(certificates.KEPT + 1)]
     for url in [*urls, urls[-1], urls[0]]:
         assert parse(verifier[0], fake.signer.headers(PAYLOADS[0], cert_url=url), PAYLOADS[0])
     assert verifier[1] == [*urls, urls[0]]
@@ -287,14 +346,18 @@ def test_a_certificate_is_fetched_over_http_with_a_limit_and_no_redirect(fake):
 
 
 @pytest.fixture
-def asking(make_provider):
-    return make_provider(webhook_verification="postback", timeout=1.0)
+def asking(make_provider, fake, clock):
+    provider = make_provider(timeout=1.0)
+    provider.verifier = Postback(
+        fake.signer.webhook_id, lambda body: provider._gateway().verify_webhook(body), now=clock
+    )
+    return provider
 
 
 @pytest.mark.parametrize("body", PAYLOADS)
 def test_the_postback_carries_the_raw_bytes(asking, fake, body):
     (event,) = asking.parse_webhook(fake.signer.headers(body), body)
-    assert event.id == "WH-1"
+    assert event.references == ("C1",)
     (question,) = fake.calls("verify")
     assert question.body.endswith(b',"webhook_event":' + body + b"}")
 
@@ -317,22 +380,41 @@ def test_when_paypal_cannot_be_asked_it_is_to_send_again(asking, fake, fault):
         asking.parse_webhook(fake.signer.headers(PAYLOADS[0]), PAYLOADS[0])
 
 
-def test_nothing_can_be_smuggled_into_the_question():
+def test_nothing_can_be_smuggled_into_the_question(fake, clock):
     questions = []
-    checker = Postback("W", lambda body: bool(questions.append(body)))
-    headers = dict.fromkeys(
-        (
-            "paypal-auth-algo",
-            "paypal-cert-url",
-            "paypal-transmission-id",
-            "paypal-transmission-sig",
-            "paypal-transmission-time",
-        ),
-        'x","webhook_id":"evil',
-    )
-    with pytest.raises(WebhookRejected):
+    checker = Postback("W", lambda body: bool(questions.append(body)), now=clock)
+    headers = {**fake.signer.headers(b"{}"), "paypal-transmission-id": 'x","webhook_id":"evil'}
+    with pytest.raises(WebhookRejected, match="did not send"):
         parse(checker, headers, PAYLOADS[0])
     assert json.loads(questions[0])["webhook_id"] == "W"
     with pytest.raises(WebhookRejected, match="JSON"):
         parse(checker, headers, b'{}, "webhook_id": "evil"')
     assert len(questions) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("paypal-auth-algo", "none"),
+        ("paypal-cert-url", "https://evil.example/v1/notifications/certs/CERT-1"),
+        ("paypal-cert-url", CERT_URL.replace("api.sandbox", "api")),
+        ("paypal-transmission-id", ""),
+        ("paypal-transmission-sig", "\u00e9"),
+        ("paypal-transmission-sig", "x"),
+        ("paypal-transmission-time", "1999-01-01T00:00:00Z"),
+        ("paypal-transmission-time", "2999-01-01T00:00:00Z"),
+        ("paypal-transmission-time", "yesterday"),
+    ],
+)
+def test_what_cannot_be_genuine_is_not_asked_about(asking, fake, name, value):
+    with pytest.raises(WebhookRejected):
+        asking.parse_webhook({**fake.signer.headers(PAYLOADS[0]), name: value}, PAYLOADS[0])
+    assert fake.exchanges == []
+
+
+def test_a_live_shop_does_not_ask_about_what_the_sandbox_signed(make_provider, fake):
+    live = make_provider(environment="live", webhook_verification="postback")
+    headers = fake.signer.headers(PAYLOADS[0], at=datetime.now(UTC))
+    with pytest.raises(WebhookRejected, match="URL"):
+        live.parse_webhook(headers, PAYLOADS[0])
+    assert fake.exchanges == []

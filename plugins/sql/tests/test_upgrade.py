@@ -1,5 +1,8 @@
 """What is particular to the schema of PostgreSQL: upgrades by command, two releases at once, dumps."""
 
+from datetime import timedelta
+from hashlib import sha256
+
 import psycopg
 import pytest
 from alembic import command
@@ -9,8 +12,10 @@ from sqlalchemy import create_engine
 
 from paysession import Money, Payments, StoreError
 from paysession.plugins import Registry
+from paysession.store import Change, Identity
 from paysession.testing import FakeProvider
-from paysession_sql import upgrade
+from paysession.testing.stores import a_notification
+from paysession_sql import SqliteStore, upgrade
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.schema import metadata
 from paysession_sql.upgrade import HEAD, Schema, config
@@ -23,7 +28,10 @@ def execute(url, statement):
 
 
 def migrate(url, run, revision):
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    if url.startswith("sqlite"):
+        engine = create_engine(url)
+    else:
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
     with engine.begin() as connection:
         made = config()
         made.attributes["connection"] = connection
@@ -62,12 +70,36 @@ def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
         PostgresStore.open(empty_url)
     assert (None, False) == (Schema(empty_url).found, Schema(empty_url).current)
     migrate(empty_url, command.upgrade, "0001")
-    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0002"):
+    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0004"):
         PostgresStore.open(empty_url)
     Schema(empty_url).upgrade()
     Schema(empty_url).upgrade()
     assert (HEAD, True) == (Schema(empty_url).found, Schema(empty_url).current)
     PostgresStore.open(empty_url).close()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_call_from_before_the_secret_finds_its_session_after_the_upgrade(tmp_path, database, request):
+    """Ids of sessions derived from the collection and the caller's key alone then."""
+    url = f"sqlite:///{tmp_path}/books.db" if database == "sqlite" else request.getfixturevalue("empty_url")
+    open_ = (SqliteStore if database == "sqlite" else PostgresStore).open
+    upgrade(url)
+    fake = FakeProvider()
+    with Payments(open_(url), Registry({"fake": fake})) as pay:
+        order = pay.create_collection(Money("42.00", "EUR"), reference="before")
+        store, secret = pay._store, pay._store.identity.secret
+        store._identity = Identity(secret, since=order.created_at + timedelta(seconds=1))
+        session = pay.initiate(order.id, provider="fake", idempotency_key="k")
+        assert session.id.endswith(sha256(f"{order.id} k".encode()).hexdigest()[:16])
+    migrate(url, command.downgrade, "0002")
+    upgrade(url)
+    with Payments(open_(url), Registry({"fake": fake})) as pay:
+        assert pay.initiate(order.id, provider="fake", idempotency_key="k") == session
+        later = pay.create_collection(Money("42.00", "EUR"), reference="later")
+        session = pay.initiate(later.id, provider="fake", idempotency_key="k")
+        assert not session.id.endswith(sha256(f"{later.id} k".encode()).hexdigest()[:16])
+        assert session == pay.initiate(later.id, provider="fake", idempotency_key="k")
+        assert pay._store.identity.secret != secret
 
 
 def test_the_password_is_not_told(empty_url):
@@ -125,3 +157,14 @@ def test_the_feed_goes_on_after_a_dump_was_restored_into_another_cluster(postgre
         assert [row.reference for row in before] == ["before"] * 3
         live(pay, "after")
         assert [row.reference for row in pay.events(after=before[-1].cursor)] == ["after"] * 3
+
+
+def test_an_upgrade_drops_the_bodies_of_processed_notifications(postgres_url):
+    store = PostgresStore.open(postgres_url)
+    for number, state in enumerate(("processed", "received"), 1):
+        store.commit(Change(notification=a_notification(number, state=state)))
+    store.close()
+    migrate(postgres_url, command.downgrade, "0002")
+    upgrade(postgres_url)
+    bodies = execute(postgres_url, "SELECT body FROM notification ORDER BY id")
+    assert [bytes(row[0]) for row in bodies] == [b"", a_notification().body]

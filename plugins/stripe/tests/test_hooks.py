@@ -259,6 +259,13 @@ def test_a_saved_card_is_charged_by_authorize_and_not_before(stripe, begin, valu
     assert {"enabled": "true", "allow_redirects": "never"} == created["automatic_payment_methods"]
 
 
+def test_a_saved_card_is_not_charged_because_of_what_a_payer_did(stripe, begin, values, payer, sandbox):
+    session = begin(stripe, data=payer.saved_card())
+    operation = values.operation(session, "authorize", ordinal=2, origin="payer")
+    assert "pending" == stripe.authorize(session, operation).answer
+    assert [] == sandbox.writes("/confirm")
+
+
 def test_a_saved_card_with_an_address_to_come_back_to_may_redirect(stripe, begin, values, payer, sandbox):
     checkout = Checkout(return_url="https://shop.example/back")
     session = begin(stripe, data=payer.saved_card(), checkout=checkout)

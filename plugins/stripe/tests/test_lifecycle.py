@@ -53,10 +53,10 @@ def test_a_new_customer_pays_and_gets_some_of_it_back(payments, begin, payer, sa
     assert session == payments.sync(session.id)
     assert "partially_refunded" == payments.collection(session.collection_id).status
     kinds = [(row.kind, row.origin) for row in payments.history(session.id)]
-    assert [("initiate", "host"), ("authorize", "payer")] == kinds[:2]
+    assert [("initiate", "host"), ("authorize", "provider")] == kinds[:2]  # by the payer, in the browser
     assert [("capture", "host"), ("refund", "host"), ("refund", "host")] == kinds[2:]
-    ids = [row.reference[:3] for row in payments.history(session.id)]
-    assert ["pi_", "pi_", "ch_", "re_", "re_"] == ids
+    ids = [row.reference and row.reference[:3] for row in payments.history(session.id)]
+    assert ["pi_", None, "ch_", "re_", "re_"] == ids
 
 
 def test_a_partial_capture_is_the_only_one_and_lets_go_of_the_rest(payments, taken):
@@ -190,6 +190,22 @@ def test_a_saved_card_is_charged_without_the_payer(payments, begin, payer):
     session = payments.authorize(session.id)
     assert ("authorized", 4200, 4200, 0) == totals(session)
     assert ("authorized", 4200, 4200, 0) == totals(payments.sync(session.id))
+
+
+def test_a_return_charges_no_saved_card_and_repeats_no_decline(payments, begin, payer, sandbox):
+    session = begin(data=payer.saved_card(), capture="automatic")
+    for _ in range(3):
+        assert session == payments.resume(session.id, payload={"redirect_status": "succeeded"})
+    assert [] == sandbox.writes("/confirm")
+    session = begin(data=payer.saved_card(DECLINED), replaces=session.id)
+    session = payments.authorize(session.id)
+    assert ("error", 1) == (session.status, len(sandbox.writes("/confirm")))
+    seen = payments.resume(session.id)  # with the declined charge's id, which the answer did not have
+    for _ in range(3):
+        assert seen == payments.resume(session.id)
+    assert ("error", session.error) == (seen.status, seen.error)
+    assert 1 == len([e for e in payments.events() if (e.session_id, e.type) == (session.id, "session.error")])
+    assert 1 == len(sandbox.writes("/confirm"))
 
 
 @pytest.mark.parametrize("number", ["4242424242424242", ALWAYS_THREE_DS])

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.error import URLError
@@ -106,6 +107,8 @@ def test_two_accounts_are_two_providers():
     [
         {"api_key": "pk_test_1"},
         {"api_key": ""},
+        {"api_key": "sk_test_1 sk_test_2"},
+        {"api_key": "sk_test_1\r\nX-Header: 1"},
         {"api_key": KEY, "publishable_key": KEY},
         {"api_key": KEY, "publishable_key": "pk_live_1"},
         {"api_key": "sk_live_1", "publishable_key": "pk_test_1"},
@@ -129,6 +132,28 @@ def test_a_wrong_setting_is_refused_and_not_repeated(settings):
         Payments.open("memory:", providers={"stripe": settings}, environ={})
     assert KEY not in str(refused.value)
     assert "sk_live_1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " "])
+def test_a_key_from_a_file_that_ends_with_a_line_break_is_stripped(end):
+    assert Stripe(api_key=KEY + end).api_key == Secret(KEY)
+    assert Stripe(api_key=Secret(KEY + end)).api_key == Secret(KEY)
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"), [("sk_live_1", False), ("rk_live_1", False), ("sk_1", False), (KEY, True)]
+)
+def test_a_live_key_goes_to_another_address_only_if_code_says_so(key, sent):
+    environ = {"PAYSESSION_STRIPE__API_BASE": "https://elsewhere.example"}
+    refused = nullcontext() if sent else pytest.raises(SettingsError, match="own [(]api.stripe.com[)]")
+    with refused:
+        Payments.open("memory:", providers={"stripe": {"api_key": key}}, environ=environ).close()
+    assert Stripe(api_key=key, api_base="https://elsewhere.example").api_base == "https://elsewhere.example"
+
+
+def test_no_key_goes_over_plain_http_to_another_machine():
+    with pytest.raises(ValueError, match="https, or http on this machine"):
+        Stripe(api_key=KEY, api_base="http://10.0.0.1")
 
 
 def test_settings_may_be_given_directly():

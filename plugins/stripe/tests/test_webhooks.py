@@ -176,7 +176,7 @@ def test_a_webhook_does_not_need_the_stripe_package(values):
     provider = Stripe(api_key="sk_test_1", webhook_secret=SECRET)
     body = event()
     assert provider.parse_webhook(signed(body, at=int(time.time())), body)
-    assert provider._lazy.gateway is None
+    assert provider._lazy.here.gateway is None
 
 
 # --- through the books ----------------------------------------------------------------------------

@@ -423,7 +423,8 @@ class _Matching:
             return  # it failed there, which is final: what is shown is older
         token = effect.reference or effect.key or None
         state = State.PENDING if effect.state == "pending" else State.SUCCEEDED
-        found = self._found(effect.kind, effect.amount, state, refused, token, self._capture_of(effect))
+        capture_id = self._capture_of(effect)
+        found = self._found(effect.kind, effect.amount, state, refused, token, capture_id, effect.key)
         if effect.state == "reversed" and found is not None:
             self._reverse(found, effect.error)
 
@@ -435,16 +436,23 @@ class _Matching:
         refused: Operation | None = None,
         reference: str | None = None,
         capture_id: str | None = None,
+        key: str | None = None,
     ) -> Operation | None:
         ledger = self.ledger
         if kind is CAPTURE and state is not State.DECLINED:
             self._imply(amount.minor)
         known = set(ledger.written)
         released = kind is CAPTURE and self._once and state is State.SUCCEEDED
-        ledger.apply(Found(kind, amount, state, "found", reference, capture_id, refused, released))
+        ledger.apply(
+            Found(kind, amount, state, "found", reference, capture_id, refused, released, self._lost(key))
+        )
         found = [operation for key, operation in ledger.written.items() if key not in known]
         self._matched.update(operation.id for operation in found)
         return next((operation for operation in found if operation.kind is kind), None)
+
+    def _lost(self, key: str | None) -> str | None:
+        """Return a key of an effect that no operation has."""
+        return key if self.ledger.operation(key) is None else None
 
     def _succeed(self, operation: Operation, amount: Money) -> None:
         if operation.kind is CAPTURE:
@@ -547,7 +555,8 @@ class _Matching:
         if effect is not None:
             reference = effect.reference or (effect.key if operation is None else None)
         if operation is None:
-            ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference))
+            lost = self._lost(effect.key) if effect is not None else None
+            ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference, lost=lost))
         else:
             reference = operation.reference or reference
             ledger.apply(Succeeded(operation, "authorized", amount, reference))
@@ -821,7 +830,18 @@ class _Lookup:
             return
         if pending is not None:
             ledger.apply(Succeeded(pending, status, granted=False))
+        elif status is Status.PENDING and row.initiated and fresh and _processing(snapshot):
+            # The payer began it in the browser: its amount is held until the gateway says how it ended.
+            ledger.apply(Found(AUTHORIZE, row.amount, State.PENDING, "pending"))
+            ledger.apply(Presented(Status.PENDING))
+            return
+        if row.status is Status.ERROR and snapshot.ready and row.initiated and self._was_declined():
+            return  # what is ready there is the approval that was declined here
         _show(ledger, status, snapshot.next_action, snapshot.error)
+
+    def _was_declined(self) -> bool:
+        rows = [op for op in self._ledger.operations if op.kind is AUTHORIZE]
+        return bool(rows) and rows[-1].state is State.DECLINED
 
     def _settle(self, operation: Operation, status: Status) -> None:
         """Settle an operation in doubt, if a session without authorization says what became of it."""
@@ -863,7 +883,9 @@ def _show(
         return
     action = next_action if next_action is not None else row.next_action
     error = error if status is Status.ERROR else None
-    if row.status is status and (error is None or error == row.error):
+    # The same reason in other words, as of an answer and of a lookup, is nothing new.
+    known = row.error and row.error.code
+    if row.status is status and (error is None or error.code == known):
         if action != row.next_action:
             ledger.apply(Details(next_action=action))
         return

@@ -130,6 +130,8 @@ class Found(NamedTuple):
         capture_id: For a refund: the id of the capture operation that it refers to.
         refused: The operation that asked for it and was settled as refused, if there is one.
         released: For a capture: the rest of the authorization is gone.
+        lost: The key of ours that it carries, where the ledger has no operation with it: the operation was
+            lost when a backup was restored, and gets its id back.
     """
 
     kind: Kind
@@ -140,6 +142,7 @@ class Found(NamedTuple):
     capture_id: str | None = None
     refused: Operation | None = None
     released: bool = False
+    lost: str | None = None
 
 
 class Identified(NamedTuple):

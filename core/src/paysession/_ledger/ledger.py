@@ -1,10 +1,9 @@
 """The ledger of one session while a decision is made: facts go in, rows and events come out.
 
 `Ledger.apply` is the only place where a session or an operation changes, whoever learned of it and
-however.
-Figures are sums over the operations: ``captured``, ``capturing``, ``refunded`` and ``refunding`` move with the
-operation that a fact closes. What is authorized, held, and the status from ``authorized`` on are derived from
-them (`Ledger._derive`), never set:
+however. Figures are sums over the operations: ``captured``, ``capturing``, ``refunded`` and ``refunding``
+move with the operation that a fact closes. What is authorized, held, and the status from ``authorized`` on
+are derived from them (`Ledger._derive`), never set:
 
     kept = captured + capturing
     authorized = kept, once the rest is released; else the larger of what was granted and kept
@@ -51,6 +50,9 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
+    digest_of,
+    found_id,
+    number_of,
 )
 from paysession.session import Conflict, PaymentSession
 from paysession.values import Failure, Status, made
@@ -238,9 +240,11 @@ class Ledger:
     def _event(
         self, session: PaymentSession, place: int, type_: str, operation: Operation | None, detail: str | None
     ) -> Event:
+        # Versions come again when a backup is restored; the digest keeps another event from having this id.
+        digest = digest_of(type_, operation and operation.id, detail, self.now)
         attributes = {
             "cursor": "",
-            "id": f"{session.id}:{session.version}.{place}",
+            "id": f"{session.id}:{session.version}.{place}-{digest}",
             "type": type_,
             "session_id": session.id,
             "collection_id": session.collection_id,
@@ -316,24 +320,38 @@ class Ledger:
             row.authorizing = operation.id if sign > 0 else None
 
     def _new(
-        self, kind: Kind, amount: Money, reference: str | None, extra: _Extra | None = None
+        self,
+        kind: Kind,
+        amount: Money,
+        reference: str | None,
+        extra: _Extra | None = None,
+        lost: str | None = None,
     ) -> Operation:
-        """Return a new operation for an effect that none of ours asked for; it is not written yet."""
-        row = self.row
-        row.ordinal += 1
+        """Return a new operation for an effect that none in the ledger asked for; it is not written yet."""
+        row, session = self.row, self.before
+        extra = extra or {}
+        ordinal = row.ordinal + 1
+        number = number_of(session.id, lost)
+        if number is not None:
+            assert lost is not None  # noqa: S101 - it has a number
+            # Where the number is an ordinal, no other operation may get it.
+            ordinal, id_ = max(ordinal, number), lost
+        else:
+            id_ = found_id(session.id, ordinal, kind, amount, reference, extra.get("reverses"), self.now)
+        row.ordinal = ordinal
         return Operation(
-            id=f"{self.before.id}-{row.ordinal}",
-            session_id=self.before.id,
+            id=id_,
+            session_id=session.id,
             kind=kind,
-            ordinal=row.ordinal,
+            ordinal=ordinal,
             amount=amount,
             state=State.STARTED,
             origin="provider",
             reference=reference,
             created_at=self.now,
             updated_at=self.now,
-            session_status=self.before.status,
-            **(extra or {}),
+            session_status=session.status,
+            **extra,
         )
 
     def _derive(self) -> None:
@@ -390,6 +408,8 @@ class Ledger:
         )
         if operation.kind is CANCEL:
             self.row.cancel_wanted = False
+        elif operation.kind is AUTHORIZE and self.row.status in UNAUTHORIZED:
+            self.row.held = operation.amount.minor
 
     def _succeeded(self, fact: Succeeded) -> None:
         operation, row = fact.operation, self.row
@@ -504,7 +524,7 @@ class Ledger:
                 "idempotency_key": refused.idempotency_key,
                 "fingerprint": refused.fingerprint,
             }
-        operation = self._new(fact.kind, fact.amount, fact.reference, extra)
+        operation = self._new(fact.kind, fact.amount, fact.reference, extra, fact.lost)
         if fact.state is State.DECLINED:
             self._close(operation, fact.state, answer=FAILED, error=None, note=None, reference=None)
             return

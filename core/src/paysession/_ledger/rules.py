@@ -26,6 +26,7 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
+    digest_of,
 )
 from paysession.values import Status, made
 
@@ -68,7 +69,8 @@ class Request:
         capture: For a refund: the capture that it refers to, named or found.
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
-        origin: ``host``, or ``payer`` when the payer's return asks for it.
+        origin: ``host``, or ``payer`` when the payer caused it: chose the provider, or approved there.
+        attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
     """
 
     kind: Kind
@@ -82,12 +84,24 @@ class Request:
     capture_left: int | None = None
     extra: str = ""
     origin: str = "host"
+    attempt: int = 1
 
     @property
     def fingerprint(self) -> str:
         """What must be the same when an idempotency key is used again."""
         parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
         return " ".join([self.kind, *map(str, parts)])
+
+    def digest(self, session_id: str, amount: Money | None = None) -> str:
+        """Return the digest that the id of this request's operation ends with.
+
+        With a caller's key it stands for the call, whatever the ledger makes of it: repeated after a restore,
+        the call is recognized. Without one it stands for the effect, which takes the amount.
+        """
+        if self.idempotency_key is not None:
+            return digest_of(session_id, self.fingerprint, self.idempotency_key)
+        capture = self.capture.id if self.capture is not None else None
+        return digest_of(session_id, self.fingerprint, None, amount, capture)
 
 
 def with_capture(
@@ -167,7 +181,8 @@ def begin(
     if kind is AUTHORIZE or (kind is UPDATE and held):
         hold = max(0, amount.minor - held)
     ordinal = session.ordinal + 1
-    operation_id = f"{session.id}-{ordinal}"
+    number = ordinal if request.idempotency_key is None else request.attempt
+    operation_id = f"{session.id}-{number}-{request.digest(session.id, amount)}"
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
     attributes = {
         "id": operation_id,

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
+from paysession.bounded import BoundedResponse
 from paysession.provider import (
     Capabilities,
     Declined,
@@ -59,7 +60,7 @@ class GatewayProvider:
         url: The account's, as ``GatewayProcess.url`` returns it.
         api_key: The account's secret key.
         webhook_secret: Verifies notifications; without it they are rejected.
-        timeout: Seconds that a connection, and then an answer, is waited for.
+        timeout: Seconds to wait for a connection, and then for the whole answer.
         capabilities: What the account was opened with; by default keys that live for a day and a
             lookup that misses nothing.
         clock: Returns the time in seconds, to tell a stale notification.
@@ -293,7 +294,9 @@ class GatewayProvider:
 
 
 def _connection(host: str, port: int, timeout: float) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection.response_class = BoundedResponse
+    return connection
 
 
 def _path(session: PaymentSession, verb: str) -> str:

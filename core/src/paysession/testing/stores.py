@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import fields
+from attrs import asdict, fields
 
 from paysession.change import Change, Notification
+from paysession.errors import CursorLost
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import Conflict, PaymentCollection, PaymentSession
-from paysession.store import OverLimit, Stale
+from paysession.store import Identity, OverLimit, Stale
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class StoreContract:
         assert store.operation("nix") is None
         assert store.operation("") is None
         assert store.notification("nix") is None
-        assert store.repeated("nix", "nix") is None
+        assert store.repeated("nix", "nix", "nix") is None
         assert store.find_session("nix", ["nix"]) is None
         assert not store.operations("nix")
 
@@ -359,10 +360,23 @@ class StoreContract:
         store.commit(Change(notification=a_notification()))
         with pytest.raises(Stale):
             store.commit(Change(notification=a_notification(body=b"other")))
-        seen = a_notification(state="processed", due_at=None, attempts=3)
+        later = NOW + timedelta(minutes=1)
+        seen = a_notification(state="processed", due_at=None, attempts=3, body=b"", received_at=later)
         store.commit(Change(notification=seen, notification_seen=True))
         assert seen == store.notification("wh_0001")
-        assert not store.due_notifications(NOW + timedelta(days=1), 10)
+        assert not store.due_notifications(NOW + timedelta(days=1), 10, "fake")
+
+    def test_of_two_who_change_a_notification_the_second_is_refused(self, store: Store) -> None:
+        store.commit(Change(notification=a_notification()))
+        first, second = a_notification(attempts=3, state="processed"), a_notification(attempts=3, due_at=None)
+        store.commit(Change(notification=first, notification_seen=True))
+        for late in (second, a_notification(attempts=5)):
+            with pytest.raises(Stale):
+                store.commit(Change(notification=late, notification_seen=True))
+        with pytest.raises(Stale):
+            store.commit(Change(notification=a_notification(2), notification_seen=True))
+        assert store.notification("wh_0001") == first
+        assert store.notification("wh_0002") is None
 
     # --- reads ---
 
@@ -382,6 +396,33 @@ class StoreContract:
         assert ids(provider="fake", status="pending") == ["ps_0001"]
         assert ids(collection_id="pc_0001", provider="other") == ["ps_0003"]
         assert ids(collection_id="pc_0002") == []
+
+    def test_sessions_touched_since_a_time_are_paged_in_order(self, store: Store) -> None:
+        for number in (3, 1, 2, 4):
+            self.begun(store, number, updated_at=NOW + timedelta(hours=number if number < 4 else 0))
+
+        def ids(hours: float, **filters: Any) -> list[str]:
+            rows = store.sessions(touched_since=NOW + timedelta(hours=hours), **filters)
+            return [row.id for row in rows]
+
+        assert ids(2) == ["ps_0002", "ps_0003"]
+        assert ids(0) == ["ps_0001", "ps_0002", "ps_0003", "ps_0004"]
+        assert ids(0, limit=1, after="ps_0001") == ["ps_0002"]
+        assert ids(2, provider="other") == []
+
+    def test_unprocessed_notifications_are_paged_in_order(self, store: Store) -> None:
+        for number, state in ((3, "received"), (1, "unmatched"), (2, "processed"), (4, "received")):
+            provider = "other" if number == 4 else "fake"
+            store.commit(
+                Change(notification=a_notification(number, state=state, provider=provider, due_at=None))
+            )
+
+        def ids(**filters: Any) -> list[str]:
+            return [row.id for row in store.unprocessed(**filters)]
+
+        assert ids() == ["wh_0001", "wh_0003", "wh_0004"]
+        assert ids(limit=1, after="wh_0001") == ["wh_0003"]
+        assert ids(provider="other") == ["wh_0004"]
 
     def test_collections_are_paged_in_order(self, store: Store) -> None:
         for number in (2, 3, 1):
@@ -403,26 +444,58 @@ class StoreContract:
         session = self.begun(store)
         rows = tuple(an_operation(ordinal=n, idempotency_key="k" if n < 11 else None) for n in (2, 10, 11))
         store.commit(Change(session=replace(session, version=2), expected=1, operations=rows))
-        found = store.repeated(session.id, "k")
+        found = store.repeated(session.id, "k", "zzzzzzzz")
         assert found is not None and found.ordinal == 10
         assert [row.ordinal for row in store.operations(session.id)] == [2, 10, 11]
-        assert store.repeated(session.id, "other") is None
+        assert store.repeated(session.id, "other", "zzzzzzzz") is None
+
+    def test_a_repeated_call_finds_the_operation_whose_id_ends_with_its_digest(self, store: Store) -> None:
+        session = self.begun(store)
+        lost = an_operation(id=f"{session.id}-1-abcdefgh", idempotency_key=None, fingerprint=None)
+        kept = an_operation(ordinal=2, id=f"{session.id}-2-ijklmnop", idempotency_key="k")
+        other = an_operation("ps_0002", id="ps_0002-1-qrstuvwx")
+        store.commit(Change(session=replace(session, version=2), expected=1, operations=(lost, kept)))
+        second = self.begun(store, 2)
+        store.commit(Change(session=replace(second, version=2), expected=1, operations=(other,)))
+        assert store.repeated(session.id, "lost", "abcdefgh") == lost
+        assert store.repeated(session.id, "k", "abcdefgh") == kept  # the last of both
+        assert store.repeated(session.id, "lost", "bcdefgh") is None
+        assert store.repeated(session.id, "lost", "qrstuvwx") is None
 
     def test_what_is_due_comes_the_longest_due_first(self, store: Store) -> None:
         for number in (3, 1, 2):
             self.begun(store, number)
         self.begun(store, 4, due_at=None)
-        assert list(store.due(NOW + timedelta(seconds=2), 10)) == ["ps_0001", "ps_0002"]
-        assert list(store.due(NOW + timedelta(days=1), 2)) == ["ps_0001", "ps_0002"]
-        assert list(store.due(NOW, 10)) == []
+        self.begun(store, 5, provider="other", due_at=NOW)
+        assert list(store.due(NOW + timedelta(seconds=2), 10, "fake")) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW + timedelta(days=1), 2, "fake")) == ["ps_0001", "ps_0002"]
+        assert list(store.due(NOW, 10, "fake")) == []
+        assert list(store.due(NOW, 10, "other")) == ["ps_0005"]
+        assert list(store.due(NOW, 10, "nobody")) == []
 
     def test_due_notifications_come_the_longest_due_first(self, store: Store) -> None:
         for number in (2, 1):
             store.commit(Change(notification=a_notification(number)))
-        found = store.due_notifications(NOW + timedelta(days=1), 10)
+        store.commit(Change(notification=a_notification(3, provider="other", due_at=NOW)))
+        found = store.due_notifications(NOW + timedelta(days=1), 10, "fake")
         assert [row.id for row in found] == ["wh_0001", "wh_0002"]
-        assert len(store.due_notifications(NOW + timedelta(days=1), 1)) == 1
-        assert not store.due_notifications(NOW, 10)
+        assert len(store.due_notifications(NOW + timedelta(days=1), 1, "fake")) == 1
+        assert not store.due_notifications(NOW, 10, "fake")
+        assert [row.id for row in store.due_notifications(NOW, 10, "other")] == ["wh_0003"]
+
+    def test_providers_with_anything_due_come_the_longest_due_first(self, store: Store) -> None:
+        assert list(store.due_providers(NOW + timedelta(days=1))) == []
+        self.begun(store, 1, provider="a")
+        self.begun(store, 2, provider="b")
+        self.begun(store, 3, provider="b")
+        self.begun(store, 4, provider="idle", due_at=None)
+        for number, name in ((4, "c"), (3, "d"), (5, "a"), (0, "b")):
+            store.commit(Change(notification=a_notification(number, provider=name)))
+        store.commit(Change(notification=a_notification(9, provider="idle", due_at=None)))
+        assert list(store.due_providers(NOW + timedelta(days=1))) == ["b", "a", "d", "c"]
+        assert list(store.due_providers(NOW + timedelta(seconds=2))) == ["b", "a"]
+        assert list(store.due_providers(NOW)) == ["b"]
+        assert list(store.due_providers(NOW - timedelta(seconds=1))) == []
 
     def test_operations_in_doubt_come_the_oldest_first(self, store: Store) -> None:
         session = self.begun(store)
@@ -445,10 +518,32 @@ class StoreContract:
         assert [row.version for row in [*first, *rest]] == [1, 2, 3, 4, 5]
         assert not store.events(after=rest[-1].cursor)
 
-    @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "'; --"])
-    def test_a_cursor_of_another_feed_is_refused(self, store: Store, cursor: str) -> None:
+    @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "1", "-", "x-x", "'; --"])
+    def test_what_is_no_cursor_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(ValueError):
             store.events(after=cursor)
+
+    def test_a_cursor_whose_event_is_not_there_is_refused(self, store: Store) -> None:
+        session = self.begun(store)
+        for version in (1, 2):
+            changed = replace(session, version=version + 1)
+            store.commit(Change(session=changed, expected=version, events=(an_event(version=version),)))
+        first, second = store.events()
+        place, _, digest = second.cursor.rpartition("-")
+        last = int(place[-1])
+        beyond = f"{place[:-1]}{last + 1}-{digest}"
+        another = f"{place}-{first.cursor.rpartition('-')[2]}"
+        for cursor in (beyond, another):
+            with pytest.raises(CursorLost, match="after=None"):
+                store.events(after=cursor)
+
+    def test_the_identity_is_kept_and_does_not_show(self, store: Store) -> None:
+        secret = store.identity.secret.reveal()
+        assert len(bytes.fromhex(secret)) == 32
+        again = self.reopen(store).identity
+        assert again == store.identity
+        assert again.digest("a text") == store.identity.digest("a text") != Identity.made().digest("a text")
+        assert secret not in f"{again!r} {asdict(again)!r} {vars(store)!r}"
 
     def test_the_clock_has_a_time_zone(self, store: Store) -> None:
         assert store.now().utcoffset() == timedelta(0)

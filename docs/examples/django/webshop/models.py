@@ -10,6 +10,7 @@ class Order(models.Model):
     minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     paid = models.BooleanField(default=False)
+    shopper = models.CharField(max_length=64, default="")  # whose browser it is
 
 
 class Parcel(models.Model):

@@ -1,11 +1,13 @@
 """What a browser sees, and what a gateway calls."""
 
 import logging
+import secrets
 from collections.abc import Callable
 from functools import wraps
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
@@ -15,6 +17,7 @@ from paysession import (
     Declined,
     Money,
     NotFound,
+    NotOffered,
     PaymentSession,
     PaysessionError,
     Redirect,
@@ -38,7 +41,7 @@ def payment_errors(view: View) -> View:
         except PaysessionError as error:
             log.warning("%s", error)  # its text is for the log: the payer gets a sentence of ours
             if isinstance(error, NotFound):
-                return HttpResponse("There is no such payment.", status=404)
+                return HttpResponse("There is no such payment in this browser.", status=404)
             if isinstance(error, Declined | RequestError):
                 return HttpResponse("That payment is not possible.", status=409)
             return HttpResponse("Not now; please try again.", status=503)
@@ -46,56 +49,97 @@ def payment_errors(view: View) -> View:
     return answer
 
 
-def page(request: HttpRequest, number: str, session: PaymentSession | None = None) -> HttpResponse:
-    """Show an order, and how its payment stands."""
-    order = get_object_or_404(Order, number=number)
-    chosen = [row.name for row in payments().providers() if row.selected]
-    total = Money.from_minor(order.minor, order.currency)
-    context = {"order": order, "total": total, "session": session, "providers": chosen}
+def shopper_of(request: HttpRequest) -> str:
+    """Return what tells this browser from others: a random text in its session's cookie."""
+    shopper: str = request.session.setdefault("shopper", secrets.token_urlsafe(32))
+    return shopper
+
+
+def own_order(request: HttpRequest, number: str, *, claim: bool = True) -> Order:
+    """Return the shopper's own order: who opens one first gets it, as the basket of a real shop would do."""
+    shopper = shopper_of(request)
+    if claim:
+        Order.objects.filter(number=number, shopper="").update(shopper=shopper)
+    order = Order.objects.filter(number=number, shopper=shopper).first()
+    if order is None:
+        raise NotFound(f"this shopper has no order {number:.80}")
+    return order
+
+
+def page(
+    request: HttpRequest, order: Order, session: PaymentSession | None = None, *, leave: bool = False
+) -> HttpResponse:
+    """Show an order, and how its payment stands; ``leave``: go on to the gateway at once."""
+    order.refresh_from_db()
+    context = {
+        "order": order,
+        "total": Money.from_minor(order.minor, order.currency),
+        "session": session,
+        "checking": session is not None and bool(session.in_doubt or session.authorizing),
+        "back": f"{settings.SHOP_URL}/back/{session.id}" if session else "",
+        "providers": payments().offered,
+        "leave": leave,
+        "nonce": request.META["nonce"],
+    }
     return render(request, "order.html", context)
 
 
 @require_GET
+@payment_errors
 def show(request: HttpRequest, number: str) -> HttpResponse:
     """Show an order."""
-    return page(request, number)
+    return page(request, own_order(request, number))
 
 
 @require_POST
 @payment_errors
 def pay(request: HttpRequest, number: str) -> HttpResponse:
     """Begin a payment with the provider that the payer chose."""
-    order = get_object_or_404(Order, number=number)
-    provider = request.POST["provider"]
-    collection = payments().create_collection(
-        Money.from_minor(order.minor, order.currency), reference=order.number
-    )
-    earlier = payments().sessions(collection_id=collection.id, provider=provider)
-    refused = [session.id for session in earlier if session.status is Status.ERROR]
-    ended = len(refused) + sum(session.status is Status.CANCELED for session in earlier)
-    address = request.build_absolute_uri(reverse("back", args=["{session_id}"]))
-    session = payments().initiate(
+    order = own_order(request, number)
+    session = session_to_pay(order, request.POST.get("provider", ""))
+    follow()
+    action = session.next_action
+    if isinstance(action, Redirect) and action.method == "GET":
+        return redirect(action.url)
+    return page(request, order, session, leave=True)
+
+
+def session_to_pay(order: Order, provider: str) -> PaymentSession:
+    """Return the session to pay with; what the payer began otherwise and gave up is canceled first."""
+    pay, url = payments(), settings.SHOP_URL  # never the Host header
+    if provider not in pay.offered:
+        raise NotOffered(f"{provider!r:.80} is not offered")
+    total = Money.from_minor(order.minor, order.currency)
+    collection = pay.create_collection(total, reference=order.number)
+    for earlier in pay.sessions(collection_id=collection.id):
+        now = pay.resume(earlier.id)
+        if now.status is Status.AUTHORIZED or now.authorizing:
+            return now  # it is paid, or a bank is at work on it
+        if now.status is Status.ERROR or (now.status is not Status.CANCELED and now.provider != provider):
+            pay.cancel(now.id)
+    earlier_ones = pay.sessions(collection_id=collection.id, provider=provider)
+    ended = sum(session.status is Status.CANCELED for session in earlier_ones)
+    return pay.initiate(
         collection.id,
         provider=provider,
+        origin="payer",
         capture="automatic",
-        checkout=Checkout(return_url=address),
-        replaces=refused[-1] if refused else None,
-        idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
+        checkout=Checkout(
+            return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}{reverse('show', args=[order.number])}"
+        ),
+        idempotency_key=f"{order.number}:{provider}:{ended}",  # a double click is the same payment
     )
-    if isinstance(session.next_action, Redirect):
-        return redirect(session.next_action.url)
-    return page(request, number, session)
 
 
 @require_GET
 @payment_errors
 def back(request: HttpRequest, session_id: str) -> HttpResponse:
-    """Take the payer back from the provider."""
+    """Take the payer back from the provider. Whoever did not begin it is told nothing, and causes nothing."""
+    number = payments().get(session_id).collection_reference
+    order = own_order(request, number, claim=False)
     session = payments().resume(session_id, payload=request.GET.dict())
     follow()
-    if isinstance(session.next_action, Redirect):
-        return redirect(session.next_action.url)
-    return page(request, session.collection_reference, session)
+    return page(request, order, session)
 
 
 @csrf_exempt  # the provider's signature guards it

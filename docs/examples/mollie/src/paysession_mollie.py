@@ -1,7 +1,7 @@
 """Mollie for paysession, written from https://docs.mollie.com (Payments API v2): a second worked example.
 
 The payer pays, or authorizes, on Mollie's page; so ``authorize`` only looks. Captures and refunds are
-accepted first and finished later. Notifications carry an id and no signature: they are hints.
+accepted first and finished later. Notifications carry an id and no signature (``unsigned_webhooks``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from urllib.parse import parse_qs
 
 from attrs import field, frozen
 
+from paysession.bounded import bounded_pools
 from paysession.provider import (
     Capabilities,
     Declined,
     Effect,
+    Endpoint,
     Failure,
     Money,
     NotApplied,
@@ -74,11 +76,11 @@ class Mollie:
     Args:
         api_key: ``live_...`` or ``test_...``.
         api_base: Where Mollie listens; another address serves tests.
-        timeout: Seconds to wait for a connection, and then for an answer.
+        timeout: Seconds to wait for a connection, and then for the whole answer.
     """
 
     api_key: Secret = field(converter=Secret)
-    api_base: str = "https://api.mollie.com/v2"
+    api_base: Endpoint = field(default=Endpoint("https://api.mollie.com/v2"), converter=Endpoint)
     timeout: float = 10.0
     _pool: urllib3.PoolManager = field(init=False, repr=False)
 
@@ -86,7 +88,15 @@ class Mollie:
     def _make_pool(self) -> urllib3.PoolManager:
         import urllib3  # noqa: PLC0415 - who does not use Mollie does not pay for it
 
-        return urllib3.PoolManager(maxsize=32, retries=False, timeout=self.timeout)
+        pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=self.timeout)
+        pool.pool_classes_by_scheme = bounded_pools(pool.pool_classes_by_scheme)  # no answer is endless
+        return pool
+
+    @property
+    def mode(self) -> str:
+        """``live``, ``test``, or ``unknown``: which money the key is about."""
+        mode = self.api_key.reveal().partition("_")[0]
+        return mode if mode in ("live", "test") else "unknown"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -97,6 +107,7 @@ class Mollie:
             replay_window=dict.fromkeys(("initiate", "capture", "refund"), timedelta(hours=1)),
             lookup="consistent",
             call_limit=timedelta(seconds=6 * self.timeout),
+            unsigned_webhooks=True,
         )
 
     @hookimpl
@@ -251,7 +262,9 @@ class Mollie:
         headers = {"Authorization": f"Bearer {self.api_key.reveal()}"}
         headers |= {"Idempotency-Key": key} if key else {}
         try:
-            answer = self._pool.request(method, self.api_base + path, json=body, headers=headers)
+            answer = self._pool.request(
+                method, self.api_base + path, json=body, headers=headers, redirect=False
+            )
             told = {} if answer.status in (202, 204) and not answer.data else answer.json()
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise NotApplied(f"Mollie cannot be reached: {type(error).__name__}") from None

@@ -19,9 +19,12 @@ from attrs import Factory, field, frozen
 from attrs.validators import matches_re, optional
 
 from paysession import provider as ps
+from paysession.bounded import bounded_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import requests
 
 __all__ = ["Vipps", "VippsData"]
 
@@ -100,16 +103,19 @@ class Gateway:
         headers |= {
             "Ocp-Apim-Subscription-Key": self._vipps.subscription_key.reveal(),
             "Merchant-Serial-Number": self._vipps.merchant_serial_number,
+            "Accept-Encoding": "identity",
             "Vipps-System-Name": "paysession",
             "Vipps-System-Version": "0.1",
             "Vipps-System-Plugin-Name": "paysession-vipps",
             "Vipps-System-Plugin-Version": "0.1.0",
         }
         try:
-            # Without a Session: requests does not promise that threads may share one.
-            answer = requests.request(
-                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
-            )
+            with _session() as session:
+                answer = session.request(
+                    method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+                )
+        except requests.exceptions.InvalidHeader:
+            raise ps.NotApplied("a setting cannot be sent as a header: nothing was sent") from None
         except requests.RequestException as error:
             reason = getattr(error.args[0], "reason", None) if error.args else None
             if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
@@ -121,6 +127,20 @@ class Gateway:
             return answer.status_code, answer.json() or {}
         except requests.JSONDecodeError:
             return answer.status_code, {}
+
+
+def _session() -> requests.Session:
+    """Return a session for one request: requests does not promise that threads may share one."""
+    import requests  # noqa: PLC0415 - as above
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above
+
+    session, adapter = requests.Session(), HTTPAdapter()
+    session.trust_env = False  # an entry of ~/.netrc would replace our token
+    manager = adapter.poolmanager
+    manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)  # no answer is endless
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
 
 
 @frozen(kw_only=True, eq=False)
@@ -138,7 +158,9 @@ class Vipps:
     merchant_serial_number: str = field(validator=matches_re(r"[0-9]{4,10}"))
     webhook_secret: ps.Secret = field(default=ps.Secret(""), converter=ps.Secret)
     webhook_url: str = ""
-    api_base: str = "https://api.vipps.no"
+    api_base: ps.Endpoint = field(
+        default=ps.Endpoint("https://api.vipps.no", hosts=["apitest.vipps.no"]), converter=ps.Endpoint
+    )
     timeout: float = 10.0
     _gateway: Gateway = field(init=False, repr=False, default=Factory(Gateway, takes_self=True))
 

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import click
 
 from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError, StoreError
-from paysession.settings import load_file
+from paysession.settings import Found, load_file
 from paysession_cli import show
+from paysession_cli.terminal import complain, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +35,7 @@ class App:
         self.db: str | None = None
         self.config: str | None = None
         self.json = False
+        self._announced = False
 
     def payments(self, *, make: bool = False) -> Payments:
         """Open the books; a file that is not there is an error, unless it is to be made.
@@ -65,11 +68,23 @@ class App:
         url, file = self.db, self._settings_file()
         if url is None and file is not None:
             url = load_file(file).get("store")
+            if isinstance(file, Found):
+                _check_store(url)
         url = url or DEFAULT_DB
         return url if ":" in url else f"sqlite:///{url}"
 
     def _settings_file(self) -> str | None:
-        return self.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)  # noqa: PTH110
+        """Return the settings file: the named one, or the one in the working directory.
+
+        Nobody asked for the latter, and it may be a stranger's, so it is announced.
+        """
+        if self.config is not None or not os.path.exists(DEFAULT_CONFIG):  # noqa: PTH110
+            return self.config
+        found = Found(os.path.abspath(DEFAULT_CONFIG))  # noqa: PTH100
+        if not self._announced:
+            self._announced = True
+            click.echo(f"Settings are read from {visible(found)}", err=True)
+        return found
 
     def answer(self, tree: Any, shown: Callable[[], None]) -> None:
         """Answer in JSON, or as a table."""
@@ -122,7 +137,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(dir_okay=False),
         expose_value=False,
         callback=remember("config"),
-        help=f"A TOML file with settings. [default: {DEFAULT_CONFIG}, if there is one]",
+        help=f"A TOML file with settings. [default: {DEFAULT_CONFIG}, if there is one; it is announced then]",
     )
     @click.option(
         "--json",
@@ -143,10 +158,24 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _check_store(url: object) -> None:
+    """Refuse a server that a file names which nobody named, if it would be sent the environment's password.
+
+    Raises:
+        StoreError: It would.
+    """
+    server = isinstance(url, str) and url.startswith("postgres")
+    if server and os.environ.get("PGPASSWORD") and not urlsplit(str(url)).password:
+        raise StoreError(
+            f"{DEFAULT_CONFIG} names a database server and no password, and was found, not named: "
+            "PGPASSWORD is not sent there. Name the file with --config, or the database with --db"
+        )
+
+
 def _fail(app: App, error: PaysessionError) -> NoReturn:
     if app.json:
         show.emit(show.error_json(error))
-    click.secho(f"Error: {error}", fg="red", err=True)
+    complain(str(error))
     sys.exit(EXIT_IN_DOUBT if isinstance(error, OutcomeUnknown) else EXIT_FAILED)
 
 

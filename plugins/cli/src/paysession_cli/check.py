@@ -18,6 +18,7 @@ from paysession import ProviderLoadError, ProviderNotFound
 from paysession.plugins import installed
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
+from paysession_cli.terminal import visible
 
 if TYPE_CHECKING:
     import pytest
@@ -132,13 +133,14 @@ def _show(distribution: str, results: list[Result], counts: Counter[str]) -> Non
         rows = [result for result in results if result.test == test]
         told = Counter(row.outcome for row in rows)
         reasons = dict.fromkeys(row.words for row in rows if row.outcome in ("not declared", "skipped"))
-        cells = [Text(str(told[word]) if told[word] else "", style=style) for word, style in _STYLES.items()]
-        table.add_row(test, *cells, Text("; ".join(reasons), style="dim"))
+        cells = [show.text(str(told[word]) if told[word] else "", style) for word, style in _STYLES.items()]
+        table.add_row(show.text(test), *cells, show.text("; ".join(reasons), "dim"))
     console.print(table)
     for result in results:
         if result.outcome == "failed":
             name = f"{result.test}[{result.case}]" if result.case else result.test
-            console.print(Text(f"\n{name}", style="bold red"))
-            console.print(Text(result.words))
+            console.print()
+            console.print(show.text(name, "bold red"))
+            console.print(Text(visible(result.words, lines=True)))
     summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _STYLES if counts[outcome])
     console.print(f"\n{distribution}: {summary}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import traceback
 
 import click
 
@@ -14,7 +16,9 @@ from paysession_cli.collection import collection
 from paysession_cli.db import db
 from paysession_cli.new_provider import new_provider
 from paysession_cli.recovery import in_doubt, recover, resolve
+from paysession_cli.resync import resync, webhooks
 from paysession_cli.session import session
+from paysession_cli.terminal import LogLines, complain, visible
 
 __all__ = ["cli", "main"]
 
@@ -35,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve, db, check, new_provider):
+for _command in (collection, session, recover, in_doubt, resolve, resync, webhooks, db, check, new_provider):
     cli.add_command(_command)
 
 
@@ -87,12 +91,18 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run the command; whatever goes wrong is one sentence, never a traceback."""
+    if logging.lastResort is not None:  # where nobody configured logging, warnings go to the terminal
+        logging.lastResort.setFormatter(LogLines())
     try:
-        cli(prog_name="paysession")
-    except Exception as error:
+        sys.exit(cli(prog_name="paysession", standalone_mode=False))
+    except click.ClickException as error:  # wrong usage: the message repeats what was typed
+        click.UsageError(visible(error.format_message()), getattr(error, "ctx", None)).show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Aborted!", err=True)
+        sys.exit(EXIT_FAILED)
+    except Exception as error:  # noqa: BLE001 - it is shown, with the place where that is asked for
         if os.environ.get("PAYSESSION_DEBUG"):
-            raise
-        click.secho(
-            f"Error: {type(error).__name__}: {error} (PAYSESSION_DEBUG=1 shows where)", fg="red", err=True
-        )
+            click.echo(visible(traceback.format_exc(), lines=True), err=True)
+        complain(f"{type(error).__name__}: {error} (PAYSESSION_DEBUG=1 shows where)")
         sys.exit(EXIT_FAILED)

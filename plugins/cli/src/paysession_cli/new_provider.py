@@ -12,6 +12,7 @@ import click
 
 from paysession import ConfigurationError, InvalidData
 from paysession_cli.app import App, common, pass_app
+from paysession_cli.terminal import visible
 
 __all__ = ["new_provider"]
 
@@ -50,8 +51,8 @@ def new_provider(app: App, name: str, title: str | None, author: str, to: Path |
     app.answer(
         {"folder": str(folder), "files": made},
         lambda: click.echo(
-            f"{folder}: {len(made)} files\n\n"
-            f"  cd {folder}\n"
+            f"{visible(str(folder))}: {len(made)} files\n\n"
+            f"  cd {visible(str(folder))}\n"
             "  python -m venv .venv && .venv/bin/pip install -e '.[testing]'\n"
             "  .venv/bin/pytest\n\n"
             f"The tests say what to write next, beginning with the fake in src/{_module(name)}/contract.py."

@@ -10,6 +10,7 @@ import click
 from paysession import Declined, NotApplied, NotFound, Outcome
 from paysession_cli import show
 from paysession_cli.app import App, common, pass_app
+from paysession_cli.terminal import complain
 from paysession_cli.worker import Worker, report
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["in_doubt", "recover", "resolve"]
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--provider", metavar="NAME", help="Only what belongs to this provider.")
+@click.option("--now", is_flag=True, help="Also what is not due yet; with --watch, in the first run only.")
 @click.option("--watch", is_flag=True, help="Work until SIGTERM or SIGINT; any number of workers may.")
 @click.option("--interval", default=5.0, show_default=True, help="Seconds between two rounds, with --watch.")
 @click.option(
@@ -28,8 +31,10 @@ __all__ = ["in_doubt", "recover", "resolve"]
 )  # fmt: skip
 @common
 @pass_app
-def recover(app: App, limit: int, watch: bool, interval: float, report_every: float) -> None:
-    """Settle what is due: doubt, pending operations, wanted cancels, stored notifications.
+def recover(
+    app: App, limit: int, provider: str | None, now: bool, watch: bool, interval: float, report_every: float
+) -> None:
+    """Settle what is due: doubt, pending operations, requested cancels, stored notifications.
 
     With --watch and --json every report is one line of JSON: what was done, how much is in doubt and
     since when, and what needs a person (paysession resolve).
@@ -39,13 +44,16 @@ def recover(app: App, limit: int, watch: bool, interval: float, report_every: fl
             Worker(
                 payments,
                 limit=limit,
+                provider=provider,
+                now=now,
                 interval=interval,
                 report_every=report_every,
                 tell=lambda tree: app.answer_line(tree, functools.partial(show.show_recovery, tree)),
-                complain=lambda sentence: click.secho(f"Error: {sentence}", fg="red", err=True),
+                complain=complain,
             ).run()
             return
-        tree = report([payments.recover(limit=limit)], payments.in_doubt(limit=1000))
+        done = payments.recover(limit=limit, provider=provider, now=now)
+        tree = report([done], payments.in_doubt(limit=1000))
         app.answer(tree, functools.partial(show.show_recovery, tree))
 
 
@@ -71,7 +79,7 @@ def resolve(app: App, operation: str, outcome: str, note: str) -> None:
     """Settle an operation of `paysession in-doubt` by your word, where the provider cannot tell."""
     with app.payments() as payments:
         try:
-            rows = payments.history(operation.rpartition("-")[0])
+            rows = payments.history(operation.partition("-")[0])
         except NotFound:
             rows = ()
         row = next((row for row in rows if row.id == operation), None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from paysession_cli.terminal import Terminal, json_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         PaymentSession,
         PaysessionError,
         ProviderInfo,
+        Resync,
+        Unmatched,
     )
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "event_json",
     "operation_json",
     "provider_json",
+    "resync_json",
+    "resync_line",
     "session_json",
     "show_collections",
     "show_doubts",
@@ -42,8 +46,12 @@ __all__ = [
     "show_history",
     "show_providers",
     "show_recovery",
+    "show_resync",
     "show_session",
     "show_sessions",
+    "show_unmatched",
+    "text",
+    "unmatched_json",
 ]
 
 STYLES = {
@@ -61,15 +69,14 @@ STYLES = {
 }
 
 
-def console() -> Console:
+def console() -> Terminal:
     """Return the console that writes to standard output as it is now."""
-    width = None if sys.stdout.isatty() else 160  # a pipe has no width; do not fold what is cut later
-    return Console(file=sys.stdout, highlight=False, width=width)
+    return Terminal()
 
 
 def emit(tree: Any, *, indent: int | None = 2) -> None:
     """Write JSON to standard output; without an indent, on one line."""
-    sys.stdout.write(json.dumps(tree, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_line(tree, indent=indent))
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -84,8 +91,13 @@ def _money(money: Money) -> dict[str, str]:
     return {"amount": f"{money.amount:f}", "currency": money.currency}
 
 
+def text(words: str, style: str = "") -> Text:
+    """Return a text of one line, with what would act on a terminal made visible."""
+    return Text(visible(words), style=style)
+
+
 def _word(word: str) -> Text:
-    return Text(word, style=STYLES.get(word, ""))
+    return text(word, STYLES.get(word, ""))
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -184,6 +196,7 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
         "name": provider.name,
         "distribution": provider.distribution,
         "selected": provider.selected,
+        "offered": provider.offered,
         "mode": provider.mode,
         "problem": provider.problem,
         "capabilities": None
@@ -193,6 +206,7 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
             "refund": capabilities.refund,
             "lookup": capabilities.lookup,
             "local": capabilities.local,
+            "operator_only": capabilities.operator_only,
         },
     }
 
@@ -238,8 +252,8 @@ def show_collections(collections: Sequence[PaymentCollection]) -> None:
     table = _table("collection", "reference", "status", "amount", "authorized", "captured", "refunded")
     for row in collections:
         table.add_row(
-            row.id,
-            Text(row.reference),
+            text(row.id),
+            text(row.reference),
             _word(row.status),
             str(row.amount),
             f"{row.authorized_amount.amount:f}",
@@ -254,9 +268,9 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
     table = _table("session", "for", "provider", "status", "amount", "authorized", "captured", "refunded")
     for row in sessions:
         table.add_row(
-            row.id,
-            Text(row.collection_reference),
-            row.provider,
+            text(row.id),
+            text(row.collection_reference),
+            text(row.provider),
             _word(str(row.status)),
             str(row.amount),
             f"{row.authorized_amount.amount:f}",
@@ -269,27 +283,27 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
 def show_session(session: PaymentSession) -> None:
     """Show one session, and what its payer is to do."""
     out = console()
-    out.print(Text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
+    out.print(text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
     out.print(
         _word(str(session.status)),
         f"{session.amount}: authorized {session.authorized_amount.amount:f}, captured "
         f"{session.captured_amount.amount:f}, refunded {session.refunded_amount.amount:f}",
     )
     if session.in_doubt:
-        out.print(f"in doubt: {session.open}; `paysession recover` settles it", style="yellow")
+        out.print(text(f"in doubt: {session.open}; `paysession recover` settles it", "yellow"))
     if session.error is not None:
-        out.print(Text(f"error: {session.error.code}: {session.error.message}", style="red"))
+        out.print(text(f"error: {session.error.code}: {session.error.message}", style="red"))
     if session.conflict is not None:
-        out.print(Text(f"conflict: {session.conflict}", style="red"))
+        out.print(text(f"conflict: {session.conflict}", style="red"))
     action = session.next_action
     if action is not None:
-        out.print(Text(f"next: {type(action).__name__}", style="yellow"))
+        out.print(text(f"next: {type(action).__name__}", style="yellow"))
         for name, value in asdict(action).items():
             if isinstance(value, dict):
-                for key, text in value.items():
-                    out.print(Text(f"  {key}: {text}"))
+                for key, shown in value.items():
+                    out.print(text(f"  {key}: {shown}"))
             else:
-                out.print(Text(f"  {name}: {value}"))
+                out.print(text(f"  {name}: {value}"))
 
 
 def show_history(operations: Sequence[Operation]) -> None:
@@ -304,8 +318,8 @@ def show_history(operations: Sequence[Operation]) -> None:
             kind,
             str(row.amount),
             _word(str(row.state)),
-            row.origin,
-            Text(said),
+            text(row.origin),
+            text(said),
         )
     _print(table, operations, "no operations")
 
@@ -315,10 +329,10 @@ def show_events(events: Sequence[Event]) -> None:
     table = _table("cursor", "time (UTC)", "event", "for", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
-            row.cursor,
+            text(row.cursor),
             _clock(row.occurred_at),
-            row.type,
-            Text(row.reference),
+            text(row.type),
+            text(row.reference),
             str(row.amount),
             f"{row.captured_amount.amount:f}",
             f"{row.refunded_amount.amount:f}",
@@ -328,18 +342,21 @@ def show_events(events: Sequence[Event]) -> None:
 
 def show_providers(providers: Sequence[ProviderInfo]) -> None:
     """Show providers as a table, with what is wrong with each."""
-    table = _table("provider", "from", "selected", "mode", "capture", "refund", "lookup", "problem")
+    table = _table(
+        "provider", "from", "selected", "offered", "mode", "capture", "refund", "lookup", "problem"
+    )
     for row in providers:
         can = row.capabilities
         table.add_row(
-            row.name,
-            row.distribution,
+            text(row.name),
+            text(row.distribution),
             "yes" if row.selected else "no",
-            Text(row.mode or "", style="bold red" if row.mode == "live" else ""),
+            "yes" if row.offered else "operators" if can and can.operator_only else "no",
+            text(row.mode or "", style="bold red" if row.mode == "live" else ""),
             can.capture if can else "",
             can.refund if can else "",
             ("local" if can.local else can.lookup) if can else "",
-            Text(row.problem or "", style="red"),
+            text(row.problem or "", style="red"),
         )
     _print(table, providers, "no providers are installed; try: pip install paysession-manual")
 
@@ -349,13 +366,13 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
     table = _table("operation", "kind", "amount", "age", "next check (UTC)", "who", "reason")
     for row in doubts:
         table.add_row(
-            row.operation.id,
+            text(row.operation.id),
             str(row.operation.kind),
             str(row.operation.amount),
             str(row.age).partition(".")[0],
             _clock(row.next_check) if row.next_check is not None else "",
-            Text("a person", style="red") if row.needs_person else "recovery",
-            Text(row.reason),
+            text("a person", style="red") if row.needs_person else "recovery",
+            text(row.reason),
         )
     _print(table, doubts, "nothing is in doubt")
 
@@ -371,13 +388,65 @@ def show_recovery(report: Mapping[str, Any]) -> None:
     for row in report["needs_person"]:
         operation = row["operation"]
         out.print(
-            Text(
+            text(
                 f"needs a person: {operation['kind']} {operation['id']} of {operation['amount']} "
                 f"{operation['currency']}, open for {row['age_seconds']:.0f} s ({row['reason']}): "
                 "paysession resolve",
                 style="red",
             )
         )
+
+
+def resync_json(report: Resync) -> dict[str, Any]:
+    """Return what a resync did as JSON."""
+    return asdict(report)
+
+
+def resync_line(report: Resync) -> str:
+    """Return what a resync has done so far, in one line."""
+    return (
+        f"{report.looked} sessions looked at, {report.changed} changed, {report.failed} failed, "
+        f"{report.not_queryable} not queryable"
+    )
+
+
+def show_resync(report: Resync) -> None:
+    """Say what a resync did, and show the sessions that are not synchronized."""
+    console().print(resync_line(report))
+    if report.unsynced:
+        table = _table("session", "provider", "reason")
+        for row in report.unsynced:
+            table.add_row(
+                row.session_id, row.provider, Text(row.reason, style="red" if row.queryable else "")
+            )
+        console().print(table)
+    more = report.failed + report.not_queryable - len(report.unsynced)
+    if more:
+        console().print(f"and {more} more")
+
+
+def unmatched_json(row: Unmatched) -> dict[str, Any]:
+    """Return a notification without a session as JSON."""
+    return {
+        **asdict(row),
+        "received_at": row.received_at.isoformat(),
+        "due_at": row.due_at and row.due_at.isoformat(),
+    }
+
+
+def show_unmatched(rows: Sequence[Unmatched]) -> None:
+    """Show notifications that match no session as a table."""
+    table = _table("notification", "received (UTC)", "provider", "type", "session", "reference")
+    for row in rows:
+        table.add_row(
+            row.id,
+            _clock(row.received_at),
+            row.provider,
+            Text(row.type),
+            Text(row.session_id or ""),
+            Text(", ".join(row.references)),
+        )
+    _print(table, rows, "every notification matches a session")
 
 
 def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:

@@ -35,6 +35,8 @@ class Worker:
     Args:
         payments: The open books.
         limit: At most so many sessions a round.
+        provider: Only what belongs to this provider; None: all.
+        now: Whether the first round also takes what is not due yet.
         interval: Seconds between two rounds; after a full round there is no pause.
         report_every: Seconds between two reports when nothing happened.
         tell: Takes each report.
@@ -46,12 +48,14 @@ class Worker:
         payments: Payments,
         *,
         limit: int,
+        provider: str | None = None,
+        now: bool = False,
         interval: float,
         report_every: float,
         tell: Callable[[dict[str, Any]], None],
         complain: Callable[[str], None],
     ) -> None:
-        self._payments, self._limit = payments, limit
+        self._payments, self._limit, self._provider, self._now = payments, limit, provider, now
         self._interval, self._report_every = max(0.1, interval), report_every
         self._tell, self._complain = tell, complain
         self._stopping = False
@@ -92,8 +96,12 @@ class Worker:
     def _round(self, reported: float) -> tuple[bool, bool]:
         """Do one round; return whether it was reported, and whether there is more to do at once."""
         done: list[Recovery] = []
+        if self._now:
+            # In one: what was processed stays, with a later time, among what is not due yet.
+            done.append(self._recover(self._limit))
+            self._now = False
         while not self._stopping and len(done) * SLICE < self._limit:
-            done.append(self._payments.recover(limit=min(SLICE, self._limit)))
+            done.append(self._recover(min(SLICE, self._limit)))
             if done[-1].looked < SLICE and done[-1].notifications < SLICE:
                 break
         self._totals["rounds"] += 1
@@ -105,6 +113,9 @@ class Worker:
             return False, False
         self._report(done)
         return True, bool(done) and (done[-1].looked == SLICE or done[-1].notifications == SLICE)
+
+    def _recover(self, limit: int) -> Recovery:
+        return self._payments.recover(limit=limit, provider=self._provider, now=self._now)
 
     def _report(self, done: list[Recovery] | tuple[()]) -> None:
         try:

@@ -47,18 +47,24 @@ class Manual:
         iban: The account, for a transfer or an invoice.
         bic: The account's bank.
         due_days: How many days the payer has, for an invoice or a transfer.
-        auto_authorize: Authorize without a person's name: for cash at a till, or for tests.
+        auto_authorize: Authorize without the name of who confirms: for cash at a till, or for tests. Such
+            a provider is for operators only; a payer cannot choose it.
     """
 
     API_VERSION: ClassVar = API_VERSION
-    capabilities: ClassVar = Capabilities(capture="multiple", refund="multiple", local=True)
-
     method: str = field(default="bank_transfer", validator=in_(METHODS))
     account_holder: str = field(default="", validator=instance_of(str))
     iban: str = field(default="", validator=instance_of(str))
     bic: str = field(default="", validator=instance_of(str))
     due_days: int = field(default=14, validator=[instance_of(int), ge(0)])
     auto_authorize: bool = field(default=False, validator=instance_of(bool))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; see `paysession.provider.Capabilities`."""
+        return Capabilities(
+            capture="multiple", refund="multiple", local=True, operator_only=self.auto_authorize
+        )
 
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -91,8 +97,8 @@ class Manual:
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Note who confirms that the money came, or will come."""
         confirmed = _confirmation(operation.payload)
-        by_payer = operation.origin == "payer"  # whose word, and whose payload, proves nothing here
-        if (by_payer or "by" not in confirmed) and not self.auto_authorize:
+        by_payer = operation.origin == "payer"  # what a payer claims proves nothing here
+        if by_payer or ("by" not in confirmed and not self.auto_authorize):
             return Outcome.requires_more(next_action=session.next_action)
         data: dict[str, Any] = {**session.data, "confirmed": confirmed}
         if session.capture == "automatic":

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, which is no OSError
+
+from paysession.bounded import bounded_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,9 @@ def open_session() -> requests.Session:
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
+    # The head of an answer drips as well as its body; `exchange` sees the body only.
+    manager = adapter.poolmanager
+    manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -54,7 +59,7 @@ def exchange(
         url: Where to.
         headers: As they are sent.
         body: As it is sent; None: none.
-        wait: Seconds for connecting, and for each wait for bytes.
+        wait: Seconds for connecting, and for the whole answer.
         deadline: When to stop reading, on the clock of ``time.monotonic``.
         most: The largest body that is read, in bytes.
 
@@ -85,6 +90,8 @@ def _read(response: requests.Response, deadline: float, most: int) -> bytes:
                 raise requests.ConnectionError("the answer is too large")
             if time.monotonic() > deadline:
                 raise requests.Timeout("the answer took too long")
+    except TimeoutError as error:
+        raise requests.Timeout("the answer took too long") from error
     except HTTPError as error:
         raise requests.ConnectionError(type(error).__name__) from error
     return b"".join(parts)

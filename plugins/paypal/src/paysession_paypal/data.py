@@ -28,6 +28,7 @@ class PayPalData:
         captures: The ids of the captures.
         payer: The payer's id at PayPal, once the order is approved.
         declined: Why PayPal sent the payer back to choose another way to pay.
+        declined_approval: The payer's approval that was declined then; see `Order.approval`.
         host: What the host gave, untouched.
     """
 
@@ -37,6 +38,7 @@ class PayPalData:
     captures: tuple[str, ...] = ()
     payer: str | None = None
     declined: str | None = None
+    declined_approval: str | None = None
     host: Mapping[str, Any] = Factory(dict[str, Any])
 
     @classmethod
@@ -51,6 +53,7 @@ class PayPalData:
             captures=_ids(own["captures"]),
             payer=as_text(own["payer"]),
             declined=as_text(own["declined"]),
+            declined_approval=as_text(own["declined_approval"]),
             host=host,
         )
 
@@ -59,7 +62,9 @@ class PayPalData:
         own = asdict(self, filter=lambda attribute, value: attribute.name != "host" and bool(value))
         return {**self.host, **own}
 
-    def seen(self, order: Order, *, declined: str | None = None) -> PayPalData:
+    def seen(
+        self, order: Order, *, declined: str | None = None, declined_approval: str | None = None
+    ) -> PayPalData:
         """Return it with what an order shows now."""
         return PayPalData(
             order=order.id,
@@ -68,6 +73,7 @@ class PayPalData:
             captures=tuple(row.id for row in order.captures) or self.captures,
             payer=order.payer_id or self.payer,
             declined=declined,
+            declined_approval=declined_approval,
             host=self.host,
         )
 
@@ -76,7 +82,7 @@ class PayPalData:
         return evolve(self, captures=(*self.captures, capture_id))
 
 
-_NAMES = ("order", "approve_url", "authorizations", "captures", "payer", "declined")
+_NAMES = ("order", "approve_url", "authorizations", "captures", "payer", "declined", "declined_approval")
 
 
 def _ids(value: object) -> tuple[str, ...]:

@@ -118,6 +118,7 @@ class Order:
         payer_id: The payer's id at PayPal.
         approve_url: PayPal's approval page for the payer.
         created_at: When it was created.
+        updated_at: When it last changed, in PayPal's words.
         authorizations: In PayPal's order.
         captures: In PayPal's order.
         refunds: In PayPal's order.
@@ -131,9 +132,15 @@ class Order:
     payer_id: str | None
     approve_url: str | None
     created_at: datetime | None
+    updated_at: str | None
     authorizations: tuple[Authorization, ...]
     captures: tuple[Capture, ...]
     refunds: tuple[Refund, ...]
+
+    @property
+    def approval(self) -> str:
+        """What tells one approval of the payer from the next; ``none`` while there is none."""
+        return self.updated_at or "undated" if self.status == "APPROVED" else "none"
 
 
 def read_order(document: Document) -> Order:
@@ -159,6 +166,7 @@ def read_order(document: Document) -> Order:
         # With payment_source the link is called payer-action, without it approve.
         approve_url=_link(document, "payer-action") or _link(document, "approve"),
         created_at=_time(document, "create_time"),
+        updated_at=text_in(document, "update_time"),
         authorizations=tuple(map(read_authorization, _list(payments, "authorizations"))),
         captures=tuple(map(read_capture, _list(payments, "captures"))),
         refunds=tuple(map(read_refund, _list(payments, "refunds"))),

@@ -15,6 +15,7 @@ from paysession.provider import (
     API_VERSION,
     Capabilities,
     Declined,
+    Endpoint,
     Kind,
     NotApplied,
     Operation,
@@ -30,7 +31,7 @@ from paysession_paypal import bodies, outcomes, settings, webhooks
 from paysession_paypal.data import PayPalData
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
-from paysession_paypal.refusals import EXPIRED, PAYER_MUST_ACT
+from paysession_paypal.refusals import EXPIRED, NOT_APPROVED, PAYER_MUST_ACT
 from paysession_paypal.snapshot import snapshot_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ MOST_PATIENCE: Final = 300.0
 
 _ENVIRONMENTS: Final = ("sandbox", "live")
 _INTENTS: Final = ("authorize", "capture")
+_OWN: Final = Endpoint("", hosts=("api-m.paypal.com", "api-m.sandbox.paypal.com"))
 _SHIPPING: Final = ("NO_SHIPPING", "GET_FROM_FILE", "SET_PROVIDED_ADDRESS")
 
 
@@ -63,12 +65,12 @@ class PayPal:
         client_id: The client id of the REST app, from PayPal's developer dashboard.
         client_secret: Its secret.
         environment: ``sandbox`` or ``live``.
-        endpoint: Another server in place of PayPal's, for tests.
+        endpoint: Another server in place of PayPal's, for tests. Plain http goes to this machine only.
         webhook_id: The id that PayPal gave the webhook; without it no notification is accepted.
         webhook_verification: ``local`` checks PayPal's signature and certificate here; ``postback``
             asks PayPal about each notification.
         webhook_ca: A PEM file of certificates to trust in place of the public authorities.
-        timeout: Seconds for connecting, and for each wait for bytes.
+        timeout: Seconds for connecting, and for a whole answer.
         intent: ``authorize``, or ``capture`` to have PayPal capture at once; a session initiated
             with ``capture="automatic"`` is captured at once in any case.
         return_url: Where the payer comes back to, if the session's checkout does not say;
@@ -84,9 +86,9 @@ class PayPal:
     API_VERSION: ClassVar = API_VERSION
 
     client_id: str = field(validator=[instance_of(str), settings.filled])
-    client_secret: Secret = field(converter=Secret, validator=settings.filled)
+    client_secret: Secret = field(converter=settings.stripped, validator=settings.filled)
     environment: str = field(default="sandbox", validator=in_(_ENVIRONMENTS))
-    endpoint: str = field(default="", validator=[instance_of(str), settings.safe])
+    endpoint: Endpoint = field(default=_OWN, converter=Endpoint, validator=settings.bare)
     webhook_id: str = field(default="", validator=instance_of(str))
     webhook_verification: str = field(default="local", validator=in_(("local", "postback")))
     webhook_ca: str = field(default="", validator=[instance_of(str), settings.file])
@@ -98,8 +100,14 @@ class PayPal:
     shipping_preference: str = field(default="NO_SHIPPING", validator=in_(_SHIPPING))
     transport: Transport | None = field(default=None, repr=False, validator=settings.offers("send", "close"))
     verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
-    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+    _locks: dict[int, threading.Lock] = field(factory=dict, init=False, repr=False)
     _process: int | None = field(default=None, init=False, repr=False)
+    _verifier_process: int | None = field(default=None, init=False, repr=False)
+
+    @property
+    def mode(self) -> str:
+        """``live`` or ``test``: whose money it moves."""
+        return "live" if self.environment == "live" else "test"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -188,7 +196,11 @@ class PayPal:
             document = write(order_id, operation.key)
         except Declined as error:
             if error.code in PAYER_MUST_ACT:
-                return self._payer_acts(order, session, declined=error.code)
+                order = self._after_decline(gateway, order, session)
+                if error.code == NOT_APPROVED and order.status == "APPROVED":
+                    # PayPal's services lag behind each other: the one that writes has not seen it yet.
+                    raise NotApplied("PayPal does not act on the payer's approval yet") from None
+                return self._payer_acts(order, session, error.code)
             if error.code == EXPIRED:
                 # Looked at just now, it showed no payment; and none can follow any more.
                 return Outcome.canceled(data=data.seen(order).json())
@@ -294,7 +306,11 @@ class PayPal:
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
         """Verify and read a notification: a hint that there is something to see."""
         with self._lock:
+            process = os.getpid()
+            if self._verifier_process not in (None, process):
+                self.verifier = None  # the parent's, which a thread of it may have locked
             if self.verifier is None:
+                self._verifier_process = process
                 self.verifier = self._make_verifier()
         return webhooks.parse(self.verifier, headers, body)
 
@@ -303,10 +319,16 @@ class PayPal:
         """Close the pooled connections."""
         with self._lock:
             transport, self.transport = self.transport, None
-        if transport is not None:
+            ours = self._process in (None, os.getpid())
+        if transport is not None and ours:
             transport.close()
 
     # --- what the hooks share ---------------------------------------------------------------------
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """This process's lock: one that a thread holds when the process forks stays locked in the child."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     @property
     def _budget(self) -> float:
@@ -321,9 +343,12 @@ class PayPal:
         answers. An empty 204, say, fits any void. A transport that was given is its giver's affair.
         """
         with self._lock:
-            if self.transport is None or self._process not in (None, os.getpid()):
+            process = os.getpid()
+            if self._process not in (None, process):
+                self.transport = None  # the parent's
+            if self.transport is None:
+                self._process = process
                 self.transport = self._make_transport()
-                self._process = os.getpid()
             return Gateway(self.transport, time.monotonic() + self._budget)
 
     def _make_transport(self) -> Transport:
@@ -339,16 +364,29 @@ class PayPal:
 
     def _make_verifier(self) -> Verifier:
         if self.webhook_verification == "postback":
-            return webhooks.Postback(self.webhook_id, lambda body: self._gateway().verify_webhook(body))
+            return webhooks.Postback(
+                self.webhook_id,
+                lambda body: self._gateway().verify_webhook(body),
+                environment=self.environment,
+            )
         from paysession_paypal.signature import Signature  # noqa: PLC0415 - cryptography takes a while
 
         return Signature(
             self.webhook_id, environment=self.environment, ca_file=self.webhook_ca, timeout=self.timeout
         )
 
+    def _after_decline(self, gateway: Gateway, order: Order, session: PaymentSession) -> Order:
+        """Return the order as it is after a decline, which may have changed it; as it was, if unknown."""
+        try:
+            return _own(gateway.order(order.id), session) or order
+        except (NotApplied, OutcomeUnknown):
+            return order
+
     def _payer_acts(self, order: Order, session: PaymentSession, declined: str | None = None) -> Outcome:
         """Return that the payer is to go to PayPal's page."""
-        data = PayPalData.of(session).seen(order, declined=declined)
+        data = PayPalData.of(session).seen(
+            order, declined=declined, declined_approval=order.approval if declined else None
+        )
         action = outcomes.redirect(order, data)
         if action is None:
             raise OutcomeUnknown(f"PayPal gives no approval page for the order {order.id}")

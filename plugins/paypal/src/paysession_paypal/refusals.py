@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paysession_paypal.reading import Document
     from paysession_paypal.wire import Reply
 
-__all__ = ["EXPIRED", "PAYER_MUST_ACT", "STATE", "refusal"]
+__all__ = ["EXPIRED", "NOT_APPROVED", "PAYER_MUST_ACT", "STATE", "refusal"]
 
 STATE: Final = frozenset(
     {
@@ -40,10 +40,12 @@ STATE: Final = frozenset(
 """Refusals because of the object's state: our own earlier request may have brought it there, so only
 looking tells. ``DUPLICATE_INVOICE_ID`` is one: every invoice id that we send is an operation's own."""
 
+NOT_APPROVED: Final = "ORDER_NOT_APPROVED"
+
 PAYER_MUST_ACT: Final = frozenset(
     {
+        NOT_APPROVED,
         "INSTRUMENT_DECLINED",
-        "ORDER_NOT_APPROVED",
         "PAYER_ACTION_REQUIRED",
         "REDIRECT_PAYER_FOR_ALTERNATE_FUNDING",
     }

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+
+from paysession.provider import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attrs import Attribute
 
-    from paysession.provider import Secret
+    from paysession.provider import Endpoint
 
-__all__ = ["file", "filled", "offers", "safe"]
-
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+__all__ = ["bare", "file", "filled", "offers", "stripped"]
 
 
-def safe(_: object, attribute: Attribute[str], value: str) -> None:
-    """Refuse an endpoint that would get the credentials unencrypted over a network."""
-    if not value:
-        return
-    url = urlsplit(value)
-    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
-        raise ValueError(f"{attribute.name} must be https, or http on this machine")
-    if not url.hostname or url.path.strip("/") or url.query or url.fragment or url.username is not None:
+def bare(_: object, attribute: Attribute[Endpoint], value: Endpoint) -> None:
+    """Refuse an endpoint with a path: the paths are PayPal's."""
+    if value.path:
         raise ValueError(f"{attribute.name} is a scheme, a host and a port only")
+
+
+def stripped(value: str | Secret) -> Secret:
+    """Return a credential without the line break with which a file of it ends."""
+    return Secret(Secret(value).reveal().strip())
 
 
 def filled(_: object, attribute: Attribute[Any], value: str | Secret) -> None:
     """Refuse a credential that is there and says nothing."""
     if not value:
         raise ValueError(f"{attribute.name} is empty")
+    if isinstance(value, str) and value != value.strip():
+        raise ValueError(f"{attribute.name} begins or ends with a space or a line break")
 
 
 def file(_: object, attribute: Attribute[str], value: str) -> None:
     """Refuse a path at once that would refuse every notification later."""
     if value and not os.path.isfile(value):  # noqa: PTH113 - the path is text in the settings
-        raise ValueError(f"{attribute.name} is no file: {value}")
+        raise ValueError(f"{attribute.name} is no file")
 
 
 def offers(*methods: str) -> Callable[[object, Attribute[Any], Any], None]:

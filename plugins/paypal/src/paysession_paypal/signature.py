@@ -13,11 +13,9 @@ import threading
 import time
 import warnings
 import zlib
-from base64 import b64decode
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -28,26 +26,14 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from paysession.provider import OutcomeUnknown, WebhookRejected
-from paysession_paypal.webhooks import header
+from paysession_paypal.certificates import Certificates
+from paysession_paypal.transmission import Transmission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["HOSTS", "Signature"]
+__all__ = ["Signature"]
 
-HOSTS: Final = {
-    "sandbox": frozenset({"api.sandbox.paypal.com", "api-m.sandbox.paypal.com"}),
-    "live": frozenset({"api.paypal.com", "api-m.paypal.com"}),
-}
-"""Where PayPal publishes the certificates that it signs with."""
-
-CERTIFICATES: Final = "/v1/notifications/certs/"
-ALGORITHM: Final = "SHA256withRSA"
-OLDEST: Final = timedelta(days=4)
-"""PayPal sends a notification again for three days."""
-AHEAD: Final = timedelta(minutes=5)
-KEPT: Final = 16
-"""How many certificates are kept; PayPal uses a few at a time."""
 MAX_CERTIFICATE: Final = 65_536
 """The largest certificate file that is read, in bytes."""
 _OK: Final = 200
@@ -64,6 +50,7 @@ class Signature:
         timeout: Seconds for fetching a certificate.
         fetch: Returns what a URL holds, as PEM; injectable for tests.
         now: The time; injectable for tests.
+        elapsed: The seconds of a clock that only goes forward; injectable for tests.
     """
 
     def __init__(
@@ -75,6 +62,7 @@ class Signature:
         timeout: float = 10.0,
         fetch: Callable[[str, float], bytes] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._webhook_id = webhook_id
         self._environment = environment
@@ -84,86 +72,47 @@ class Signature:
         self._now = now
         self._lock = threading.Lock()
         self._store: Store | None = None
-        self._chains: dict[str, list[x509.Certificate]] = {}
+        # Fetching has a timeout for connecting, and one for the rest.
+        self._certificates = Certificates(self._load, timeout=2 * timeout, elapsed=elapsed)
 
     def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Return if PayPal signed the body for our webhook."""
         if not self._webhook_id:
             raise WebhookRejected("no webhook_id is configured, so no notification can be trusted")
-        sent_at = header(headers, "paypal-transmission-time")
-        self._check_age(sent_at)
-        if header(headers, "paypal-auth-algo") != ALGORITHM:
-            raise WebhookRejected("the notification is signed by an algorithm that is not PayPal's")
+        sent = Transmission.of(headers, self._environment, self._now())
+        key = self._public_key(sent.certificate)
+        text = f"{sent.id}|{sent.sent_at}|{self._webhook_id}|{zlib.crc32(body)}"
         try:
-            signature = b64decode(header(headers, "paypal-transmission-sig"), validate=True)
-        except ValueError:
-            raise WebhookRejected("the notification's signature cannot be read") from None
-        url = header(headers, "paypal-cert-url")
-        self._check_url(url)
-        key = self._public_key(url)
-        parts = header(headers, "paypal-transmission-id"), sent_at, self._webhook_id, str(zlib.crc32(body))
-        try:
-            key.verify(signature, "|".join(parts).encode(), PKCS1v15(), SHA256())
+            key.verify(sent.signature, text.encode(), PKCS1v15(), SHA256())
         except InvalidSignature:
             raise WebhookRejected("the notification's signature is wrong") from None
 
-    def _check_age(self, text: str) -> None:
-        try:
-            sent_at = datetime.fromisoformat(text)
-        except ValueError:
-            raise WebhookRejected("the notification's time cannot be read") from None
-        now = self._now()
-        if sent_at.tzinfo is None or not now - OLDEST <= sent_at <= now + AHEAD:
-            raise WebhookRejected("the notification is stale, or from the future")
-
-    def _check_url(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise WebhookRejected("the certificate's URL cannot be read") from None
-        plain = parts.username is None and parts.password is None and port in (None, 443)
-        path = parts.path
-        if (
-            parts.scheme != "https"
-            or parts.hostname not in HOSTS[self._environment]
-            or not plain
-            or not path.startswith(CERTIFICATES)
-            or ".." in path
-            or not url.isascii()
-            or "\\" in url
-        ):
-            raise WebhookRejected("the certificate's URL is not PayPal's; it was not fetched")
-
     def _public_key(self, url: str) -> RSAPublicKey:
         """Return the key of the certificate at a URL, if it is PayPal's and valid today."""
-        with self._lock:
-            chain = self._chains.get(url)
-            store = self._store = self._store or _store(self._ca_file)
-        known = chain is not None
-        if chain is None:
-            pem = self._fetch(url, self._timeout)
-            try:
-                chain = x509.load_pem_x509_certificates(pem)
-            except ValueError:
-                raise WebhookRejected("what the certificate's URL holds is no certificate") from None
-        self._verify_chain(store, chain)
-        key = chain[0].public_key()
-        if not isinstance(key, RSAPublicKey):
-            raise WebhookRejected("PayPal's certificate holds no RSA key")
-        if not known:
-            with self._lock:
-                if len(self._chains) >= KEPT:
-                    self._chains.clear()
-                self._chains[url] = chain
-        return key
+        chain, known = self._certificates.chain(url)
+        if known:
+            self._verify_chain(chain)
+        return _key_of(chain)
 
-    def _verify_chain(self, store: Store, chain: Sequence[x509.Certificate]) -> None:
+    def _load(self, url: str) -> list[x509.Certificate]:
+        """Fetch a chain, and return it if it is PayPal's and valid today."""
+        pem = self._fetch(url, self._timeout)
+        try:
+            chain = x509.load_pem_x509_certificates(pem)
+        except ValueError:
+            raise WebhookRejected("what the certificate's URL holds is no certificate") from None
+        self._verify_chain(chain)
+        _key_of(chain)
+        return chain
+
+    def _verify_chain(self, chain: Sequence[x509.Certificate]) -> None:
         """Verify the certificate as a browser would for the name that it states, which is PayPal's."""
         leaf, *others = chain
         name = next(iter(self._names(leaf)), None)
         if name is None:
             raise WebhookRejected("the certificate is not PayPal's")
+        with self._lock:
+            store = self._store = self._store or _store(self._ca_file)
         policy = PolicyBuilder().store(store).time(self._now().replace(tzinfo=None))
         try:
             policy.build_server_verifier(x509.DNSName(name)).verify(leaf, others)
@@ -182,6 +131,13 @@ class Signature:
             and "*" not in name
             and (self._environment == "sandbox" or not name.endswith(".sandbox.paypal.com"))
         ]
+
+
+def _key_of(chain: Sequence[x509.Certificate]) -> RSAPublicKey:
+    key = chain[0].public_key()
+    if not isinstance(key, RSAPublicKey):
+        raise WebhookRejected("PayPal's certificate holds no RSA key")
+    return key
 
 
 def _store(ca_file: str) -> Store:

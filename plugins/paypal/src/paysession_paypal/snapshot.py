@@ -61,9 +61,16 @@ def snapshot_of(
         captured=captured,
         refunded=refunded(order),
         effects=[*_effects(order, session), *impossible(order, session, operation, left, now)],
-        ready=waiting and order.status == "APPROVED" and data.declined is None,
+        # The order stays approved when the payer's card is declined: only a later approval is a new one.
+        ready=waiting
+        and order.status == "APPROVED"
+        and (data.declined is None or order.approval != data.declined_approval),
         session_id=order.session_id,
-        data=data.seen(order, declined=data.declined if waiting else None).json(),
+        data=data.seen(
+            order,
+            declined=data.declined if waiting else None,
+            declined_approval=data.declined_approval if waiting else None,
+        ).json(),
         reference=order.id,
         next_action=redirect(order, data) if waiting else None,
         expires_at=expiry(order),

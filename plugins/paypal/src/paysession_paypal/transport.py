@@ -68,7 +68,7 @@ class SdkTransport(Api):
         client_secret: Its secret.
         environment: ``sandbox`` or ``live``.
         endpoint: Another server instead of PayPal's, without the path; for tests.
-        timeout: Seconds for connecting, and for each wait for bytes.
+        timeout: Seconds for connecting, and for a whole answer.
         clock: Seconds that only go forward, for the token's age; injectable for tests.
     """
 

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 from paysession.provider import WebhookEvent, WebhookRejected
 from paysession_paypal.reading import as_list, as_object, as_text, text_in
+from paysession_paypal.transmission import TRANSMISSION_ID, Transmission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from paysession_paypal.reading import Document
 
-__all__ = ["Postback", "Verifier", "header", "parse"]
+__all__ = ["Postback", "Verifier", "parse"]
 
 _OURS: Final = ("CHECKOUT.ORDER.", "CHECKOUT.PAYMENT-APPROVAL.", "PAYMENT.")
 """Which events are about payments; PAYMENTS.PAYMENT.CREATED and the like are of PayPal's older API."""
@@ -50,7 +53,12 @@ def parse(verifier: Verifier, headers: Mapping[str, str], body: bytes) -> Sequen
     references, session_id = _references(resource), _session_id(resource)
     if session_id is None and not references:
         return ()
-    return (WebhookEvent(id=text_in(event, "id"), type=kind, session_id=session_id, references=references),)
+    # PayPal signs the transmission's id and a CRC of the body, so under one signature many bodies can be
+    # made up, with any event's id in them. None of them may pass for the true one: the bytes count.
+    # A transmission that PayPal repeats has the same id and bytes. One that a merchant has sent again
+    # has another id, and the order is queried again.
+    delivery = f"{headers.get(TRANSMISSION_ID, '')} {sha256(body).hexdigest()}"
+    return (WebhookEvent(id=delivery, type=kind, session_id=session_id, references=references),)
 
 
 def _object(body: bytes) -> Document:
@@ -83,36 +91,40 @@ def _references(resource: Document) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for value in values if value is not None))
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """Return a header that a notification must have."""
-    value = headers.get(name)
-    if not value:
-        raise WebhookRejected(f"the notification has no header {name}")
-    return value
-
-
 class Postback:
     """Asks PayPal about each notification: slower, and independent of certificates.
 
     Args:
         webhook_id: The id that PayPal gave the webhook.
         ask: Sends the question's body to PayPal, and returns its answer.
+        environment: ``sandbox`` or ``live``.
+        now: The time; injectable for tests.
     """
 
-    def __init__(self, webhook_id: str, ask: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        webhook_id: str,
+        ask: Callable[[bytes], bool],
+        *,
+        environment: str = "sandbox",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._webhook_id = webhook_id
         self._ask = ask
+        self._environment = environment
+        self._now = now
 
     def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Return if PayPal says that it sent the body to our webhook."""
         if not self._webhook_id:
             raise WebhookRejected("no webhook_id is configured, so no notification can be trusted")
+        sent = Transmission.of(headers, self._environment, self._now())
         question = {
-            "auth_algo": header(headers, "paypal-auth-algo"),
-            "cert_url": header(headers, "paypal-cert-url"),
-            "transmission_id": header(headers, "paypal-transmission-id"),
-            "transmission_sig": header(headers, "paypal-transmission-sig"),
-            "transmission_time": header(headers, "paypal-transmission-time"),
+            "auth_algo": sent.algorithm,
+            "cert_url": sent.certificate,
+            "transmission_id": sent.id,
+            "transmission_sig": sent.encoded,
+            "transmission_time": sent.sent_at,
             "webhook_id": self._webhook_id,
         }
         # PayPal checks the bytes that it signed: written anew, 1.0 or an accent would come out otherwise.

@@ -212,7 +212,10 @@ class _Builder:
             made = insert(table).from_select(NOTIFICATION.columns, source)
             return made.on_conflict_do_nothing().returning(table.c.id)
         names = [name for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed]
-        changed = update(table).where(table.c.id == _bound(NOTIFICATION, "n_", "id"))
+        changed = update(table).where(
+            table.c.id == _bound(NOTIFICATION, "n_", "id"),
+            table.c.attempts == _bound(NOTIFICATION, "n_", "attempts") - 1,
+        )
         if self._guards:
             changed = changed.where(select(self._guards[-1]).exists())
         changed = changed.values({name: _bound(NOTIFICATION, "n_", name) for name in names})

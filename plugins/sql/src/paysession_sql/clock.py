@@ -1,10 +1,9 @@
-"""The database's clock, told without asking each time: leases of several hosts are compared on it."""
+"""The database's clock, read without a query each time: leases of several hosts are compared on it."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,6 +14,9 @@ __all__ = ["SharedClock"]
 
 ASKED_EVERY: Final = 10.0
 """Seconds for which an answer is carried on: a quartz crystal drifts by less than a millisecond."""
+
+PATIENCE: Final = 1.0
+"""Seconds after which another thread asks, if the one that does has no answer yet."""
 
 
 def _elapsed() -> float:
@@ -27,46 +29,42 @@ _gettime: Final = time.clock_gettime
 
 
 class SharedClock:
-    """Tells another clock's time: asked now and then, and carried on by this machine's stopwatch.
+    """Returns another clock's time: read now and then, and carried on by this machine's stopwatch.
 
     The machine's own time of day plays no part: setting it changes nothing. When the other clock is
     set this one follows within `ASKED_EVERY` seconds.
 
     Args:
-        ask: Asks the other clock; what it raises is raised only if it was never answered.
+        ask: Reads the other clock; what it raises is raised only if it was never answered.
         elapsed: Returns the seconds of a stopwatch.
     """
 
     def __init__(self, ask: Callable[[], datetime], *, elapsed: Callable[[], float] = _elapsed) -> None:
         self._ask, self._elapsed = ask, elapsed
-        self._asking = Lock()
         self._answer: tuple[datetime, float] | None = None
+        self._due = 0.0
 
     def __call__(self) -> datetime:
         """Return the other clock's time."""
         answer = self._answer
-        if answer is None or self._elapsed() - answer[1] > ASKED_EVERY:
+        if answer is None or self._elapsed() > self._due:
             answer = self._asked(answer)
-        told, at = answer
-        return told + timedelta(seconds=self._elapsed() - at)
+        read, at = answer
+        return read + timedelta(seconds=self._elapsed() - at)
 
     def _asked(self, answer: tuple[datetime, float] | None) -> tuple[datetime, float]:
-        # One thread asks; the others carry the last answer on meanwhile, if there is one.
-        if not self._asking.acquire(blocking=answer is None):
-            assert answer is not None  # noqa: S101 - otherwise it was waited for
-            return answer
+        # The others carry the last answer on meanwhile, if there is one. Not by a lock, which would
+        # stay locked when this thread is hit by an exception or is not there any more after a fork.
+        begun = self._elapsed()
+        self._due = begun + PATIENCE
         try:
-            if self._answer is not answer and self._answer is not None:
-                return self._answer  # by another thread, meanwhile
-            begun = self._elapsed()
-            told = self._ask()
-            # The other clock was read somewhere in between.
-            self._answer = told, (begun + self._elapsed()) / 2
+            read = self._ask()
         except Exception:
+            self._due = 0.0
             if answer is None:
                 raise
             return answer  # whatever needs the database next says what is wrong with it
-        else:
-            return self._answer
-        finally:
-            self._asking.release()
+        # The other clock was read somewhere in between.
+        answer = self._answer = read, (begun + self._elapsed()) / 2
+        self._due = answer[1] + ASKED_EVERY
+        return answer

@@ -2,19 +2,19 @@
 
 The statements are run on libpq as prepared ones (``psycopg.pq``): half the work of a psycopg cursor,
 and one plan for each text whatever the size of its numbers. The pool is a few lines of our own: it
-has no threads that a fork would lose, and a database that is down is told at once, not by a timeout.
+has no threads that a fork would lose, and a database that is down is reported at once, not by a timeout.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import contextmanager
-from threading import BoundedSemaphore
+import os
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from paysession.errors import StoreError
-from paysession_sql.forks import generation
+from paysession_sql.forks import generation, watch
+from paysession_sql.places import Call, Places
 
 try:
     import psycopg
@@ -26,7 +26,7 @@ except ImportError as error:  # an installation for SQLite alone
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg import Connection as Psycopg
 
@@ -130,12 +130,19 @@ class Connection:
         self._psycopg = connect(url, autocommit=True)
         self._libpq = self._psycopg.pgconn
         self._prepared: set[bytes] = set()
-        self.broken = False
+        self._gone = False
         try:
             self._psycopg.execute(_SESSION)
-        except psycopg.Error as error:
+        except BaseException as error:
             self.close()
+            if not isinstance(error, psycopg.Error):
+                raise
             raise StoreError(f"the database {shown(url)} cannot be reached: {_line(error)}") from None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it can carry no further statement."""
+        return self._gone or self._libpq.status != pq.ConnStatus.OK
 
     def run(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement, in a transaction of its own, and return its rows.
@@ -162,7 +169,7 @@ class Connection:
             result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
             self._check(result)
         except psycopg.OperationalError as error:
-            self.broken = True
+            self._gone = True
             raise Lost(_line(error)) from None
         rows = Transformer(self._psycopg)
         rows.set_pgresult(result)
@@ -182,7 +189,7 @@ class Connection:
         message = _line(result.error_message.decode("utf-8", "replace"))
         severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
         if self._libpq.status == pq.ConnStatus.BAD or severity is None or severity in _GONE:
-            self.broken = True
+            self._gone = True
             raise Lost(message)
         state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
         raise Refused(state.decode(), message)
@@ -190,6 +197,16 @@ class Connection:
     def close(self) -> None:
         """Close it."""
         self._psycopg.close()
+
+    def disown(self) -> None:
+        """Cut a forked child's copy off from the server, without a word to it: the parent goes on."""
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(null, self._libpq.socket, inheritable=False)
+        except psycopg.Error:
+            pass  # it has no socket: it is closed, or lost
+        finally:
+            os.close(null)
 
 
 def _text(value: str) -> bytes:
@@ -219,7 +236,9 @@ _FORMS: Final = _Forms(
 
 
 class Pool:
-    """The connections of this process: the last that was used is used next.
+    """The connections to a database: the last that was used is used next. Thread-safe.
+
+    Each process has its own; a forked child leaves its parent's alone.
 
     Args:
         url: The database.
@@ -231,66 +250,84 @@ class Pool:
     def __init__(self, url: str) -> None:
         self.url = url
         self._size = _split(url)[1]
-        self._inherited: list[deque[Connection]] = []
         self._closed = False
-        self._reset()
+        self._of_process: dict[int, Places[Connection]] = {}
+        watch(self)
 
-    def _reset(self) -> None:
-        self._generation = generation()
-        self._idle: deque[Connection] = deque()
-        self._slots = BoundedSemaphore(self._size)
-
-    @contextmanager
-    def connection(self, *, fresh: bool = False) -> Generator[Connection, None, None]:
-        """Lend a connection for a block.
+    def run(self, statement: Statement, parameters: Sequence[Any], *, fresh: bool = False) -> list[Any]:
+        """Run a statement, in a transaction of its own, and return its rows.
 
         Args:
-            fresh: Not one that may have been broken a while ago.
+            statement: The statement.
+            parameters: Its parameters.
+            fresh: Not on a connection that may have been broken a while ago.
 
         Raises:
-            StoreError: There is none: the pool is closed, the database cannot be reached, or all
-                are in use.
+            Lost: The connection broke.
+            Refused: The server refused the statement.
+            StoreError: There is no connection: the pool is closed, the database cannot be reached, or
+                all are in use.
         """
-        if self._generation != generation():
-            # A connection must not cross a fork. The parent's are kept, and touched by nobody.
-            self._inherited.append(self._idle)
-            self._reset()
-        if self._closed:
-            raise StoreError("the store is closed")
-        slots = self._slots
-        if not slots.acquire(timeout=WAIT):
-            raise StoreError(f"all {self._size} connections were in use for {WAIT:.0f} s: see pool_size")
+        places = self._places()
+        call = Call()
         try:
             if fresh:
-                self._close_idle()
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = Connection(self.url)
-            try:
-                yield connection
-            finally:
-                self._take_back(connection)
-        finally:
-            slots.release()
+                places.close_idle()
+            place = self._take(places, call)
+            connection = places.connections.get(place)
+            if connection is None:
+                connection = places.connections[place] = Connection(self.url)
+            rows = connection.run(statement, parameters)
+            places.leave(call)
+        except BaseException:
+            places.drop(call, _is_broken)
+            places.leave(call, broken_off=True)
+            raise
+        return rows
 
-    def _take_back(self, connection: Connection) -> None:
-        if connection.broken:
-            connection.close()
-            return
-        self._idle.append(connection)
-        if self._closed:
-            self._close_idle()
+    def _places(self) -> Places[Connection]:
+        """Return the places of this process: one that was forked gets places of its own."""
+        process = generation()
+        places = self._of_process.get(process)
+        if places is None:
+            places = self._of_process.setdefault(process, Places(awaited=self._size))
+            places.closed = self._closed
+        return places
 
-    def _close_idle(self) -> None:
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:  # another thread was faster
-                return
-            connection.close()
+    def _take(self, places: Places[Connection], call: Call) -> int:
+        """Take a place for a call, as soon as there is one."""
+        last = monotonic() + WAIT
+        while True:
+            for place in range(self._size):
+                if places.take(place, call):
+                    if places.closed:
+                        places.stop(call)
+                    return place
+            if call not in places.waiting:
+                places.line_up(call)
+                continue  # a place may have become free before anybody saw this call in the line
+            left = last - monotonic()
+            if left <= 0:
+                raise StoreError(f"all {self._size} connections were in use for {WAIT:.0f} s: see pool_size")
+            places.wait(call, left)
+
+    def before_fork(self) -> None:
+        """Nothing: a call may go on in the parent during a fork."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing: the parent keeps its connections."""
+
+    def after_fork_in_child(self) -> None:
+        """Cut off what the child inherited: the server would not notice that the parent has died."""
+        for places in self._of_process.values():
+            for connection in list(places.connections.values()):
+                connection.disown()
 
     def close(self) -> None:
-        """Close the connections; one that is in use is closed when it comes back."""
+        """Close the pool: calls that run are waited for, later ones are a `StoreError`."""
         self._closed = True
-        self._close_idle()
+        self._places().close()
+
+
+def _is_broken(connection: Connection) -> bool:
+    return connection.broken

@@ -8,8 +8,8 @@ expected, and is refused; rows are locked in the order collection, session, oper
 would skip what commits late. Events are ordered by their transaction's number instead, and read up
 to the oldest transaction that still runs: whatever commits later has a higher number. Of one session,
 the transaction that decided on a version began after the one that wrote it had committed, so its
-number is higher as well. A transaction that stays open anywhere in the cluster, with something
-written, holds the feed back until it ends; it never tears a hole.
+number is higher as well. A transaction that stays open in this database, with something written,
+holds the feed back until it ends; it never leaves a hole. One of another database does not.
 
 **A connection that is lost in a commit** leaves unknown whether the change was made, and the server
 may still be at it. The session's row tells: at our version with our mark, it was made; at the version
@@ -54,6 +54,7 @@ __all__ = ["PostgresStore"]
 # Serialization failure and deadlock: the server undid the transaction and says to run it again.
 _AGAIN: Final = ("40001", "40P01")
 _NO_TABLE: Final = "42P01"
+_LOCKED: Final = "55P03"
 
 _PAUSES: Final = (0.0, 0.0, 0.1, 0.5, 2.0)
 """Seconds before each attempt at a change, once a connection was lost: a restart takes a moment."""
@@ -112,7 +113,7 @@ class PostgresStore(Reads):
                 oldest = self._query(Statement(text("SELECT oldest FROM compatibility"), dialect))[0][0]
         except Refused as refusal:
             if refusal.state != _NO_TABLE:
-                raise StoreError(f"the database {self.url} cannot be read: {refusal}") from None
+                raise self._unreadable(refusal) from None
             version = oldest = None
         if not judge(version, oldest):
             found = f"schema {version}" if version else "no tables yet"
@@ -120,7 +121,7 @@ class PostgresStore(Reads):
                 f"the database {self.url} has {found}, and this version needs schema {HEAD}: run "
                 f"`paysession db upgrade --db {self.url}` first"
             )
-        if self._query(Statement(text(RESTORED), dialect))[0][0]:
+        if self._told(Statement(text(RESTORED), dialect), ())[0][0]:
             raise StoreError(
                 f"the database {self.url} was restored from another cluster's, whose transactions have "
                 f"higher numbers: run `paysession db upgrade --db {self.url}`, so that the event feed goes "
@@ -132,20 +133,21 @@ class PostgresStore(Reads):
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
 
     def close(self) -> None:
-        """Close the connections; a commit that runs is waited for."""
+        """Close the store: calls that run are waited for, later ones are a `StoreError`.
+
+        A second close does nothing.
+        """
         self._pool.close()
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _query(self, statement: Statement, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
-            with self._pool.connection() as connection:
-                return connection.run(statement, parameters)
+            return self._pool.run(statement, parameters)
         except Lost:  # since its last use, mostly: a read may be repeated
             pass
         try:
-            with self._pool.connection(fresh=True) as connection:
-                return connection.run(statement, parameters)
+            return self._pool.run(statement, parameters, fresh=True)
         except Lost as error:
             raise StoreError(f"the database {self.url} cannot be read: {error}") from None
 
@@ -159,7 +161,11 @@ class PostgresStore(Reads):
         try:
             return self._query(statement, parameters)
         except Refused as refusal:
-            raise StoreError(f"the database {self.url} cannot be read: {refusal}") from None
+            raise self._unreadable(refusal) from None
+
+    def _unreadable(self, refusal: Refused) -> StoreError:
+        hint = "; try again when it is not locked" if refusal.state == _LOCKED else ""
+        return StoreError(f"the database {self.url} cannot be read: {refusal}{hint}")
 
     def _place(self, cursor: str) -> tuple[int, int]:
         xact, _, position = cursor.partition("-")
@@ -184,8 +190,7 @@ class PostgresStore(Reads):
                     time.sleep(pause)
                     if self._was_made(change, mark):
                         return
-                with self._pool.connection(fresh=lost is not None) as connection:
-                    made = connection.run(statement, parameters)[0][0]
+                made = self._pool.run(statement, parameters, fresh=lost is not None)[0][0]
             except Lost as error:
                 lost = error
                 continue

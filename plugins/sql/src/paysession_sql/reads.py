@@ -5,8 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paysession.values import replace
-from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION, micros
+from paysession.errors import StoreError
+from paysession.operation import digest_of
+from paysession.store import Identity, lost
+from paysession.values import Secret, replace
+from paysession_sql.schema import (
+    COLLECTION,
+    CONFLICT,
+    EVENT,
+    NOTIFICATION,
+    OPERATION,
+    SESSION,
+    micros,
+    moment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +44,7 @@ class Reads(ABC):
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+        self._identity: Identity | None = None
 
     @abstractmethod
     def _rows(self, statement: Statement, **given: Any) -> Sequence[Sequence[Any]]:
@@ -48,6 +61,17 @@ class Reads(ABC):
     def _one(self, layout: Layout[_Value], statement: Statement, key: str) -> _Value | None:
         rows = self._rows_of(statement, key)
         return layout.value(rows[0]) if rows else None
+
+    @property
+    def identity(self) -> Identity:
+        """See the protocol; it never changes, and is read once."""
+        if self._identity is None:
+            rows = self._rows(self._statements.identity)
+            if not rows:
+                raise StoreError("the table `identity` is empty: restore its row from a backup")
+            secret, since = rows[0]
+            self._identity = Identity(Secret(secret), None if since is None else moment(since))
+        return self._identity
 
     def collection(self, collection_id: str) -> PaymentCollection | None:
         """See the protocol."""
@@ -67,12 +91,15 @@ class Reads(ABC):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        touched_since: datetime | None = None,
         after: str | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
         """See the protocol."""
         filters = {"collection_id": collection_id, "provider": provider, "status": status}
-        given = {key: str(value) for key, value in filters.items() if value is not None}
+        given: dict[str, Any] = {key: str(value) for key, value in filters.items() if value is not None}
+        if touched_since is not None:
+            given["touched_since"] = micros(touched_since)
         statement = self._statements.sessions(*given)
         most = self._statements.no_limit if limit is None else limit
         return self._values(SESSION, statement, after=after or "", most=most, **given)
@@ -95,30 +122,55 @@ class Reads(ABC):
         """See the protocol."""
         return self._values(OPERATION, self._statements.operations, key=session_id)
 
-    def repeated(self, session_id: str, idempotency_key: str) -> Operation | None:
+    def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         """See the protocol."""
-        found = self._values(
-            OPERATION, self._statements.repeated, key=session_id, caller=idempotency_key, most=1
-        )
+        statement, ends = self._statements.repeated, f"%-{digest}"
+        found = self._values(OPERATION, statement, key=session_id, caller=idempotency_key, ends=ends, most=1)
         return found[0] if found else None
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """See the protocol."""
-        xact, position = self._place(after) if after is not None else (0, 0)
-        rows = self._rows(self._statements.events, xact=xact, position=position, most=limit)
-        return [replace(EVENT.value(row[2:]), cursor=self._cursor(row[0], row[1])) for row in rows]
+        if after is None:
+            rows = self._rows(self._statements.events, xact=0, position=0, most=limit)
+            return [self._event(row) for row in rows]
+        place, _, digest = after.rpartition("-")
+        xact, position = self._place(place)
+        rows = self._rows(self._statements.events, xact=xact, position=position, most=limit + 1)
+        found = [self._event(row) for row in rows]
+        if not found or found[0].cursor != f"{self._cursor(xact, position)}-{digest}":
+            lost(after)
+        return found[1:]
+
+    def _event(self, row: Sequence[Any]) -> Event:
+        event = EVENT.value(row[2:])
+        return replace(event, cursor=f"{self._cursor(row[0], row[1])}-{digest_of(event.id)}")
 
     @abstractmethod
     def _place(self, cursor: str) -> tuple[int, int]:
-        """Return the transaction and the position that a cursor of this feed names; else ValueError."""
+        """Return the transaction and the position that a cursor names before its digest; else ValueError."""
 
     @abstractmethod
     def _cursor(self, xact: int, position: int) -> str:
-        """Return the cursor of a place in the feed."""
+        """Return the cursor of a place in the feed, without its digest."""
 
-    def due(self, now: datetime, limit: int) -> Sequence[str]:
+    def due_providers(self, now: datetime) -> Sequence[str]:
         """See the protocol."""
-        return [row[0] for row in self._rows(self._statements.due, now=micros(now), most=limit)]
+        first: dict[str, int] = {}
+        for statement in (self._statements.next_provider, self._statements.next_notified):
+            name = ""
+            # One step for each provider, however much of its own is due.
+            while rows := self._rows(statement, after=name, most=1):
+                name, due_at = rows[0]
+                first[name] = min(due_at, first.get(name, due_at))
+        until = micros(now)
+        return sorted(
+            (name for name, due_at in first.items() if due_at <= until), key=lambda name: (first[name], name)
+        )
+
+    def due(self, now: datetime, limit: int, provider: str) -> Sequence[str]:
+        """See the protocol."""
+        rows = self._rows(self._statements.due, provider=provider, now=micros(now), most=limit)
+        return [row[0] for row in rows]
 
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         """See the protocol."""
@@ -145,6 +197,20 @@ class Reads(ABC):
         """See the protocol."""
         return self._one(NOTIFICATION, self._statements.notification, notification_id)
 
-    def due_notifications(self, now: datetime, limit: int) -> Sequence[Notification]:
+    def unprocessed(
+        self, *, provider: str | None = None, after: str | None = None, limit: int = 100
+    ) -> Sequence[Notification]:
         """See the protocol."""
-        return self._values(NOTIFICATION, self._statements.due_notifications, now=micros(now), most=limit)
+        given = {} if provider is None else {"provider": provider}
+        statement = self._statements.unprocessed(*given)
+        return self._values(NOTIFICATION, statement, after=after or "", most=limit, **given)
+
+    def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
+        """See the protocol."""
+        return self._values(
+            NOTIFICATION,
+            self._statements.due_notifications,
+            provider=provider,
+            now=micros(now),
+            most=limit,
+        )

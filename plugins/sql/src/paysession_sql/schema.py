@@ -37,6 +37,7 @@ __all__ = [
     "COMPATIBILITY",
     "CONFLICT",
     "EVENT",
+    "IDENTITY",
     "NOTIFICATION",
     "OPERATION",
     "SESSION",
@@ -44,6 +45,7 @@ __all__ = [
     "Packer",
     "metadata",
     "micros",
+    "moment",
 ]
 
 _Value = TypeVar("_Value")
@@ -65,7 +67,8 @@ def micros(moment: datetime) -> int:
 
 
 @lru_cache(maxsize=256)
-def _moment(stored: int) -> datetime:
+def moment(stored: int) -> datetime:
+    """Return the time that `micros` made."""
     return _EPOCH + timedelta(microseconds=stored)
 
 
@@ -111,7 +114,7 @@ def _flag(name: str) -> Place:
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), ((name, micros),), _moment, nullable=nullable, fixed=fixed)
+    return Place(name, (name,), (BigInteger,), ((name, micros),), moment, nullable=nullable, fixed=fixed)
 
 
 def _json(
@@ -310,7 +313,7 @@ SESSION: Final = Layout(
     Column("mark", BigInteger),
     Index(None, "collection_id"),
     _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
-    _partial("ix_session_due_at", "due_at", where="due_at IS NOT NULL"),
+    _partial("ix_session_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
 
 OPERATION: Final = Layout(
@@ -405,19 +408,27 @@ NOTIFICATION: Final = Layout(
         _text("id", fixed=True),
         _text("provider", fixed=True),
         _text("type", fixed=True),
-        _time("received_at", fixed=True),
+        _time("received_at"),
         _text("session_id", nullable=True, fixed=True),
         _json(
             "references", json.dumps, lambda text: tuple(json.loads(text)), column="references_", fixed=True
         ),
         _text("effects", fixed=True),
-        Place("body", ("body",), (LargeBinary,), (("body", None),), fixed=True),
+        Place("body", ("body",), (LargeBinary,), (("body", None),)),
         _text("state"),
         _time("due_at", nullable=True),
         _number("attempts"),
     ],
-    _partial("ix_notification_due_at", "due_at", where="due_at IS NOT NULL"),
+    _partial("ix_notification_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
+
+IDENTITY: Final = Table(
+    "identity",
+    metadata,
+    Column("secret", Text, nullable=False),
+    Column("since", BigInteger, nullable=True),
+)
+"""One row: see ``paysession.store.Identity``."""
 
 COMPATIBILITY: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))
 """One row: the schema that the oldest release knows which works with this one."""

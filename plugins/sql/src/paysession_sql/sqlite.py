@@ -1,9 +1,14 @@
 """The store in a SQLite file: reads from a pool of connections, one writer, commits in groups.
 
 SQLite lets one connection write at a time, and a durable commit waits for the disk. So a process
-writes through one connection, and whoever comes first leads: it takes all changes that wait, makes
-them in one transaction, and wakes the others. No thread stands by for it, and alone it costs
-nothing. Several processes on one file take turns (``BEGIN IMMEDIATE``).
+writes through one connection, in place 0, and the call that takes the place leads: it makes all
+changes that wait in one transaction, and wakes the others. No thread stands by for it, and alone it
+costs nothing. Several processes on one file take turns (``BEGIN IMMEDIATE``).
+
+A change stays in line until its transaction has ended, so that nothing is lost with a leader: when an
+exception from outside (a signal handler's, a time limit's) ends a turn, its transaction is rolled
+back, the exception fails the call that it hit, and the next in line leads. See also
+``paysession_sql.places``.
 """
 
 from __future__ import annotations
@@ -11,9 +16,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections import deque
 from contextlib import suppress
-from threading import Lock
+from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
@@ -22,10 +27,11 @@ from sqlalchemy.exc import ArgumentError
 
 from paysession.errors import StoreError
 from paysession.store import OverLimit, Stale, utc_now
-from paysession_sql.forks import generation
+from paysession_sql.forks import generation, watch
+from paysession_sql.places import Call, Places
 from paysession_sql.reads import Reads
 from paysession_sql.statements import Statements, Writes
-from paysession_sql.upgrade import HEAD, judge, upgrade
+from paysession_sql.upgrade import HEAD, create_file, judge, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,23 +50,49 @@ BUSY_TIMEOUT: Final = 30.0
 """Seconds that a writer waits for another process's transaction."""
 
 GROUP: Final = 200
-"""At most so many changes are made in one transaction."""
+"""At most so many changes that wait are made in one transaction."""
 
 _WAL_FIXED: Final = (3, 51, 3)
 """From this version on SQLite cannot corrupt a WAL that several connections reset."""
 
 
-class _Ticket:
-    """A change that waits for its commit, and how its thread is woken."""
+_WRITER: Final = 0
+"""The place of the connection that writes."""
 
-    __slots__ = ("change", "error", "leads", "woken")
+_TIDY: Final = 60.0
+"""Seconds after which what was erased is erased from the write-ahead log as well."""
+
+_TIDY_AGAIN: Final = 1.0
+"""Seconds until the next attempt, if a reader keeps the log in use."""
+
+_COMMIT: Final = ("COMMIT",)
+
+_UNWRITABLE: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    OverflowError,
+    UnicodeError,
+)
+"""What one change alone is to blame for, unlike a full disk or a lock."""
+
+
+class _Commit(Call):
+    """A commit: its change, what became of it, and what it made for others while it led.
+
+    The defaults are the class's: one that is made alone, as most are, sets only a few.
+    """
+
+    done = False
+    error: Exception | None = None
+    failure: sqlite3.Error | None = None
+    group: Sequence[_Commit] = ()
+    made: Sequence[object] = ()
 
     def __init__(self, change: Change) -> None:
+        self.thread = get_ident()
         self.change = change
-        self.error: Exception | None = None
-        self.leads = False
-        self.woken = Lock()
-        self.woken.acquire()
 
 
 class SqliteStore(Reads):
@@ -77,13 +109,19 @@ class SqliteStore(Reads):
         self.now = clock
         self.path = path
         self._writes = Writes(dialect)
-        self._reset()
+        self._places: Places[sqlite3.Connection] = Places(awaited=1)
+        self._generation = generation()
+        self._rested = False
+        self._written = False
+        self._tidy_at = monotonic() + _TIDY
+        watch(self)
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] | None = None) -> Self:
         """Open ``sqlite:///payments.db``; the entry point of the scheme ``sqlite``.
 
-        The file is made if it does not exist, and its schema brought up to date.
+        The file is created if it does not exist, readable by its owner only, and its schema brought up
+        to date.
 
         Raises:
             StoreError: It cannot be opened, is no SQLite database, or has a newer schema.
@@ -97,19 +135,13 @@ class SqliteStore(Reads):
         path = os.path.abspath(path)  # noqa: PTH100 - the process may change its folder
         store = cls(path, clock=clock or utc_now)
         try:
-            connection = store._connect()
-            try:
-                current = _is_current(connection)
-            finally:
-                connection.close()
-            if not current:
-                upgrade(f"sqlite:///{path}")
+            store._bring_up_to_date()
         except (sqlite3.Error, OSError) as error:
             store.close()
             raise StoreError(f"the database {path} cannot be opened: {error}") from None
-        except Exception as error:
+        except BaseException as error:
             store.close()
-            if isinstance(error, StoreError):
+            if isinstance(error, StoreError) or not isinstance(error, Exception):
                 raise
             raise StoreError(f"the schema of {path} cannot be brought up to date: {error}") from error
         if sqlite3.sqlite_version_info < _WAL_FIXED:
@@ -122,64 +154,97 @@ class SqliteStore(Reads):
 
     # --- connections ------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
-        self._generation = generation()
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._writer: sqlite3.Connection | None = None
-        self._queue: deque[_Ticket] = deque()
-        self._leading = False
-        self._lock = Lock()
-        self._closed = False
+    def _bring_up_to_date(self) -> None:
+        create_file(self.path)
+        call = Call()
+        places = self._places
+        try:
+            # A call like another, so that nobody forks while the upgrade has connections open.
+            place = places.take_any(call)
+            if not _is_current(self._connection(places, place)):
+                upgrade(f"sqlite:///{self.path}")
+            places.leave(call)
+        except BaseException:
+            places.leave(call, broken_off=True)
+            raise
 
     def _connect(self) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreError("the store is closed")
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "secure_delete = ON",  # what is erased is overwritten
+            ):
                 connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.Error:
+        except BaseException:
             connection.close()
             raise
         return connection
 
-    def _borrow(self) -> sqlite3.Connection:
-        """Return a connection to read with; it sees every commit made before.
+    def _connection(self, places: Places[sqlite3.Connection], place: int) -> sqlite3.Connection:
+        """Return the connection of a place that the call has."""
+        connection = places.connections.get(place)
+        if connection is None:
+            connection = places.connections[place] = self._connect()
+        return connection
 
-        While nobody writes that is the writer, whose cache still holds what it wrote: another
-        connection would fetch those pages again after every commit.
+    def _entered(self) -> Places[sqlite3.Connection]:
+        """Return the places of this process.
+
+        Raises:
+            StoreError: The process was forked past the handlers that bring the store to rest.
         """
         if self._generation != generation():
-            self._reset()  # a connection must not cross a fork; the parent's is left alone
-        with self._lock:
-            if not self._leading and self._writer is not None:
-                self._leading = True
-                return self._writer
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
+            raise StoreError(
+                f"this process was forked from one that had {self.path} open, without Python's at-fork "
+                "handlers or in the middle of a call: open the payments in each process instead"
+            )
+        return self._places
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        if connection is self._writer:
-            self._hand_over()
-        elif self._closed:
-            connection.close()
-        else:
-            self._idle.append(connection)
+    def before_fork(self) -> None:
+        """Come to rest: wait for the calls that run, hold back others, and close the connections."""
+        if self._generation == generation():
+            self._rested = self._places.rest()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._rested = False
+        self._places.resume()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, without the parent's calls; refuse all calls, if the parent was not at rest."""
+        if self._rested:
+            closed = self._places.closed
+            self._places = Places(awaited=1)
+            self._places.closed = closed
+            self._generation = generation()
+            self._rested = False
 
     def query(self, text: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Return the rows of a statement that reads."""
+        """Return the rows of a statement that reads; it sees every commit made before.
+
+        While nobody writes it uses the connection that writes, whose cache still holds what it wrote:
+        another one would fetch those pages again after every commit.
+        """
+        places = self._entered()
+        call = Call()
         try:
-            connection = self._borrow()
-            try:
-                return connection.execute(text, parameters).fetchall()
-            finally:
-                self._give_back(connection)
-        except sqlite3.Error as error:
-            raise StoreError(f"the database {self.path} cannot be read: {error}") from error
+            place = places.take_any(call)
+            connection = self._connection(places, place)
+            rows = connection.execute(text, parameters).fetchall()
+            if place == _WRITER and self._written and monotonic() > self._tidy_at:
+                self._tidy(connection)
+            places.leave(call)
+        except BaseException as error:
+            places.leave(call, broken_off=True)
+            if isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
+                raise StoreError(f"the database {self.path} cannot be read: {error}") from error
+            raise
+        return rows
 
     def _rows(self, statement: Statement, **given: Any) -> list[Any]:
         return self.query(statement.text, statement.parameters(given))
@@ -199,103 +264,136 @@ class SqliteStore(Reads):
         return str(position)
 
     def close(self) -> None:
-        """Close the connections; a commit that runs is waited for."""
-        with self._lock:
-            self._closed = True
-            writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-        while self._idle:
-            with suppress(IndexError):
-                self._idle.pop().close()
+        """Close the store: calls that run are waited for, later ones are a `StoreError`.
+
+        From within a call of the same thread (a signal handler's close) it does not wait for that one,
+        whose connection is closed when it ends. A second close does nothing.
+        """
+        if self._generation == generation():  # else the connections are the parent's
+            self._places.close()
 
     # --- writing ----------------------------------------------------------------------------------
 
     def commit(self, change: Change) -> None:
         """Make a change, alone or in a group with those of other threads; see the protocol."""
-        if self._generation != generation():
-            self._reset()
-        ticket = None
-        with self._lock:
-            if self._leading:
-                ticket = _Ticket(change)
-                self._queue.append(ticket)
-            self._leading = True
-        if ticket is None:
-            self._commit_alone(change)
-            return
-        ticket.woken.acquire()
-        if ticket.leads:
-            self._lead()
-        if ticket.error is not None:
-            raise ticket.error
-
-    def _commit_alone(self, change: Change) -> None:
-        """Commit the change of the first who comes, then hand the lead to the first who came since."""
-        connection = self._writer
+        places = self._entered()
+        call = _Commit(change)
         try:
-            if connection is None:
-                connection = self._writer = self._connect()
-            connection.execute("BEGIN IMMEDIATE")
-            self._write(connection, change)
-            connection.execute("COMMIT")
+            self._commit(places, call)
         except BaseException as error:
-            _roll_back(connection)
-            if isinstance(error, sqlite3.Error):
+            self._end_turn(places, call)
+            places.leave(call, broken_off=True)
+            if isinstance(error, (sqlite3.Error, *_UNWRITABLE)):
                 raise self._failure(error) from error
             raise
-        finally:
-            self._hand_over()
+        if call.error is not None:
+            raise call.error
 
-    def _lead(self) -> None:
-        """Commit what waits in one transaction, then hand the lead to the first who came since."""
-        with self._lock:
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
+    def _commit(self, places: Places[sqlite3.Connection], call: _Commit) -> None:
+        if not places.take(_WRITER, call):
+            places.line_up(call)
+        if places.closed:
+            places.stop(call)
+        while True:
+            if places.take(_WRITER, call):
+                if call.done:  # by the last leader, before it gave the place back
+                    break
+                if not places.resting:
+                    self._lead(places, call)
+                    if len(call.group) > 1:
+                        self._end_turn(places, call)
+                    break
+                places.stop(call)
+            elif call.done:
+                break
+            elif call.woken is None:
+                places.line_up(call)  # and look again: the place may have become free before that
+            else:
+                places.wait(call)
+        places.leave(call)
+
+    def _lead(self, places: Places[sqlite3.Connection], call: _Commit) -> None:
+        """Make the call's change, and those of the calls that wait with it in one transaction."""
+        connection = self._connection(places, _WRITER)
+        if places.waiting:
+            # Reads never wait in line.
+            others = [other for other in list(places.waiting) if isinstance(other, _Commit)]
+            call.group = [call, *(other for other in others[:GROUP] if other is not call)]
+        if len(call.group) > 1:
+            self._commit_group(connection, call)
+        else:
+            self._commit_alone(connection, call)
+        self._written = True
+        if monotonic() > self._tidy_at:
+            self._tidy(connection)
+
+    def _commit_alone(self, connection: sqlite3.Connection, call: _Commit) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        self._write(connection, call.change)
+        connection.execute("COMMIT")
+
+    def _commit_group(self, connection: sqlite3.Connection, lead: _Commit) -> None:
+        made: list[sqlite3.Cursor] = []
+        lead.made = made
         try:
-            self._commit_group(group)
-        finally:
-            for ticket in group:
-                ticket.woken.release()
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Let the first that waits lead, or nobody."""
-        with self._lock:
-            heir = self._queue[0] if self._queue else None
-            if heir is None:
-                self._leading = False
-                return
-            heir.leads = True
-        heir.woken.release()
-
-    def _commit_group(self, group: list[_Ticket]) -> None:
-        connection = self._writer
-        try:
-            if connection is None:
-                connection = self._writer = self._connect()
             connection.execute("BEGIN IMMEDIATE")
-            for ticket in group:
-                self._make(connection, ticket)
-            connection.execute("COMMIT")
-        except BaseException as error:
-            # Nothing of the group was written: SQLite rolls back what it could not commit.
-            _roll_back(connection)
-            failure = self._failure(error) if isinstance(error, sqlite3.Error) else error
-            for ticket in group:
-                ticket.error = failure if isinstance(failure, Exception) else StoreError("interrupted")
-            if not isinstance(error, Exception):
-                raise
+            for member in lead.group:
+                self._make(connection, member)
+            # The interpreter sees one step here: no signal handler runs between the commit and the
+            # record that it was made.
+            made.extend(map(connection.execute, _COMMIT))
+        except sqlite3.Error as error:
+            lead.failure = error  # of the database, and so for all of them
 
-    def _failure(self, error: sqlite3.Error) -> StoreError:
+    def _end_turn(self, places: Places[sqlite3.Connection], lead: _Commit) -> None:
+        """End the transaction of a call that led, however it went. It may be repeated.
+
+        If it was made, or the database refused it, its members have their answer. If an exception from
+        outside broke it off, it is rolled back, and they stay in line for the next leader.
+        """
+        if not places.has(_WRITER, lead):
+            return
+        if not lead.made:
+            # Nothing of the group was written: SQLite rolls back what it could not commit.
+            _roll_back(places.connections.get(_WRITER))
+        ended = bool(lead.made) or lead.failure is not None
+        for member in lead.group:
+            if lead.failure is not None:
+                member.error = self._failure(lead.failure)
+            elif not ended:
+                member.error = None
+            if ended:
+                member.done = True
+                places.waiting.pop(member, None)
+                if member is not lead:
+                    member.wake()
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Empty the write-ahead log, which still holds what was erased since the last time."""
+        connection.execute("PRAGMA busy_timeout = 0")  # not now, if a reader needs it
+        try:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._written = bool(busy)
+            self._tidy_at = monotonic() + (_TIDY_AGAIN if busy else _TIDY)
+        except sqlite3.Error as error:
+            self._tidy_at = monotonic() + _TIDY
+            logger.warning("the write-ahead log of %s cannot be emptied now: %s", self.path, error)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+
+    def _failure(self, error: Exception) -> StoreError:
         return StoreError(f"the database {self.path} could not be written: {error}")
 
-    def _make(self, connection: sqlite3.Connection, ticket: _Ticket) -> None:
+    def _make(self, connection: sqlite3.Connection, member: _Commit) -> None:
         """Make one change of a group; when it is refused, the others stand."""
         connection.execute("SAVEPOINT change")
         try:
-            self._write(connection, ticket.change)
+            self._write(connection, member.change)
         except (Stale, OverLimit) as refusal:
-            ticket.error = refusal
+            member.error = refusal
+            connection.execute("ROLLBACK TO change")
+        except _UNWRITABLE as error:
+            member.error = self._failure(error)
             connection.execute("ROLLBACK TO change")
         connection.execute("RELEASE change")
 

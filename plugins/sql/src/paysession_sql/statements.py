@@ -10,19 +10,53 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, literal_column, select, tuple_, update
+from sqlalchemy import and_, bindparam, literal_column, or_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
-from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION, Layout
+from paysession_sql.schema import (
+    COLLECTION,
+    CONFLICT,
+    EVENT,
+    IDENTITY,
+    NOTIFICATION,
+    OPERATION,
+    SESSION,
+    Layout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Dialect
+    from sqlalchemy import Dialect, Table
     from sqlalchemy.sql.base import Executable
 
 __all__ = ["Statement", "Statements", "Write", "Writes", "selected"]
+
+
+_HORIZON: Final = """(
+SELECT paysession_horizon() - pg_snapshot_xmin(now)::text::bigint + CASE
+    WHEN pg_is_in_recovery() THEN pg_snapshot_xmin(now)::text::bigint  -- the list is empty there
+    ELSE coalesce((
+        SELECT min(running::text::bigint) FROM pg_snapshot_xip(now) AS running
+        WHERE NOT EXISTS (
+            SELECT FROM pg_stat_get_activity(NULL) AS backend
+            WHERE backend.backend_xid::text::bigint = running::text::bigint % 4294967296
+            AND backend.datid <> (SELECT oid FROM pg_database WHERE datname = current_database())
+        ) AND NOT EXISTS (
+            SELECT FROM pg_prepared_xacts AS prepared
+            WHERE prepared.transaction::text::bigint = running::text::bigint % 4294967296
+            AND prepared.database <> current_database()
+        )
+    ), pg_snapshot_xmax(now)::text::bigint)
+END FROM pg_current_snapshot() AS now
+)"""
+"""The oldest transaction that may still add to the feed of this database of PostgreSQL.
+
+Transaction numbers are the cluster's. One that runs is passed over if it is found to run in another
+database: it cannot write here. One that ended since the snapshot was taken is not found, and counts.
+``paysession_horizon()`` is the snapshot's oldest, with the offset of a database that was restored.
+"""
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -61,14 +95,15 @@ class Write(Statement):
 
     Args:
         statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
-            and ``expected`` for the version before the value's own.
+            and ``expected`` for the version (of a notification, the attempts) before the value's own.
         dialect: The database's.
         layout: The value's.
     """
 
     def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
         super().__init__(statement, dialect)
-        self.pack: Final = layout.packer(self.names, key=("id", None), expected=("version", _before))
+        version = "version" if layout is SESSION else "attempts"
+        self.pack: Final = layout.packer(self.names, key=("id", None), expected=(version, _before))
 
 
 def _before(version: int) -> int:
@@ -120,7 +155,11 @@ class Statements:
         of_session = select(*selected(OPERATION)).where(operation.c.session_id == bindparam("key"))
         self.operations = self._of(of_session.order_by(operation.c.ordinal))
         self.repeated = self._of(
-            of_session.where(operation.c.idempotency_key == bindparam("caller"))
+            of_session.where(
+                or_(
+                    operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends"))
+                )
+            )
             .order_by(operation.c.ordinal.desc())
             .limit(bindparam("most"))
         )
@@ -133,21 +172,25 @@ class Statements:
         )
         event = EVENT.table
         place = [event.c.xact, event.c.position]
-        after = tuple_(*place) > tuple_(bindparam("xact"), bindparam("position"))
+        # From the cursor's own event on: whether it is still there is looked at as well.
+        after = tuple_(*place) >= tuple_(bindparam("xact"), bindparam("position"))
         feed = select(*place, *selected(EVENT)).limit(bindparam("most"))
         # One writer at a time numbers events in the order of commit on SQLite; elsewhere see
         # ``paysession_sql.postgres``.
         self.events = self._of(
-            feed.where(event.c.position > bindparam("position")).order_by(event.c.position)
+            feed.where(event.c.position >= bindparam("position")).order_by(event.c.position)
             if sqlite
-            else feed.where(after, event.c.xact < func.paysession_horizon()).order_by(*place)
+            else feed.where(after, event.c.xact < literal_column(_HORIZON)).order_by(*place)
         )
+        self.identity = self._of(select(IDENTITY.c.secret, IDENTITY.c.since))
         self.due = self._of(
             select(session.c.id)
-            .where(session.c.due_at <= bindparam("now"))
+            .where(session.c.provider == bindparam("provider"), session.c.due_at <= bindparam("now"))
             .order_by(session.c.due_at, session.c.id)
             .limit(bindparam("most"))
         )
+        self.next_provider = self._of(self._next(session))
+        self.next_notified = self._of(self._next(notification))
         conflict = CONFLICT.table
         self.conflict = self._of(select(*selected(CONFLICT)).where(conflict.c.id == bindparam("key")))
         rows = select(*selected(CONFLICT)).where(conflict.c.id > bindparam("after"))
@@ -166,7 +209,9 @@ class Statements:
         )
         self.due_notifications = self._of(
             select(*selected(NOTIFICATION))
-            .where(notification.c.due_at <= bindparam("now"))
+            .where(
+                notification.c.provider == bindparam("provider"), notification.c.due_at <= bindparam("now")
+            )
             .order_by(notification.c.due_at, notification.c.id)
             .limit(bindparam("most"))
         )
@@ -174,13 +219,46 @@ class Statements:
     def _of(self, statement: Executable) -> Statement:
         return Statement(statement, self._dialect)
 
+    def unprocessed(self, *filters: str) -> Statement:
+        """Return the statement that selects notifications which led to nothing yet, by these columns."""
+        name = " ".join(("unprocessed", *filters))
+        made = self._made.get(name)
+        if made is None:
+            columns = NOTIFICATION.table.c
+            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            made = self._made[name] = self._of(
+                select(*selected(NOTIFICATION))
+                .where(and_(columns.id > bindparam("after"), columns.state != literal_column("'processed'")))
+                .where(*wanted)
+                .order_by(columns.id)
+                .limit(bindparam("most"))
+            )
+        return made
+
+    def _next(self, table: Table) -> Executable:
+        """Return the statement that finds the next provider with anything to do, and since when it is due."""
+        return (
+            select(table.c.provider, table.c.due_at)
+            .where(table.c.provider > bindparam("after"), table.c.due_at.is_not(None))
+            .order_by(table.c.provider, table.c.due_at)
+            .limit(bindparam("most"))
+        )
+
     def sessions(self, *filters: str) -> Statement:
-        """Return the statement that selects sessions by these columns, after an id."""
+        """Return the statement that selects sessions by these columns, after an id.
+
+        ``touched_since`` is no column: it stands for the earliest ``updated_at``.
+        """
         name = " ".join(filters)
         made = self._made.get(name)
         if made is None:
             columns = SESSION.table.c
-            wanted = [operators.eq(columns[key], bindparam(key)) for key in filters]
+            wanted = [
+                columns.updated_at >= bindparam(key)
+                if key == "touched_since"
+                else operators.eq(columns[key], bindparam(key))
+                for key in filters
+            ]
             made = self._made[name] = self._of(
                 select(*selected(SESSION))
                 .where(and_(columns.id > bindparam("after"), *wanted))
@@ -229,7 +307,7 @@ class Writes:
         self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
         self.update_notification = Write(
             update(notification)
-            .where(notification.c.id == bindparam("key"))
+            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("expected"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),

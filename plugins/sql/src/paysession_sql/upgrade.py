@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import create_engine, inspect, pool
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from paysession.errors import StoreError
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-__all__ = ["HEAD", "Schema", "config", "judge", "upgrade"]
+__all__ = ["HEAD", "Schema", "config", "create_file", "judge", "upgrade"]
 
-HEAD: Final = "0010"
+HEAD: Final = "0005"
 """The schema that this version needs: the last file under ``migrations/versions``."""
 
 _LOCK: Final = 0x70617973
@@ -56,8 +59,21 @@ def judge(version: str | None, oldest: str | None) -> bool:
     return True
 
 
+def create_file(path: str) -> None:
+    """Create the file of a SQLite database, readable and writable by its owner only.
+
+    SQLite gives the files beside it (the write-ahead log) the same mode. One that exists is left as it is.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
 def _engine(url: str) -> Engine:
     if not url.startswith("postgres"):
+        path = make_url(url).database
+        if path and path != ":memory:":
+            with suppress(OSError):  # the connection says what is wrong
+                create_file(path)
         return create_engine(url, poolclass=pool.NullPool)
     from paysession_sql.connections import connect  # noqa: PLC0415 - needs psycopg, an extra
 

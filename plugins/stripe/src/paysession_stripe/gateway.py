@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
 import stripe
+from requests.adapters import HTTPAdapter
 
+from paysession.bounded import bounded_pools
 from paysession.provider import Declined, NotApplied, OutcomeUnknown
 from paysession_stripe.intent import json_object
 from paysession_stripe.params import EXPAND
@@ -91,14 +93,32 @@ class _Session(requests.Session):
       server, and what became of *that* one (refused, 404) would be taken for what became of ours.
     - It keeps the key that it is given, whatever ``~/.netrc`` says: an entry there, such as one for curl,
       would replace it, and the money would move in another account. Proxies are the environment's.
+    - It reads an answer for as long as the timeout, and up to a size, however slowly it drips in.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.auth = _as_it_is  # requests asks ~/.netrc only where there is no other
+        self.headers["Accept-Encoding"] = "identity"  # what is compressed could become a huge answer
+        adapter = _Adapter()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return nothing: a redirect is an answer like another, and proves nothing."""
+
+
+class _Adapter(HTTPAdapter):
+    """Connections whose answers end, to Stripe and through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = bounded_pools(self.poolmanager.pool_classes_by_scheme)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        manager: Any = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
+        return manager
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -181,7 +201,7 @@ class Gateway:
         api_key: The secret key.
         api_base: Where Stripe is.
         stripe_account: The connected account to act for, or "".
-        timeout: Seconds to connect, and seconds to wait for an answer.
+        timeout: Seconds to connect, and seconds that a whole answer may take.
         max_network_retries: How often a request is sent again, under the same key, when its answer
             was lost.
     """

@@ -6,8 +6,8 @@ Everything that is taken out of Stripe's JSON is taken out here. What does not r
 Our own marks are in the metadata that we send with every write, so that each effect is found again
 and told from one that somebody made in Stripe's dashboard:
 
-- on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<ordinal>``, which
-  Stripe writes in the request that captures: ``<operation's key> <amount>``;
+- on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<end of the key>``,
+  which Stripe writes in the request that captures: ``<operation's key> <amount>``;
 - on a refund ``paysession_session`` and ``paysession_operation``.
 """
 
@@ -163,7 +163,9 @@ class Intent:
 
 def capture_mark(operation: Operation, amount: int) -> dict[str, str]:
     """Return the metadata by which a capture of ours is known, written by the capture itself."""
-    return {f"{_CAPTURE}{operation.ordinal}": f"{operation.key} {amount}"}
+    # By the whole of what makes the key its own: after a restore another capture may have this ordinal.
+    name = operation.key.removeprefix(f"{operation.session_id}-").replace("-", "_")
+    return {f"{_CAPTURE}{name}": f"{operation.key} {amount}"}
 
 
 def read_intent(found: Json) -> Intent:

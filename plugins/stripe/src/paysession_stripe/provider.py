@@ -7,6 +7,7 @@ inert, and ``authorize`` looks what became of it. Only a saved payment method is
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from datetime import timedelta
@@ -19,6 +20,7 @@ from paysession.provider import (
     API_VERSION,
     Capabilities,
     Declined,
+    Endpoint,
     NotApplied,
     Operation,
     Outcome,
@@ -58,6 +60,8 @@ _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
 
 
+_KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
+
 _Found = TypeVar("_Found")
 
 
@@ -66,22 +70,44 @@ def _secrets(value: str | Secret | Iterable[str | Secret]) -> tuple[Secret, ...]
     return tuple(Secret(part) for part in given if part)
 
 
+def _key(value: str | Secret) -> Secret:
+    """Return a key without the line break with which a file of it ends: no header could carry that."""
+    return Secret(Secret(value).reveal().strip())
+
+
 def _check_key(_: object, __: object, key: Secret) -> None:
-    if not key.reveal().startswith(("sk_", "rk_")):
-        raise ValueError("api_key is a secret key, sk_... or rk_...")
+    if not _KEY.fullmatch(key.reveal()):
+        raise ValueError("api_key is a secret key, sk_... or rk_..., of letters, digits and _")
+
+
+def _check_base(_: object, __: object, address: Endpoint) -> None:
+    if not address or address.endswith("/"):
+        raise ValueError("api_base is an address without a slash at its end")
 
 
 class _Lazy:
-    """A gateway that is built once per process, when it is first used, whichever thread is first.
-
-    A process that was forked (by a web server that loads the application first) inherits the open
-    connections: two processes on one of them would read each other's answers.
-    """
+    """A gateway that is built when it is first used, whichever thread is first."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.gateway: Gateway | None = None
-        self.process = 0
+
+
+class _PerProcess:
+    """A gateway for each process.
+
+    A process that was forked (by a web server that loads the application first) inherits the open
+    connections: two processes on one of them would read each other's answers. It inherits the lock as
+    well, which stays locked if a thread of the parent held it.
+    """
+
+    def __init__(self) -> None:
+        self._lazies: dict[int, _Lazy] = {}
+
+    @property
+    def here(self) -> _Lazy:
+        """The one of this process."""
+        return self._lazies.setdefault(os.getpid(), _Lazy())
 
 
 @frozen(kw_only=True, eq=False)
@@ -93,9 +119,9 @@ class Stripe:
         webhook_secret: The signing secret of the webhook endpoint (``whsec_...``), or several while
             one replaces another. Without one every notification is rejected.
         publishable_key: The key for the browser (``pk_...``); it is no secret.
-        api_base: Where Stripe is; another address serves tests.
+        api_base: Where Stripe is; another address serves tests. Plain http goes to this machine only.
         stripe_account: The connected account (``acct_...``) to act for.
-        timeout: How many seconds to wait for an answer.
+        timeout: How many seconds a whole answer may take.
         max_network_retries: How often a request whose answer was lost is sent again, under the same
             key, before the operation is in doubt.
         capture_method: ``manual``, or ``automatic`` to capture whatever is authorized. A session
@@ -110,10 +136,12 @@ class Stripe:
 
     API_VERSION: ClassVar = API_VERSION
 
-    api_key: Secret = field(converter=Secret, validator=_check_key)
+    api_key: Secret = field(converter=_key, validator=_check_key)
     webhook_secret: tuple[Secret, ...] = field(default=(), converter=_secrets)
     publishable_key: str = field(default="", validator=matches_re(r"(pk_\w+)?"))
-    api_base: str = field(default="https://api.stripe.com", validator=matches_re(r"https?://\S+[^/\s]"))
+    api_base: Endpoint = field(
+        default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=_check_base
+    )
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
@@ -121,7 +149,7 @@ class Stripe:
     statement_descriptor_suffix: str = field(default="", validator=matches_re(r"""[^<>\\'"*]{0,22}"""))
     multicapture: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
-    _lazy: _Lazy = field(init=False, factory=_Lazy, repr=False)
+    _lazy: _PerProcess = field(init=False, factory=_PerProcess, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "live" and not self.api_base.startswith("https://"):
@@ -213,11 +241,11 @@ class Stripe:
 
     @hookimpl
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Look what the payer did in the browser; charge a saved payment method."""
+        """Look what the payer did in the browser; charge a saved payment method, if the host asks for it."""
         data = StripeData.from_json(session.data)
         gateway = self._gateway()
         intent = self._look(gateway, session)
-        if _is_ours_to_confirm(intent, session, data):
+        if operation.origin == "host" and _is_ours_to_confirm(intent, session, data):
             try:
                 form = params.confirmation(session, data)
                 intent = _understood(read_intent, gateway.confirm_intent(intent.id, form, key=operation.key))
@@ -289,18 +317,19 @@ class Stripe:
 
     @hookimpl
     def close(self) -> None:
-        """Let go of the connections."""
-        with self._lazy.lock:
-            gateway, self._lazy.gateway = self._lazy.gateway, None
+        """Close the connections of this process."""
+        lazy = self._lazy.here
+        with lazy.lock:
+            gateway, lazy.gateway = lazy.gateway, None
         if gateway is not None:
             gateway.close()
 
     # --- what the hooks share ---------------------------------------------------------------------
 
     def _gateway(self) -> Gateway:
-        lazy = self._lazy
+        lazy = self._lazy.here
         with lazy.lock:
-            if lazy.gateway is None or lazy.process != os.getpid():
+            if lazy.gateway is None:
                 from paysession_stripe.gateway import Gateway  # noqa: PLC0415 - loads the package: 150 ms
 
                 lazy.gateway = Gateway(
@@ -310,7 +339,6 @@ class Stripe:
                     timeout=(min(self.timeout, _CONNECT), self.timeout),
                     max_network_retries=self.max_network_retries,
                 )
-                lazy.process = os.getpid()
             return lazy.gateway
 
     @property

@@ -2,5 +2,6 @@
 
 ``counterpart`` is what an author fills in, ``wire`` is the socket in front of it where things go
 wrong, ``bench`` holds the provider's books. The tests stand in ``lives``, ``truth``, ``faults``,
-``doubt``, ``notifications``, ``meanwhile``, ``secrets`` and ``package``; ``suite`` puts them together.
+``connections``, ``doubt``, ``notifications``, ``meanwhile``, ``secrets`` and ``package``; ``suite`` puts
+them together.
 """

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from paysession.errors import PaysessionError, ProviderError
 from paysession.money import Money
-from paysession.operation import Kind, Operation, State
+from paysession.operation import Kind, Operation, State, digest_of
 from paysession.payments import Payments
 from paysession.plugins import Registry
 from paysession.settings import secrets_of
@@ -402,7 +402,8 @@ class Bench:
         """Return the operation of a call as another attempt would be, with a key of its own."""
         assert call.operation is not None  # noqa: S101 - operations are recorded with theirs
         ordinal = call.operation.ordinal + 50
-        return replace(call.operation, id=f"{call.session.id}-{ordinal}", ordinal=ordinal)
+        key = f"{call.session.id}-{ordinal}-{digest_of(call.operation.id)}"
+        return replace(call.operation, id=key, ordinal=ordinal)
 
     def ask(self, kind: Kind, session: PaymentSession, operation: Operation) -> Outcome | ProviderError:
         """Call a hook as the core does, outside of any books."""

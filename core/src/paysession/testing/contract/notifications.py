@@ -11,6 +11,7 @@ import pytest
 from paysession.testing.contract.bench import NAME, Bench
 from paysession.testing.contract.verdict import broken, not_declared
 from paysession.values import Status
+from paysession.webhooks import INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,13 @@ def rejected(
         broken("A rejected notification changes nothing.", found=what, mend=mend)
 
 
+def needs_signature(bench: Bench) -> None:
+    """Report the test as not declared if nothing shows who sent a notification."""
+    if bench.capabilities.unsigned_webhooks:
+        not_declared("capabilities say unsigned_webhooks=True")
+    bench.needs_feature("sign")
+
+
 class NotificationsContract:
     """Webhooks."""
 
@@ -106,7 +114,7 @@ class NotificationsContract:
     def _another(self, bench: Bench, session: PaymentSession) -> None:
         """Fail unless a notification of something else is heard."""
         headers, body = notify(bench, session)
-        bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+        bench.clock.forward(max(bench.capabilities.lookup_lag, INTERVAL) + timedelta(seconds=1))
         reply = deliver(bench, headers, body)
         bench.payments.recover()
         after = bench.payments.get(session.id)
@@ -161,7 +169,7 @@ class NotificationsContract:
             )
 
     def test_somebody_elses_notification_is_acknowledged(self, bench: Bench) -> None:
-        """One account serves several shops: what is not ours is answered with 2xx, and kept."""
+        """One account serves several shops: what is not ours is answered with 2xx."""
         bench.needs_webhooks()
         mine = bench.initiate()
         other = Bench(bench.gateway, bench.wire, bench.make_provider)
@@ -175,11 +183,39 @@ class NotificationsContract:
                 mend="raise WebhookRejected only for what cannot be trusted or read",
             )
 
+    def test_what_nobody_can_verify_is_declared(self, bench: Bench) -> None:
+        """Where notifications are not signed, the core keeps nothing that a stranger makes up."""
+        bench.needs_webhooks()
+        bench.needs_lookup()
+        if "sign" in bench.gateway.cannot and not bench.capabilities.unsigned_webhooks:
+            broken(
+                "A provider says so if nothing shows who sent a notification.",
+                found=f"the counterpart does not sign ({bench.gateway.cannot['sign']})",
+                mend="declare Capabilities(unsigned_webhooks=True)",
+            )
+        if not bench.capabilities.unsigned_webhooks:
+            return
+        session = bench.initiate()
+        made_up = body = bench.gateway.notification(session)
+        for name in filter(None, (session.reference, session.id)):
+            made_up = made_up.replace(name.encode(), _altered(name).encode())
+        if made_up == body:
+            not_declared("its notifications name no session")
+        reply = deliver(bench, bench.gateway.sign(made_up, datetime.now(UTC)), made_up)
+        kept = bench.store.due_notifications(bench.clock() + timedelta(days=4), 10, NAME)
+        if reply.status >= 300 or kept:
+            broken(
+                "What nobody can verify and names nothing known is answered with 2xx, and forgotten.",
+                found=f"answered {reply.status} {reply.body}, and kept {len(kept)}",
+                mend="return WebhookEvent with references= or session_id= as the notification says them, and "
+                "raise nothing because they are not known",
+            )
+
     @pytest.mark.parametrize("forgery", ["body", "signature", "no headers", "made up"])
     def test_a_forged_notification_is_rejected(self, bench: Bench, forgery: str) -> None:
         """A changed body, a changed signature, none at all, or one of another secret: 4xx, no change."""
         bench.needs_webhooks()
-        bench.needs_feature("sign")
+        needs_signature(bench)
         session = bench.ahead()
         headers, body = notify(bench, session)
         if forgery == "body":
@@ -204,7 +240,7 @@ class NotificationsContract:
     def test_a_notification_of_another_time_is_rejected(self, bench: Bench, when: str) -> None:
         """A signed notification that is too old, or from the future, is somebody's replay."""
         bench.needs_webhooks()
-        bench.needs_feature("sign")
+        needs_signature(bench)
         bench.needs_feature("date")
         session = bench.known()
         age = 2 * bench.gateway.under_way if when == "stale" else -_AHEAD
@@ -237,7 +273,7 @@ class NotificationsContract:
     ) -> None:
         """A provider that was given no secret cannot verify, so it rejects."""
         bench.needs_webhooks()
-        bench.needs_feature("sign")
+        needs_signature(bench)
         if provider_without_webhook_secret is UNKNOWN:
             broken(
                 "A provider without a webhook secret rejects every notification.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ class Call:
     operation: Operation | None
     answer: object = None
     error: BaseException | None = None
+    took: float = 0.0
+    """Seconds."""
 
     @property
     def shown(self) -> str:
@@ -64,13 +67,15 @@ class Recorder:
     ) -> Generator[None, Any, Any]:
         if self.crash == (hook, "before"):
             raise Crash(hook)
+        begun = time.monotonic()
         try:
             with _in_time(hook):
                 answer = yield
         except BaseException as error:
-            self.calls.append(Call(hook, session, operation, error=error))
+            took = time.monotonic() - begun
+            self.calls.append(Call(hook, session, operation, error=error, took=took))
             raise
-        self.calls.append(Call(hook, session, operation, answer))
+        self.calls.append(Call(hook, session, operation, answer, took=time.monotonic() - begun))
         if self.crash == (hook, "after"):
             raise Crash(hook)
         return answer

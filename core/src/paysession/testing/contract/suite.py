@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pytest
 
 from paysession.testing.contract.bench import Bench
+from paysession.testing.contract.connections import ConnectionsContract
 from paysession.testing.contract.doubt import DoubtContract
 from paysession.testing.contract.faults import FaultsContract
 from paysession.testing.contract.lives import LivesContract
@@ -30,6 +31,7 @@ _PARTS: Final = (
     LivesContract,
     TruthContract,
     FaultsContract,
+    ConnectionsContract,
     DoubtContract,
     NotificationsContract,
     MeanwhileContract,
@@ -50,6 +52,7 @@ class BaseProviderContract(
     MeanwhileContract,
     NotificationsContract,
     DoubtContract,
+    ConnectionsContract,
     FaultsContract,
     TruthContract,
     LivesContract,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
@@ -44,13 +45,29 @@ FAULTS: Final = {
     "wrong_amount": "it was carried out, and the answer told of another amount",
     "wrong_currency": "it was carried out, and the answer told of another currency",
     "unknown_status": "it was carried out, and the answer told of a status that nobody knows",
+    "302": "it was not carried out, and the answer was 302, found at another host",
+    "307": "it was not carried out, and the answer was 307, to be repeated at another host",
+    "drip": "it was carried out, and the answer came one byte at a time, without an end",
+    "huge": "it was carried out, and the answer was 200 with 64 megabytes",
     "401": "the answer was 401 and repeated the credentials",
 }
 """What a wire can make of a request."""
 
 Target = Literal["write", "read", "any"]
 
-_BEFORE: Final = ("reset", "drop_before", "500_before", "400", "404_html", "408", "409", "429", "401")
+_BEFORE: Final = (
+    "reset",
+    "drop_before",
+    "500_before",
+    "400",
+    "404_html",
+    "408",
+    "409",
+    "429",
+    "401",
+    "302",
+    "307",
+)
 _PAGES: Final[dict[str, Reply]] = {
     "503_html": (503, {"Content-Type": "text/html"}, b"<html><h1>Service Unavailable</h1></html>"),
     "404_html": (404, {"Content-Type": "text/html"}, b"<html><h1>Not Found</h1></html>"),
@@ -60,6 +77,13 @@ _PAGES: Final[dict[str, Reply]] = {
 }
 PATIENCE: Final = 3.0
 """Seconds that a client is given to give up waiting."""
+HUGE: Final = 67_108_864
+"""Bytes of a huge answer: more than a provider may read, and than the buffers of a socket hold."""
+_PACE: Final = 0.05
+"""Seconds between two bytes of an answer that drips."""
+_CHUNK: Final = b" " * 65_536
+_ELSEWHERE: Final = "/elsewhere"
+"""Below it lies what a redirect leads to, under another name of this host."""
 
 
 class Wire(Protocol):
@@ -75,6 +99,10 @@ class Wire(Protocol):
     """Whether faults can be made to hit lookups."""
     waited_out: int
     """How many clients were still waiting after `PATIENCE` seconds."""
+    strayed: list[Request]
+    """Requests that followed a redirect to another host."""
+    read_out: int
+    """How many huge answers were read to their end."""
     errors: list[BaseException]
     """What the counterpart raised instead of answering: a mistake of its own."""
 
@@ -110,6 +138,10 @@ class Proxy:
         self.struck = 0
         self.waited_out = 0
         """How many clients were still waiting after `PATIENCE` seconds."""
+        self.strayed: list[Request] = []
+        """Requests that followed a redirect to another host."""
+        self.read_out = 0
+        """How many huge answers were read to their end."""
         self.errors: list[BaseException] = []
         """What the counterpart raised instead of answering: a mistake of its own."""
         self.meanwhile: Callable[[Request], object] | None = None
@@ -201,6 +233,9 @@ class Proxy:
 
     def answer(self, request: Request, connection: socket.socket) -> bytes | None:
         """Return what is sent back; None: the connection ends without an answer."""
+        if request.path.startswith(_ELSEWHERE):
+            self.strayed.append(request)
+            return _message((200, {}, {}))
         with self._lock:
             self.requests.append(request)
             fault, amount = self._due(request)
@@ -242,6 +277,9 @@ class Proxy:
     def _refusal(self, fault: str, request: Request) -> Reply:
         if fault in _PAGES:
             return _PAGES[fault]
+        if fault in ("302", "307"):
+            port = self._listener.getsockname()[1]
+            return int(fault), {"Location": f"http://localhost:{port}{_ELSEWHERE}{request.path}"}, b""
         status, headers, body = self._gateway.refusal(int(fault[:3]))
         if fault == "401":  # gateways do say "invalid key: sk_..."
             body = {"error": {"message": f"not authorized: {request.headers.get('authorization', '')}"}}
@@ -251,12 +289,16 @@ class Proxy:
         self, fault: str, reply: Reply, amount: Money | None, connection: socket.socket
     ) -> bytes | None:
         status, headers, body = encoded(reply)
-        if fault in ("empty", "cut") and not body:  # that is what a 204 looks like: nothing is wrong with it
+        if fault in ("empty", "cut", "huge") and not body:  # as a 204 looks: nothing is wrong with it
             with self._lock:
                 self.struck -= 1
             return _message(reply)
         if fault == "timeout":
             self._wait(connection)
+        elif fault == "drip":
+            self._drip(_message((status, headers, body)), connection)
+        elif fault == "huge":
+            self._flood(_message((status, headers, body)), len(body), connection)
         elif fault in ("drop_after", "reset_after"):
             self._hang_up(connection, reset=fault == "reset_after")
         elif fault == "cut":
@@ -297,6 +339,35 @@ class Proxy:
         except TimeoutError:
             with self._lock:
                 self.waited_out += 1
+        self._hang_up(connection)
+
+    def _drip(self, message: bytes, connection: socket.socket) -> None:
+        """Send one byte at a time until the client gives up."""
+        until = time.monotonic() + PATIENCE
+        connection.settimeout(_PACE)
+        # All but the last byte: an answer that were whole in time would be nothing to give up on.
+        for place in range(len(message) - 1):
+            if time.monotonic() > until:
+                break
+            connection.sendall(message[place : place + 1])
+            with suppress(TimeoutError):
+                connection.recv(1)
+                return  # it hung up
+        with self._lock:
+            self.waited_out += 1
+        self._hang_up(connection)
+
+    def _flood(self, message: bytes, size: int, connection: socket.socket) -> None:
+        """Send the answer behind so many spaces, which JSON allows, that nobody ought to read it."""
+        head, _, body = message.partition(b"\r\n\r\n")
+        head = head.replace(b"Content-Length: %d" % size, b"Content-Length: %d" % (HUGE + size))
+        connection.settimeout(PATIENCE)
+        connection.sendall(head + b"\r\n\r\n")
+        for _ in range(HUGE // len(_CHUNK)):
+            connection.sendall(_CHUNK)
+        connection.sendall(body)
+        with self._lock:
+            self.read_out += 1
         self._hang_up(connection)
 
     # --- the gateway --------------------------------------------------------------------------------

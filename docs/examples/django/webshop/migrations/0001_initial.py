@@ -22,19 +22,30 @@ class Migration(migrations.Migration):
                 ("minor", models.BigIntegerField()),
                 ("currency", models.CharField(max_length=3)),
                 ("paid", models.BooleanField(default=False)),
+                ("shopper", models.CharField(max_length=64, default="")),
             ],
         ),
         migrations.CreateModel(
             "Parcel",
             [
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("order", models.ForeignKey("webshop.order", models.PROTECT)),
             ],
         ),
         migrations.CreateModel(
             "Feed",
             [
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("cursor", models.TextField(default="")),
             ],
         ),

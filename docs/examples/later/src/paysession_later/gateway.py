@@ -6,12 +6,13 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from paysession.bounded import bounded_pools
 from paysession.provider import Declined, NotApplied, OutcomeUnknown
 
 if TYPE_CHECKING:
     import urllib3
 
-    from paysession.provider import Secret
+    from paysession.provider import Endpoint, Secret
 
 __all__ = ["Gateway", "Payment"]
 
@@ -28,10 +29,10 @@ class Gateway:
     Args:
         api_key: The account's secret key.
         api_base: Where Later listens.
-        timeout: Seconds to wait for a connection, and then for an answer.
+        timeout: Seconds to wait for a connection, and then for the whole answer.
     """
 
-    def __init__(self, api_key: Secret, api_base: str, timeout: float) -> None:
+    def __init__(self, api_key: Secret, api_base: Endpoint, timeout: float) -> None:
         self._api_key = api_key
         self._api_base = api_base.rstrip("/")
         self._timeout = timeout
@@ -108,8 +109,11 @@ class Gateway:
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
-            # One try only: whether a request may be sent again is for the core to say.
-            answer = self._client().request(method, self._api_base + path, json=body, headers=headers)
+            # One try only: whether a request may be sent again is for the core to say. A redirect would
+            # take the key, or the request, to another server.
+            answer = self._client().request(
+                method, self._api_base + path, json=body, headers=headers, redirect=False
+            )
             told: Any = answer.json()
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise NotApplied(f"Later cannot be reached: {type(error).__name__}") from None
@@ -126,4 +130,6 @@ class Gateway:
             if self._pool is None:
                 timeout = urllib3.Timeout(connect=self._timeout, read=self._timeout)
                 self._pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=timeout)
+                pools = self._pool.pool_classes_by_scheme
+                self._pool.pool_classes_by_scheme = bounded_pools(pools)  # no answer is endless
             return self._pool

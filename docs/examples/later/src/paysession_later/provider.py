@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import field, frozen
-from attrs.validators import gt, instance_of, matches_re
+from attrs.validators import gt, instance_of
 
 from paysession.provider import (
     API_VERSION,
     Capabilities,
     Declined,
     Effect,
+    Endpoint,
     Failure,
     InvalidAmount,
     Money,
@@ -60,17 +61,14 @@ class Later:
         api_key: The account's secret key.
         webhook_secret: Verifies notifications; without it all of them are rejected.
         api_base: Where Later listens.
-        timeout: Seconds to wait for a connection, and then for an answer.
+        timeout: Seconds to wait for a connection, and then for the whole answer.
     """
 
     API_VERSION: ClassVar = API_VERSION
 
     api_key: Secret = field(converter=Secret)
     webhook_secret: Secret = field(default=Secret(""), converter=Secret)
-    api_base: str = field(
-        default="https://api.later.example/v1",
-        validator=matches_re(r"https?://\S+"),
-    )
+    api_base: Endpoint = field(default=Endpoint("https://api.later.example/v1"), converter=Endpoint)
     timeout: float = field(default=10.0, validator=[instance_of((int, float)), gt(0)])
     _gateway: Gateway = field(init=False, repr=False)
 

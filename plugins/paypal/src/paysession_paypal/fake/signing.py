@@ -107,7 +107,7 @@ class Signer:
     def __init__(self, clock: Clock, webhook_id: str) -> None:
         self.webhook_id = webhook_id
         self._clock = clock
-        self._sent = 0
+        self._sent: dict[bytes, int] = {}
 
     @cached_property
     def authority(self) -> Authority:
@@ -133,7 +133,7 @@ class Signer:
         key: rsa.RSAPrivateKey | None = None,
         at: datetime | None = None,
     ) -> dict[str, str]:
-        """Return the headers of a signed notification.
+        """Return the headers of a signed notification; for the same body again, of its transmission.
 
         Args:
             body: What is signed.
@@ -142,8 +142,8 @@ class Signer:
             key: Another key to sign with.
             at: When it is sent.
         """
-        self._sent += 1
-        transmission_id = f"69cd13f0-d67a-11e5-baa3-{self._sent:012x}"
+        number = self._sent.setdefault(body, len(self._sent) + 1)
+        transmission_id = f"69cd13f0-d67a-11e5-baa3-{number:012x}"
         sent_at = (at or self._clock()).strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{transmission_id}|{sent_at}|{webhook_id or self.webhook_id}|{zlib.crc32(body)}"
         signature = (key or self._issued[1]).sign(text.encode(), PKCS1v15(), SHA256())
