@@ -72,7 +72,8 @@ def test_closing_waits_for_a_call_to_a_provider_and_refuses_later_calls():
 def test_every_public_call_is_refused_once_it_is_closed():
     pay = opened(FakeProvider())
     pay.close()
-    names = [name for name in vars(Payments) if not name.startswith("_") and name not in ("open", "close")]
+    public = [name for name in vars(Payments) if not name.startswith("_") and name not in ("open", "close")]
+    names = [name for name in public if callable(getattr(Payments, name))]
     assert len(names) > 15
     for name in names:
         with pytest.raises(StoreError, match="closed"):

@@ -241,7 +241,7 @@ def from_snapshot(
     if snapshot.status not in UNAUTHORIZED:
         ledger.apply(ConflictClosed("status"))
     stale = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
-    matching = _Matching(ledger, capabilities, fresh=not stale, implies=False)
+    matching = _Matching(ledger, capabilities, fresh=not stale, single=False)
     _Lookup(matching, snapshot, quiet=quiet).record()
     matching.compare(room)
     _after(ledger)
@@ -267,7 +267,7 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
         ledger.apply(ConflictOpened("currency", session.amount.currency, other))
         schedule(ledger, capabilities)
         return
-    matching = _Matching(ledger, capabilities, fresh=True, implies=True)
+    matching = _Matching(ledger, capabilities, fresh=True, single=True)
     for effect in effects:
         matching.record_effect(effect)
     matching.compare(room)
@@ -313,12 +313,13 @@ class _Matching:
         ledger: The session's.
         capabilities: What the provider declared.
         fresh: Whether nothing is shown from before the ledger's last change.
-        implies: Whether a capture is all that is reported, and so implies an authorization.
+        single: Whether single effects are reported, in any order, and not how things stand altogether: then a
+            capture implies its authorization.
     """
 
-    def __init__(self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, implies: bool) -> None:
+    def __init__(self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, single: bool) -> None:
         self.ledger = ledger
-        self.fresh, self._implies = fresh, implies
+        self.fresh, self._single = fresh, single
         self._once = capabilities.capture == "once"
         self._releases = capabilities.final_capture_releases
         self._matched: set[str] = set()
@@ -413,10 +414,12 @@ class _Matching:
     def _unasked(self, effect: Effect, refused: Operation | None) -> None:
         """Record an effect that no open operation asked for; ``refused``: one did, and was settled."""
         if effect.state == "failed":
-            if refused is None and self._implies and effect.reference is not None:
+            if refused is None and self._single and effect.reference is not None:
                 # Its earlier states may come later, and are over then.
                 self._found(effect.kind, effect.amount, State.DECLINED, None, effect.reference)
             return
+        if effect.state == "reversed" and not self._single:
+            return  # it came and went before anybody looked
         if refused is not None and (
             refused.answer == FAILED or (effect.state == "pending" and refused.answer == Answer.PENDING)
         ):
@@ -564,7 +567,7 @@ class _Matching:
     def _imply(self, minor: int) -> None:
         """Record the authorization that a capture implies, unless a lookup shows how that stands."""
         row, operation = self.ledger.row, self.authorizing
-        if not self._implies or row.status not in UNAUTHORIZED:
+        if not self._single or row.status not in UNAUTHORIZED:
             return
         if operation is not None:
             self.grant(max(minor, operation.amount.minor))
