@@ -14,7 +14,7 @@ asked, and who wins when two are at it: every commit is guarded by the session's
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -34,6 +34,7 @@ from paysession.errors import (
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
+    RequestError,
     SessionBusy,
 )
 from paysession.operation import (
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 logger = logging.getLogger("paysession")
+
+_AFTER_AUTHORIZATION: Final = (CAPTURE, REFUND, CANCEL)
+"""The kinds of which a refusal may mean that the ledger is behind: the gateway is queried at once."""
 
 
 class Engine:
@@ -171,8 +175,29 @@ class Engine:
             session = ledger.session
             with InFlight(operation.id):
                 answer = self.ask(provider, session, operation)
-                return self._finish(provider, session, operation, answer)
+                try:
+                    return self._finish(provider, session, operation, answer)
+                except Declined as declined:
+                    self._decide_again(provider, session, request, declined)
+                    raise
         raise too_fast(session.id)
+
+    def _decide_again(
+        self, provider: Provider, session: PaymentSession, request: Request, declined: Declined
+    ) -> None:
+        """Raise what forbids a request, if a refusal showed that the ledger was behind.
+
+        A dashboard refund whose notification was lost leaves less to refund than the ledger said.
+        """
+        current = self.load(session.id)
+        figures = (current.authorized, current.captured, current.refunded, current.status)
+        if figures == (session.authorized, session.captured, session.refunded, session.status):
+            return
+        try:
+            begin(current, request, provider.capabilities, self.store.now())
+        except RequestError as error:
+            error.operation_id = declined.operation_id
+            raise error from declined
 
     def addressed(
         self, operation: Operation, session: PaymentSession, capture: Operation | None
@@ -293,7 +318,10 @@ class Engine:
             written = ledger.written[operation.id]
             if written.state is State.STARTED:
                 self.registry.tell("operation_in_doubt", operation=written)
-            return self._result(self.follow(ledger), written, answer)
+            session = self.follow(ledger)
+            if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
+                session = self.recovery.query(provider, session)
+            return self._result(session, written, answer)
         raise too_fast(session.id)
 
     def _overtaken(

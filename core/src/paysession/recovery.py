@@ -20,12 +20,20 @@ from paysession._ledger.evidence import (
     from_snapshot,
     is_readable,
     still_in_doubt,
-    would_show,
 )
 from paysession._ledger.facts import CancelRequested, Postponed, Released
-from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import LEASE_MARGIN, Request, claim
 from paysession._ledger.schedule import schedule
+from paysession._ledger.verdict import (
+    ABSENT,
+    GRACE,
+    IN_FLIGHT,
+    REPEATED,
+    Doubt,
+    Repetition,
+    Verdict,
+    decide,
+)
 from paysession.elapsed import is_in_flight
 from paysession.errors import (
     Declined,
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from paysession._ledger.ledger import Ledger
     from paysession.engine import Engine
     from paysession.operation import Operation
     from paysession.outcome import Effect, Snapshot
@@ -59,12 +68,6 @@ logger = logging.getLogger("paysession")
 
 ATTEMPTS: Final = 20
 """How often a decision is made again because the session moved meanwhile."""
-
-UNDER_WAY: Final = timedelta(minutes=2)
-"""How long a request that nobody waits for any more may still be carried out."""
-
-GRACE: Final = timedelta(minutes=10)
-"""How long after the last possible send an absent effect counts as evidence that there is none."""
 
 RETURN_TRIES: Final = 3
 """How many attempts in a row that were not applied a payer's returns may cause without a wait."""
@@ -143,31 +146,32 @@ class Recoverer:
             try:
                 session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
-                return self._still_in_doubt(session.id, operation, error)
+                return self._still_in_doubt(session.id, operation, error, operation.doubted_at)
             except Stale:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
             quiet = quiet and is_readable(session, seen)  # what cannot be read may show it all the same
-            if capabilities.lookup == "lagging" and passed < capabilities.lookup_lag:
-                return self._still_in_doubt(session.id, operation, reason)
         window = capabilities.window(operation.kind)
         if self._was_restored(operation):
             window = (operation.doubted_at or sent_at) - sent_at  # it is queried, and not sent again
-        if elapsed.at_most(sent_at) + capabilities.call_limit < window:  # the lookup took its time
+        doubt = Doubt(
+            session=session,
+            operation=operation,
+            capabilities=capabilities,
+            seen=seen,
+            at_least=passed,
+            at_most=elapsed.at_most(sent_at),  # the lookup took its time
+            unanswered=unanswered,
+            window=window,
+        )
+        rule = decide(ABSENT, doubt)
+        if rule.verdict is Verdict.RESEND:
             return self._send_again(provider, session, operation, quiet=quiet)
-        if seen is None:
-            # Initiating is inert, so one that nobody can tell of may be abandoned; but not with a cancel
-            # that was promised: only a person can see whether there is anything to cancel.
-            no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
-        else:
-            no_effect = would_show(session, seen, operation.kind)
-        grace = max(GRACE, UNDER_WAY + capabilities.lookup_lag)
-        if no_effect and not unanswered and passed >= window + grace:
-            # Nothing was sent since, and the provider, asked now, knows nothing of it.
+        if rule.verdict is Verdict.SETTLE:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
-        return self._still_in_doubt(session.id, operation, reason)
+        return self._still_in_doubt(session.id, operation, reason, operation.doubted_at)
 
     def _was_restored(self, operation: Operation) -> bool:
         """Return whether an operation in doubt may have been closed in a history that a restore has lost.
@@ -208,28 +212,41 @@ class Recoverer:
             found = self.look(provider, session, operation, quiet=quiet)
             if found is not None:
                 return found[0]
-        if isinstance(answer, NotApplied) or (isinstance(answer, Declined) and not quiet):
-            # That says nothing about the time before: a gateway may still have that one in a queue, and
-            # where it does not keep refusals under their keys it carries it out after this.
-            return self._still_in_doubt(session.id, operation, answer)
+        rule = decide(REPEATED, Repetition(answer, in_flight=not quiet))
+        if isinstance(answer, ProviderError) and rule.verdict is Verdict.WAIT:
+            lost_at = None if isinstance(answer, OutcomeUnknown) else operation.doubted_at
+            return self._still_in_doubt(session.id, operation, answer, lost_at)
         return self._settle(provider, session.id, operation, answer)
 
     def _quiet(self, provider: Provider, operation: Operation) -> bool:
         """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
-        seen_after = UNDER_WAY + provider.capabilities.lookup_lag
+        seen_after = IN_FLIGHT + provider.capabilities.lookup_lag
         return (
             lost_at is not None
             and not is_in_flight(operation.id)
             and self._engine.elapsed.at_least(lost_at) >= seen_after
         )
 
-    def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
-        """Write down that nothing was found out, and that no request went unanswered meanwhile."""
+    def _still_in_doubt(
+        self,
+        session_id: str,
+        operation: Operation,
+        reason: ProviderError,
+        lost_at: datetime | None = None,
+    ) -> PaymentSession:
+        """Record that an operation is still in doubt.
+
+        Args:
+            session_id: Its session.
+            operation: The operation, as it was claimed.
+            reason: Why.
+            lost_at: When a request of it last went unanswered; None: just now.
+        """
 
         def rule(ledger: Ledger, current: Operation) -> None:
             capabilities = self._engine.registry.provider(ledger.before.provider).capabilities
-            still_in_doubt(ledger, current, reason, capabilities, lost_at=operation.doubted_at)
+            still_in_doubt(ledger, current, reason, capabilities, lost_at=lost_at)
 
         return self._write(session_id, operation, rule)
 
@@ -315,7 +332,7 @@ class Recoverer:
             return None
         return self._engine.load(session.id), current
 
-    # --- asking for the truth ---------------------------------------------------------------------
+    # --- querying the gateway ---------------------------------------------------------------------
 
     def _apply_truth(
         self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
@@ -335,6 +352,16 @@ class Recoverer:
             self._engine.tell(ledger)
             return self._engine.follow(ledger), snapshot
         raise Stale(session_id)
+
+    def query(self, provider: Provider, session: PaymentSession) -> PaymentSession:
+        """Query the gateway about a session, if that is possible now, and record what it shows."""
+        if provider.capabilities.lookup == "none" or provider.capabilities.local:
+            return session
+        try:
+            return self._apply_truth(provider, session.id, None)[0]
+        except (ProviderError, Stale) as error:
+            logger.info("session %s could not be queried: %s", session.id, error)
+            return self._engine.load(session.id)
 
     def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
         """Book what is known to have happened at a provider that cannot be asked."""
@@ -481,7 +508,7 @@ class Recoverer:
         sent_at = operation.sent_at or operation.created_at
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
-            told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
+            told_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
         return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
 
     def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:

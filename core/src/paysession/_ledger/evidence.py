@@ -190,7 +190,7 @@ def from_late_answer(
 ) -> None:
     """Record what else an answer says whose operation was settled, in its sense, before it came."""
     row = ledger.row
-    unchanged = row._data == operation.data_text  # nobody has written there since it was sent
+    unchanged = row.data_text == operation.data_text  # nobody has written there since it was sent
     of_object = operation.kind not in (CAPTURE, REFUND)
     ledger.apply(
         Details(

@@ -124,6 +124,15 @@ class _Row:
         self.updated_at = now
 
     @property
+    def data_text(self) -> str:
+        """The provider's data as JSON text."""
+        return self._data
+
+    @data_text.setter
+    def data_text(self, text: str) -> None:
+        self._data = text
+
+    @property
     def kept(self) -> int:
         """What was captured, or is being captured."""
         return self.captured + self.capturing
@@ -605,7 +614,7 @@ class Ledger:
     def _details(self, fact: Details) -> None:
         row = self.row
         if fact.data is not None:
-            row._data = fact.data
+            row.data_text = fact.data
         if fact.reference is not None:
             row.reference = fact.reference
         if fact.expires_at is not None:
