@@ -178,7 +178,8 @@ class Engine:
                 try:
                     return self._finish(provider, session, operation, answer)
                 except Declined as declined:
-                    self._decide_again(provider, session, request, declined)
+                    if request.kind in _AFTER_AUTHORIZATION:
+                        self._decide_again(provider, session, request, declined)
                     raise
         raise too_fast(session.id)
 

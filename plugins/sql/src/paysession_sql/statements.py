@@ -95,7 +95,7 @@ class Write(Statement):
 
     Args:
         statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
-            and ``expected`` for the version (of a notification, the attempts) before the value's own.
+            and ``earlier`` for the version (of a notification, the attempts) before the value's own.
         dialect: The database's.
         layout: The value's.
     """
@@ -103,7 +103,7 @@ class Write(Statement):
     def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
         super().__init__(statement, dialect)
         version = "version" if layout is SESSION else "attempts"
-        self.pack: Final = layout.packer(self.names, key=("id", None), expected=(version, _before))
+        self.pack: Final = layout.packer(self.names, key=("id", None), earlier=(version, _before))
 
 
 def _before(version: int) -> int:
@@ -277,7 +277,7 @@ class Writes:
         self.insert_session = Write(_insert(SESSION), dialect, SESSION)
         self.update_session = Write(
             update(session)
-            .where(session.c.id == bindparam("key"), session.c.version == bindparam("expected"))
+            .where(session.c.id == bindparam("key"), session.c.version == bindparam("earlier"))
             .values({name: bindparam(name) for name in SESSION.columns if name not in SESSION.fixed}),
             dialect,
             SESSION,
@@ -307,7 +307,7 @@ class Writes:
         self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
         self.update_notification = Write(
             update(notification)
-            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("expected"))
+            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("earlier"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),
