@@ -1,23 +1,14 @@
 """`paysession demo` with providers whose gateway it starts itself: what a newcomer sees first."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-MAIN = "from paysession_cli.main import main; main()"
-
 
 @pytest.fixture
-def demo(tmp_path):
-    def demo(*arguments, code=MAIN, status=0, **environ):
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
-        done = subprocess.run(
-            [sys.executable, "-c", code, "demo", *arguments], capture_output=True, text=True, cwd=tmp_path,
-            env={**clean, **environ}, check=False, timeout=120,
-        )  # fmt: skip
+def demo(in_process):
+    def demo(*arguments, call=in_process, status=0, **environ):
+        done = call("demo", *arguments, **environ)
         assert status == done.returncode, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -34,9 +25,9 @@ def stripe():
         yield account
 
 
-def test_the_demo_of_stripe_needs_no_account(demo):
+def test_the_demo_of_stripe_needs_no_account(demo, in_a_process):
     pytest.importorskip("localstripe")
-    told = json.loads(demo("--provider", "stripe", "--json"))
+    told = json.loads(demo("--provider", "stripe", "--json", call=in_a_process))
     session = told["session"]
     assert ("authorized", "35.00", "35.00", "5.00") == (
         session["status"],
@@ -62,6 +53,6 @@ def test_the_demo_of_stripe_takes_no_real_money(demo):
     assert "sk_live_mine" not in told
 
 
-def test_the_demo_of_stripe_says_what_to_install(demo):
-    without = f"import paysession_stripe.local as local; local.find_spec = lambda name: None; {MAIN}"
-    assert "pip install 'paysession-stripe[demo]'" in demo("--provider", "stripe", code=without, status=1)
+def test_the_demo_of_stripe_says_what_to_install(demo, monkeypatch):
+    monkeypatch.setattr("paysession_stripe.local.find_spec", lambda name: None)
+    assert "pip install 'paysession-stripe[demo]'" in demo("--provider", "stripe", status=1)

@@ -10,7 +10,9 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 
 
-@pytest.mark.parametrize("name", ["later", "mollie", "vipps"])
+@pytest.mark.parametrize(
+    "name", ["later", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mollie", "vipps"))]
+)
 def test_an_example_passes_the_contract(name, tmp_path):
     folder = EXAMPLES / name
     done = subprocess.run(

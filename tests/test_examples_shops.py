@@ -564,7 +564,9 @@ def ask(browser, port, path, form=None):
     raise TimeoutError("the server does not listen")
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture(
+    params=["flask", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fastapi", "django"))]
+)
 def running(request, tmp_path):
     """A copy of an example's folder, its server started as its guide says, and the port."""
     folder = tmp_path / request.param
@@ -583,7 +585,7 @@ def running(request, tmp_path):
     log.close()
 
 
-def test_an_example_runs_as_its_guide_says(running):
+def test_an_example_runs_as_its_guide_says(running, in_process):
     name, folder, port = running
     cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     browser = urllib.request.build_opener(cookies)  # the order belongs to it from now on
@@ -595,22 +597,9 @@ def test_an_example_runs_as_its_guide_says(running):
     page = ask(browser, port, "/orders/1001/pay?provider=manual", form)
     assert "DE02120300000000202051" in page
 
-    command = [sys.executable, "-c", "from paysession_cli.main import main; main()"]
-    listed = subprocess.run(
-        [*command, "session", "list", "--reference", "1001", "--json"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    listed = in_process("session", "list", "--reference", "1001", "--json", cwd=folder)
     (session,) = json.loads(listed.stdout)
-    subprocess.run(
-        [*command, "session", "authorize", session["id"], "--by", "ann"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    assert in_process("session", "authorize", session["id"], "--by", "ann", cwd=folder).returncode == 0
     if name in WORK:
         subprocess.run([sys.executable, *WORK[name]], cwd=folder, check=True, capture_output=True, timeout=60)
     for _ in range(600):  # FastAPI's worker is a task of the server, and looks every five seconds
@@ -624,25 +613,45 @@ def test_an_example_runs_as_its_guide_says(running):
 # --- the script -----------------------------------------------------------------------------------
 
 
-def run_script(folder, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / "script/shop.py", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def script_in_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["shop.py", *arguments])
+        load("script").main()
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_the_script_takes_an_order_to_its_payment(tmp_path):
-    assert "order 1001 is not paid yet" in run_script(tmp_path, "order", "1001", "42.00", "EUR")
-    assert "order 1001 is not paid yet" in run_script(tmp_path, "work")
-    assert "captured: 42.00 EUR" in run_script(tmp_path, "confirm", "1001", "ann")
-    assert "order 1001 is paid" in run_script(tmp_path, "work")
-    assert "events handled: 0" in run_script(tmp_path, "work")
+@pytest.fixture
+def script_in_a_process(tmp_path):
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", EXAMPLES / "script/shop.py", *arguments],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "caller", ["script_in_process", pytest.param("script_in_a_process", marks=pytest.mark.slow)]
+)
+def test_the_script_takes_an_order_to_its_payment(caller, request):
+    run = request.getfixturevalue(caller)
+    assert "order 1001 is not paid yet" in run("order", "1001", "42.00", "EUR")
+    assert "order 1001 is not paid yet" in run("work")
+    assert "captured: 42.00 EUR" in run("confirm", "1001", "ann")
+    assert "order 1001 is paid" in run("work")
+    assert "events handled: 0" in run("work")
+
+
+def test_the_script_is_started_as_its_guide_says(script_in_a_process):
+    assert "order 1001 is not paid yet" in script_in_a_process("order", "1001", "42.00", "EUR")
 
 
 KILLED = """
@@ -674,7 +683,12 @@ with Payments.open("sqlite:///payments.db", providers=["manual"]) as payments:
 
 @pytest.mark.parametrize(
     ("point", "number"),
-    [("before the event", 1), ("after the event", 3), ("before the event", 9), ("after the commit", 0)],
+    [
+        ("after the event", 3),
+        pytest.param("before the event", 1, marks=pytest.mark.slow),
+        pytest.param("before the event", 9, marks=pytest.mark.slow),
+        pytest.param("after the commit", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_worker_that_is_killed_anywhere_sends_each_parcel_exactly_once(
     point, number, tmp_path, monkeypatch

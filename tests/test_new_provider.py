@@ -30,40 +30,47 @@ def run(*command, cwd, status=0):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Return the interpreter of an environment with nothing but wheels in it, and the new package's folder."""
+def folder(tmp_path_factory):
+    """Return the folder of the new package, beside which there is room."""
+    room = tmp_path_factory.mktemp("new-provider")
+    run(sys.executable, "-c", NEW, "new-provider", "acme", cwd=room)
+    return room / "paysession-acme"
+
+
+@pytest.fixture(scope="module")
+def python(folder):
+    """Return the interpreter of an environment with nothing but wheels in it."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
         assert not os.environ.get("CI"), "uv is needed here"
         pytest.skip("uv is not installed, which makes an environment in a moment")
-    folder = tmp_path_factory.mktemp("new-provider")
-    run(sys.executable, "-c", NEW, "new-provider", "acme", cwd=folder)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels"]
-    for package in (ROOT / "core", ROOT / "plugins/cli", folder / "paysession-acme"):
-        run(*build, package, cwd=folder)
-    run(uv, "venv", "-q", "--python", sys.executable, "venv", cwd=folder)
-    python = folder / "venv/bin/python"
+    room = folder.parent
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", room / "wheels"]
+    for package in (ROOT / "core", ROOT / "plugins/cli", folder):
+        run(*build, package, cwd=room)
+    run(uv, "venv", "-q", "--python", sys.executable, "venv", cwd=room)
+    python = room / "venv/bin/python"
     wanted = ["paysession-acme[testing]", "paysession-cli[new]"]
-    run(uv, "pip", "install", "-q", "--python", python, "--find-links", "wheels", *wanted, cwd=folder)
-    return python, folder / "paysession-acme"
+    run(uv, "pip", "install", "-q", "--python", python, "--find-links", "wheels", *wanted, cwd=room)
+    return python
 
 
-def test_it_is_found_by_its_name(made):
-    python, folder = made
+@pytest.mark.slow
+def test_it_is_found_by_its_name(python, folder):
     rows = json.loads(run(python, "-c", NEW, "providers", "--db", "memory:", "--json", cwd=folder))
     assert [(row["name"], row["distribution"]) for row in rows] == [("acme", "paysession-acme 0.1.0")]
 
 
-def test_its_tests_run_and_say_what_to_write_next(made):
-    python, folder = made
+@pytest.mark.slow
+def test_its_tests_run_and_say_what_to_write_next(python, folder):
     chosen = "test_initiate_charges_nothing or test_importing or stay_out_of_reprs"
     said = run(python, "-m", "pytest", "-q", "-k", chosen, cwd=folder, status=1)
     assert "write handle(): answer one request as your gateway would" in said
     assert "2 failed, 1 passed" in said
 
 
-def test_its_contract_is_run_by_name_and_the_template_is_in_the_wheel(made):
-    python, folder = made
+@pytest.mark.slow
+def test_its_contract_is_run_by_name_and_the_template_is_in_the_wheel(python, folder):
     told = json.loads(run(python, "-c", NEW, "check", "acme", "--json", cwd=folder, status=1))
     assert told["distribution"] == "paysession-acme 0.1.0"
     assert told["passed"] and told["failed"]
@@ -72,11 +79,11 @@ def test_its_contract_is_run_by_name_and_the_template_is_in_the_wheel(made):
 
 
 @pytest.mark.parametrize("command", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]])
-def test_it_is_clean_by_its_own_rules(made, command):
+def test_it_is_clean_by_its_own_rules(folder, command):
     if find_spec(command[0]) is None:
         assert not os.environ.get("CI"), f"{command[0]} is needed here"
         pytest.skip(f"{command[0]} is not installed")
-    run(sys.executable, "-m", *command, cwd=made[1])
+    run(sys.executable, "-m", *command, cwd=folder)
 
 
 def test_it_is_what_the_tutorial_grows_from(tmp_path):

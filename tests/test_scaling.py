@@ -9,26 +9,10 @@ import pytest
 from paysession import Money, Payments
 from paysession.plugins import Registry
 from paysession.testing import FakeProvider, StoreContract
-from paysession_sql import upgrade
 from paysession_sql.postgres import PostgresStore
-from paysession_sql.testing import server_or_skip
 
 DOCS = Path(__file__).parents[1] / "docs"
 (PARTITIONS,) = re.findall(r"```postgresql\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def server():
-    with server_or_skip() as server:
-        yield server
-
-
-@pytest.fixture
-def url(server):
-    url = server.database()
-    upgrade(url)
-    yield url
-    server.drop(url)
 
 
 def divide(url):
@@ -36,27 +20,28 @@ def divide(url):
         connection.execute(PARTITIONS)
 
 
+@pytest.mark.slow
 class TestPartitioned(StoreContract):
     @pytest.fixture
-    def store(self, url):
-        divide(url)
-        store = PostgresStore.open(url)
+    def store(self, postgres_url):
+        divide(postgres_url)
+        store = PostgresStore.open(postgres_url)
         yield store
         store.close()
 
 
-def test_the_books_go_on_in_partitions(url):
+def test_the_books_go_on_in_partitions(postgres_url):
     fake = FakeProvider()
     sessions = []
     for divided in (False, True):
         if divided:
-            divide(url)
-        with Payments(PostgresStore.open(url), Registry({"fake": fake})) as pay:
+            divide(postgres_url)
+        with Payments(PostgresStore.open(postgres_url), Registry({"fake": fake})) as pay:
             order = pay.create_collection(Money("42.00", "EUR"), reference=f"{divided}")
             sessions.append(pay.initiate(order.id, provider="fake").id)
             for session_id in sessions:
                 pay.authorize(session_id)
                 pay.capture(session_id, Money("1.00", "EUR"))
-    with Payments(PostgresStore.open(url), Registry({"fake": fake})) as pay:
+    with Payments(PostgresStore.open(postgres_url), Registry({"fake": fake})) as pay:
         assert [200, 100] == [pay.get(session_id).captured for session_id in sessions]
         assert 7 == len(pay.events())

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from paysession import AsyncPayments, Money, Outcome, Payments, StoreError, hookimpl
+from paysession import AsyncPayments, Money, Outcome, OutcomeUnknown, Payments, StoreError, hookimpl
 from paysession.testing import FakeProvider
 
 EUR = Money("42.00", "EUR")
@@ -72,8 +72,11 @@ def test_closing_waits_for_a_call_to_a_provider_and_refuses_later_calls():
 def test_every_public_call_is_refused_once_it_is_closed():
     pay = opened(FakeProvider())
     pay.close()
-    public = [name for name in vars(Payments) if not name.startswith("_") and name not in ("open", "close")]
-    names = [name for name in public if callable(getattr(Payments, name))]
+    names = [
+        name
+        for name, value in vars(Payments).items()
+        if inspect.isfunction(value) and not name.startswith("_") and name != "close"
+    ]
     assert len(names) > 15
     for name in names:
         with pytest.raises(StoreError, match="closed"):
@@ -110,6 +113,33 @@ def test_an_observer_that_closes_does_not_wait_for_its_own_call():
     assert slow.order == ["authorized", "closed"]
     with pytest.raises(StoreError, match="closed"):
         pay.get(session)
+
+
+def test_an_observer_that_closes_in_a_thread_of_a_recovery_run_does_not_wait_for_the_run():
+    class Settled:
+        @hookimpl
+        def session_changed(self, after):
+            if after.status == "authorized":
+                seen.append(threading.current_thread().name)
+                pay.close()
+
+    seen, fakes = [], [FakeProvider(lookup="none") for _ in range(4)]
+    providers = {f"fake{n}": provider for n, provider in enumerate(fakes)}
+    pay = Payments.open("memory:", providers=providers, plugins=[Settled()], environ={})
+    for name, provider in providers.items():
+        order = pay.create_collection(EUR, reference=name)
+        session = pay.initiate(order.id, provider=name)
+        provider.fail_next("timeout", kind="authorize")
+        with pytest.raises(OutcomeUnknown):
+            pay.authorize(session.id)
+    seen.clear()
+    thread = threading.Thread(target=pay.recover, kwargs={"now": True})
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(seen) == 4
+    assert any(name.startswith("paysession recover") for name in seen)
+    assert pay._gate._released
 
 
 def test_a_store_that_fails_to_close_is_logged_and_closed_for_good(caplog):

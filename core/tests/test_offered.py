@@ -123,7 +123,7 @@ def accounts(*modes):
     return {f"{mode}-{place}": Account(mode) for place, mode in enumerate(modes)}
 
 
-@pytest.mark.parametrize("modes", [("test", "live"), ("live", None, "test")])
+@pytest.mark.parametrize("modes", [("test", "live"), ("live", None, "test"), ("live", "sandbox")])
 def test_test_and_live_providers_are_refused_together(modes, tmp_path):
     providers = accounts(*modes)
     with pytest.raises(SettingsError, match="test money could pay a live order"):

@@ -21,6 +21,7 @@ from statistics import median
 from driver import Campaign
 from judge import INVARIANTS, Verdict, judge, while_open
 from variants import BROKEN, variant
+from worker import THREADS
 from world import ACCOUNTS, RATE, RESTORABLE, Plan
 
 from paysession_sql import upgrade
@@ -40,11 +41,15 @@ def options(arguments):
     add("--recoverers", type=int, default=2, help="processes that recover (default: 2)")
     add("--hot", type=int, default=0, help="let all workers hammer so many sessions at a time, and no others")
     add("--restores", type=int, default=0, help="restore a backup so many times (only some accounts)")
+    add("--hosts", type=int, default=0, help="let so many hosts fork the workers, in the middle of calls")
     add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
     add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")
     add("--keep", action="store_true", help="keep the books, the log and the journals, and say where")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.hosts and given.workers < given.hosts * (THREADS + 1):
+        parser.error(f"each host has {THREADS} threads that take orders, and forks the other --workers")
+    return given
 
 
 def main(arguments=None):
@@ -72,6 +77,7 @@ def main(arguments=None):
                 minutes=given.minutes,
                 hot=given.hot or variant(given.broken).hot,
                 restores=given.restores,
+                hosts=given.hosts,
                 accounts=tuple(accounts.split(",")),
                 broken=given.broken,
             )
@@ -111,6 +117,7 @@ def one(name, plan, show):
         "kills": tally.killed,
         "kills by point": tally.kills,
         "pauses": tally.pauses,
+        "forks by hosts": campaign.forks(),
         "outages": tally.outages,
         "restores": tally.restores,
         "faults": sum(stats["faults"].values()),

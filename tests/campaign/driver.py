@@ -1,5 +1,6 @@
 """Runs a campaign: starts processes, kills and stops them, and brings everything to rest."""
 
+import contextlib
 import logging
 import math
 import os
@@ -20,6 +21,8 @@ from paysession.testing.gateway_process import GatewayProcess
 logger = logging.getLogger("campaign")
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+HOST_KILLED = 0.1
+"""How often a host is killed, compared to others: what it forks has to come to something."""
 
 
 @mutable
@@ -28,6 +31,8 @@ class Child:
 
     role: str
     pid: int
+    family: int
+    """A pipe that ends with the process and all that it has forked."""
     stopped_until: float | None = None
 
 
@@ -63,7 +68,7 @@ class Campaign:
         self._show = show
         roles = (
             ["order"] * plan.workers + ["recover"] * plan.recoverers + ["courier"] * 2 + ["street", "read"]
-        )
+        ) + ["host"] * plan.hosts
         self._roles = roles
         self._lives = [0] * len(roles)
         self._children = {}
@@ -175,7 +180,9 @@ class Campaign:
                     child.stopped_until = None
             if now >= kill:
                 kill = now + chance.uniform(0.1, 0.9)
-                self._signal(chance.choice(list(self._children)), signal.SIGKILL)
+                slot = chance.choice(list(self._children))
+                if self._children[slot].role != "host" or chance.random() < HOST_KILLED:
+                    self._signal(slot, signal.SIGKILL)
             if now >= pause:
                 pause = now + chance.uniform(0.3, 2.0)
                 slot = chance.choice(list(self._children))
@@ -243,16 +250,20 @@ class Campaign:
         self._start_all()
 
     def _start_all(self):
-        for slot in range(len(self._roles)):
-            self._start(slot)
+        for slot, role in enumerate(self._roles):
+            if role != "order" or not self.plan.hosts:  # hosts fork them
+                self._start(slot)
 
     def _start(self, slot):
         role, life = self._roles[slot], self._lives[slot]
         self._lives[slot] += 1
+        family, alive = os.pipe()
         pid = os.fork()
         if pid:
-            self._children[slot] = Child(role, pid)
+            os.close(alive)
+            self._children[slot] = Child(role, pid, family)
             return
+        os.setpgid(0, 0)
         try:
             be(role, slot, life, self.world)
         except BaseException:  # noqa: BLE001 - the judge reads it, and the process must not go on here
@@ -273,6 +284,7 @@ class Campaign:
             if slot is None:
                 continue  # the gateway itself: the next wish fails and says so
             child = self._children.pop(slot)
+            self._bury(child)
             words = self.world.shared.last_words(slot)
             if os.WIFSIGNALED(status):
                 point = words or "anywhere"
@@ -281,6 +293,18 @@ class Campaign:
                 self.tally.crashes.append(f"{child.role} ended with {status}")
             if restart:
                 self._start(slot)
+
+    def _bury(self, child):
+        """End what a process has forked: its children do not outlive a host, as with any prefork server."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        os.read(child.family, 1)
+        os.close(child.family)
+
+    def forks(self):
+        """Return how many workers the hosts forked."""
+        hosts = [slot for slot, role in enumerate(self._roles) if role == "host"]
+        return sum(map(self.world.shared.progress, hosts))
 
     def _end_all(self):
         for slot in list(self._children):

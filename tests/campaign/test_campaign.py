@@ -1,7 +1,6 @@
 """The campaign in short: sound, it finds nothing; broken on purpose, it names what was violated."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,16 +19,10 @@ def run(*arguments):
     return result, done.returncode
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def store(request):
     if request.param == "postgresql":
-        testing = pytest.importorskip("paysession_sql.testing")
-        try:
-            testing.PostgresServer().close()
-        except testing.PostgresUnavailable as reason:
-            if os.environ.get("CI"):
-                pytest.fail(f"no PostgreSQL: {reason}")
-            pytest.skip(f"no PostgreSQL: {reason}")
+        request.getfixturevalue("postgres")  # skips or fails where none can be started
     return request.param
 
 
@@ -41,6 +34,7 @@ def test_a_short_campaign_finds_nothing(store):
     assert min(result["operations"], result["events"], result["ledger entries"]) > 100
 
 
+@pytest.mark.slow
 def test_sixteen_processes_and_two_recovery_workers_on_eight_sessions_keep_every_invariant(store):
     result, status = run(
         "--seed", "2", "--store", store, "--workers", "16", "--recoverers", "2", "--hot", "8",
@@ -59,6 +53,16 @@ def test_after_backups_were_restored_the_ledger_equals_the_gateway_and_nothing_i
     assert result["operations"] > 50
 
 
+@pytest.mark.slow
+def test_a_host_that_forks_workers_while_its_threads_are_inside_calls_keeps_every_invariant(store):
+    result, status = run(
+        "--seed", "3", "--store", store, "--hosts", "1", "--workers", "5", "--recoverers", "1",
+        "--kills", "100000", "--minutes", "0.5",
+    )  # fmt: skip
+    assert (result["violations"], result["crashes"], status) == ({}, [], 0)
+    assert min(result["forks by hosts"], result["operations"]) > 10
+
+
 sys.path.insert(0, str(HERE))
 try:
     from variants import BROKEN
@@ -66,7 +70,10 @@ finally:
     sys.path.remove(str(HERE))
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize(
+    "broken",
+    [pytest.param(name, marks=[pytest.mark.slow] if name != "random-key" else []) for name in BROKEN],
+)
 def test_a_broken_variant_is_caught_by_name(broken):
     for seed in range(1, 6):  # chance may spare it once
         result, status = run("--seed", str(seed), "--broken", broken, "--kills", "5", "--faults", "100")

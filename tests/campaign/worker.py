@@ -1,9 +1,14 @@
 """The processes of a campaign: who takes orders, who recovers, who carries notifications, who reads."""
 
+import contextlib
+import faulthandler
+import itertools
 import json
 import logging
 import os
+import threading
 import time
+import traceback
 
 from world import ACCOUNTS
 
@@ -37,8 +42,14 @@ def be(role, slot, life, world):
         filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="%(process)d %(message)s"
     )
     chance = plan.random(role, slot, life)
-    odds = {"order": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
-    points = KillPoints(lambda point, hook: chance.random() < odds, lambda point: shared.say(slot, point))
+    odds = {"order": 0.004, "host": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
+    host = os.getpid() if role == "host" else None
+
+    def strikes(point, hook):
+        # A host only dies from outside: what it forks has to come to something.
+        return os.getpid() != host and chance.random() < odds
+
+    points = KillPoints(strikes, lambda point: shared.say(slot, point))
     pay = world.open([points], points.connection)
     ROLES[role](world, slot, chance, pay)
 
@@ -198,11 +209,11 @@ class Host:
             logger.info("meddled %s %r", error, error)
 
 
-def take_orders(world, slot, chance, pay):
-    """Take every order of this slot; go on, after a death, with the one that was begun."""
+def take_orders(world, slot, chance, pay, *, most=None):
+    """Take every order of this slot, ``most`` at a time; go on, after a death, with the one that was begun."""
     plan, shared = world.plan, world.shared
     host = Host(world, chance, pay)
-    while True:
+    for _ in itertools.count() if most is None else range(most):
         number = shared.progress(slot)
         if plan.hot:
             host.hammer(int(shared.seconds() / HOT_FOR) * plan.hot + chance.randrange(plan.hot))
@@ -218,6 +229,75 @@ def take_orders(world, slot, chance, pay):
         if chance.random() < 0.3:
             for session in pay.sessions(reference=f"order-{chance.choice(recent)}"):
                 logger.info("%r %r", session, pay.history(session.id))
+
+
+# --- who forks who takes orders -------------------------------------------------------------------
+
+THREADS = 2
+"""Threads of a host that take orders themselves, so that it forks while calls are in progress."""
+
+STUCK = 25.0
+"""Seconds within which a worker of a host ends. SQLite would wait 30 for a lock that nobody holds."""
+
+
+def be_a_host(world, slot, chance, pay):
+    """Fork workers, as a prefork server does that has loaded the application: they use what is open here.
+
+    A worker takes a few orders and ends; the next is forked at once.
+    """
+    plan, shared = world.plan, world.shared
+    lanes = range(slot % plan.hosts, plan.workers, plan.hosts)
+    for lane in lanes[:THREADS]:
+        threading.Thread(target=_orders, args=(world, lane, plan.random("thread", lane), pay)).start()
+    threading.Thread(target=_write, args=(world, f"host-{chance.random()}", pay)).start()
+    working = {}
+    while True:
+        for lane in lanes[THREADS:]:
+            if lane in working.values():
+                continue
+            forks = shared.progress(slot) + 1
+            shared.keep(slot, forks)
+            pid = os.fork()
+            if not pid:
+                chance.seed(f"{plan.seed}:{slot}:{forks}")
+                faulthandler.dump_traceback_later(STUCK, exit=True, file=_crashes(world))
+                _orders(world, lane, chance, pay, most=chance.randrange(1, 3))
+                if chance.random() < 0.5:
+                    pay.close()
+                os._exit(0)
+            working[pid] = lane
+        pid, status = os.wait()
+        del working[pid]
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            os._exit(1)  # a crash, which it has written down
+
+
+def _orders(world, lane, chance, pay, *, most=None):
+    with _written_down(world, f"lane {lane}"):
+        take_orders(world, lane, chance, pay, most=most)
+
+
+def _write(world, reference, pay):
+    """Commit without a pause: most forks happen in the middle of a commit."""
+    with _written_down(world, reference):
+        row = pay.create_collection(Money("1.00", "EUR"), reference=reference)
+        for cents in itertools.cycle((100, 200)):
+            pay.update_collection(row.id, Money.from_minor(cents, "EUR"))
+
+
+@contextlib.contextmanager
+def _written_down(world, name):
+    """End the process at an error, which the judge reads."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - the process must not go on
+        with _crashes(world) as file:
+            file.write(f"{name}: {traceback.format_exc()}\n")
+        os._exit(1)
+
+
+def _crashes(world):
+    return open(os.path.join(world.plan.folder, "crashes.txt"), "a")
 
 
 # --- who cleans up --------------------------------------------------------------------------------
@@ -301,4 +381,11 @@ def feed(path):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-ROLES = {"order": take_orders, "recover": recover, "courier": carry, "street": street, "read": read}
+ROLES = {
+    "order": take_orders,
+    "host": be_a_host,
+    "recover": recover,
+    "courier": carry,
+    "street": street,
+    "read": read,
+}

@@ -108,6 +108,7 @@ class Plan:
     fault_rate: float = 0.25
     hot: int = 0
     restores: int = 0
+    hosts: int = 0
     broken: str = ""
     accounts: tuple[str, ...] = field(default=tuple(ACCOUNTS))
 

@@ -35,23 +35,21 @@ def eur(minor):
     return Money.from_minor(minor, "EUR")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
+def pytest_collection_modifyitems(items):
+    """Leave to the slow tier what repeats a row: operations other than captures, on another than the first store."""
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        first = given.get("any_url", "memory") == "memory" and given.get("durable_url", "sqlite") == "sqlite"
+        in_matrix = item.nodeid.startswith("tests/matrix/")
+        if in_matrix and given.get("kind", "capture") != "capture" and not first:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def gateway():
     with GatewayProcess() as gateway:
         yield gateway
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    testing = pytest.importorskip("paysession_sql.testing")
-    try:
-        server = testing.PostgresServer()
-    except testing.PostgresUnavailable as reason:
-        if os.environ.get("CI"):
-            pytest.fail(f"no PostgreSQL: {reason}")
-        pytest.skip(f"no PostgreSQL: {reason}")
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,20 @@ class Gate:
         self._released = False
         _gates.add(self)
 
+    def part(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return work for another thread, as a part of the call that starts the thread."""
+
+        def run() -> None:
+            thread = get_ident()
+            try:
+                self.inside[thread] = None
+                work()
+            finally:
+                self.inside.pop(thread, None)
+                self.release_if_empty()
+
+        return run
+
     def close(self) -> None:
         """Refuse later calls, wait for those inside, and release what they use.
 

@@ -107,11 +107,11 @@ class Payments:
         self._engine = Engine(store, registry, public_url, stopwatch)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
-        self._rounds = Rounds(self._engine, self._inbox)
+        self._gate = Gate(self._release)
+        self._rounds = Rounds(self._engine, self._inbox, self._gate)
         self._token = token
         self._returns = ReturnLimit()
         self._offered = None if offered is None else tuple(offered)
-        self._gate = Gate(self._release)
 
     @classmethod
     def open(

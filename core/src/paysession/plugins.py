@@ -31,7 +31,7 @@ from paysession.errors import (
 )
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
-from paysession.settings import Table, build, redact, secrets_of
+from paysession.settings import TEST_MODES, Table, build, redact, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -451,14 +451,16 @@ class Registry:
             return self._loaded[name]
 
     def _check_mode(self, provider: Provider) -> None:
-        other = {"test": "live", "live": "test"}.get(provider.mode or "")
-        mixed = [row.name for row in self._loaded.values() if row.mode == other and other is not None]
-        if mixed and not self._allow_mixed_modes:
-            raise SettingsError(
-                f"the provider {provider.name!r} is in {provider.mode} mode and {mixed[0]!r} in {other} "
-                "mode: test money could pay a live order. Select one mode, or open payments with "
-                "allow_mixed_modes=True"
-            )
+        if self._allow_mixed_modes:
+            return
+        others = TEST_MODES if provider.mode == "live" else ("live",) if provider.mode in TEST_MODES else ()
+        for other in self._loaded.values():
+            if other.mode in others:
+                raise SettingsError(
+                    f"the provider {provider.name!r} is in {provider.mode} mode and {other.name!r} in "
+                    f"{other.mode} mode: test money could pay a live order. Select one mode, or open "
+                    "payments with allow_mixed_modes=True"
+                )
 
     def _load(self, name: str) -> Provider:
         if name not in self._selected:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paysession.engine import Engine
+    from paysession.gate import Gate
     from paysession.webhooks import Inbox
 
 __all__ = ["Rounds"]
@@ -39,11 +40,13 @@ class Rounds:
     Args:
         engine: Carries out what that leads to.
         inbox: Settles notifications.
+        gate: What the threads of a run enter through, as parts of the call.
     """
 
-    def __init__(self, engine: Engine, inbox: Inbox) -> None:
+    def __init__(self, engine: Engine, inbox: Inbox, gate: Gate) -> None:
         self._engine = engine
         self._inbox = inbox
+        self._gate = gate
 
     def run(self, limit: int, provider: str | None, *, now: bool) -> Recovery:
         """Do one run; see `Payments.recover`."""
@@ -73,7 +76,7 @@ class Rounds:
                 for name in names
                 if sessions[name] or notifications[name]
             ]
-        _work_off(parts)
+        _work_off(parts, self._gate)
         settled = sorted(session_id for part in parts for session_id in part.settled)
         waiting = sorted(session_id for part in parts for session_id in part.waiting)
         return Recovery(
@@ -131,7 +134,7 @@ class _Part:
             (self.waiting if session.due_at is not None else self.settled).append(session_id)
 
 
-def _work_off(parts: list[_Part]) -> None:
+def _work_off(parts: list[_Part], gate: Gate) -> None:
     """Process parts side by side: in this thread, and in others that end with the call."""
     left, stop = deque(parts), threading.Event()
 
@@ -147,7 +150,7 @@ def _work_off(parts: list[_Part]) -> None:
                 part.error = error
 
     threads = [
-        threading.Thread(target=work, name=f"paysession recover {number}", daemon=True)
+        threading.Thread(target=gate.part(work), name=f"paysession recover {number}", daemon=True)
         for number in range(1, min(len(parts), WORKERS))
     ]
     started: list[threading.Thread] = []

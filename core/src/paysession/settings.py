@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
-__all__ = ["Found", "Settings", "Table", "build", "from_environment", "load_file", "redact"]
+__all__ = ["TEST_MODES", "Found", "Settings", "Table", "build", "from_environment", "load_file", "redact"]
 
 Settings = typing.Mapping[str, Any]
 
 _FILE_KEYS: Final = ("store", "public_url", "plugins", "offered", "allow_mixed_modes", "providers")
-_TEST_MODES: Final = ("test", "sandbox")
+TEST_MODES: Final = ("test", "sandbox")
+"""The modes of a provider that moves no real money."""
 _SECRET_NAME: Final = re.compile("key|secret|token|passw", re.IGNORECASE)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -187,7 +188,7 @@ def _check_hosts(
         SettingsError: It is not; the sentence names the gateway's own hosts.
     """
     mode = getattr(plugin, "mode", None)
-    if mode in _TEST_MODES:
+    if mode in TEST_MODES:
         return
     defaults = inspect.signature(factory).parameters
     for key, value in values.items():

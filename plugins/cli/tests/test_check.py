@@ -1,10 +1,7 @@
 """paysession check: the contract of an installed provider, run and told."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -46,8 +43,8 @@ class SilentContract(CarelessContract):
 
 
 @pytest.fixture
-def check(tmp_path):
-    """Return a function that runs the command in a process of its own, with a distribution beside it."""
+def beside(tmp_path):
+    """A distribution beside what is installed, with a provider and its contract."""
     info = tmp_path / "careless-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: careless\nVersion: 1.0\n")
@@ -57,16 +54,15 @@ def check(tmp_path):
     )
     (tmp_path / "careless.py").write_text(PROVIDER)
     (tmp_path / "careless_contract.py").write_text(CONTRACT)
+    return tmp_path
+
+
+@pytest.fixture
+def check(beside, in_a_process):
+    """Return a function that runs a contract in a process of its own: not inside this run of pytest."""
 
     def check(*arguments, before="pass"):
-        words = f"{before}; from paysession_cli.main import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", words, "check", *arguments],
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return in_a_process("check", *arguments, before=before, PYTHONPATH=str(beside))
 
     return check
 
@@ -110,8 +106,9 @@ def test_what_the_contracts_author_skips_is_no_success(check):
         ("nothing", "'nothing' of careless 1.0 is no BaseProviderContract"),
     ],
 )
-def test_a_provider_without_a_contract_is_told_in_one_sentence(check, name, words):
-    done = check(name)
+def test_a_provider_without_a_contract_is_told_in_one_sentence(beside, in_process, monkeypatch, name, words):
+    monkeypatch.syspath_prepend(beside)
+    done = in_process("check", name)
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr

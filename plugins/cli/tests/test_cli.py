@@ -1,23 +1,15 @@
-"""The command, each call in a process of its own, as a person or a script would use it."""
+"""The command as a person or a script would use it; each call here, a few of them in processes of their own."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-PAYSESSION = [sys.executable, "-c", "from paysession_cli.main import main; main()"]
 
+def checked(call):
+    """Return a function that makes a call of the command, and checks its exit status."""
 
-@pytest.fixture
-def run(tmp_path):
     def run(*arguments, status=0, **environ):
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
-        done = subprocess.run(
-            [*PAYSESSION, *arguments], capture_output=True, text=True, cwd=tmp_path, env={**clean, **environ},
-            check=False, timeout=60,
-        )  # fmt: skip
+        done = call(*arguments, **environ)
         assert status == done.returncode, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -25,15 +17,37 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture
-def ask(run):
+def answered(run):
     def ask(*arguments, **options):
         return json.loads(run(*arguments, "--json", **options).stdout)
 
     return ask
 
 
-def test_one_life_in_separate_processes(run, ask, tmp_path):
+@pytest.fixture
+def run(in_process):
+    return checked(in_process)
+
+
+@pytest.fixture
+def ask(run):
+    return answered(run)
+
+
+def test_a_payment_and_a_failure_in_processes_of_their_own(in_a_process, tmp_path):
+    run = checked(in_a_process)
+    ask = answered(run)
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001", "--provider", "manual")["id"]
+    assert ask("session", "authorize", id_)["authorized"] == "42.00"
+    assert "42.00 EUR is left to capture" in run("session", "capture", id_, "42.01", status=1).stderr
+    assert (tmp_path / "paysession.db").exists()
+
+
+@pytest.mark.parametrize("caller", ["in_process", pytest.param("in_a_process", marks=pytest.mark.slow)])
+def test_one_life_in_separate_calls(caller, request, tmp_path):
+    run = checked(request.getfixturevalue(caller))
+    ask = answered(run)
     made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
     assert (made["status"], made["amount"]) == ("not_paid", "42.00")
     session = ask("session", "initiate", "order-1001", "--provider", "manual")

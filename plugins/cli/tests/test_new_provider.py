@@ -1,9 +1,7 @@
 """paysession new-provider: a package from the template, and every way to ask for one wrongly."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 import tomllib
 
@@ -11,17 +9,9 @@ import pytest
 
 
 @pytest.fixture
-def new(tmp_path):
-    def new(*arguments, status=0, before="pass"):
-        words = f"{before}; from paysession_cli.main import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", words, "new-provider", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def new(in_process):
+    def new(*arguments, status=0):
+        done = in_process("new-provider", *arguments)
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -88,6 +78,7 @@ def test_a_name_that_is_none_is_refused(new, name):
     assert "a provider's name is 1 to 20 small letters, digits and hyphens" in done.stderr
 
 
-def test_without_copier_it_says_what_to_install(new):
-    done = new("acme", status=1, before="import sys; sys.modules['copier'] = None")
+def test_without_copier_it_says_what_to_install(new, monkeypatch):
+    monkeypatch.setitem(sys.modules, "copier", None)
+    done = new("acme", status=1)
     assert "pip install 'paysession-cli[new]'" in done.stderr

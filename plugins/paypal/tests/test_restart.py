@@ -37,9 +37,14 @@ CASES = [(call, committed) for call in CALLS for committed in (True, False) if c
 
 @pytest.mark.parametrize(
     ("call", "committed"),
-    CASES,
-    ids=[f"{call} {'after' if committed else 'before'} PayPal did it" for call, committed in CASES],
-)
+    [
+        pytest.param(
+            call, committed, marks=[pytest.mark.slow] if call != "capture" else [],
+            id=f"{call} {'after' if committed else 'before'} PayPal did it",
+        )
+        for call, committed in CASES
+    ],
+)  # fmt: skip
 def test_a_process_killed_in_a_call_leaves_one_effect(
     make_shop, make_provider, fake, clock, tmp_path, call, committed
 ):

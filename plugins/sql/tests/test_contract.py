@@ -21,10 +21,14 @@ class TestSqliteStore(StoreContract):
 
 class TestPostgresStore(StoreContract):
     @pytest.fixture
-    def store(self, postgres_url):
+    def url(self, postgres_url):
+        return postgres_url
+
+    @pytest.fixture
+    def store(self, url):
         from paysession_sql.postgres import PostgresStore
 
-        store = PostgresStore.open(postgres_url)
+        store = PostgresStore.open(url)
         self._opened = [store]
         yield store
         for opened in self._opened:
@@ -33,3 +37,10 @@ class TestPostgresStore(StoreContract):
     def reopen(self, store):
         self._opened.append(type(store).open(store.url))
         return self._opened[-1]
+
+
+@pytest.mark.slow
+class TestPostgresStoreBehindPgBouncer(TestPostgresStore):
+    @pytest.fixture
+    def url(self, pgbouncer_url):
+        return pgbouncer_url

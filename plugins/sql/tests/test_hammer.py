@@ -164,9 +164,16 @@ def gateway(ledger):
     return names["Gateway"](ledger, 0, faults=0)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_16_processes_keep_the_books_and_the_gateway_alike(postgres_url, ledger, workers):
-    url = postgres_url + "&pool_size=2"
+@pytest.mark.parametrize(
+    ("through", "workers"),
+    [
+        ("postgres_url", 0),
+        pytest.param("postgres_url", 2, marks=pytest.mark.slow),
+        pytest.param("pgbouncer_url", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_16_processes_keep_the_books_and_the_gateway_alike(request, through, ledger, workers):
+    url = request.getfixturevalue(through) + "&pool_size=2"
     with Payments.open(url, providers={"gateway": gateway(ledger)}, environ={}) as pay:
         orders = [pay.create_collection(Money("42.00", "EUR"), reference=f"{n}").id for n in range(6)]
         # Two orders have two sessions, of which one can hold the amount.
@@ -235,5 +242,5 @@ def judge(pay, ledger, sessions):
             versions[event.session_id].append(event.id)
             assert event.captured >= event.refunded
     for ids in versions.values():
-        places = [tuple(map(int, event.rpartition(":")[2].split("."))) for event in ids]
+        places = [tuple(map(int, event.partition(":")[2].partition("-")[0].split("."))) for event in ids]
         assert places == sorted(set(places))

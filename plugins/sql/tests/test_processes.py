@@ -14,11 +14,11 @@ from paysession.plugins import Registry
 from paysession.testing import FakeProvider
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", pytest.param("pgbouncer", marks=pytest.mark.slow)])
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/books.db"
-    return request.getfixturevalue("postgres_url")
+    return request.getfixturevalue("pgbouncer_url" if request.param == "pgbouncer" else "postgres_url")
 
 
 def eur(amount):

@@ -310,7 +310,9 @@ with Payments.open(url, providers={"stripe": Stripe(**settings)}, plugins=[Kille
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind != "capture" else []) for kind in KINDS]
+)
 def test_a_killed_process_is_recovered_from_the_books_on_disk(
     tmp_path, make, payer, sandbox, clock, kind, when
 ):

@@ -345,7 +345,6 @@ def test_the_doubt_of_one_call_is_not_that_of_the_next(wire, provider, values):
         capture(provider, values)
 
 
-@pytest.mark.parametrize("machine", ["machine api.stripe.com", "default"])
 def test_answers_are_bounded_directly_and_through_a_proxy_and_are_not_compressed(provider):
     session = _Session()
     assert session.headers["Accept-Encoding"] == "identity"
@@ -356,6 +355,7 @@ def test_answers_are_bounded_directly_and_through_a_proxy_and_are_not_compressed
             assert {pool.ConnectionCls.response_class for pool in pools} == {BoundedResponse}
 
 
+@pytest.mark.parametrize("machine", ["machine api.stripe.com", "default"])
 def test_a_netrc_entry_does_not_replace_the_key(wire, provider, values, tmp_path, monkeypatch, machine):
     netrc = tmp_path / "netrc"
     netrc.write_text(f"{machine} login sk_live_other password x\n")

@@ -114,7 +114,8 @@ def connect(url: str, *, autocommit: bool = False) -> Psycopg:
         StoreError: The server cannot be reached, or does not let us in.
     """
     try:
-        return psycopg.connect(_split(url)[0], autocommit=autocommit)
+        # psycopg would prepare what it runs often, under names that connections behind a proxy share.
+        return psycopg.connect(_split(url)[0], autocommit=autocommit, prepare_threshold=None)
     except psycopg.Error as error:
         raise StoreError(f"the database {shown(url)} cannot be reached: {_line(error)}") from None
 
@@ -157,16 +158,20 @@ class Connection:
         except Refused as refusal:
             if refusal.state != _UNPREPARED:
                 raise
-            # A proxy between us and the server gave us another of its connections.
-            self._prepared.clear()
-            return self._run(statement, values)
+            # A proxy between us and the server gave us another of its connections, and may give us a third
+            # one after preparing. Text and parameters in one message always reach the same connection.
+            self._prepared.discard(statement.name)
+            return self._run(statement, values, prepared=False)
 
-    def _run(self, statement: Statement, values: list[bytes | None]) -> list[Any]:
+    def _run(self, statement: Statement, values: list[bytes | None], *, prepared: bool = True) -> list[Any]:
         name = statement.name
         try:
-            if name not in self._prepared:
-                self._prepare(statement)
-            result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
+            if prepared:
+                if name not in self._prepared:
+                    self._prepare(statement)
+                result = self._libpq.exec_prepared(name, values)  # type: ignore[arg-type]  # None is NULL
+            else:
+                result = self._libpq.exec_params(statement.text.encode(), values)
             self._check(result)
         except psycopg.OperationalError as error:
             self._gone = True

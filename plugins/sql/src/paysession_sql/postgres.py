@@ -27,7 +27,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
 from sqlalchemy.sql import text
 
@@ -81,6 +81,8 @@ class PostgresStore(Reads):
         table = SESSION.table
         mark = select(table.c.version, table.c.mark).where(table.c.id == bindparam("key"))
         self._mark = Statement(mark, dialect)
+        again = update(table).where(table.c.id == bindparam("key"), table.c.version == bindparam("version"))
+        self._again = Statement(again.values(mark=table.c.mark).returning(table.c.id), dialect)
         self._time = Statement(
             text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"), dialect
         )
@@ -235,6 +237,9 @@ class PostgresStore(Reads):
             raise _Overtaken(session.id)
         if found != mark:
             raise Stale(session.id)
+        # The server shows a commit that was cut off while it waited for a synchronous replica, which may lack
+        # it. What is written now is acknowledged once a replica has it, and all that was written before.
+        self._rows(self._again, key=session.id, version=version)
         return True
 
     def _unknown(self, lost: Exception) -> StoreError:

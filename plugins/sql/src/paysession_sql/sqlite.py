@@ -163,6 +163,7 @@ class SqliteStore(Reads):
             place = places.take_any(call)
             if not _is_current(self._connection(places, place)):
                 upgrade(f"sqlite:///{self.path}")
+                self._written = True
             places.leave(call)
         except BaseException:
             places.leave(call, broken_off=True)

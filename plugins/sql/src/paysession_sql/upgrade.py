@@ -167,6 +167,7 @@ def upgrade(url: str) -> None:
         # Two processes that do this at once: the second waits, and finds it done.
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA busy_timeout = 30000")
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # a migration may erase as well
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")

@@ -1,0 +1,134 @@
+"""What the tests of several folders share."""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+
+LONGEST = (
+    "plugins/stripe/tests/test_contract.py",
+    "tests/matrix/test_answers.py",
+    "tests/matrix/test_kills.py",
+    "tests/test_docs.py",
+    "tests/campaign/test_campaign.py",
+    "plugins/sql/tests/test_hammer.py",
+    "plugins/sql/tests/test_processes.py",
+    "plugins/stripe/tests/test_faults.py",
+    "plugins/paypal/tests/test_restart.py",
+    "plugins/cli/tests/test_check.py",
+    "plugins/cli/tests/test_cli.py",
+    "core/tests/test_contract_broken.py",
+    "tests/matrix/test_races.py",
+    "tests/test_examples.py",
+    "tests/test_examples_shops.py",
+    "plugins/paypal/tests/test_contract.py",
+    "core/tests/test_contract.py",
+)
+"""The files that take longest in the two tiers, as measured."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files: one that begins late is what all workers wait for in the end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_configure(config):
+    """Order what xdist hands out as it was collected, and let the processes of a run share their bytecode."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+    # Where Python is not to write bytecode, each of the interpreters that the tests start, several
+    # hundred, would compile all that it imports again, which takes longer than most tests.
+    if "PYTHONPYCACHEPREFIX" not in os.environ and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        folder = tempfile.TemporaryDirectory(prefix="paysession-bytecode-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = folder.name
+        sys.dont_write_bytecode = False
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server, for all tests of this process.
+
+    The workers of xdist do not share one: the event feed waits for the oldest transaction of the whole
+    server, so a test would see its own events only when the other workers' transactions have ended.
+    """
+    from paysession_sql.testing import server_or_skip
+
+    with server_or_skip() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _upgraded_url(postgres):
+    from paysession_sql import upgrade
+
+    url = postgres.database()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres, _upgraded_url):
+    """The URL of a database with the schema: a copy, since the migrations take longer than most tests."""
+    template = urlsplit(_upgraded_url).path
+    copy = f"{template}_{next(_numbers)}"
+    postgres.execute(f"CREATE DATABASE {copy[1:]} TEMPLATE {template[1:]}")
+    url = _upgraded_url.replace(template, copy, 1)
+    yield url
+    postgres.drop(url)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def _environment(changes):
+    """Return our environment without settings of paysession, and with these changes."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+    return {**clean, **changes}
+
+
+@pytest.fixture
+def in_process(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in this process, and returns what `subprocess.run` would."""
+    from paysession_cli.main import main
+
+    def run(*arguments, cwd=tmp_path, **environ):
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            patch.setattr(sys, "argv", ["paysession", *arguments])
+            for name in set(os.environ) - set(_environment({})):
+                patch.delenv(name)
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        stdout, stderr = capsys.readouterr()
+        return SimpleNamespace(stdout=stdout, stderr=stderr, returncode=ended.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def in_a_process(tmp_path):
+    """Return a function that runs the command in a process of its own, as a person or a script would."""
+
+    def run(*arguments, before="pass", cwd=tmp_path, **environ):
+        code = f"{before}; from paysession_cli.main import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=cwd,
+            env=_environment(environ), check=False, timeout=120,
+        )  # fmt: skip
+
+    return run
