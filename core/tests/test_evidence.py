@@ -13,9 +13,9 @@ from paysession import (
     Outcome,
     OutcomeUnknown,
 )
+from paysession._ledger.evidence import would_show
 from paysession.operation import Kind
 from paysession.outcome import Effect, Snapshot
-from paysession._ledger.evidence import would_show
 
 
 def eur(amount):

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from paysession import Declined, Money, NotApplied, OutcomeUnknown
-from paysession.provider import Redirect, Snapshot
 from paysession._ledger.verdict import IN_FLIGHT
+from paysession.provider import Redirect, Snapshot
 
 KINDS = ["authorize", "capture", "refund"]
 SHORTLY = timedelta(seconds=1)

@@ -172,16 +172,21 @@ class Engine:
                     raise self._no_room(session) from None
                 session = current  # what holds the amount may be this session's own operation
                 continue
-            session = ledger.session
-            with InFlight(operation.id):
-                answer = self.ask(provider, session, operation)
-                try:
-                    return self._finish(provider, session, operation, answer)
-                except Declined as declined:
-                    if request.kind in _AFTER_AUTHORIZATION:
-                        self._decide_again(provider, session, request, declined)
-                    raise
+            return self._call(provider, ledger.session, operation, request)
         raise too_fast(session.id)
+
+    def _call(
+        self, provider: Provider, session: PaymentSession, operation: Operation, request: Request
+    ) -> PaymentSession:
+        """Call the provider for an operation that was begun, and finish it."""
+        with InFlight(operation.id):
+            answer = self.ask(provider, session, operation)
+            try:
+                return self._finish(provider, session, operation, answer)
+            except Declined as declined:
+                if request.kind in _AFTER_AUTHORIZATION:
+                    self._decide_again(provider, session, request, declined)
+                raise
 
     def _decide_again(
         self, provider: Provider, session: PaymentSession, request: Request, declined: Declined

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from paysession._ledger.ledger import Ledger
     from paysession.errors import ProviderError
+    from paysession.operation import EventType
     from paysession.outcome import Capabilities, Effect, Snapshot
     from paysession.session import ConflictKind, PaymentSession
     from paysession.values import NextAction
@@ -892,7 +893,7 @@ def _show(
         if action != row.next_action:
             ledger.apply(Details(next_action=action))
         return
-    event = "session.error" if status is Status.ERROR else "session.changed"
+    event: EventType = "session.error" if status is Status.ERROR else "session.changed"
     ledger.apply(Presented(status, action, error, event))
 
 

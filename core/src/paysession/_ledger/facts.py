@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession.money import Money
-    from paysession.operation import Kind, Operation, State
+    from paysession.operation import EventType, Kind, Operation, State
     from paysession.session import ConflictKind
     from paysession.values import Failure, NextAction, Status
 
@@ -194,7 +194,7 @@ class Presented(NamedTuple):
     status: Status
     next_action: NextAction | None = None
     error: Failure | None = None
-    event: str | None = None
+    event: EventType | None = None
     operation: Operation | None = None
 
 

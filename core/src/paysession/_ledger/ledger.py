@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession._ledger.facts import Fact
+    from paysession.operation import EventType
     from paysession.session import ConflictKind
     from paysession.values import NextAction
 
@@ -190,7 +191,7 @@ class Ledger:
         self._changed_conflicts: dict[ConflictKind, Conflict] = {}
         self.guarded = False
         """Whether the change relies on the room that the collection had, and is refused if that is gone."""
-        self._events: list[tuple[str, Operation | None, str | None]] = []
+        self._events: list[tuple[EventType, Operation | None, str | None]] = []
 
     def apply(self, fact: Fact) -> None:
         """Apply a fact: the only way in which anything changes."""
@@ -247,7 +248,12 @@ class Ledger:
         )
 
     def _event(
-        self, session: PaymentSession, place: int, type_: str, operation: Operation | None, detail: str | None
+        self,
+        session: PaymentSession,
+        place: int,
+        type_: EventType,
+        operation: Operation | None,
+        detail: str | None,
     ) -> Event:
         # Versions come again when a backup is restored; the digest keeps another event from having this id.
         digest = digest_of(type_, operation and operation.id, detail, self.now)
@@ -273,7 +279,9 @@ class Ledger:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def _record(self, type_: str, operation: Operation | None = None, *, detail: str | None = None) -> None:
+    def _record(
+        self, type_: EventType, operation: Operation | None = None, *, detail: str | None = None
+    ) -> None:
         """Record an event; its figures are those of the session once all facts are applied."""
         self._events.append((type_, operation, detail))
 
