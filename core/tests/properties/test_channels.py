@@ -386,7 +386,7 @@ class Life:
             assert session.status == ("canceled" if over else model.status(now))
             if over and session.authorized > session.refunded:
                 assert session.conflict is not None
-        events = [event for event in self.payments.events(limit=1000)]
+        events = list(self.payments.events(limit=1000))
         rows = {row.id: row for row in self.payments.history(self.session_id)}
         for kind, name in ((Kind.CAPTURE, "session.captured"), (Kind.REFUND, "session.refunded")):
             told = [event.operation_id for event in events if event.type == name]
@@ -400,7 +400,7 @@ class Life:
         types = [event.type for event in events]
         if "session.captured" in types:
             assert types.index("session.authorized") < types.index("session.captured")
-        assert all(row.state not in (State.STARTED,) for row in rows.values()) or session.open is not None
+        assert all(row.state != State.STARTED for row in rows.values()) or session.open is not None
         assert not [row for row in rows.values() if row.state in REFUSED and row.answer == "found"]
 
 
