@@ -1,6 +1,6 @@
 """Write what the reference takes from the code: run ``python docs/generate.py`` after a change of it.
 
-The status table and the diagram come from running the rules of ``paysession.lifecycle`` on every
+The status table and the diagram come from running the rules of ``paysession._ledger`` on every
 operation, status and answer; the hooks from ``paysession.hooks``; the commands from click. A test
 compares, so that none of it can be stale.
 """
@@ -29,12 +29,12 @@ from paysession import (
     Status,
     testing,
 )
-from paysession.draft import Draft
+from paysession._ledger.evidence import from_answer
+from paysession._ledger.ledger import Ledger
+from paysession._ledger.rules import ALLOWED, Request, begin
 from paysession.hooks import ObserverHooks, ProviderHooks
-from paysession.lifecycle import ALLOWED, apply_outcome, apply_refusal, begin, doubt
 from paysession.outcome import ANSWERS, Answer
 from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
-from paysession.request import Request
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def _sample(status: Status, captured: int = 0) -> PaymentSession:
         updated_at=NOW,
         status=status,
         initiated=True,
+        granted=authorized,
         authorized=authorized,
         captured=captured,
     )
@@ -86,17 +87,15 @@ def _sample(status: Status, captured: int = 0) -> PaymentSession:
 def _after(session: PaymentSession, kind: Kind, answer: str, key: str | None = None) -> Status:
     """Return the status of a session after an operation and its answer, as the rules have it."""
     part = Money("10.00", "EUR") if kind in (Kind.CAPTURE, Kind.REFUND, Kind.UPDATE) else None
-    draft, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)
-    draft = Draft(draft.session, NOW)
-    if answer == "unknown":
-        doubt(draft, operation, OutcomeUnknown("?"))
-    elif answer in REFUSALS:
-        refusal = Declined("no") if answer == "declined" else NotApplied("not now")
-        apply_refusal(draft, operation, refusal, CAN)
+    begun, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)
+    ledger = Ledger(begun.session, NOW)
+    if answer in REFUSALS:
+        refusals = {"declined": Declined("no"), "not applied": NotApplied("not now")}
+        from_answer(ledger, operation, refusals.get(answer, OutcomeUnknown("?")), CAN)
     else:
-        told = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
-        apply_outcome(draft, operation, Outcome(answer=Answer(answer), amount=told), CAN)
-    return draft.session.status
+        amount = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
+        from_answer(ledger, operation, Outcome(answer=Answer(answer), amount=amount), CAN)
+    return ledger.session.status
 
 
 def transitions() -> Iterator[tuple[Kind, str, str, str]]:

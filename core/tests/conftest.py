@@ -3,10 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from paysession import MemoryStore, Money, Payments, hookimpl
-from paysession.lifecycle import begin
+from paysession._ledger.rules import Request, begin
 from paysession.operation import Kind
 from paysession.plugins import Registry
-from paysession.request import Request
 from paysession.testing import FakeProvider
 
 

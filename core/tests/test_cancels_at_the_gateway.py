@@ -353,7 +353,7 @@ def test_money_taken_before_the_gateway_canceled_can_be_refunded(told):
         told.payments.sync(session.id)
     assert told.books(session.id) == ("authorized", 2000, 2000, 0, "amount")
     assert told.payments.collection(told.order.id).held == 2000
-    assert told.told()[-3:] == ["session.captured", "session.authorized", "session.conflict"]
+    assert told.told()[-3:] == ["session.authorized", "session.captured", "session.conflict"]
     assert told.payments.refund(session.id).refunded == 2000
 
 

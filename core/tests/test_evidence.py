@@ -13,9 +13,9 @@ from paysession import (
     Outcome,
     OutcomeUnknown,
 )
+from paysession._ledger.evidence import would_show
 from paysession.operation import Kind
 from paysession.outcome import Effect, Snapshot
-from paysession.reconcile import is_evidence
 
 
 def eur(amount):
@@ -280,4 +280,4 @@ def test_only_what_tells_of_the_rest_is_evidence_that_a_cancel_did_not_happen(
         captured=eur(captured),
         refunded=eur("0.00"),
     )
-    assert is_evidence(session, shown, Kind(kind)) is expected
+    assert would_show(session, shown, Kind(kind)) is expected

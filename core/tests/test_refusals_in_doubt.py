@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from paysession import Declined, Money, NotApplied, OutcomeUnknown
+from paysession._ledger.verdict import IN_FLIGHT
 from paysession.provider import Redirect, Snapshot
-from paysession.recovery import UNDER_WAY
 
 KINDS = ["authorize", "capture", "refund"]
 SHORTLY = timedelta(seconds=1)
@@ -36,8 +36,8 @@ def asked_after(told, session_id, duration):
 def test_a_decline_when_sent_again_is_believed_once_the_first_request_cannot_be_under_way(told, kind):
     session_id = doubt(told, kind)
     told.fake.answers[kind] = Declined("no", "not any more")
-    assert asked_after(told, session_id, UNDER_WAY / 2) == "started"
-    assert asked_after(told, session_id, UNDER_WAY / 2 - SHORTLY) == "started"  # however often it is asked
+    assert asked_after(told, session_id, IN_FLIGHT / 2) == "started"
+    assert asked_after(told, session_id, IN_FLIGHT / 2 - SHORTLY) == "started"  # however often it is asked
     assert asked_after(told, session_id, SHORTLY) == "declined"
 
 
@@ -45,9 +45,9 @@ def test_a_decline_when_sent_again_is_believed_once_the_first_request_cannot_be_
 def test_a_repetition_that_goes_unanswered_may_be_under_way_in_its_turn(told, kind):
     session_id = doubt(told, kind)
     told.fake.answers[kind] = OutcomeUnknown("a timeout")
-    assert asked_after(told, session_id, UNDER_WAY) == "started"
+    assert asked_after(told, session_id, IN_FLIGHT) == "started"
     told.fake.answers[kind] = Declined("no", "not any more")
-    assert asked_after(told, session_id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session_id, IN_FLIGHT - SHORTLY) == "started"
     assert asked_after(told, session_id, SHORTLY) == "declined"
 
 
@@ -55,7 +55,7 @@ def test_a_repetition_that_goes_unanswered_may_be_under_way_in_its_turn(told, ki
 def test_a_repetition_that_was_not_sent_is_not_under_way(told, kind):
     session_id = doubt(told, kind)
     told.fake.answers[kind] = NotApplied("connection refused")
-    assert asked_after(told, session_id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session_id, IN_FLIGHT - SHORTLY) == "started"
     told.fake.answers[kind] = Declined("no", "not any more")
     assert asked_after(told, session_id, SHORTLY) == "declined"
 
@@ -73,7 +73,7 @@ def test_what_a_process_sent_before_it_died_may_be_under_way_since_its_lease_ran
     lease = told.payments.history(session.id)[-1].lease_until - told.clock.now
     told.fake.answers[kind] = Declined("no", "not any more")
     assert asked_after(told, session.id, lease) == "started"
-    assert asked_after(told, session.id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session.id, IN_FLIGHT - SHORTLY) == "started"
     assert asked_after(told, session.id, SHORTLY) == "declined"
 
 
@@ -102,7 +102,7 @@ def test_what_a_lookup_shows_of_the_payer_is_no_answer_while_the_request_may_be_
     told.fake.snapshot = shown
     with pytest.raises(OutcomeUnknown):
         told.payments.authorize(session.id)
-    assert asked_after(told, session.id, UNDER_WAY - SHORTLY) == "started"
+    assert asked_after(told, session.id, IN_FLIGHT - SHORTLY) == "started"
     assert asked_after(told, session.id, SHORTLY) == became[0]
     assert told.payments.history(session.id)[-1].answer == became[1]
 
@@ -111,7 +111,7 @@ def test_an_authorization_carried_out_late_settles_the_operation_that_asked_for_
     told = make_told(replay_window=timedelta(0))
     session_id = doubt(told, "authorize")
     told.fake.snapshot = Snapshot("error")
-    assert asked_after(told, session_id, UNDER_WAY / 2) == "started"
+    assert asked_after(told, session_id, IN_FLIGHT / 2) == "started"
     told.fake.snapshot = Snapshot("authorized", authorized=Money("42.00", "EUR"))
-    assert asked_after(told, session_id, UNDER_WAY / 4) == "succeeded"
+    assert asked_after(told, session_id, IN_FLIGHT / 4) == "succeeded"
     assert told.books(session_id) == ("authorized", 4200, 0, 0, None)

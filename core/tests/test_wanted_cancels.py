@@ -14,7 +14,7 @@ from paysession import (
     SessionBusy,
     hookimpl,
 )
-from paysession.lifecycle import CANCEL_TRIES
+from paysession._ledger.ledger import CANCEL_ATTEMPTS as CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
 from paysession.testing import FakeProvider
 

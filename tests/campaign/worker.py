@@ -22,8 +22,8 @@ from paysession import (
     RequestError,
     SessionBusy,
 )
+from paysession._ledger.rules import Request
 from paysession.operation import Kind
-from paysession.request import Request
 from paysession.testing.killing import KillPoints
 
 PAYLOAD_SECRET = "payload-of-the-browser-4711"

@@ -2,7 +2,7 @@
 
 A host application opens `Payments`, says what has to be paid and by which provider; a provider's
 plugin knows the gateway (``paysession.provider`` is what its author imports); the core keeps the
-books. The lifecycle's rules stand in ``paysession.lifecycle``.
+ledger.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
 from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched, Unsynced
-from paysession.session import PaymentCollection, PaymentSession
+from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
     Checkout,
@@ -61,6 +61,7 @@ __all__ = [
     "Checkout",
     "ClientAction",
     "ConfigurationError",
+    "Conflict",
     "CursorLost",
     "Declined",
     "Event",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
     from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
-    from paysession.session import PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection, PaymentSession
     from paysession.values import Checkout
     from paysession.webhooks import Headers
 
@@ -242,6 +242,20 @@ class AsyncPayments:
     ) -> PaymentSession:
         """See `Payments.resolve`."""
         return await self._run(self._payments.resolve, operation_id, outcome, note=note)
+
+    async def conflicts(
+        self,
+        *,
+        open: bool = True,  # noqa: A002 - the name in Payments
+        after: str | None = None,
+        limit: int = 100,
+    ) -> tuple[Conflict, ...]:
+        """See `Payments.conflicts`."""
+        return await self._run(self._payments.conflicts, open=open, after=after, limit=limit)
+
+    async def acknowledge(self, conflict_id: str, *, by: str, note: str) -> Conflict:
+        """See `Payments.acknowledge`."""
+        return await self._run(self._payments.acknowledge, conflict_id, by=by, note=note)
 
     async def get(self, session_id: str) -> PaymentSession:
         """See `Payments.get`."""

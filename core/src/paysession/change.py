@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession.operation import Event, Operation
-    from paysession.session import PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection, PaymentSession
 
 __all__ = ["Change", "Notification"]
 
@@ -52,7 +52,7 @@ class Notification:
 class Change(NamedTuple):
     """One atomic step: everything in it is written, or nothing is.
 
-    Rows are written in the order collection, session, operations, events: the same everywhere, so
+    Rows are written in the order collection, session, operations, conflicts, events: the same everywhere, so
     that two changes cannot wait for each other.
 
     Attributes:
@@ -65,6 +65,7 @@ class Change(NamedTuple):
             provider has done already is booked unguarded.
         collection: A new collection, or (``collection_amount``) one whose amount changes.
         collection_amount: Only the amount of ``collection`` is changed, guarded by what is held.
+        conflicts: New conflicts, or new states of conflicts, of the same session.
         notification: A notification to insert, or (``notification_seen``) to update.
         notification_seen: The notification exists, with one attempt less.
     """
@@ -77,5 +78,6 @@ class Change(NamedTuple):
     guarded: bool = True
     collection: PaymentCollection | None = None
     collection_amount: bool = False
+    conflicts: tuple[Conflict, ...] = ()
     notification: Notification | None = None
     notification_seen: bool = False

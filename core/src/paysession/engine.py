@@ -14,12 +14,14 @@ asked, and who wins when two are at it: every commit is guarded by the session's
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from paysession import lifecycle
-from paysession.draft import Draft
+from paysession._ledger.evidence import from_answer, from_late_answer, verify
+from paysession._ledger.facts import CancelCleared, Noted
+from paysession._ledger.ledger import FAILED, Ledger
+from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
 from paysession.elapsed import Elapsed, InFlight
 from paysession.errors import (
     Declined,
@@ -32,6 +34,7 @@ from paysession.errors import (
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
+    RequestError,
     SessionBusy,
 )
 from paysession.operation import (
@@ -47,7 +50,6 @@ from paysession.operation import (
 )
 from paysession.outcome import Answer, Outcome, effects_of
 from paysession.recovery import ATTEMPTS, Recoverer, too_fast
-from paysession.request import Request, nothing_to_do, with_capture
 from paysession.session import PaymentSession
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
@@ -61,6 +63,9 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 logger = logging.getLogger("paysession")
+
+_AFTER_AUTHORIZATION: Final = (CAPTURE, REFUND, CANCEL)
+"""The kinds of which a refusal may mean that the ledger is behind: the gateway is queried at once."""
 
 
 class Engine:
@@ -102,6 +107,18 @@ class Engine:
             raise NotFound(f"there is no session {session_id!r:.80}")
         return session
 
+    def ledger(self, session: PaymentSession, *, whole: bool = False) -> Ledger:
+        """Return the ledger of a session, to apply facts to.
+
+        Args:
+            session: The session that the decision is made on.
+            whole: With all its operations, which matching effects needs.
+        """
+        store = self.store
+        operations = store.operations(session.id) if whole else ()
+        conflicts = store.conflicts(session_id=session.id) if session.conflict is not None else ()
+        return Ledger(session, store.now(), operations, conflicts)
+
     # --- begin, call, finish ----------------------------------------------------------------------
 
     def perform(self, session: PaymentSession, request: Request) -> PaymentSession:
@@ -140,12 +157,12 @@ class Engine:
                 rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
             now = self.elapsed.now()
-            draft, operation = lifecycle.begin(session, request, provider.capabilities, now)
+            ledger, operation = begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
             try:
                 if provider.capabilities.local:
-                    return self._perform_at_once(provider, session, draft, operation)
-                self.store.commit(draft.change(guarded=True))
+                    return self._perform_at_once(provider, session, ledger, operation)
+                self.store.commit(ledger.change(guarded=True))
             except Stale:
                 session = self.load(session.id)
                 continue
@@ -155,11 +172,38 @@ class Engine:
                     raise self._no_room(session) from None
                 session = current  # what holds the amount may be this session's own operation
                 continue
-            session = draft.session
-            with InFlight(operation.id):
-                answer = self.ask(provider, session, operation)
-                return self._finish(provider, session, operation, answer)
+            return self._call(provider, ledger.session, operation, request)
         raise too_fast(session.id)
+
+    def _call(
+        self, provider: Provider, session: PaymentSession, operation: Operation, request: Request
+    ) -> PaymentSession:
+        """Call the provider for an operation that was begun, and finish it."""
+        with InFlight(operation.id):
+            answer = self.ask(provider, session, operation)
+            try:
+                return self._finish(provider, session, operation, answer)
+            except Declined as declined:
+                if request.kind in _AFTER_AUTHORIZATION:
+                    self._decide_again(provider, session, request, declined)
+                raise
+
+    def _decide_again(
+        self, provider: Provider, session: PaymentSession, request: Request, declined: Declined
+    ) -> None:
+        """Raise what forbids a request, if a refusal showed that the ledger was behind.
+
+        A dashboard refund whose notification was lost leaves less to refund than the ledger said.
+        """
+        current = self.load(session.id)
+        figures = (current.authorized, current.captured, current.refunded, current.status)
+        if figures == (session.authorized, session.captured, session.refunded, session.status):
+            return
+        try:
+            begin(current, request, provider.capabilities, self.store.now())
+        except RequestError as error:
+            error.operation_id = declined.operation_id
+            raise error from declined
 
     def addressed(
         self, operation: Operation, session: PaymentSession, capture: Operation | None
@@ -215,17 +259,17 @@ class Engine:
         return session
 
     def _perform_at_once(
-        self, provider: Provider, session: PaymentSession, draft: Draft, operation: Operation
+        self, provider: Provider, session: PaymentSession, ledger: Ledger, operation: Operation
     ) -> PaymentSession:
         """Carry out an operation whose effects are ours: one commit holds all of it."""
         answer = self.ask(provider, session, operation)
         if isinstance(answer, OutcomeUnknown):
             # Its effects are ours and nothing was written, so nothing happened.
             answer = NotApplied(answer.message)
-        self.apply(provider, draft, operation, answer)
-        self.store.commit(draft.change(guarded=True))
-        self.tell(draft)
-        return self._result(draft.session, draft.operations[operation.id], answer)
+        from_answer(ledger, operation, answer, provider.capabilities)
+        self.store.commit(ledger.change(guarded=True))
+        self.tell(ledger)
+        return self._result(ledger.session, ledger.written[operation.id], answer)
 
     def ask(
         self, provider: Provider, session: PaymentSession, operation: Operation
@@ -239,26 +283,10 @@ class Engine:
         try:
             with InFlight(operation.id):
                 outcome = provider.perform(operation.kind, session, operation)
-            lifecycle.verify(session, operation, outcome)
+            verify(session, operation, outcome)
         except ProviderError as error:
             return error
         return outcome
-
-    def apply(
-        self,
-        provider: Provider,
-        draft: Draft,
-        operation: Operation,
-        answer: Outcome | ProviderError,
-        note: str | None = None,
-    ) -> None:
-        """Book what an answer does."""
-        if isinstance(answer, Outcome):
-            lifecycle.apply_outcome(draft, operation, answer, provider.capabilities, note)
-        elif isinstance(answer, Declined | NotApplied):
-            lifecycle.apply_refusal(draft, operation, answer, provider.capabilities, note)
-        else:
-            lifecycle.doubt(draft, operation, answer)
 
     def _finish(
         self,
@@ -277,10 +305,10 @@ class Engine:
             if found is not None:
                 return self._result(*found, answer)
         for _ in range(ATTEMPTS):
-            draft = Draft(session, self.store.now())
-            self.apply(provider, draft, operation, answer)
+            ledger = self.ledger(session)
+            from_answer(ledger, operation, answer, provider.capabilities)
             try:
-                self.store.commit(draft.change())
+                self.store.commit(ledger.change())
             except Stale:
                 session = self.load(session.id)
                 current = self.store.operation(operation.id)
@@ -292,11 +320,14 @@ class Engine:
                     return self._overtaken(provider, session, current or operation, answer)
                 operation = replace(current, capture=operation.capture, webhook_url=operation.webhook_url)
                 continue
-            self.tell(draft)
-            written = draft.operations[operation.id]
+            self.tell(ledger)
+            written = ledger.written[operation.id]
             if written.state is State.STARTED:
                 self.registry.tell("operation_in_doubt", operation=written)
-            return self._result(self.follow(draft), written, answer)
+            session = self.follow(ledger)
+            if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
+                session = self.recovery.query(provider, session)
+            return self._result(session, written, answer)
         raise too_fast(session.id)
 
     def _overtaken(
@@ -327,7 +358,10 @@ class Engine:
                 session_id=session.id,
                 operation_id=operation.id,
             )
-        if isinstance(answer, Outcome) and operation.state in REFUSED:
+        overtaken = (
+            operation.answer == FAILED and isinstance(answer, Outcome) and answer.answer is Answer.PENDING
+        )
+        if isinstance(answer, Outcome) and operation.state in REFUSED and not overtaken:
             if operation.kind is AUTHORIZE:
                 return session
             if operation.kind is not INITIATE:
@@ -344,10 +378,10 @@ class Engine:
     ) -> PaymentSession:
         """Add what an answer tells besides to what was settled in its sense meanwhile."""
 
-        def rule(session: PaymentSession) -> Draft | None:
-            now = self.store.now()
-            draft = lifecycle.fill_in(session, operation, answer, provider.capabilities, now)
-            return draft if draft.changed else None
+        def rule(session: PaymentSession) -> Ledger | None:
+            ledger = self.ledger(session)
+            from_late_answer(ledger, operation, answer, provider.capabilities)
+            return ledger if ledger.changed else None
 
         return self.decide(session_id, rule)
 
@@ -378,13 +412,14 @@ class Engine:
             current = self.store.operation(operation_id)
             if current is None:
                 break
-            draft = lifecycle.note(session, current, f"late answer: {_shown(answer)}", now=self.store.now())
+            ledger = self.ledger(session)
+            ledger.apply(Noted(current, f"late answer: {_shown(answer)}"))
             try:
-                self.store.commit(draft.change())
+                self.store.commit(ledger.change())
             except Stale:
                 session = self.load(session.id)
                 continue
-            return draft.session
+            return ledger.session
         return session
 
     def _result(
@@ -423,7 +458,7 @@ class Engine:
 
     # --- committing, and what follows ---------------------------------------------------------------
 
-    def decide(self, session_id: str, rule: Callable[[PaymentSession], Draft | None]) -> PaymentSession:
+    def decide(self, session_id: str, rule: Callable[[PaymentSession], Ledger | None]) -> PaymentSession:
         """Commit what a rule decides on the session as it is, and again if it moves meanwhile.
 
         Args:
@@ -435,44 +470,47 @@ class Engine:
         """
         for _ in range(ATTEMPTS):
             session = self.load(session_id)
-            draft = rule(session)
-            if draft is None:
+            ledger = rule(session)
+            if ledger is None:
                 return session
             try:
-                return self.commit(draft)
+                return self.commit(ledger)
             except (Stale, OverLimit):
                 continue
         raise too_fast(session_id)
 
-    def commit(self, draft: Draft) -> PaymentSession:
-        """Commit a draft, tell the observers, and do what was wanted once nothing is in doubt."""
-        self.store.commit(draft.change())
-        self.tell(draft)
-        return self.follow(draft)
+    def commit(self, ledger: Ledger) -> PaymentSession:
+        """Commit a ledger, tell the observers, and do what was wanted once nothing is in doubt."""
+        self.store.commit(ledger.change())
+        self.tell(ledger)
+        return self.follow(ledger)
 
-    def tell(self, draft: Draft) -> None:
+    def tell(self, ledger: Ledger) -> None:
         """Tell the observers of a change that was committed."""
-        if not draft.conflicts and not self.registry.observed:
+        if not ledger.opened and not self.registry.observed:
             return
-        before = draft.before if draft.before.version else None
-        operation = next(iter(draft.operations.values()), None)
-        self.registry.tell("session_changed", before=before, after=draft.session, operation=operation)
-        for kind, expected, found in draft.conflicts:
-            logger.warning("session %s: %s: expected %s, found %s", draft.session.id, kind, expected, found)
+        before = ledger.before if ledger.before.version else None
+        operation = next(iter(ledger.written.values()), None)
+        self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
+        for conflict in ledger.opened:
+            kind, expected, found = conflict.kind, conflict.expected, conflict.found
+            logger.warning(
+                "session %s: %s: expected %s, found %s", conflict.session_id, kind, expected, found
+            )
             self.registry.tell(
                 "conflict_found",
-                session=draft.session,
+                session=ledger.session,
                 operation=operation,
                 kind=kind,
                 expected=expected,
                 found=found,
             )
 
-    def follow(self, draft: Draft) -> PaymentSession:
+    def follow(self, ledger: Ledger) -> PaymentSession:
         """Run the cancel that is wanted after a change; not if that is how it failed just now."""
-        session = draft.session
+        session = ledger.session
         if not session.cancel_wanted or any(
-            row.kind is CANCEL and row.state in REFUSED for row in draft.operations.values()
+            row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()
         ):
             return session
         return self.cancel_if_wanted(session)
@@ -493,7 +531,9 @@ class Engine:
 
     def _forget_cancel(self, session: PaymentSession) -> PaymentSession:
         try:
-            return self.commit(lifecycle.forget_cancel(session, now=self.store.now()))
+            ledger = self.ledger(session)
+            ledger.apply(CancelCleared())
+            return self.commit(ledger)
         except Stale:
             return self.load(session.id)
 

@@ -176,6 +176,10 @@ class Declined(ProviderError):
     Args:
         code: A stable, machine-readable reason such as ``card_declined``.
         message: A sentence for the merchant.
+        conclusive: Whether it proves as well that no earlier request of the same operation has had, or can
+            still have, the effect: the authorization has expired, say. Then the operation is settled at once,
+            also where it was sent before. Leave it out for anything that our own earlier request may have
+            caused, such as "already captured".
     """
 
     def __init__(
@@ -183,6 +187,7 @@ class Declined(ProviderError):
         code: str,
         message: str = "",
         *,
+        conclusive: bool = False,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
         session_id: str | None = None,
@@ -196,6 +201,7 @@ class Declined(ProviderError):
             operation_id=operation_id,
         )
         self.code = code
+        self.conclusive = conclusive
 
 
 class NotApplied(ProviderError):

@@ -6,7 +6,7 @@ import re
 from base64 import b32encode
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
 
@@ -28,6 +28,7 @@ __all__ = [
     "REFUSED",
     "UPDATE",
     "Event",
+    "EventType",
     "Kind",
     "Operation",
     "State",
@@ -214,6 +215,25 @@ class Operation:
         return decode(self._payload)
 
 
+EventType = Literal[
+    "operation.failed",
+    "operation.pending",
+    "session.authorized",
+    "session.canceled",
+    "session.captured",
+    "session.changed",
+    "session.conflict",
+    "session.error",
+    "session.initiated",
+    "session.refunded",
+    "session.released",
+    "session.requires_more",
+    "session.reversed",
+    "session.updated",
+]
+"""What an event says: see the reference of events."""
+
+
 @frozen(slots=False, kw_only=True)
 class Event(Totals):
     """One transition of one session, as written in the transaction that made it.
@@ -225,9 +245,7 @@ class Event(Totals):
             it is read from the store.
         id: Unique, and the same at each reading: the session's id and version, and a digest, so that after
             a restore no other event has it.
-        type: ``session.initiated``, ``.updated``, ``.requires_more``, ``.authorized``,
-            ``.captured``, ``.refunded``, ``.canceled``, ``.released``, ``.error``, ``.changed``,
-            ``.reversed`` or ``.conflict``; ``operation.pending`` or ``operation.failed``.
+        type: What happened: one of `EventType`.
         session_id: The session.
         collection_id: Its collection.
         reference: The host's reference of the collection.
@@ -242,7 +260,7 @@ class Event(Totals):
 
     cursor: str = ""
     id: str
-    type: str
+    type: EventType
     session_id: str
     collection_id: str
     reference: str

@@ -413,6 +413,8 @@ class Capabilities:
         lookup: Whether ``retrieve`` sees every effect at once (``consistent``), after
             ``lookup_lag`` (``lagging``), or there is no asking (``none``).
         lookup_lag: How long a lookup may miss what was just written.
+        final_capture_releases: The gateway releases the rest of the authorization itself when a final capture
+            succeeds. Where it does not, the core sends ``cancel`` once it has.
         refund_needs_capture: A refund refers to one capture.
         call_limit: The longest that one hook call can take, its SDK's retries included.
         local: The effects are ours (cash, a bank transfer that a person confirms): there is no
@@ -430,6 +432,7 @@ class Capabilities:
     replay_window: Windows = timedelta(0)
     lookup: str = field(default="none", validator=in_(("consistent", "lagging", "none")))
     lookup_lag: timedelta = timedelta(0)
+    final_capture_releases: bool = False
     refund_needs_capture: bool = False
     call_limit: timedelta = timedelta(seconds=60)
     local: bool = False

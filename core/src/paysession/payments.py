@@ -7,6 +7,9 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from paysession._ledger.evidence import verify
+from paysession._ledger.facts import ConflictClosed
+from paysession._ledger.rules import Request
 from paysession.arguments import (
     check_amount,
     checked_checkout,
@@ -37,14 +40,12 @@ from paysession.errors import (
     StoreError,
 )
 from paysession.gate import Gate, gated
-from paysession.lifecycle import verify
 from paysession.money import Money
 from paysession.opening import checked_offer, checked_url, open_store, selection
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
-from paysession.request import Request
 from paysession.resync import resync
 from paysession.returns import ReturnLimit
 from paysession.rounds import Rounds
@@ -59,9 +60,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from paysession._ledger.ledger import Ledger
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
     from paysession.reports import Recovery
+    from paysession.session import Conflict
     from paysession.store import Store
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -722,6 +725,55 @@ class Payments:
             except OutcomeUnknown as error:
                 raise InvalidData(f"that does not fit the operation: {error}") from None
         return self._recovery.resolve(operation_id, outcome, note)
+
+    # --- conflicts --------------------------------------------------------------------------------
+
+    def conflicts(
+        self,
+        *,
+        open: bool = True,  # noqa: A002 - the word for it
+        after: str | None = None,
+        limit: int = 100,
+    ) -> tuple[Conflict, ...]:
+        """Return what gateways showed that contradicts the ledger, in the order in which it was found.
+
+        Args:
+            open: Only what is open; False: what was closed as well.
+            after: The id to go on after.
+            limit: How many at most, 1 to 1000.
+        """
+        open_ = checked_flag(open, "open")
+        return tuple(self._store.conflicts(open=open_, after=after, limit=checked_limit(limit)))
+
+    def acknowledge(self, conflict_id: str, *, by: str, note: str) -> Conflict:
+        """Close a conflict by hand; one that is closed is returned as it is.
+
+        Nothing of the payment changes. A conflict whose cause is still there opens again, as a new one, when
+        the gateway shows it the next time.
+
+        Args:
+            conflict_id: The conflict.
+            by: Who acknowledges it: 1 to 200 characters.
+            note: What they found out, or did about it: 1 to 200 characters.
+
+        Raises:
+            NotFound: There is no such conflict.
+        """
+        by, note = checked_text(by, "by"), checked_text(note, "note")
+        conflict = self._store.conflict(conflict_id) if isinstance(conflict_id, str) else None
+        if conflict is None:
+            raise NotFound(f"there is no conflict {conflict_id!r:.80}")
+        kind = conflict.kind
+
+        def rule(session: PaymentSession) -> Ledger | None:
+            ledger = self._engine.ledger(session)
+            if kind in ledger.conflicts and ledger.conflicts[kind].id == conflict_id:
+                ledger.apply(ConflictClosed(kind, by, note))
+            return ledger if ledger.changed else None
+
+        if conflict.closed_at is None:
+            self._engine.decide(conflict.session_id, rule)
+        return self._store.conflict(conflict_id) or conflict
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -14,9 +14,26 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from paysession import lifecycle
-from paysession.draft import Draft
-from paysession.effects import let_go
+from paysession._ledger.evidence import (
+    from_answer,
+    from_effects,
+    from_snapshot,
+    is_readable,
+    still_in_doubt,
+)
+from paysession._ledger.facts import CancelRequested, Postponed, Released
+from paysession._ledger.rules import LEASE_MARGIN, Request, claim
+from paysession._ledger.schedule import schedule
+from paysession._ledger.verdict import (
+    ABSENT,
+    GRACE,
+    IN_FLIGHT,
+    REPEATED,
+    Doubt,
+    Repetition,
+    Verdict,
+    decide,
+)
 from paysession.elapsed import is_in_flight
 from paysession.errors import (
     Declined,
@@ -31,9 +48,6 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State, number_of
 from paysession.outcome import Outcome
-from paysession.reconcile import apply_snapshot, is_evidence
-from paysession.request import Request
-from paysession.statement import snapshot_of_effects
 from paysession.store import OverLimit, Stale
 from paysession.values import Status, replace
 
@@ -41,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from paysession._ledger.ledger import Ledger
     from paysession.engine import Engine
     from paysession.operation import Operation
     from paysession.outcome import Effect, Snapshot
@@ -53,12 +68,6 @@ logger = logging.getLogger("paysession")
 
 ATTEMPTS: Final = 20
 """How often a decision is made again because the session moved meanwhile."""
-
-UNDER_WAY: Final = timedelta(minutes=2)
-"""How long a request that nobody waits for any more may still be carried out."""
-
-GRACE: Final = timedelta(minutes=10)
-"""How long after the last possible send an absent effect counts as evidence that there is none."""
 
 RETURN_TRIES: Final = 3
 """How many attempts in a row that were not applied a payer's returns may cause without a wait."""
@@ -102,12 +111,12 @@ class Recoverer:
                     session_id=session_id,
                     operation_id=operation.id,
                 )
-            draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=provider.capabilities)
+            ledger, claimed = claim(session, operation, now=now, capabilities=provider.capabilities)
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except Stale:
                 continue
-            return self._find_out(provider, draft.session, self._whole(session, claimed))
+            return self._find_out(provider, ledger.session, self._whole(session, claimed))
         raise too_fast(session_id)
 
     def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
@@ -115,7 +124,7 @@ class Recoverer:
         until = operation.lease_until
         if until is None or until > now:
             return until is not None
-        lease = provider.capabilities.call_limit + lifecycle.LEASE_MARGIN
+        lease = provider.capabilities.call_limit + LEASE_MARGIN
         return self._engine.elapsed.at_least(until - lease) < lease
 
     def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
@@ -137,31 +146,32 @@ class Recoverer:
             try:
                 session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
-                return self._still_in_doubt(session.id, operation, error)
+                return self._still_in_doubt(session.id, operation, error, operation.doubted_at)
             except Stale:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
-            quiet = quiet and session.conflict != "currency"  # what cannot be read may show it all the same
-            if capabilities.lookup == "lagging" and passed < capabilities.lookup_lag:
-                return self._still_in_doubt(session.id, operation, reason)
+            quiet = quiet and is_readable(session, seen)  # what cannot be read may show it all the same
         window = capabilities.window(operation.kind)
         if self._was_restored(operation):
             window = (operation.doubted_at or sent_at) - sent_at  # it is queried, and not sent again
-        if elapsed.at_most(sent_at) + capabilities.call_limit < window:  # the lookup took its time
+        doubt = Doubt(
+            session=session,
+            operation=operation,
+            capabilities=capabilities,
+            seen=seen,
+            at_least=passed,
+            at_most=elapsed.at_most(sent_at),  # the lookup took its time
+            unanswered=unanswered,
+            window=window,
+        )
+        rule = decide(ABSENT, doubt)
+        if rule.verdict is Verdict.RESEND:
             return self._send_again(provider, session, operation, quiet=quiet)
-        if seen is None:
-            # Initiating is inert, so one that nobody can tell of may be abandoned; but not with a cancel
-            # that was promised: only a person can see whether there is anything to cancel.
-            no_effect = operation.kind is Kind.INITIATE and not session.cancel_wanted
-        else:
-            no_effect = is_evidence(session, seen, operation.kind)
-        grace = max(GRACE, UNDER_WAY + capabilities.lookup_lag)
-        if no_effect and not unanswered and passed >= window + grace:
-            # Nothing was sent since, and the provider, asked now, knows nothing of it.
+        if rule.verdict is Verdict.SETTLE:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
-        return self._still_in_doubt(session.id, operation, reason)
+        return self._still_in_doubt(session.id, operation, reason, operation.doubted_at)
 
     def _was_restored(self, operation: Operation) -> bool:
         """Return whether an operation in doubt may have been closed in a history that a restore has lost.
@@ -202,27 +212,41 @@ class Recoverer:
             found = self.look(provider, session, operation, quiet=quiet)
             if found is not None:
                 return found[0]
-        if isinstance(answer, NotApplied) or (isinstance(answer, Declined) and not quiet):
-            # That says nothing about the time before: a gateway may still have that one in a queue, and
-            # where it does not keep refusals under their keys it carries it out after this.
-            return self._still_in_doubt(session.id, operation, answer)
+        rule = decide(REPEATED, Repetition(answer, in_flight=not quiet))
+        if isinstance(answer, ProviderError) and rule.verdict is Verdict.WAIT:
+            lost_at = None if isinstance(answer, OutcomeUnknown) else operation.doubted_at
+            return self._still_in_doubt(session.id, operation, answer, lost_at)
         return self._settle(provider, session.id, operation, answer)
 
     def _quiet(self, provider: Provider, operation: Operation) -> bool:
         """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
-        seen_after = UNDER_WAY + provider.capabilities.lookup_lag
+        seen_after = IN_FLIGHT + provider.capabilities.lookup_lag
         return (
             lost_at is not None
             and not is_in_flight(operation.id)
             and self._engine.elapsed.at_least(lost_at) >= seen_after
         )
 
-    def _still_in_doubt(self, session_id: str, operation: Operation, reason: ProviderError) -> PaymentSession:
-        """Write down that nothing was found out, and that no request went unanswered meanwhile."""
+    def _still_in_doubt(
+        self,
+        session_id: str,
+        operation: Operation,
+        reason: ProviderError,
+        lost_at: datetime | None = None,
+    ) -> PaymentSession:
+        """Record that an operation is still in doubt.
 
-        def rule(draft: Draft, current: Operation) -> None:
-            lifecycle.doubt(draft, current, reason, lost_at=operation.doubted_at)
+        Args:
+            session_id: Its session.
+            operation: The operation, as it was claimed.
+            reason: Why.
+            lost_at: When a request of it last went unanswered; None: just now.
+        """
+
+        def rule(ledger: Ledger, current: Operation) -> None:
+            capabilities = self._engine.registry.provider(ledger.before.provider).capabilities
+            still_in_doubt(ledger, current, reason, capabilities, lost_at=lost_at)
 
         return self._write(session_id, operation, rule)
 
@@ -236,26 +260,24 @@ class Recoverer:
     ) -> PaymentSession:
         """Write down what recovery or a person found out."""
 
-        def rule(draft: Draft, current: Operation) -> None:
-            self._engine.apply(provider, draft, current, answer, note)
-            if current.kind is Kind.CAPTURE and current.state is State.PENDING:
-                let_go(draft, self._engine.store.operations(session_id))
+        def rule(ledger: Ledger, current: Operation) -> None:
+            from_answer(ledger, current, answer, provider.capabilities, note=note)
 
         return self._write(session_id, operation, rule)
 
     def _write(
-        self, session_id: str, operation: Operation, rule: Callable[[Draft, Operation], None]
+        self, session_id: str, operation: Operation, rule: Callable[[Ledger, Operation], None]
     ) -> PaymentSession:
         """Write down what a rule makes of a claimed operation; who was overtaken leaves it as it is."""
         engine = self._engine
 
-        def decide(session: PaymentSession) -> Draft | None:
+        def decide(session: PaymentSession) -> Ledger | None:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
-            draft = Draft(session, engine.store.now())
-            rule(draft, current)
-            return draft
+            ledger = engine.ledger(session)
+            rule(ledger, current)
+            return ledger
 
         return engine.decide(session_id, decide)
 
@@ -310,7 +332,7 @@ class Recoverer:
             return None
         return self._engine.load(session.id), current
 
-    # --- asking for the truth ---------------------------------------------------------------------
+    # --- querying the gateway ---------------------------------------------------------------------
 
     def _apply_truth(
         self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
@@ -320,28 +342,34 @@ class Recoverer:
             session = self._engine.load(session_id)
             asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
             snapshot = provider.retrieve(session, operation)
-            draft = self._book(provider, session, snapshot, asked_at, quiet=quiet)
-            if draft is None:
+            ledger = self._book(provider, session, snapshot, asked_at, quiet=quiet)
+            if ledger is None:
                 return session, snapshot
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except (Stale, OverLimit):
                 continue
-            self._engine.tell(draft)
-            return self._engine.follow(draft), snapshot
+            self._engine.tell(ledger)
+            return self._engine.follow(ledger), snapshot
         raise Stale(session_id)
+
+    def query(self, provider: Provider, session: PaymentSession) -> PaymentSession:
+        """Query the gateway about a session, if that is possible now, and record what it shows."""
+        if provider.capabilities.lookup == "none" or provider.capabilities.local:
+            return session
+        try:
+            return self._apply_truth(provider, session.id, None)[0]
+        except (ProviderError, Stale) as error:
+            logger.info("session %s could not be queried: %s", session.id, error)
+            return self._engine.load(session.id)
 
     def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
         """Book what is known to have happened at a provider that cannot be asked."""
 
-        def rule(session: PaymentSession) -> Draft | None:
-            rows = self._engine.store.operations(session_id)
-            told = snapshot_of_effects(session, rows, effects)
-            # Without a key it is told of the operation that is open, unless it names an earlier one.
-            rest = (row for row in rows if row.kind is Kind.AUTHORIZE and row.id != session.open)
-            earlier = {row.reference for row in rest if row.reference is not None}
-            quiet = any(effect.key is None and effect.reference not in earlier for effect in effects)
-            return self._book(provider, session, told, self._engine.store.now(), quiet=quiet)
+        def rule(session: PaymentSession) -> Ledger | None:
+            ledger = self._engine.ledger(session, whole=True)
+            from_effects(ledger, effects, provider.capabilities, room=self._room(session))
+            return ledger if ledger.changed else None
 
         return self._engine.decide(session_id, rule)
 
@@ -353,21 +381,18 @@ class Recoverer:
         asked_at: datetime,
         *,
         quiet: bool = False,
-    ) -> Draft | None:
+    ) -> Ledger | None:
         """Return what a snapshot does to the books; None: nothing."""
+        ledger = self._engine.ledger(session, whole=True)
+        room = self._room(session)
+        from_snapshot(ledger, snapshot, provider.capabilities, room=room, asked_at=asked_at, quiet=quiet)
+        return ledger if ledger.changed else None
+
+    def _room(self, session: PaymentSession) -> int:
+        """Return how much of the collection's amount no session holds, in minor units."""
         collection = self._engine.store.collection(session.collection_id)
         assert collection is not None  # noqa: S101 - sessions are written with their collection
-        draft = apply_snapshot(
-            session,
-            self._engine.store.operations(session.id),
-            snapshot,
-            room=collection.amount.minor - collection.held,
-            now=self._engine.store.now(),
-            asked_at=asked_at,
-            capabilities=provider.capabilities,
-            quiet=quiet,
-        )
-        return draft if draft.changed else None
+        return collection.amount.minor - collection.held
 
     def sync(self, session_id: str) -> PaymentSession:
         """Ask the provider how the session stands, book it, and go on where it says `ready`.
@@ -452,20 +477,25 @@ class Recoverer:
     def want_cancel(self, session_id: str) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""
 
-        def rule(session: PaymentSession) -> Draft | None:
+        def rule(session: PaymentSession) -> Ledger | None:
             if session.cancel_wanted or session.open is None:
                 return None
-            return lifecycle.want_cancel(session, now=self._engine.store.now())
+            ledger = self._engine.ledger(session)
+            ledger.apply(CancelRequested())
+            return ledger
 
         return self._engine.decide(session_id, rule)
 
     def abandon(self, session_id: str) -> PaymentSession:
         """End a session that no provider has accepted: there is nothing to cancel anywhere."""
 
-        def rule(session: PaymentSession) -> Draft | None:
+        def rule(session: PaymentSession) -> Ledger | None:
             if session.open is not None or session.initiated or session.status is Status.CANCELED:
                 return None
-            return lifecycle.abandon(session, now=self._engine.store.now())
+            ledger = self._engine.ledger(session)
+            ledger.apply(Released())
+            ledger.row.due_at = None
+            return ledger
 
         return self._engine.decide(session_id, rule)
 
@@ -478,7 +508,7 @@ class Recoverer:
         sent_at = operation.sent_at or operation.created_at
         told_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
-            told_by += max(GRACE, UNDER_WAY + capabilities.lookup_lag)
+            told_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
         return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
 
     def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
@@ -529,21 +559,24 @@ class Recoverer:
         for _ in range(ATTEMPTS):
             if session.due_at is None or session.due_at > now:
                 return session
-            draft = self._postponed(session)
+            ledger = self._postponed(session)
             try:
-                self._engine.store.commit(draft.change())
+                self._engine.store.commit(ledger.change())
             except Stale:
                 session = self._engine.load(session.id)
                 continue
-            return draft.session
+            return ledger.session
         return session
 
-    def _postponed(self, session: PaymentSession) -> Draft:
+    def _postponed(self, session: PaymentSession) -> Ledger:
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:
             capabilities = None
-        return lifecycle.postpone(session, now=self._engine.store.now(), capabilities=capabilities)
+        ledger = self._engine.ledger(session)
+        ledger.apply(Postponed())
+        schedule(ledger, capabilities, doubt=session.open is not None)
+        return ledger
 
 
 def too_fast(session_id: str) -> SessionBusy:

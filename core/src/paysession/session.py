@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import Factory, field, frozen
 
@@ -15,7 +15,51 @@ if TYPE_CHECKING:
 
     from paysession.values import Failure, NextAction
 
-__all__ = ["PaymentCollection", "PaymentSession", "summarize"]
+__all__ = ["Conflict", "ConflictKind", "PaymentCollection", "PaymentSession", "summarize"]
+
+
+ConflictKind = Literal[
+    "amount",
+    "authorized_after_cancel",
+    "cancel_refused",
+    "currency",
+    "effect_after_refusal",
+    "open_after_cancel",
+    "over_captured",
+    "over_limit",
+    "status",
+]
+"""What a conflict is about: see the reference of events."""
+
+
+@frozen(slots=False, kw_only=True)
+class Conflict:
+    """What a gateway showed that contradicts what was asked for, or what was reported before.
+
+    It closes by itself once its cause is gone, or when somebody acknowledges it
+    (``Payments.acknowledge``). Several of a session can be open at once, one of each kind.
+
+    Attributes:
+        id: The conflict's id; later ones have greater ids.
+        session_id: The session.
+        kind: What it is about.
+        expected: What was asked for, or reported, in words.
+        found: What the gateway showed, in words.
+        opened_at: When it was recorded.
+        closed_at: When it was closed, or None.
+        closed_by: Who acknowledged it; None if it is open, or closed by itself.
+        note: What they said.
+    """
+
+    id: str
+    session_id: str
+    kind: ConflictKind
+    expected: str
+    found: str
+    opened_at: datetime
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    note: str | None = None
 
 
 @frozen(slots=False, kw_only=True)
@@ -39,8 +83,8 @@ class PaymentSession(Totals):
         reference: The gateway's id.
         checkout: What the host told of the payer's visit.
         error: Why authorizing failed.
-        conflict: What the provider showed that our books forbid (``authorized_after_cancel``,
-            ``over_limit``, ``over_captured``, ``amount``, ...), while it is open; None otherwise.
+        conflict: The kind of the newest open conflict with what the gateway showed
+            (``authorized_after_cancel``, ``over_limit``, ``over_captured``, ``amount``, ...), or None.
         version: Goes up with every change.
         created_at: When it was initiated.
         updated_at: When it last changed.
@@ -60,7 +104,7 @@ class PaymentSession(Totals):
     next_action: NextAction | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     error: Failure | None = None
-    conflict: str | None = None
+    conflict: ConflictKind | None = None
     version: int = 1
     _data: str = field(default="{}", repr=False, alias="data")
 
@@ -73,6 +117,10 @@ class PaymentSession(Totals):
     """Refunds that are accepted and not finished: reserved, and not yet in ``refunded``."""
     pending: int = 0
     """How many operations are accepted and not finished."""
+    granted: int = 0
+    """What was authorized by all authorizations together, without what was released or reversed."""
+    released: bool = False
+    """Whether nothing is authorized any more beyond what was, or is being, captured."""
     held: int = 0
     """What this session holds of its collection's amount."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paysession.operation import Event, Operation
-    from paysession.session import PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection, PaymentSession
 
 __all__ = ["Change", "Identity", "MemoryStore", "Notification", "OverLimit", "Stale", "Store", "lost"]
 
@@ -172,6 +172,28 @@ class Store(Protocol):
         """Return operations in state ``started``, the oldest first."""
         ...
 
+    def conflict(self, conflict_id: str) -> Conflict | None:
+        """Return a conflict's row."""
+        ...
+
+    def conflicts(
+        self,
+        *,
+        session_id: str | None = None,
+        open: bool = True,  # noqa: A002 - the name in Payments
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Conflict]:
+        """Return conflicts in the order of their ids, after one id.
+
+        Args:
+            session_id: Only those of this session.
+            open: Only those that are open.
+            after: The id to go on after.
+            limit: How many at most.
+        """
+        ...
+
     def notification(self, notification_id: str) -> Notification | None:
         """Return a stored notification."""
         ...
@@ -211,6 +233,7 @@ class MemoryStore:
         self._operations: dict[str, dict[str, Operation]] = {}
         self._by_collection: dict[str, list[str]] = {}
         self._notifications: dict[str, Notification] = {}
+        self._conflicts: dict[str, Conflict] = {}
         self._events: list[Event] = []
 
     @classmethod
@@ -220,7 +243,7 @@ class MemoryStore:
         return cls(clock=clock or utc_now)
 
     def commit(self, change: Change) -> None:
-        session, expected, operations, events, hold, _, new, _, notification, seen = change
+        session, expected, operations, events, hold, _, new, _, conflicts, notification, seen = change
         with self._lock:
             collection = self._guard_collection(change) if hold or new is not None else None
             if notification is not None:
@@ -240,6 +263,8 @@ class MemoryStore:
                 rows = self._operations[key]
                 for operation in operations:
                     rows[operation.id] = operation
+                for conflict in conflicts:
+                    self._conflicts[conflict.id] = conflict
             if collection is not None:
                 self._collections[collection.id] = collection
             if notification is not None:
@@ -365,6 +390,28 @@ class MemoryStore:
             rows = [row for rows in self._operations.values() for row in rows.values()]
         started = [row for row in rows if row.state is State.STARTED]
         return sorted(started, key=lambda row: (row.created_at, row.id))[:limit]
+
+    def conflict(self, conflict_id: str) -> Conflict | None:
+        return self._conflicts.get(conflict_id)
+
+    def conflicts(
+        self,
+        *,
+        session_id: str | None = None,
+        open: bool = True,  # noqa: A002 - the name in Payments
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Conflict]:
+        with self._lock:
+            rows = sorted(self._conflicts.values(), key=lambda row: row.id)
+        found = [
+            row
+            for row in rows
+            if (session_id is None or row.session_id == session_id)
+            and not (open and row.closed_at is not None)
+            and (after is None or row.id > after)
+        ]
+        return found[:limit]
 
     def notification(self, notification_id: str) -> Notification | None:
         return self._notifications.get(notification_id)

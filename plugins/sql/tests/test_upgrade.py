@@ -70,7 +70,7 @@ def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
         PostgresStore.open(empty_url)
     assert (None, False) == (Schema(empty_url).found, Schema(empty_url).current)
     migrate(empty_url, command.upgrade, "0001")
-    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0004"):
+    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0005"):
         PostgresStore.open(empty_url)
     Schema(empty_url).upgrade()
     Schema(empty_url).upgrade()

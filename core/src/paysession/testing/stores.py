@@ -14,7 +14,7 @@ from paysession.change import Change, Notification
 from paysession.errors import CursorLost
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
-from paysession.session import PaymentCollection, PaymentSession
+from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import Identity, OverLimit, Stale
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
 
@@ -66,6 +66,8 @@ def a_session(number: int = 1, **changes: Any) -> PaymentSession:
         capturing=6,
         refunding=5,
         pending=4,
+        granted=11,
+        released=True,
         held=3,
         initiated=True,
         ordinal=2,
@@ -150,6 +152,19 @@ def a_notification(number: int = 1, **changes: Any) -> Notification:
         attempts=2,
     )
     return replace(notification, **changes)
+
+
+def a_conflict(number: int = 1, session: str = "ps_0001", **changes: Any) -> Conflict:
+    """Return an open conflict."""
+    conflict = Conflict(
+        id=f"cf_{number:04}",
+        session_id=session,
+        kind="amount",
+        expected="42.00 EUR",
+        found="40.00 EUR ü",
+        opened_at=NOW + timedelta(seconds=number),
+    )
+    return replace(conflict, **changes)
 
 
 class StoreContract:
@@ -318,6 +333,28 @@ class StoreContract:
         row = store.collection("pc_0001")
         assert row is not None
         assert (4000, 4000, later) == (row.amount.minor, row.held, row.updated_at)
+
+    # --- conflicts ---
+
+    def test_conflicts_are_listed_in_their_order_until_they_are_closed(self, store: Store) -> None:
+        """Each as it was written last, by session and after one of them."""
+        rows = [a_conflict(1), a_conflict(2), a_conflict(3, "ps_0002")]
+        store.commit(Change(collection=a_collection()))
+        store.commit(Change(session=a_session(1), conflicts=tuple(rows[:2])))
+        store.commit(Change(session=a_session(2), conflicts=tuple(rows[2:])))
+        closed = a_conflict(1, closed_at=NOW + timedelta(hours=1), closed_by="ann", note="asked the bank")
+        store.commit(Change(session=a_session(1, version=2), expected=1, conflicts=(closed,)))
+        store = self.reopen(store)
+        assert store.conflict("cf_0001") == closed
+        assert store.conflict("cf_0009") is None
+        assert list(store.conflicts()) == rows[1:]
+        assert list(store.conflicts(open=False)) == [closed, *rows[1:]]
+        assert list(store.conflicts(open=False, after="cf_0001", limit=1)) == rows[1:2]
+        assert list(store.conflicts(session_id="ps_0001")) == rows[1:2]
+        assert list(store.conflicts(session_id="ps_0001", open=False)) == [closed, rows[1]]
+        with pytest.raises(Stale):
+            store.commit(Change(session=a_session(1, version=2), expected=1, conflicts=(a_conflict(4),)))
+        assert store.conflict("cf_0004") is None
 
     def test_a_notification_is_stored_once_and_then_changed(self, store: Store) -> None:
         store.commit(Change(notification=a_notification()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import BigInteger, bindparam, case, func, literal_column, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
+from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.statements import Statement
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Changes:
             None if change.session is None else _CHANGED if change.expected else _NEW,
             len(change.operations),
             len(change.events),
+            len(change.conflicts),
             None if change.notification is None else _CHANGED if change.notification_seen else _NEW,
         )
         statement = self._made.get(shape)
@@ -81,6 +82,8 @@ def _given(change: Change, mark: int) -> dict[str, Any]:
         )
     for place, operation in enumerate(change.operations):
         given.update(_prefixed(f"o{place}_", OPERATION.row(operation)))
+    for place, conflict in enumerate(change.conflicts):
+        given.update(_prefixed(f"x{place}_", CONFLICT.row(conflict)))
     for place, event in enumerate(change.events):
         given.update(_prefixed(f"e{place}_", EVENT.row(event)))
     if change.notification is not None:
@@ -106,10 +109,11 @@ class _Builder:
         session: str | None,
         operations: int,
         events: int,
+        conflicts: int,
         notification: str | None,
     ) -> None:
         self._shape = collection, guarded, session, notification
-        self._operations, self._events = operations, events
+        self._operations, self._events, self._conflicts = operations, events, conflicts
         self._guards: list[CTE] = []
         self._others: list[CTE] = []
 
@@ -123,7 +127,9 @@ class _Builder:
         if session is not None:
             self._guard(self._session(new=session == _NEW), "written")
         for place in range(self._operations):
-            self._others.append(self._operation(f"o{place}_").cte(f"operation_{place}"))
+            self._others.append(self._upsert(OPERATION, f"o{place}_").cte(f"operation_{place}"))
+        for place in range(self._conflicts):
+            self._others.append(self._upsert(CONFLICT, f"x{place}_").cte(f"conflict_{place}"))
         if self._events:
             self._others.append(self._event_rows().cte("told"))
         if notification is not None:
@@ -185,11 +191,9 @@ class _Builder:
             changed = changed.where(select(self._guards[-1]).exists())
         return changed.values({name: _bound(SESSION, "s_", name) for name in names}).returning(table.c.id)
 
-    def _operation(self, prefix: str) -> Any:
-        write = insert(OPERATION.table).from_select(
-            OPERATION.columns, self._rows(OPERATION, prefix, OPERATION.columns)
-        )
-        changing = [name for name in OPERATION.columns if name not in OPERATION.fixed]
+    def _upsert(self, layout: Layout[Any], prefix: str) -> Any:
+        write = insert(layout.table).from_select(layout.columns, self._rows(layout, prefix, layout.columns))
+        changing = [name for name in layout.columns if name not in layout.fixed]
         return write.on_conflict_do_update(
             index_elements=["id"], set_={name: write.excluded[name] for name in changing}
         )

@@ -9,7 +9,16 @@ from paysession.errors import StoreError
 from paysession.operation import digest_of
 from paysession.store import Identity, lost
 from paysession.values import Secret, replace
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, micros, moment
+from paysession_sql.schema import (
+    COLLECTION,
+    CONFLICT,
+    EVENT,
+    NOTIFICATION,
+    OPERATION,
+    SESSION,
+    micros,
+    moment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
     from paysession.change import Notification
     from paysession.operation import Event, Operation
-    from paysession.session import PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection, PaymentSession
     from paysession_sql.schema import Layout
     from paysession_sql.statements import Statement, Statements
 
@@ -166,6 +175,23 @@ class Reads(ABC):
     def in_doubt(self, limit: int) -> Sequence[Operation]:
         """See the protocol."""
         return self._values(OPERATION, self._statements.in_doubt, most=limit)
+
+    def conflict(self, conflict_id: str) -> Conflict | None:
+        """See the protocol."""
+        return self._one(CONFLICT, self._statements.conflict, conflict_id)
+
+    def conflicts(
+        self,
+        *,
+        session_id: str | None = None,
+        open: bool = True,  # noqa: A002 - the name in the protocol
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Conflict]:
+        """See the protocol."""
+        statement = self._statements.conflicts[session_id is not None, open]
+        given = {} if session_id is None else {"session_id": session_id}
+        return self._values(CONFLICT, statement, after=after or "", most=limit, **given)
 
     def notification(self, notification_id: str) -> Notification | None:
         """See the protocol."""

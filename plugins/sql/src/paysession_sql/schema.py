@@ -23,7 +23,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 from paysession.change import Notification
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
-from paysession.session import PaymentCollection, PaymentSession
+from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.values import Checkout, Failure, Status, dump_action, load_action, made
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLLECTION",
     "COMPATIBILITY",
+    "CONFLICT",
     "EVENT",
     "IDENTITY",
     "NOTIFICATION",
@@ -296,6 +297,8 @@ SESSION: Final = Layout(
         _number("capturing"),
         _number("refunding"),
         _number("pending"),
+        _number("granted"),
+        _flag("released"),
         _number("held"),
         _flag("initiated"),
         _number("ordinal"),
@@ -351,6 +354,24 @@ OPERATION: Final = Layout(
     _partial("ix_operation_started", "created_at", "id", where="state = 'started'"),
     # What the engine fills in when it calls a hook.
     unstored={"capture": None, "webhook_url": None},
+)
+
+CONFLICT: Final = Layout(
+    Conflict,
+    "conflict",
+    [
+        _text("id", fixed=True),
+        _text("session_id", fixed=True),
+        _text("kind", fixed=True),
+        _text("expected", fixed=True),
+        _text("found", fixed=True),
+        _time("opened_at", fixed=True),
+        _time("closed_at", nullable=True),
+        _text("closed_by", nullable=True),
+        _text("note", nullable=True),
+    ],
+    Index(None, "session_id"),
+    _partial("ix_conflict_open", "id", where="closed_at IS NULL"),
 )
 
 EVENT: Final = Layout(

@@ -400,7 +400,9 @@ class SqliteStore(Reads):
 
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
         statements = self._writes
-        session, expected, operations, events, hold, guarded, collection, *_, notification, seen = change
+        session, expected, operations, events, hold, guarded, collection, _, conflicts, notification, seen = (
+            change
+        )
         if collection is not None:
             self._write_collection(connection, collection, change.collection_amount)
         if session is not None:
@@ -415,6 +417,8 @@ class SqliteStore(Reads):
                 raise Stale(session.id)
         for operation in operations:
             _run(connection, statements.write_operation, operation)
+        for conflict in conflicts:
+            _run(connection, statements.write_conflict, conflict)
         for event in events:
             _run(connection, statements.insert_event, event)
         if notification is not None:

@@ -14,7 +14,16 @@ from sqlalchemy import and_, bindparam, literal_column, or_, select, tuple_, upd
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import Insert, operators
 
-from paysession_sql.schema import COLLECTION, EVENT, IDENTITY, NOTIFICATION, OPERATION, SESSION, Layout
+from paysession_sql.schema import (
+    COLLECTION,
+    CONFLICT,
+    EVENT,
+    IDENTITY,
+    NOTIFICATION,
+    OPERATION,
+    SESSION,
+    Layout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +95,7 @@ class Write(Statement):
 
     Args:
         statement: The statement. Its parameters have the names of columns, or ``key`` for the id of the row
-            and ``expected`` for the version (of a notification, the attempts) before the value's own.
+            and ``earlier`` for the version (of a notification, the attempts) before the value's own.
         dialect: The database's.
         layout: The value's.
     """
@@ -94,7 +103,7 @@ class Write(Statement):
     def __init__(self, statement: Executable, dialect: Dialect, layout: Layout[Any]) -> None:
         super().__init__(statement, dialect)
         version = "version" if layout is SESSION else "attempts"
-        self.pack: Final = layout.packer(self.names, key=("id", None), expected=(version, _before))
+        self.pack: Final = layout.packer(self.names, key=("id", None), earlier=(version, _before))
 
 
 def _before(version: int) -> int:
@@ -182,6 +191,19 @@ class Statements:
         )
         self.next_provider = self._of(self._next(session))
         self.next_notified = self._of(self._next(notification))
+        conflict = CONFLICT.table
+        self.conflict = self._of(select(*selected(CONFLICT)).where(conflict.c.id == bindparam("key")))
+        rows = select(*selected(CONFLICT)).where(conflict.c.id > bindparam("after"))
+        rows = rows.order_by(conflict.c.id).limit(bindparam("most"))
+        belongs = conflict.c.session_id == bindparam("session_id")
+        # Spelled out: the index holds the open ones only.
+        still_open = conflict.c.closed_at.is_(None)
+        self.conflicts = {
+            (False, False): self._of(rows),
+            (False, True): self._of(rows.where(still_open)),
+            (True, False): self._of(rows.where(belongs)),
+            (True, True): self._of(rows.where(belongs, still_open)),
+        }
         self.notification = self._of(
             select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )
@@ -255,7 +277,7 @@ class Writes:
         self.insert_session = Write(_insert(SESSION), dialect, SESSION)
         self.update_session = Write(
             update(session)
-            .where(session.c.id == bindparam("key"), session.c.version == bindparam("expected"))
+            .where(session.c.id == bindparam("key"), session.c.version == bindparam("earlier"))
             .values({name: bindparam(name) for name in SESSION.columns if name not in SESSION.fixed}),
             dialect,
             SESSION,
@@ -271,12 +293,21 @@ class Writes:
             dialect,
             OPERATION,
         )
+        put = upsert(CONFLICT.table).values({name: bindparam(name) for name in CONFLICT.columns})
+        self.write_conflict = Write(
+            put.on_conflict_do_update(
+                index_elements=["id"],
+                set_={name: put.excluded[name] for name in CONFLICT.columns if name not in CONFLICT.fixed},
+            ),
+            dialect,
+            CONFLICT,
+        )
         self.insert_event = Write(_insert(EVENT), dialect, EVENT)
         self.insert_collection = Write(_insert(COLLECTION), dialect, COLLECTION)
         self.insert_notification = Write(_insert(NOTIFICATION), dialect, NOTIFICATION)
         self.update_notification = Write(
             update(notification)
-            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("expected"))
+            .where(notification.c.id == bindparam("key"), notification.c.attempts == bindparam("earlier"))
             .values(
                 {name: bindparam(name) for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed}
             ),

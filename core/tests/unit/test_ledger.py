@@ -8,6 +8,7 @@ import pytest
 
 from paysession import (
     Capabilities,
+    Conflict,
     Declined,
     InvalidTransition,
     Kind,
@@ -18,14 +19,22 @@ from paysession import (
     PaymentSession,
     State,
     Status,
-    lifecycle,
 )
-from paysession.draft import Draft
-from paysession.lifecycle import ALLOWED
+from paysession._ledger.evidence import from_answer, from_late_answer, still_in_doubt, verify
+from paysession._ledger.facts import (
+    CancelCleared,
+    CancelRequested,
+    Found,
+    Noted,
+    Postponed,
+    Released,
+)
+from paysession._ledger.ledger import Ledger
+from paysession._ledger.rules import ALLOWED, LEASE_MARGIN, Request, begin, claim
+from paysession._ledger.schedule import schedule
 from paysession.operation import KEY_LENGTH
 from paysession.outcome import ANSWERS, Answer
 from paysession.provider import Redirect
-from paysession.request import Request
 from paysession.values import replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,20 +50,22 @@ def a_session(status=Status.PENDING, **changes):
         created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1,
     )  # fmt: skip
     if status is Status.AUTHORIZED:
-        session = replace(session, authorized=4200, held=4200, captured=2000, refunded=500)
+        session = replace(session, granted=4200, authorized=4200, held=4200, captured=2000, refunded=500)
+    if status is Status.CANCELED:
+        session = replace(session, released=True)
     return replace(session, **changes)
 
 
 def begun(session, kind=Kind.CAPTURE):
     amount = Money("10.00", "EUR") if kind in (Kind.UPDATE, Kind.CAPTURE, Kind.REFUND) else None
-    draft, operation = lifecycle.begin(session, Request(kind, amount), CAN, NOW)
-    return draft.session, operation
+    ledger, operation = begin(session, Request(kind, amount), CAN, NOW)
+    return ledger.session, operation
 
 
 def applied(session, operation, told):
-    draft = Draft(session, LATER)
-    lifecycle.apply_outcome(draft, operation, told, CAN)
-    return draft
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, told, CAN)
+    return ledger
 
 
 def outcome(answer, operation):
@@ -104,7 +115,7 @@ def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
         assert (after.open, after.ordinal, after.version) == (operation.id, 2, session.version + 1)
         assert (operation.key, operation.state, operation.ordinal) == (operation.id, "started", 2)
         assert operation.id.startswith("ps_1-2-")
-        assert after.due_at == operation.lease_until == NOW + CAN.call_limit + lifecycle.LEASE_MARGIN
+        assert after.due_at == operation.lease_until == NOW + CAN.call_limit + LEASE_MARGIN
         assert after.status == status
         assert after.held == (4200 if kind is Kind.AUTHORIZE else session.held)
     else:
@@ -121,11 +132,11 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
     told = outcome(answer, operation)
     if answer not in ANSWERS[kind]:
         with pytest.raises(OutcomeUnknown):
-            lifecycle.verify(session, operation, told)
+            verify(session, operation, told)
         return
-    lifecycle.verify(session, operation, told)
-    draft = applied(session, operation, told)
-    after, change = draft.session, draft.change()
+    verify(session, operation, told)
+    ledger = applied(session, operation, told)
+    after, change = ledger.session, ledger.change()
     if kind is Kind.CANCEL:
         expected = before.status if answer is Answer.PENDING or before.captured else "canceled"
     else:
@@ -133,7 +144,7 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
     assert after.status == expected
     assert after.open is None
     assert after.version == change.expected + 1 == session.version + 1
-    closed = draft.operations[operation.id]
+    closed = ledger.written[operation.id]
     pending = answer is Answer.PENDING and kind not in (Kind.UPDATE, Kind.INITIATE)
     assert closed.state == (State.PENDING if pending else State.SUCCEEDED)
     assert after.pending == pending
@@ -156,11 +167,11 @@ def test_every_refusal_of_every_operation_from_every_status(status, kind, refusa
         return
     before = a_session(status)
     session, operation = begun(before, kind)
-    draft = Draft(session, LATER)
-    lifecycle.apply_refusal(draft, operation, refusal, CAN)
-    after = draft.session
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, refusal, CAN)
+    after = ledger.session
     declined = isinstance(refusal, Declined)
-    assert draft.operations[operation.id].state == ("declined" if declined else "not_applied")
+    assert ledger.written[operation.id].state == ("declined" if declined else "not_applied")
     assert after.status == ("error" if declined and kind is Kind.AUTHORIZE else before.status)
     assert after.held == (0 if declined and kind is Kind.AUTHORIZE else before.held)
     for name in ("amount", "authorized", "captured", "refunded", "pending", "open"):
@@ -172,20 +183,20 @@ def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
     if status not in ALLOWED[kind]:
         return
     session, operation = begun(a_session(status), kind)
-    draft = Draft(session, LATER)
-    lifecycle.doubt(draft, operation, OutcomeUnknown("reset"))
-    after, doubted = draft.session, draft.operations[operation.id]
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, OutcomeUnknown("reset"), CAN)
+    after, doubted = ledger.session, ledger.written[operation.id]
     assert (after.open, after.held, after.status) == (operation.id, session.held, session.status)
     assert (doubted.state, doubted.lease_until, doubted.doubted_at) == ("started", None, LATER)
     assert after.due_at > LATER
-    assert not draft.change().events
+    assert not ledger.change().events
 
 
 @pytest.mark.parametrize(("rest", "due"), [({}, None), ({"pending": 1}, LATER), ({"expires_at": NOW}, LATER)])
 def test_a_cancel_that_is_forgotten_leaves_what_else_there_is_to_look_at(rest, due):
-    session = a_session(Status.AUTHORIZED, cancel_wanted=True, due_at=NOW, **rest)
-    after = lifecycle.forget_cancel(session, now=LATER).session
-    assert (after.cancel_wanted, after.due_at) == (False, due)
+    ledger = Ledger(a_session(Status.AUTHORIZED, cancel_wanted=True, due_at=NOW, **rest), LATER)
+    ledger.apply(CancelCleared())
+    assert (ledger.session.cancel_wanted, ledger.session.due_at) == (False, due)
 
 
 def test_released_lets_go_of_the_rest():
@@ -197,27 +208,27 @@ def test_released_lets_go_of_the_rest():
 
 def test_a_pending_capture_reserves_its_amount():
     session, operation = begun(a_session(Status.AUTHORIZED), Kind.CAPTURE)
-    draft = applied(session, operation, Outcome.pending())
-    after = draft.session
+    ledger = applied(session, operation, Outcome.pending())
+    after = ledger.session
     assert (after.captured, after.capturing) == (2000, 1000)
     with pytest.raises(Exception, match=r"12\.00 EUR is left"):
-        lifecycle.begin(after, Request(Kind.CAPTURE, Money("12.01", "EUR")), CAN, LATER)
-    cancel, operation = lifecycle.begin(after, Request(Kind.CANCEL), CAN, LATER)
-    draft = applied(cancel.session, operation, Outcome.canceled())
-    assert (draft.session.status, draft.session.authorized) == ("authorized", 3000)
+        begin(after, Request(Kind.CAPTURE, Money("12.01", "EUR")), CAN, LATER)
+    cancel, operation = begin(after, Request(Kind.CANCEL), CAN, LATER)
+    ledger = applied(cancel.session, operation, Outcome.canceled())
+    assert (ledger.session.status, ledger.session.authorized) == ("authorized", 3000)
 
 
 def test_an_answer_replaces_data_and_names_references():
     session, operation = begun(a_session(), Kind.AUTHORIZE)
     told = Outcome.authorized(data={"a": 1}, reference="pi", expires_at=LATER)
-    draft = applied(session, operation, told)
-    assert (draft.session.data, draft.session.reference) == ({"a": 1}, "pi")
-    assert draft.session.expires_at == LATER
-    session, operation = begun(draft.session, Kind.CAPTURE)
+    ledger = applied(session, operation, told)
+    assert (ledger.session.data, ledger.session.reference) == ({"a": 1}, "pi")
+    assert ledger.session.expires_at == LATER
+    session, operation = begun(ledger.session, Kind.CAPTURE)
     told = Outcome.captured(operation.amount, reference="ch")
-    draft = applied(session, operation, told)
-    assert (draft.session.data, draft.session.reference) == ({"a": 1}, "pi")
-    assert draft.operations[operation.id].reference == "ch"
+    ledger = applied(session, operation, told)
+    assert (ledger.session.data, ledger.session.reference) == ({"a": 1}, "pi")
+    assert ledger.written[operation.id].reference == "ch"
 
 
 def test_keys_are_derived_and_short():
@@ -236,25 +247,34 @@ def test_keys_are_derived_and_short():
 
 def authorized(status=Status.AUTHORIZED, **changes):
     """Return a session of which all is authorized, and nothing captured."""
-    return a_session(status, **{"authorized": 4200, "held": 4200, "captured": 0, "refunded": 0} | changes)
+    given = {"authorized": 4200, "held": 4200, "captured": 0, "refunded": 0} | changes
+    return a_session(status, **{"granted": given["authorized"]} | given)
+
+
+def after_fact(session, fact):
+    ledger = Ledger(session, LATER)
+    ledger.apply(fact)
+    return ledger.session
 
 
 def test_to_want_a_cancel_is_a_change_of_now():
-    after = lifecycle.want_cancel(authorized(), now=LATER).session
+    after = after_fact(authorized(), CancelRequested())
     assert (after.cancel_wanted, after.updated_at, after.version) == (True, LATER, 2)
 
 
 def test_to_forget_a_cancel_is_a_change_of_now():
-    after = lifecycle.forget_cancel(authorized(cancel_wanted=True), now=LATER).session
+    after = after_fact(authorized(cancel_wanted=True), CancelCleared())
     assert (after.cancel_wanted, after.updated_at) == (False, LATER)
 
 
 def test_an_abandoned_session_holds_nothing_wants_nothing_and_is_never_due():
     session = authorized(Status.PENDING, initiated=False, cancel_wanted=True, due_at=NOW)
-    draft = lifecycle.abandon(session, now=LATER)
-    after = draft.session
+    ledger = Ledger(session, LATER)
+    ledger.apply(Released())
+    schedule(ledger, CAN)
+    after = ledger.session
     assert (after.status, after.held, after.cancel_wanted, after.due_at) == ("canceled", 0, False, None)
-    assert draft.change().hold == -4200
+    assert ledger.change().hold == -4200
 
 
 @pytest.mark.parametrize(
@@ -262,52 +282,58 @@ def test_an_abandoned_session_holds_nothing_wants_nothing_and_is_never_due():
 )
 def test_a_late_answer_is_looked_into_now_unless_a_look_is_due_before(due, expected):
     session, operation = begun(authorized())
-    draft = lifecycle.note(replace(session, due_at=due), operation, "late", now=LATER)
-    assert (draft.session.due_at, draft.session.updated_at) == (expected, LATER)
-    assert draft.operations[operation.id].note == "late"
+    ledger = Ledger(replace(session, due_at=due), LATER)
+    ledger.apply(Noted(operation, "late"))
+    assert (ledger.session.due_at, ledger.session.updated_at) == (expected, LATER)
+    assert ledger.written[operation.id].note == "late"
 
 
 def test_a_look_that_settled_nothing_is_followed_by_a_later_one():
     waiting = authorized(Status.REQUIRES_MORE, authorized=0, held=0, checks=2)
-    draft = lifecycle.postpone(waiting, now=LATER, capabilities=CAN)
-    assert (draft.session.checks, draft.session.due_at) == (3, LATER + timedelta(minutes=80))
-    assert draft.session.updated_at == NOW  # nothing of the payment changed
+    ledger = Ledger(waiting, LATER)
+    ledger.apply(Postponed())
+    schedule(ledger, CAN)
+    assert (ledger.session.checks, ledger.session.due_at) == (3, LATER + timedelta(minutes=80))
+    assert ledger.session.updated_at == NOW  # nothing of the payment changed
 
 
 def test_without_its_provider_a_session_is_looked_at_again_all_the_same():
-    draft = lifecycle.postpone(authorized(checks=1), now=LATER, capabilities=None)
-    assert (draft.session.checks, draft.session.due_at) == (2, LATER + timedelta(seconds=10))
+    ledger = Ledger(authorized(checks=1), LATER)
+    schedule(ledger, None)
+    assert (ledger.session.checks, ledger.session.due_at) == (2, LATER + timedelta(seconds=10))
 
 
 def test_an_authorization_under_way_asks_the_payer_for_nothing_more():
     session, operation = begun(authorized(Status.REQUIRES_MORE, next_action="redirect"), Kind.AUTHORIZE)
-    draft = Draft(session, LATER)
-    lifecycle.apply_outcome(draft, operation, Outcome.pending(), CAN)
-    assert (draft.session.next_action, draft.session.authorizing) == (None, operation.id)
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, Outcome.pending(), CAN)
+    assert (ledger.session.next_action, ledger.session.authorizing) == (None, operation.id)
 
 
 def test_a_release_starts_the_looks_anew():
     session, operation = begun(authorized(checks=7))
-    draft = Draft(replace(session, checks=7), LATER)
-    draft.release(operation)
-    assert draft.session.checks == 0
+    ledger = Ledger(replace(session, checks=7), LATER)
+    ledger.apply(Released(operation))
+    assert ledger.session.checks == 0
 
 
-@pytest.mark.parametrize(("status", "conflict"), [("authorized", "amount"), ("canceled", None)])
-def test_giving_all_back_ends_the_conflict_of_a_canceled_session_only(status, conflict):
-    session, operation = begun(
-        authorized(Status(status), captured=4200, refunded=3200, conflict="amount"), Kind.REFUND
+@pytest.mark.parametrize(("refunded", "conflict"), [(3200, None), (3100, "authorized_after_cancel")])
+def test_giving_all_back_ends_the_conflict_of_money_for_a_canceled_session(refunded, conflict):
+    session = authorized(
+        Status.CANCELED, captured=4200, refunded=refunded, conflict="authorized_after_cancel"
     )
-    draft = Draft(session, LATER)
-    draft.refund(operation)
-    assert (draft.session.refunded, draft.session.conflict) == (4200, conflict)
-
-
-def test_some_of_it_given_back_leaves_the_conflict_of_a_canceled_session():
-    session, operation = begun(authorized(Status.CANCELED, captured=4200, conflict="amount"), Kind.REFUND)
-    draft = Draft(session, LATER)
-    draft.refund(operation)
-    assert draft.session.conflict == "amount"
+    begun_, operation = begin(session, Request(Kind.REFUND, Money("10.00", "EUR")), CAN, NOW)
+    opened = Conflict(
+        id="cf_1", session_id="ps_1", kind="authorized_after_cancel",
+        expected="nothing", found="42.00 EUR", opened_at=NOW,
+    )  # fmt: skip
+    ledger = Ledger(begun_.session, LATER, conflicts=[opened])
+    from_answer(ledger, operation, Outcome.refunded(Money("10.00", "EUR")), CAN)
+    assert (ledger.session.refunded, ledger.session.conflict) == (refunded + 1000, conflict)
+    closed = ledger.change().conflicts
+    assert [(row.id, row.closed_at, row.closed_by) for row in closed] == (
+        [] if conflict else [("cf_1", LATER, None)]
+    )
 
 
 @pytest.mark.parametrize(("kind", "reference"), [(Kind.CAPTURE, None), (Kind.AUTHORIZE, "gw_1")])
@@ -315,13 +341,17 @@ def test_the_reference_of_a_capture_is_not_filled_in_as_the_sessions(kind, refer
     status = Status.AUTHORIZED if kind is Kind.CAPTURE else Status.REQUIRES_MORE
     session, operation = begun(authorized(status), kind)
     answer = Outcome(answer=Answer.PENDING, reference="gw_1")
-    assert lifecycle.fill_in(session, operation, answer, CAN, LATER).session.reference == reference
+    ledger = Ledger(session, LATER)
+    from_late_answer(ledger, operation, answer, CAN)
+    assert ledger.session.reference == reference
 
 
 def test_a_reference_that_is_known_is_not_written_over():
     session, operation = begun(authorized(Status.REQUIRES_MORE, reference="gw_0"), Kind.AUTHORIZE)
     answer = Outcome(answer=Answer.PENDING, reference="gw_1")
-    assert lifecycle.fill_in(session, operation, answer, CAN, LATER).session.reference == "gw_0"
+    ledger = Ledger(session, LATER)
+    from_late_answer(ledger, operation, answer, CAN)
+    assert ledger.session.reference == "gw_0"
 
 
 @pytest.mark.parametrize(
@@ -331,57 +361,58 @@ def test_who_takes_an_operation_over_has_it_for_a_while_and_knows_since_when_it_
     session, operation = begun(authorized())
     operation = replace(operation, lease_until=lease, doubted_at=doubted, attempt=3)
     now = LATER + timedelta(hours=1)
-    draft, claimed = lifecycle.claim(session, operation, now=now, capabilities=CAN)
-    until = now + CAN.call_limit + lifecycle.LEASE_MARGIN
+    ledger, claimed = claim(session, operation, now=now, capabilities=CAN)
+    until = now + CAN.call_limit + LEASE_MARGIN
     assert (claimed.attempt, claimed.lease_until, claimed.doubted_at) == (4, until, lost)
     assert (claimed.updated_at, claimed.state) == (now, "started")
-    assert draft.operations == {claimed.id: claimed}
-    assert (draft.session.due_at, draft.session.updated_at) == (until, session.updated_at)
+    assert ledger.written == {claimed.id: claimed}
+    assert (ledger.session.due_at, ledger.session.updated_at) == (until, session.updated_at)
 
 
 def test_doubt_says_why_and_since_when():
     session, operation = begun(authorized())
-    draft = Draft(session, LATER)
-    lifecycle.doubt(draft, operation, OutcomeUnknown("reset"))
-    doubted = draft.operations[operation.id]
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, OutcomeUnknown("reset"), CAN)
+    doubted = ledger.written[operation.id]
     assert (doubted.error.code, doubted.error.message, doubted.doubted_at) == ("unknown", "reset", LATER)
-    lifecycle.doubt(draft, doubted, OutcomeUnknown("down"), lost_at=NOW)
-    assert draft.operations[operation.id].doubted_at == NOW
+    still_in_doubt(ledger, doubted, OutcomeUnknown("down"), CAN, lost_at=NOW)
+    assert ledger.written[operation.id].doubted_at == NOW
 
 
 def test_what_is_found_at_the_gateway_is_the_sessions_next_operation():
-    draft = Draft(authorized(), LATER)
-    found = draft.add_found(Kind.CAPTURE, EUR42, State.SUCCEEDED, answer="found")
+    ledger = Ledger(authorized(), LATER)
+    ledger.apply(Found(Kind.CAPTURE, EUR42, State.SUCCEEDED))
+    (found,) = ledger.written.values()
     assert (found.ordinal, found.session_id, found.origin) == (2, "ps_1", "provider")
     assert re.fullmatch("ps_1-2-0[a-z2-7]{7}", found.id)
     assert (found.created_at, found.updated_at, found.session_status) == (LATER, LATER, "authorized")
-    assert draft.session.ordinal == 2
+    assert ledger.session.ordinal == 2
 
 
 def test_a_refused_initiation_is_told_with_its_operation_and_the_reason():
     session = authorized(Status.PENDING, initiated=False, authorized=0, held=0, ordinal=0)
-    draft, operation = lifecycle.begin(session, Request(Kind.INITIATE), CAN, NOW)
-    draft = Draft(draft.session, LATER)
-    lifecycle.apply_refusal(draft, operation, Declined("no", "words"), CAN)
-    (event,) = draft.change().events
+    ledger, operation = begin(session, Request(Kind.INITIATE), CAN, NOW)
+    ledger = Ledger(ledger.session, LATER)
+    from_answer(ledger, operation, Declined("no", "words"), CAN)
+    (event,) = ledger.change().events
     assert (event.type, event.operation_id, event.detail) == ("session.canceled", operation.id, "no")
 
 
 def test_what_a_refusal_tells_besides_is_kept():
     session, operation = begun(authorized())
-    draft = Draft(session, LATER)
-    lifecycle.apply_refusal(draft, operation, NotApplied("down", data={"a": 1}, reference="gw_1"), CAN)
-    assert (draft.session.data, draft.session.reference) == ({"a": 1}, "gw_1")
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, operation, NotApplied("down", data={"a": 1}, reference="gw_1"), CAN)
+    assert (ledger.session.data, ledger.session.reference) == ({"a": 1}, "gw_1")
 
 
 @pytest.mark.parametrize(("kind", "checks"), [(Kind.CAPTURE, 0), (Kind.CANCEL, 4)])
 def test_only_a_cancel_that_is_refused_is_a_try_of_the_cancel_that_is_wanted(kind, checks):
     session = authorized(cancel_wanted=True, checks=3)
     amount = None if kind is Kind.CANCEL else Money("10.00", "EUR")
-    draft, operation = lifecycle.begin(session, Request(kind, amount), CAN, NOW)
-    draft = Draft(draft.session, LATER)
-    lifecycle.refuse(draft, operation, Declined("no", "words"))
-    assert (draft.session.checks, draft.session.cancel_wanted) == (checks, True)
+    ledger, operation = begin(session, Request(kind, amount), CAN, NOW)
+    ledger = Ledger(ledger.session, LATER)
+    from_answer(ledger, operation, Declined("no", "words"), CAN)
+    assert (ledger.session.checks, ledger.session.cancel_wanted) == (checks, True)
 
 
 PAGE, OLD = Redirect("https://pay.example/1"), Redirect("https://pay.example/0")

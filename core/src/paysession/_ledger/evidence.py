@@ -1,0 +1,982 @@
+"""What each source of knowledge proves: an answer, a lookup, a notification, an operator's statement.
+
+Every function here translates one of them into facts and applies them; effects are matched to operations
+here and nowhere else. The gateway is right about what happened there: whatever it shows is recorded, and what
+our own rules forbid is reported as a conflict as well. What it does *not* show proves nothing here:
+``verdict`` decides when absence is evidence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from paysession._ledger.facts import (
+    Accepted,
+    AuthorizedTotal,
+    CancelRequested,
+    ConflictClosed,
+    ConflictOpened,
+    Details,
+    Found,
+    Identified,
+    Presented,
+    Refused,
+    Released,
+    Reopened,
+    Reversed,
+    Succeeded,
+    Unanswered,
+)
+from paysession._ledger.ledger import FAILED, IMPLIED, OPEN, UNAUTHORIZED
+from paysession._ledger.schedule import schedule
+from paysession.errors import Declined, NotApplied, OutcomeUnknown
+from paysession.money import Money
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    UPDATE,
+    Kind,
+    Operation,
+    State,
+)
+from paysession.outcome import ANSWERS, Answer, Outcome
+from paysession.values import Failure, Status, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from paysession._ledger.ledger import Ledger
+    from paysession.errors import ProviderError
+    from paysession.operation import EventType
+    from paysession.outcome import Capabilities, Effect, Snapshot
+    from paysession.session import ConflictKind, PaymentSession
+    from paysession.values import NextAction
+
+__all__ = [
+    "from_answer",
+    "from_effects",
+    "from_late_answer",
+    "from_snapshot",
+    "is_readable",
+    "still_in_doubt",
+    "verify",
+    "would_show",
+]
+
+# --- an answer to our own request --------------------------------------------------------------------
+
+
+def verify(session: PaymentSession, operation: Operation, outcome: Outcome) -> None:
+    """Compare an answer with what was asked: its kind, its amount and its currency.
+
+    Raises:
+        OutcomeUnknown: It does not fit, so it proves nothing about the operation.
+    """
+    kind = operation.kind
+    if outcome.answer not in ANSWERS[kind]:
+        raise OutcomeUnknown(f"the provider answered {outcome.answer!s} to {kind}")
+    expected = session.amount if kind is AUTHORIZE else operation.amount
+    if outcome.amount is not None and outcome.amount != expected:
+        raise OutcomeUnknown(f"the provider answered {outcome.amount} where {expected} was asked")
+
+
+def from_answer(
+    ledger: Ledger,
+    operation: Operation,
+    answer: Outcome | ProviderError,
+    capabilities: Capabilities,
+    *,
+    note: str | None = None,
+) -> None:
+    """Record what a verified answer, or an operator's statement, says about an operation.
+
+    Args:
+        ledger: The session's.
+        operation: What was asked.
+        answer: An outcome; a refusal; or an error that leaves the operation in doubt.
+        capabilities: What the provider declared.
+        note: What an operator said, kept with the operation.
+    """
+    if isinstance(answer, Outcome):
+        _from_outcome(ledger, operation, answer, capabilities, note)
+        _after(ledger)
+        schedule(ledger, capabilities, first=answer.check_after)
+    elif isinstance(answer, Declined | NotApplied):
+        _learn(ledger, answer)
+        ledger.apply(_refusal(operation, answer, note))
+        schedule(ledger, capabilities)
+    else:
+        still_in_doubt(ledger, operation, answer, capabilities)
+
+
+def still_in_doubt(
+    ledger: Ledger,
+    operation: Operation,
+    reason: ProviderError,
+    capabilities: Capabilities,
+    *,
+    lost_at: datetime | None = None,
+) -> None:
+    """Record that an operation is in doubt, whatever kind of error the reason is.
+
+    Args:
+        ledger: The session's.
+        operation: The operation.
+        reason: Why it is in doubt.
+        capabilities: What the provider declared.
+        lost_at: When a request of it last went unanswered; None: just now.
+    """
+    _learn(ledger, reason)
+    ledger.apply(Unanswered(operation, reason.message, lost_at))
+    schedule(ledger, capabilities, doubt=True)
+
+
+def _learn(ledger: Ledger, answer: ProviderError) -> None:
+    """Record what an error says besides: the gateway's data and its id of the object."""
+    if answer.data is not None or answer.reference is not None:
+        data = None if answer.data is None else encode(answer.data, "data")
+        ledger.apply(Details(data, answer.reference))
+
+
+def _from_outcome(
+    ledger: Ledger, operation: Operation, outcome: Outcome, capabilities: Capabilities, note: str | None
+) -> None:
+    kind, answer, row = operation.kind, outcome.answer, ledger.row
+    of_object = outcome.reference if kind not in (CAPTURE, REFUND) else None
+    if outcome.data is not None or of_object is not None or outcome.expires_at is not None:
+        ledger.apply(Details(outcome.data, of_object, outcome.expires_at))
+    if kind is INITIATE or kind is UPDATE:
+        action = outcome.next_action if kind is INITIATE else outcome.next_action or row.next_action
+        ledger.apply(Presented(Status(answer), action))
+        ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
+        return
+    if answer is Answer.PENDING:
+        ledger.apply(Accepted(operation, outcome.reference, note=note))
+        if kind is AUTHORIZE and row.status is not Status.CANCELED:
+            ledger.apply(Presented(Status.PENDING))
+        return
+    released = kind is CAPTURE and (outcome.released or capabilities.capture == "once")
+    granted = answer is Answer.AUTHORIZED or answer is Answer.CAPTURED
+    ledger.apply(
+        Succeeded(operation, answer, None, outcome.reference, released=released, granted=granted, note=note)
+    )
+    if kind is not AUTHORIZE:
+        return
+    if answer is Answer.CAPTURED:
+        ledger.apply(Found(CAPTURE, row.amount, State.SUCCEEDED, answer="captured"))
+    if row.status is Status.CANCELED:
+        return
+    if answer is Answer.REQUIRES_MORE:
+        action = outcome.next_action
+        ledger.apply(Presented(Status.REQUIRES_MORE, action, None, "session.requires_more", operation))
+    elif answer is Answer.CANCELED:
+        ledger.apply(Released(operation))
+    elif outcome.next_action is not None:
+        ledger.apply(Details(next_action=outcome.next_action))
+
+
+def _refusal(operation: Operation, refusal: Declined | NotApplied, note: str | None = None) -> Refused:
+    if isinstance(refusal, Declined):
+        return Refused(operation, State.DECLINED, Failure(refusal.code, refusal.message), note)
+    return Refused(operation, State.NOT_APPLIED, Failure("not_applied", refusal.message), note)
+
+
+def from_late_answer(
+    ledger: Ledger, operation: Operation, outcome: Outcome, capabilities: Capabilities
+) -> None:
+    """Record what else an answer says whose operation was settled, in its sense, before it came."""
+    row = ledger.row
+    unchanged = row.data_text == operation.data_text  # nobody has written there since it was sent
+    of_object = operation.kind not in (CAPTURE, REFUND)
+    ledger.apply(
+        Details(
+            outcome.data if unchanged else None,
+            outcome.reference if row.reference is None and of_object else None,
+            outcome.expires_at if row.expires_at is None else None,
+            outcome.next_action
+            if row.next_action is None and row.status in (Status.PENDING, Status.REQUIRES_MORE)
+            else None,
+        )
+    )
+    schedule(ledger, capabilities)
+
+
+# --- what a lookup shows -----------------------------------------------------------------------------
+
+
+def from_snapshot(
+    ledger: Ledger,
+    snapshot: Snapshot,
+    capabilities: Capabilities,
+    *,
+    room: int,
+    asked_at: datetime,
+    quiet: bool = False,
+) -> None:
+    """Record what a lookup shows.
+
+    Args:
+        ledger: The session's, with all its operations, as it was read before the gateway was queried.
+        snapshot: What the gateway showed.
+        capabilities: What the provider declared.
+        room: How much of the collection's amount no session holds, in minor units.
+        asked_at: When the gateway was queried: what it shows is no younger, however late its answer came.
+        quiet: Whether no request of the open operation can be in flight any more. Before that, that the payer
+            was refused, or must act, is no answer to it: that may be of the payer's own doing.
+    """
+    if snapshot.status is None:
+        return
+    session = ledger.before
+    other = _foreign(session, snapshot)
+    if other is not None:
+        ledger.apply(ConflictOpened("currency", session.amount.currency, other))
+        schedule(ledger, capabilities)
+        return
+    ledger.apply(Details(snapshot.data, snapshot.reference, snapshot.expires_at))
+    ledger.apply(ConflictClosed("currency"))
+    if snapshot.status not in UNAUTHORIZED:
+        ledger.apply(ConflictClosed("status"))
+    stale = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
+    matching = _Matching(ledger, capabilities, fresh=not stale, single=False)
+    _Lookup(matching, snapshot, quiet=quiet).record()
+    matching.compare(room)
+    _after(ledger)
+    schedule(ledger, capabilities)
+
+
+def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabilities, *, room: int) -> None:
+    """Record what a notification reports of a gateway that cannot be queried.
+
+    It reports single effects, perhaps late and in any order: what is known already says nothing about how the
+    session stands now.
+
+    Args:
+        ledger: The session's, with all its operations.
+        effects: What the notification reports.
+        capabilities: What the provider declared.
+        room: How much of the collection's amount no session holds, in minor units.
+    """
+    session = ledger.before
+    effects = sorted(effects, key=lambda effect: _ORDER.index(effect.kind))
+    other = next((e.amount for e in effects if e.amount.currency != session.amount.currency), None)
+    if other is not None:
+        ledger.apply(ConflictOpened("currency", session.amount.currency, other))
+        schedule(ledger, capabilities)
+        return
+    matching = _Matching(ledger, capabilities, fresh=True, single=True)
+    for effect in effects:
+        matching.record_effect(effect)
+    matching.compare(room)
+    _after(ledger)
+    schedule(ledger, capabilities)
+
+
+def is_readable(session: PaymentSession, snapshot: Snapshot) -> bool:
+    """Return whether the amounts of a lookup are in the session's currency, so that they can be recorded."""
+    return _foreign(session, snapshot) is None
+
+
+def would_show(session: PaymentSession, snapshot: Snapshot, kind: Kind) -> bool:
+    """Return whether a lookup would have shown an effect of this kind, so that its absence is evidence."""
+    if not is_readable(session, snapshot) or not snapshot.tells(kind):
+        return False  # what cannot be read was not recorded
+    # What is released beside a capture shows in that total alone.
+    kept = session.captured + session.capturing
+    return kind is not CANCEL or not kept or snapshot.authorized is not None
+
+
+def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
+    """Return an amount of a snapshot that is in another currency than the session's."""
+    totals = (snapshot.amount, snapshot.authorized, snapshot.captured, snapshot.refunded)
+    currency = session.amount.currency
+    for money in (*totals, *(effect.amount for effect in snapshot.effects)):
+        if money is not None and money.currency != currency:
+            return money
+    return None
+
+
+_ORDER: Final = (INITIATE, UPDATE, AUTHORIZE, CAPTURE, CANCEL, REFUND)
+"""Cause before effect: the order in which the effects of one lookup or notification are recorded."""
+
+
+class _Matching:
+    """Matches effects to operations, and records them.
+
+    An effect belongs to the operation that asked for it: by reference, by key, or because nothing else tells
+    the two apart. What nobody asked for becomes an operation of the provider's.
+
+    Args:
+        ledger: The session's.
+        capabilities: What the provider declared.
+        fresh: Whether nothing is shown from before the ledger's last change.
+        single: Whether single effects are reported, in any order, and not how things stand altogether: then a
+            capture implies its authorization.
+    """
+
+    def __init__(self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, single: bool) -> None:
+        self.ledger = ledger
+        self.fresh, self._single = fresh, single
+        self._once = capabilities.capture == "once"
+        self._releases = capabilities.final_capture_releases
+        self._matched: set[str] = set()
+        self.granted: int | None = None
+        """How much the gateway showed as authorized that was not known before, in minor units."""
+        self.explained = False
+        """Whether a cancel of ours explains that less than the session's amount is authorized."""
+
+    @property
+    def open(self) -> Operation | None:
+        """The operation in doubt."""
+        return self.ledger.operation(self.ledger.row.open)
+
+    @property
+    def authorizing(self) -> Operation | None:
+        """An authorization of ours that is in doubt or pending."""
+        operation = self.open
+        if operation is not None and operation.kind is AUTHORIZE:
+            return operation
+        return self.ledger.operation(self.ledger.row.authorizing)
+
+    def record_effect(self, effect: Effect) -> None:
+        """Record one effect that a notification reports."""
+        if effect.kind is AUTHORIZE:
+            self._authorization(effect)
+        elif effect.kind is CANCEL:
+            if effect.state == "succeeded":
+                self.canceled()
+            else:
+                self.cancel(effect)
+        elif effect.kind in (CAPTURE, REFUND):
+            self.money(effect)
+
+    # --- captures and refunds ---
+
+    def _match(self, effect: Effect) -> Operation | None:
+        """Return the operation that an effect belongs to, or None."""
+        operations = self.ledger.operations
+        alike = [op for op in operations if op.kind is effect.kind and op.reverses is None]
+        for operation in alike:
+            # What was shown before without a reference goes by its key.
+            if operation.reference is not None and operation.reference in (effect.reference, effect.key):
+                return operation
+        mine = None
+        if effect.key is not None:
+            mine = next((op for op in alike if op.id == effect.key), None)
+            if mine is not None and (mine.reference is None or effect.reference is None):
+                return mine
+            if not any(op.id == effect.key for op in operations):
+                return None  # it carries a key, and the key is none of ours
+        keyed = effect.key is not None and mine is None
+        for operation in alike:
+            # Nothing else tells the two apart: an operation of ours that is not known to be another effect,
+            # and for the same amount, is this one. With the key of another operation (a capture at
+            # authorization, of which there is one) it is none that was sent under its own.
+            if (
+                (effect.key is None or operation.origin == "provider")
+                and (operation.reference is None or (keyed and effect.reference is None))
+                and operation.id not in self._matched
+                and operation.state in (*OPEN, State.SUCCEEDED)
+                and operation.amount == effect.amount
+            ):
+                return operation
+        return None
+
+    def money(self, effect: Effect) -> None:
+        """Record one capture or refund that the gateway shows."""
+        ledger, operation = self.ledger, self._match(effect)
+        if operation is not None:
+            self._matched.add(operation.id)
+            known = operation.reference
+            if effect.reference is not None and known != effect.reference and known in (None, effect.key):
+                ledger.apply(Identified(operation, effect.reference))
+                operation = self._now(operation)
+        if operation is None or operation.state in REFUSED:
+            self._unasked(effect, operation)
+        elif operation.state is State.SUCCEEDED:
+            if effect.state in ("reversed", "failed"):
+                self._reverse(operation, effect.error)
+        elif effect.state == "failed":
+            ledger.apply(_failed(operation, effect.error))
+        elif effect.state != "pending":
+            self._succeed(operation, effect.amount)
+            if effect.state == "reversed":
+                self._reverse(self._now(operation), effect.error)
+        elif operation.state is State.STARTED:
+            ledger.apply(Accepted(operation))
+
+    def _now(self, operation: Operation) -> Operation:
+        return self.ledger.operation(operation.id) or operation
+
+    def _unasked(self, effect: Effect, refused: Operation | None) -> None:
+        """Record an effect that no open operation asked for; ``refused``: one did, and was settled."""
+        if effect.state == "failed":
+            if refused is None and self._single and effect.reference is not None:
+                # Its earlier states may come later, and are over then.
+                self._found(effect.kind, effect.amount, State.DECLINED, None, effect.reference)
+            return
+        if effect.state == "reversed" and not self._single:
+            return  # it came and went before anybody looked
+        if refused is not None and (
+            refused.answer == FAILED or (effect.state == "pending" and refused.answer == Answer.PENDING)
+        ):
+            return  # it failed there, which is final: what is shown is older
+        token = effect.reference or effect.key or None
+        state = State.PENDING if effect.state == "pending" else State.SUCCEEDED
+        capture_id = self._capture_of(effect)
+        found = self._found(effect.kind, effect.amount, state, refused, token, capture_id, effect.key)
+        if effect.state == "reversed" and found is not None:
+            self._reverse(found, effect.error)
+
+    def _found(
+        self,
+        kind: Kind,
+        amount: Money,
+        state: State,
+        refused: Operation | None = None,
+        reference: str | None = None,
+        capture_id: str | None = None,
+        key: str | None = None,
+    ) -> Operation | None:
+        ledger = self.ledger
+        if kind is CAPTURE and state is not State.DECLINED:
+            self._imply(amount.minor)
+        known = set(ledger.written)
+        released = kind is CAPTURE and self._once and state is State.SUCCEEDED
+        ledger.apply(
+            Found(kind, amount, state, "found", reference, capture_id, refused, released, self._lost(key))
+        )
+        found = [operation for key, operation in ledger.written.items() if key not in known]
+        self._matched.update(operation.id for operation in found)
+        return next((operation for operation in found if operation.kind is kind), None)
+
+    def _lost(self, key: str | None) -> str | None:
+        """Return a key of an effect that no operation has."""
+        return key if self.ledger.operation(key) is None else None
+
+    def _succeed(self, operation: Operation, amount: Money) -> None:
+        if operation.kind is CAPTURE:
+            self._imply(amount.minor)
+        released = operation.kind is CAPTURE and (self._once or (operation.final and self._releases))
+        self.ledger.apply(Succeeded(operation, "found", amount, released=released))
+
+    def _reverse(self, operation: Operation, error: Failure | None) -> None:
+        """Undo what had succeeded, once, as an operation of its own."""
+        left = self.ledger.left_of(operation)
+        if operation.state is State.SUCCEEDED and left:
+            amount = Money.from_minor(left, operation.amount.currency)
+            self.ledger.apply(Reversed(operation, amount, error))
+
+    def _capture_of(self, effect: Effect) -> str | None:
+        """Return the id of the capture operation that a refund found there refers to."""
+        if effect.capture is None:
+            return None
+        captures = (op for op in self.ledger.operations if op.kind is CAPTURE)
+        return next((op.id for op in captures if op.reference == effect.capture), None)
+
+    def cancel(self, effect: Effect, *, silent: bool = False) -> None:
+        """Record that a cancel of ours is pending, or failed; that one succeeded a status or total shows.
+
+        Args:
+            effect: The cancel.
+            silent: Whether neither of them does, so that the effect itself is the evidence.
+        """
+        operation = self._match(effect)
+        if silent and effect.state == "succeeded":
+            if operation is None:
+                token = effect.reference or effect.key
+                self._found(CANCEL, effect.amount, State.SUCCEEDED, reference=token)
+            elif operation.state in OPEN:
+                self.ledger.apply(Succeeded(operation, "found"))
+            return
+        if operation is None or operation.state not in OPEN:
+            return
+        if effect.state == "failed":
+            self.ledger.apply(_failed(operation, effect.error))
+        elif effect.state == "pending" and operation.state is State.STARTED:
+            self.ledger.apply(Accepted(operation))
+
+    def total(self, kind: Kind, total: Money | None) -> None:
+        """Record what a total shows beyond the effects that were reported one by one."""
+        if total is None:
+            return
+        row, currency = self.ledger.row, total.currency
+        more = total.minor - (row.captured if kind is CAPTURE else row.refunded)
+        if more < 0 and self.fresh:
+            self._reverse_total(kind, -more, currency)
+        for operation in self.ledger.operations:
+            minor = operation.amount.minor
+            if 0 < minor <= more and operation.kind is kind and operation.state in OPEN:
+                more -= minor
+                self._succeed(operation, operation.amount)
+        if more > 0:
+            amount = Money.from_minor(more, currency)
+            self._found(kind, amount, State.SUCCEEDED, self._presumed_lost(kind, amount))
+
+    def _presumed_lost(self, kind: Kind, amount: Money) -> Operation | None:
+        """Return an operation that was sent, settled as not applied, and would explain what a total shows."""
+        operations = self.ledger.operations
+        found = [op.ordinal for op in operations if op.kind is kind and op.answer == "found"]
+        for operation in reversed(operations):
+            if (
+                operation.kind is kind
+                and operation.state is State.NOT_APPLIED
+                and operation.attempt > 1
+                and operation.amount == amount
+            ):
+                return operation if operation.ordinal > max(found, default=0) else None
+        return None
+
+    def _reverse_total(self, kind: Kind, minor: int, currency: str) -> None:
+        ledger = self.ledger
+        standing = [
+            (operation, ledger.left_of(operation))
+            for operation in ledger.operations
+            if operation.kind is kind and operation.state is State.SUCCEEDED and operation.reverses is None
+        ]
+        standing.sort(key=lambda pair: (pair[1] != minor, -pair[0].ordinal))
+        for operation, left in standing:
+            part = min(minor, left)
+            if part:
+                ledger.apply(Reversed(operation, Money.from_minor(part, currency)))
+            minor -= part
+
+    # --- the authorization ---
+
+    def grant(self, minor: int, effect: Effect | None = None, answer: str = "found") -> None:
+        """Record that so much is authorized that was not known to be."""
+        ledger = self.ledger
+        amount = Money.from_minor(minor, ledger.row.amount.currency)
+        self.granted = minor
+        opened, reference = self.open, None
+        if opened is not None and opened.kind is INITIATE:
+            ledger.apply(Succeeded(opened, "found"))
+        operation = self.authorizing
+        if effect is not None:
+            reference = effect.reference or (effect.key if operation is None else None)
+        if operation is None:
+            lost = self._lost(effect.key) if effect is not None else None
+            ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference, lost=lost))
+        else:
+            reference = operation.reference or reference
+            ledger.apply(Succeeded(operation, "authorized", amount, reference))
+
+    def _imply(self, minor: int) -> None:
+        """Record the authorization that a capture implies, unless a lookup shows how that stands."""
+        row, operation = self.ledger.row, self.authorizing
+        if not self._single or row.status not in UNAUTHORIZED:
+            return
+        if operation is not None:
+            self.grant(max(minor, operation.amount.minor))
+        else:
+            self.grant(minor, answer=IMPLIED)
+
+    def _authorization(self, effect: Effect) -> None:
+        """Record an authorization that a notification reports."""
+        ledger, row = self.ledger, self.ledger.row
+        rows = [op for op in ledger.operations if op.kind is AUTHORIZE]
+        named = [op for op in rows if _names(effect, op)]
+        operation = next((op for op in named if _grants(op)), named[0] if named else None)
+        if operation is None and effect.key is None:
+            # Without a key it is about the authorization that is open, unless it names an earlier one.
+            operation = self.authorizing
+        granting = operation is not None and _grants(operation)
+        if effect.state == "pending":
+            if operation is not None and operation.state is State.STARTED:
+                ledger.apply(Accepted(operation, effect.reference))
+                ledger.apply(Presented(Status.PENDING))
+        elif effect.state == "succeeded":
+            implied = next((op for op in rows if op.answer == IMPLIED), None)
+            if implied is not None:
+                self.granted = effect.amount.minor
+                ledger.apply(Succeeded(implied, "found", effect.amount, effect.reference or effect.key))
+                return
+            if granting and operation is not None:
+                self._identify(operation, effect)
+                return
+            # An answer names the object, not the authorization.
+            anonymous = (None, ledger.before.reference)
+            unnamed = next((op for op in rows if _grants(op) and op.reference in anonymous), None)
+            if (
+                row.status is Status.AUTHORIZED
+                and not named
+                and unnamed is not None
+                and unnamed.amount == effect.amount
+            ):
+                self._identify(unnamed, effect)
+                return
+            self.settle_update(effect.amount)
+            self.grant(effect.amount.minor, effect)
+        elif effect.state == "failed":
+            if operation is not None and operation.state in OPEN:
+                ledger.apply(_failed(operation, effect.error))
+            elif row.status in UNAUTHORIZED and self.authorizing is None and not _is_over(operation):
+                _show(ledger, Status.ERROR, error=effect.error)
+        elif granting:
+            self.reduce(max(row.kept, row.authorized - effect.amount.minor))
+
+    def _identify(self, operation: Operation, effect: Effect) -> None:
+        anonymous = (None, self.ledger.before.reference)
+        if operation.reference in anonymous and effect.reference not in (None, operation.reference):
+            self.ledger.apply(Identified(operation, effect.reference))
+
+    def settle_update(self, amount: Money | None) -> None:
+        """The payer confirmed while an update was in doubt: the amount says whether it was in time.
+
+        A third amount proves nothing about it.
+        """
+        ledger, operation = self.ledger, self.open
+        if operation is None or operation.kind is not UPDATE or amount is None:
+            return
+        if amount == operation.amount:
+            ledger.apply(Succeeded(operation, "found"))
+        elif amount == ledger.row.amount:
+            ledger.apply(
+                _refusal(operation, Declined("authorized", "the payer had confirmed the former amount"))
+            )
+
+    def reduce(self, minor: int) -> None:
+        """Record that no more than this is authorized any more."""
+        ledger, row = self.ledger, self.ledger.row
+        difference = row.authorized - minor
+        if difference <= 0:
+            return
+        cancel = next((op for op in ledger.operations if op.kind is CANCEL and op.state in OPEN), None)
+        if cancel is not None and minor <= row.kept:
+            self.explained = True
+            ledger.apply(Succeeded(cancel, "found"))  # nobody heard of it, and the rest is released
+        else:
+            amount = Money.from_minor(difference, row.amount.currency)
+            ledger.apply(Found(CANCEL, amount, State.SUCCEEDED))
+
+    def canceled(self) -> None:
+        """Record that the gateway holds nothing beyond what was captured."""
+        ledger, row, opened = self.ledger, self.ledger.row, self.open
+        gone = Declined("canceled", "the provider has canceled the session")
+        cancels = [op for op in ledger.operations if op.kind is CANCEL and op.state in OPEN]
+        for cancel in cancels:
+            ledger.apply(Succeeded(cancel, "found"))
+        by: Operation | None = None
+        if opened is not None and opened.kind is AUTHORIZE:
+            ledger.apply(Succeeded(opened, Answer.CANCELED, granted=False))
+            by = self._now(opened)
+        elif opened is not None and opened.kind not in (REFUND, CANCEL):
+            ledger.apply(_refusal(opened, gone))
+        pending = ledger.operation(row.authorizing)
+        if pending is not None:
+            ledger.apply(_refusal(pending, gone))
+        ended = row.status is Status.CANCELED or (row.status is Status.AUTHORIZED and row.kept > 0)
+        if by is not None:
+            ledger.apply(Released(by))
+        elif ended and row.authorized <= row.kept:
+            # Nothing was left to release. That matters where a capture may still fail, or a cancel waits.
+            if row.capturing or row.cancel_wanted or row.status is Status.CANCELED:
+                ledger.apply(Released())
+        else:
+            left = (row.authorized or row.amount.minor) - row.kept
+            amount = Money.from_minor(max(0, left), row.amount.currency)
+            ledger.apply(Found(CANCEL, amount, State.SUCCEEDED))
+
+    def compare(self, room: int) -> None:
+        """Compare what was recorded with what was asked for, and report what does not fit.
+
+        Args:
+            room: How much of the collection's amount no session held before, in minor units.
+        """
+        ledger, row, before = self.ledger, self.ledger.row, self.ledger.before
+        currency, room = row.amount.currency, max(0, room)
+        more = row.held - before.held
+        ledger.guarded = more <= room  # another session may take the room meanwhile: then decide again
+        if self.granted is not None:
+            found = Money.from_minor(row.authorized, currency)
+            beyond = found.minor - before.held > room
+            canceled = row.status is Status.CANCELED
+            if canceled or self.explained:
+                pass
+            elif beyond:
+                ledger.apply(ConflictOpened("over_limit", Money.from_minor(room, currency), found))
+            elif found != row.amount:
+                ledger.apply(ConflictOpened("amount", row.amount, found))
+            if beyond and not row.kept and before.status is not Status.AUTHORIZED:
+                ledger.apply(CancelRequested())
+        if more > room and not ledger.opened:
+            free, found = Money.from_minor(room, currency), Money.from_minor(more, currency)
+            ledger.apply(ConflictOpened("over_limit", free, found))
+        if row.refunded > max(before.refunded, row.captured):
+            # A chargeback of what was refunded already: the merchant has paid twice.
+            ledger.apply(ConflictOpened("over_captured", *_totals(ledger)))
+
+
+class _Lookup:
+    """Records one lookup: first what was authorized, then what was captured, refunded and released.
+
+    Args:
+        matching: Records the effects.
+        snapshot: What the gateway showed.
+        quiet: Whether no request of the open operation can be in flight any more.
+    """
+
+    def __init__(self, matching: _Matching, snapshot: Snapshot, *, quiet: bool) -> None:
+        self._matching = matching
+        self._ledger = matching.ledger
+        self._snapshot = snapshot
+        self._quiet = quiet
+
+    def record(self) -> None:
+        """Record the lookup."""
+        matching, snapshot, row = self._matching, self._snapshot, self._ledger.row
+        status = snapshot.status
+        if status is Status.AUTHORIZED:
+            self._authorized()
+        elif status is Status.CANCELED and row.status is not Status.AUTHORIZED:
+            taken = self._taken()
+            if taken and row.status in UNAUTHORIZED:
+                matching.grant(taken)  # it took money before it released the rest
+        for effect in snapshot.effects:
+            if effect.kind is CAPTURE:
+                matching.money(effect)
+        matching.total(CAPTURE, snapshot.captured)
+        for effect in snapshot.effects:
+            if effect.kind is REFUND:
+                matching.money(effect)
+            elif effect.kind is CANCEL:
+                silent = snapshot.authorized is None and status is Status.AUTHORIZED
+                matching.cancel(effect, silent=silent)
+        matching.total(REFUND, snapshot.refunded)
+        if status is Status.AUTHORIZED:
+            self._authorized_total()
+        elif status is Status.CANCELED:
+            matching.canceled()
+        else:
+            self._waiting()
+
+    def _taken(self) -> int:
+        """Return what was, or is being, captured in minor units, as far as the gateway shows it."""
+        snapshot = self._snapshot
+        parts = (
+            effect.amount.minor
+            for effect in snapshot.effects
+            if effect.kind is CAPTURE and effect.state in ("succeeded", "pending")
+        )
+        total = snapshot.captured.minor if snapshot.captured is not None else 0
+        return max(total, sum(parts), self._ledger.row.kept)
+
+    def _authorized(self) -> None:
+        """Record that the gateway shows an authorization."""
+        matching, ledger, snapshot = self._matching, self._ledger, self._snapshot
+        row, reported = ledger.row, snapshot.authorized
+        if row.status is Status.AUTHORIZED:
+            matching.settle_update(reported)
+            return  # what is authorized is compared once the captures are recorded
+        matching.settle_update(reported if reported is not None else snapshot.amount)
+        # What was captured and reversed since is not authorized any more.
+        reversed_ = (op for op in ledger.operations if op.kind is CAPTURE and op.reverses is not None)
+        expected = row.amount.minor - sum(op.amount.minor for op in reversed_)
+        found = max(reported.minor if reported is not None else expected, self._taken())
+        taken = self._taken()
+        if row.status is Status.CANCELED:
+            explained = max(row.authorized, taken)
+            if not matching.fresh or found <= explained or (reported is None and taken):
+                return  # how it stood before the cancel, or what is recorded without it
+        cancels = any(op.kind is CANCEL and op.state in OPEN for op in ledger.operations)
+        effect = next((effect for effect in snapshot.effects if effect.kind is AUTHORIZE), None)
+        matching.grant(max(expected, found) if cancels else found, effect)
+
+    def _authorized_total(self) -> None:
+        """Bring an authorization that is known to what the gateway shows of it."""
+        matching, ledger = self._matching, self._ledger
+        row, before, reported = ledger.row, ledger.before, self._snapshot.authorized
+        if reported is None:
+            return
+        if before.status is Status.CANCELED and not matching.fresh:
+            return
+        found = max(reported.minor, row.kept)
+        if found < row.authorized:
+            matching.reduce(found)
+        elif found > row.authorized and matching.fresh:
+            if found > before.authorized:
+                ledger.apply(ConflictOpened("amount", *_money(ledger, row.authorized, found)))
+            ledger.apply(AuthorizedTotal(found))
+
+    def _waiting(self) -> None:
+        """Record that the gateway shows no authorization: it waits for the payer, or it failed."""
+        matching, ledger, snapshot = self._matching, self._ledger, self._snapshot
+        row, status, fresh = ledger.row, snapshot.status, matching.fresh
+        assert status is not None  # noqa: S101 - an absent object is not recorded
+        if row.status is Status.AUTHORIZED:
+            if fresh:
+                ledger.apply(ConflictOpened("status", row.status, status))
+            return
+        if row.status is Status.CANCELED:
+            # Our session is closed and the gateway's object is not: a payer could still use it.
+            refused = "cancel_refused" in ledger.conflicts
+            if fresh and not row.cancel_wanted and status is not Status.ERROR and not refused:
+                ledger.apply(Reopened())
+                ledger.apply(ConflictOpened("open_after_cancel", row.status, status))
+                ledger.apply(CancelRequested())
+            return
+        opened = matching.open
+        pending = ledger.operation(row.authorizing)
+        if not fresh and matching.authorizing is not None:
+            # It may show how it stood before: only that the gateway is processing it settles anything.
+            if opened is not None and _processing(snapshot):
+                self._settle(opened, status)
+            return
+        if pending is not None and status is Status.ERROR:
+            ledger.apply(_refusal(pending, _declined(snapshot.error)))
+        if opened is not None:
+            self._settle(opened, status)
+        if opened is not None or (pending is not None and status in (Status.ERROR, Status.PENDING)):
+            return
+        if pending is not None:
+            ledger.apply(Succeeded(pending, status, granted=False))
+        elif status is Status.PENDING and row.initiated and fresh and _processing(snapshot):
+            # The payer began it in the browser: its amount is held until the gateway says how it ended.
+            ledger.apply(Found(AUTHORIZE, row.amount, State.PENDING, "pending"))
+            ledger.apply(Presented(Status.PENDING))
+            return
+        if row.status is Status.ERROR and snapshot.ready and row.initiated and self._was_declined():
+            return  # what is ready there is the approval that was declined here
+        _show(ledger, status, snapshot.next_action, snapshot.error)
+
+    def _was_declined(self) -> bool:
+        rows = [op for op in self._ledger.operations if op.kind is AUTHORIZE]
+        return bool(rows) and rows[-1].state is State.DECLINED
+
+    def _settle(self, operation: Operation, status: Status) -> None:
+        """Settle an operation in doubt, if a session without authorization says what became of it."""
+        ledger, snapshot, row = self._ledger, self._snapshot, self._ledger.row
+        action, error = snapshot.next_action, snapshot.error
+        if operation.kind is INITIATE:
+            ledger.apply(Presented(status, action, error))
+            ledger.apply(Succeeded(operation, status, reference=snapshot.reference))
+        elif operation.kind is UPDATE:
+            if snapshot.amount == operation.amount:
+                ledger.apply(Presented(status, row.next_action, error))
+                ledger.apply(Succeeded(operation, "found"))
+        elif operation.kind is AUTHORIZE:
+            if _processing(snapshot):
+                ledger.apply(Accepted(operation))
+                ledger.apply(Presented(Status.PENDING))
+            elif _refused_by_effect(snapshot, operation):
+                ledger.apply(_refusal(operation, _declined(error)))
+            elif not self._quiet or status is operation.session_status:
+                pass  # how it stood, or may have stood, before our request is carried out
+            elif status is Status.REQUIRES_MORE:
+                ledger.apply(Succeeded(operation, status, granted=False))
+                ledger.apply(Presented(status, action, None, "session.requires_more", operation))
+            elif status is Status.ERROR:
+                ledger.apply(_refusal(operation, _declined(error)))
+
+
+def _show(
+    ledger: Ledger,
+    status: Status,
+    next_action: NextAction | None = None,
+    error: Failure | None = None,
+) -> None:
+    """Record how the gateway's object stands, with an event if that is news."""
+    row = ledger.row
+    if not row.initiated:
+        # The provider was sure that it had not made the object; it has.
+        ledger.apply(Presented(status, next_action, error, "session.initiated"))
+        return
+    action = next_action if next_action is not None else row.next_action
+    error = error if status is Status.ERROR else None
+    # The same reason in other words, as of an answer and of a lookup, is nothing new.
+    known = row.error and row.error.code
+    if row.status is status and (error is None or error.code == known):
+        if action != row.next_action:
+            ledger.apply(Details(next_action=action))
+        return
+    event: EventType = "session.error" if status is Status.ERROR else "session.changed"
+    ledger.apply(Presented(status, action, error, event))
+
+
+def _after(ledger: Ledger) -> None:
+    """Record what follows from what was recorded: the rest of a final capture, conflicts that are over."""
+    row = ledger.row
+    if (
+        row.status is Status.AUTHORIZED
+        and row.authorized > row.kept
+        and not row.cancel_wanted
+        and any(
+            operation.kind is CAPTURE and operation.final and operation.state is State.SUCCEEDED
+            for operation in ledger.written.values()
+        )
+    ):
+        ledger.apply(CancelRequested())  # the gateway kept the rest authorized
+    if row.status is Status.CANCELED and row.authorized > max(row.kept, ledger.before.authorized):
+        ledger.apply(CancelRequested())
+    for kind in list(ledger.conflicts):
+        if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind):
+            ledger.apply(ConflictClosed(kind))
+
+
+def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:
+    """Return whether the cause of a conflict is gone."""
+    row = ledger.row
+    if conflict == "authorized_after_cancel":
+        return row.authorized <= row.kept <= row.refunded
+    if conflict in ("open_after_cancel", "cancel_refused"):
+        return row.released
+    if conflict == "over_captured":
+        return row.refunded <= row.captured
+    if conflict == "over_limit":
+        return row.authorized <= row.refunded
+    return conflict == "amount" and row.authorized == row.amount.minor
+
+
+def _money(ledger: Ledger, *minor: int) -> tuple[Money, ...]:
+    currency = ledger.row.amount.currency
+    return tuple(Money.from_minor(part, currency) for part in minor)
+
+
+def _totals(ledger: Ledger) -> tuple[Money, Money]:
+    captured, refunded = _money(ledger, ledger.row.captured, ledger.row.refunded)
+    return captured, refunded
+
+
+def _names(effect: Effect, operation: Operation) -> bool:
+    """Return whether an effect carries the identity of an operation."""
+    same = effect.key == operation.id
+    return same or (operation.reference is not None and operation.reference in (effect.reference, effect.key))
+
+
+def _is_over(operation: Operation | None) -> bool:
+    """Return whether what became of an authorization is known: that it failed is no news."""
+    return operation is not None and (operation.state in REFUSED or _grants(operation))
+
+
+def _grants(operation: Operation) -> bool:
+    """Return whether something was authorized by an authorization."""
+    without = (Answer.REQUIRES_MORE, Answer.CANCELED, Answer.PENDING)
+    return operation.state is State.SUCCEEDED and operation.answer not in without
+
+
+def _processing(snapshot: Snapshot) -> bool:
+    return any(effect.kind is AUTHORIZE and effect.state == "pending" for effect in snapshot.effects)
+
+
+def _refused_by_effect(snapshot: Snapshot, operation: Operation) -> bool:
+    return any(
+        effect.kind is AUTHORIZE and effect.state == "failed" and effect.key == operation.id
+        for effect in snapshot.effects
+    )
+
+
+def _failed(operation: Operation, error: Failure | None) -> Refused:
+    refusal = _declined(error)
+    failure = Failure(refusal.code, refusal.message)
+    return Refused(operation, State.DECLINED, failure, answer=FAILED)
+
+
+def _declined(error: Failure | None) -> Declined:
+    """Return a refusal with the words that the gateway gave for it."""
+    if error is None:
+        return Declined("failed", "the provider reports that it failed")
+    return Declined(error.code, error.message)

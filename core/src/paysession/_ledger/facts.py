@@ -1,0 +1,272 @@
+"""Everything that can change a session, as values: nothing else does.
+
+A fact says what happened, not what follows from it: ``ledger.apply`` knows that. Amounts are integer minor
+units of the session's currency.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from paysession.money import Money
+    from paysession.operation import EventType, Kind, Operation, State
+    from paysession.session import ConflictKind
+    from paysession.values import Failure, NextAction, Status
+
+__all__ = [
+    "Accepted",
+    "AuthorizedTotal",
+    "Begun",
+    "CancelCleared",
+    "CancelRequested",
+    "Claimed",
+    "ConflictClosed",
+    "ConflictOpened",
+    "Details",
+    "Fact",
+    "Found",
+    "Identified",
+    "Noted",
+    "Postponed",
+    "Presented",
+    "Refused",
+    "Released",
+    "Reopened",
+    "Reversed",
+    "Succeeded",
+    "Unanswered",
+]
+
+
+class Begun(NamedTuple):
+    """An operation was decided on; it is written before anything is sent."""
+
+    operation: Operation
+
+
+class Claimed(NamedTuple):
+    """A worker took an operation in doubt over, until its lease runs out."""
+
+    operation: Operation
+    lease_until: datetime
+
+
+class Unanswered(NamedTuple):
+    """A request of an operation was not answered, or not in a way that can be understood.
+
+    Attributes:
+        operation: The operation, which stays in doubt.
+        reason: What is known of it, for an operator.
+        lost_at: When a request last went unanswered; None: none was, it was only looked up.
+    """
+
+    operation: Operation
+    reason: str
+    lost_at: datetime | None
+
+
+class Accepted(NamedTuple):
+    """The gateway accepted an operation, and has not finished it."""
+
+    operation: Operation
+    reference: str | None = None
+    answer: str = "pending"
+    note: str | None = None
+
+
+class Succeeded(NamedTuple):
+    """An operation had its effect.
+
+    Attributes:
+        operation: The operation.
+        answer: What showed it, in a word: the provider's answer, or ``found``.
+        amount: How much; None: what was asked.
+        reference: The gateway's id of the effect.
+        released: For a capture: the rest of the authorization is gone.
+        granted: For an authorization: whether the amount is authorized by it. An authorization that the
+            payer has to go on with, or that the gateway canceled, is over without.
+        note: What an operator said.
+    """
+
+    operation: Operation
+    answer: str
+    amount: Money | None = None
+    reference: str | None = None
+    released: bool = False
+    granted: bool = True
+    note: str | None = None
+
+
+class Refused(NamedTuple):
+    """An operation had no effect, and will have none.
+
+    Attributes:
+        operation: The operation.
+        state: ``DECLINED`` or ``NOT_APPLIED``.
+        failure: Why.
+        note: What an operator said.
+        answer: What showed it, if it was not an answer to our request.
+    """
+
+    operation: Operation
+    state: State
+    failure: Failure
+    note: str | None = None
+    answer: str | None = None
+
+
+class Found(NamedTuple):
+    """An effect happened that no open operation of ours asked for.
+
+    Attributes:
+        kind: Which effect.
+        amount: How much.
+        state: ``PENDING``, ``SUCCEEDED``, or ``DECLINED``: it failed there.
+        answer: What showed it, in a word.
+        reference: The gateway's id of it.
+        capture_id: For a refund: the id of the capture operation that it refers to.
+        refused: The operation that asked for it and was settled as refused, if there is one.
+        released: For a capture: the rest of the authorization is gone.
+        lost: The key of ours that it carries, where the ledger has no operation with it: the operation was
+            lost when a backup was restored, and gets its id back.
+    """
+
+    kind: Kind
+    amount: Money
+    state: State
+    answer: str = "found"
+    reference: str | None = None
+    capture_id: str | None = None
+    refused: Operation | None = None
+    released: bool = False
+    lost: str | None = None
+
+
+class Identified(NamedTuple):
+    """The gateway's id of an operation's effect became known."""
+
+    operation: Operation
+    reference: str | None
+
+
+class Reversed(NamedTuple):
+    """So much of an operation that had succeeded was undone since."""
+
+    operation: Operation
+    amount: Money
+    error: Failure | None = None
+
+
+class AuthorizedTotal(NamedTuple):
+    """So much is authorized now, captured parts included."""
+
+    minor: int
+
+
+class Released(NamedTuple):
+    """Nothing is authorized any more beyond what was, or is being, captured.
+
+    Attributes:
+        operation: The operation that released it; None: none of ours.
+    """
+
+    operation: Operation | None = None
+
+
+class Reopened(NamedTuple):
+    """The gateway's object is open though the session is canceled: a payer could still use it."""
+
+
+class Presented(NamedTuple):
+    """How the gateway's object stands before it is authorized.
+
+    Attributes:
+        status: ``pending``, ``requires_more`` or ``error``.
+        next_action: What the payer must do.
+        error: Why it failed, with ``error``.
+        event: The type of the event that says so, or None.
+        operation: The operation that showed it, or None.
+    """
+
+    status: Status
+    next_action: NextAction | None = None
+    error: Failure | None = None
+    event: EventType | None = None
+    operation: Operation | None = None
+
+
+class Details(NamedTuple):
+    """What the gateway keeps with its object: no rule depends on it."""
+
+    data: str | None = None
+    reference: str | None = None
+    expires_at: datetime | None = None
+    next_action: NextAction | None = None
+
+
+class CancelRequested(NamedTuple):
+    """A cancel was asked for, and is to be sent once nothing is in doubt."""
+
+
+class CancelCleared(NamedTuple):
+    """The requested cancel has nothing left to cancel."""
+
+
+class Noted(NamedTuple):
+    """An answer came too late to be applied: it is kept for an operator, and recovery queries at once."""
+
+    operation: Operation
+    text: str
+
+
+class Postponed(NamedTuple):
+    """Recovery looked, or is about to, and nothing of the payment changed: it looks again later."""
+
+
+class ConflictOpened(NamedTuple):
+    """The gateway's truth contradicts what was asked for, or what the ledger had said."""
+
+    kind: ConflictKind
+    expected: object
+    found: object
+
+
+class ConflictClosed(NamedTuple):
+    """The cause of a conflict is gone, or somebody acknowledged it.
+
+    Attributes:
+        kind: What it is about.
+        by: Who acknowledged it.
+        note: What they said.
+    """
+
+    kind: ConflictKind
+    by: str | None = None
+    note: str | None = None
+
+
+Fact: TypeAlias = (
+    Begun
+    | Claimed
+    | Unanswered
+    | Accepted
+    | Succeeded
+    | Refused
+    | Found
+    | Identified
+    | Reversed
+    | AuthorizedTotal
+    | Released
+    | Reopened
+    | Presented
+    | Details
+    | CancelRequested
+    | CancelCleared
+    | Noted
+    | Postponed
+    | ConflictOpened
+    | ConflictClosed
+)

@@ -1,0 +1,705 @@
+"""The ledger of one session while a decision is made: facts go in, rows and events come out.
+
+`Ledger.apply` is the only place where a session or an operation changes, whoever learned of it and
+however. Figures are sums over the operations: ``captured``, ``capturing``, ``refunded`` and ``refunding``
+move with the operation that a fact closes. What is authorized, held, and the status from ``authorized`` on
+are derived from them (`Ledger._derive`), never set:
+
+    kept = captured + capturing
+    authorized = kept, once the rest is released; else the larger of what was granted and kept
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
+
+from attrs import evolve
+
+from paysession._ledger.facts import (
+    Accepted,
+    AuthorizedTotal,
+    Begun,
+    CancelCleared,
+    CancelRequested,
+    Claimed,
+    ConflictClosed,
+    ConflictOpened,
+    Details,
+    Found,
+    Identified,
+    Noted,
+    Postponed,
+    Presented,
+    Refused,
+    Released,
+    Reopened,
+    Reversed,
+    Succeeded,
+    Unanswered,
+)
+from paysession.change import Change
+from paysession.money import Money
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    Event,
+    Kind,
+    Operation,
+    State,
+    digest_of,
+    found_id,
+    number_of,
+)
+from paysession.session import Conflict, PaymentSession
+from paysession.values import Failure, Status, made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from paysession._ledger.facts import Fact
+    from paysession.operation import EventType
+    from paysession.session import ConflictKind
+    from paysession.values import NextAction
+
+__all__ = ["CANCEL_ATTEMPTS", "FAILED", "IMPLIED", "OPEN", "UNAUTHORIZED", "Ledger"]
+
+OPEN: Final = (State.STARTED, State.PENDING)
+"""The states of an operation that may still have an effect."""
+
+UNAUTHORIZED: Final = frozenset({Status.PENDING, Status.REQUIRES_MORE, Status.ERROR})
+"""The statuses before anything is authorized."""
+
+FAILED: Final = "failed"
+"""The answer of an operation that an effect showed as failed: that is final, unlike a refusal we inferred."""
+
+IMPLIED: Final = "implied"
+"""The answer of an authorization that nobody reported: something was captured, so it was authorized."""
+
+CANCEL_ATTEMPTS: Final = 32
+"""Give up a requested cancel after so many attempts that the gateway declined: about a day."""
+
+_BOOKKEEPING: Final = frozenset({"version", "updated_at", "checks", "due_at"})
+
+
+class _Row:
+    """The session's row while it changes: this ledger's own copy, seen by nobody yet.
+
+    Its attributes are those of `PaymentSession` that a fact may change.
+    """
+
+    version: int
+    updated_at: datetime
+    amount: Money
+    status: Status
+    next_action: NextAction | None
+    expires_at: datetime | None
+    reference: str | None
+    error: Failure | None
+    conflict: ConflictKind | None
+    _data: str
+    authorized: int
+    captured: int
+    refunded: int
+    capturing: int
+    refunding: int
+    granted: int
+    released: bool
+    pending: int
+    held: int
+    initiated: bool
+    ordinal: int
+    open: str | None
+    authorizing: str | None
+    cancel_wanted: bool
+    due_at: datetime | None
+    checks: int
+
+    def __init__(self, session: PaymentSession, now: datetime) -> None:
+        self.__dict__.update(vars(session))
+        self.version = session.version + 1
+        self.updated_at = now
+
+    @property
+    def data_text(self) -> str:
+        """The provider's data as JSON text."""
+        return self._data
+
+    @data_text.setter
+    def data_text(self, text: str) -> None:
+        self._data = text
+
+    @property
+    def kept(self) -> int:
+        """What was captured, or is being captured."""
+        return self.captured + self.capturing
+
+
+class _Changes(TypedDict, total=False):
+    """What a fact may change of an operation."""
+
+    amount: Money
+    state: State
+    reference: str | None
+    answer: str | None
+    error: Failure | None
+    note: str | None
+    attempt: int
+    lease_until: datetime | None
+    doubted_at: datetime | None
+    _payload: str | None
+
+
+class _Extra(TypedDict, total=False):
+    """What else is known of an effect that is recorded as an operation of its own."""
+
+    capture_id: str | None
+    reverses: str | None
+    idempotency_key: str | None
+    fingerprint: str | None
+
+
+class Ledger:
+    """One session, the operations that the decision needs, and what changes.
+
+    Args:
+        session: The session that the decision is made on.
+        now: The time of the change.
+        operations: The session's operations: all of them where effects are matched; the engine's fast path
+            needs the one that it closes only.
+        conflicts: The session's open conflicts.
+    """
+
+    def __init__(
+        self,
+        session: PaymentSession,
+        now: datetime,
+        operations: Iterable[Operation] = (),
+        conflicts: Iterable[Conflict] = (),
+    ) -> None:
+        self.before = session
+        self.row = _Row(session, now)
+        self.now = now
+        self.known = {operation.id: operation for operation in operations}
+        self.written: dict[str, Operation] = {}
+        self.conflicts = {conflict.kind: conflict for conflict in conflicts}
+        self.opened: list[Conflict] = []
+        self._changed_conflicts: dict[ConflictKind, Conflict] = {}
+        self.guarded = False
+        """Whether the change relies on the room that the collection had, and is refused if that is gone."""
+        self._events: list[tuple[EventType, Operation | None, str | None]] = []
+
+    def apply(self, fact: Fact) -> None:
+        """Apply a fact: the only way in which anything changes."""
+        self._rules[type(fact)](self, fact)
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    @property
+    def operations(self) -> list[Operation]:
+        """The session's operations as they are after the facts so far."""
+        return list({**self.known, **self.written}.values())
+
+    def operation(self, operation_id: str | None) -> Operation | None:
+        """Return an operation as it is after the facts so far."""
+        if operation_id is None:
+            return None
+        return self.written.get(operation_id) or self.known.get(operation_id)
+
+    def left_of(self, operation: Operation) -> int:
+        """Return what of an operation's effect was not undone, in minor units."""
+        undone = (row.amount.minor for row in self.operations if row.reverses == operation.id)
+        return operation.amount.minor - sum(undone)
+
+    @property
+    def session(self) -> PaymentSession:
+        """The session after the facts so far."""
+        return made(PaymentSession, dict(vars(self.row)))
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        if self.written or self._events or self._changed_conflicts:
+            return True
+        after, before = vars(self.row), vars(self.before)
+        return any(after[name] != before[name] for name in after if name not in _BOOKKEEPING)
+
+    def change(self, *, guarded: bool = False) -> Change:
+        """Return the change, to be committed.
+
+        Args:
+            guarded: Whether more than the collection's amount is refused. What the gateway has done already
+                is recorded unguarded.
+        """
+        session = self.session
+        events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
+        return Change(
+            session=session,
+            expected=self.before.version,
+            operations=tuple(self.written.values()),
+            events=tuple(events),
+            hold=session.held - self.before.held,
+            guarded=guarded or self.guarded,
+            conflicts=tuple(self._changed_conflicts.values()),
+        )
+
+    def _event(
+        self,
+        session: PaymentSession,
+        place: int,
+        type_: EventType,
+        operation: Operation | None,
+        detail: str | None,
+    ) -> Event:
+        # Versions come again when a backup is restored; the digest keeps another event from having this id.
+        digest = digest_of(type_, operation and operation.id, detail, self.now)
+        attributes = {
+            "cursor": "",
+            "id": f"{session.id}:{session.version}.{place}-{digest}",
+            "type": type_,
+            "session_id": session.id,
+            "collection_id": session.collection_id,
+            "reference": session.collection_reference,
+            "provider": session.provider,
+            "operation_id": operation.id if operation is not None else None,
+            "amount": operation.amount if operation is not None else session.amount,
+            "status": session.status,
+            "authorized": session.authorized,
+            "captured": session.captured,
+            "refunded": session.refunded,
+            "version": session.version,
+            "detail": detail,
+            "occurred_at": self.now,
+        }
+        return made(Event, attributes)
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def _record(
+        self, type_: EventType, operation: Operation | None = None, *, detail: str | None = None
+    ) -> None:
+        """Record an event; its figures are those of the session once all facts are applied."""
+        self._events.append((type_, operation, detail))
+
+    def _put(self, operation: Operation, **changes: Unpack[_Changes]) -> Operation:
+        attributes: dict[str, Any] = {**vars(operation), **changes, "updated_at": self.now}
+        operation = self.written[operation.id] = made(Operation, attributes)
+        return operation
+
+    def _close(
+        self,
+        operation: Operation,
+        state: State,
+        *,
+        answer: str | None,
+        error: Failure | None,
+        note: str | None,
+        reference: str | None,
+    ) -> Operation:
+        """Write an operation that no request is in flight for any more; the browser's payload is erased."""
+        row = self.row
+        if row.open == operation.id:
+            row.open = None
+            # A requested cancel is attempted at growing intervals, a new operation each time.
+            row.checks = row.checks if row.cancel_wanted and operation.kind is CANCEL else 0
+        if operation.state is State.PENDING:
+            self._reserve(operation, -1)
+            if not row.cancel_wanted:
+                row.checks = 0  # they were queries about what was pending
+        operation = self._put(
+            operation,
+            state=state,
+            answer=answer,
+            error=error,
+            note=note or operation.note,
+            reference=reference or operation.reference,
+            lease_until=None,
+            doubted_at=None,
+            _payload=None,
+        )
+        if state is State.PENDING:
+            self._reserve(operation, +1)
+            self._record("operation.pending", operation)
+        return operation
+
+    def _reserve(self, operation: Operation, sign: int) -> None:
+        row, minor = self.row, sign * operation.amount.minor
+        row.pending += sign
+        if operation.kind is CAPTURE:
+            row.capturing += minor
+        elif operation.kind is REFUND:
+            row.refunding += minor
+        elif operation.kind is AUTHORIZE:
+            row.authorizing = operation.id if sign > 0 else None
+
+    def _new(
+        self,
+        kind: Kind,
+        amount: Money,
+        reference: str | None,
+        extra: _Extra | None = None,
+        lost: str | None = None,
+    ) -> Operation:
+        """Return a new operation for an effect that none in the ledger asked for; it is not written yet."""
+        row, session = self.row, self.before
+        extra = extra or {}
+        ordinal = row.ordinal + 1
+        number = number_of(session.id, lost)
+        if number is not None:
+            assert lost is not None  # noqa: S101 - it has a number
+            # Where the number is an ordinal, no other operation may get it.
+            ordinal, id_ = max(ordinal, number), lost
+        else:
+            id_ = found_id(session.id, ordinal, kind, amount, reference, extra.get("reverses"), self.now)
+        row.ordinal = ordinal
+        return Operation(
+            id=id_,
+            session_id=session.id,
+            kind=kind,
+            ordinal=ordinal,
+            amount=amount,
+            state=State.STARTED,
+            origin="provider",
+            reference=reference,
+            created_at=self.now,
+            updated_at=self.now,
+            session_status=session.status,
+            **extra,
+        )
+
+    def _derive(self) -> None:
+        """Bring what is derived up to date: authorized, held, and the status from ``authorized`` on."""
+        row = self.row
+        if row.status in UNAUTHORIZED and not row.granted:
+            return
+        row.authorized = row.kept if row.released else max(row.granted, row.kept)
+        if self.before.status is not Status.CANCELED:
+            # Once all of it was released or taken back the session is over, for good when that is written.
+            row.status = Status.AUTHORIZED if row.authorized else Status.CANCELED
+            row.released = row.released or not row.authorized
+        row.held = row.authorized
+
+    # --- facts: what becomes of an operation ----------------------------------------------------------
+
+    def _begun(self, fact: Begun) -> None:
+        row, operation = self.row, fact.operation
+        row.ordinal = operation.ordinal
+        row.open = operation.id
+        row.due_at = operation.lease_until
+        row.held += operation.hold
+        if not (operation.kind is CANCEL and row.cancel_wanted):
+            row.checks = 0
+        self.written[operation.id] = operation
+
+    def _claimed(self, fact: Claimed) -> None:
+        operation = fact.operation
+        self._put(
+            operation,
+            attempt=operation.attempt + 1,
+            lease_until=fact.lease_until,
+            doubted_at=operation.lease_until or operation.doubted_at,
+        )
+        self.row.due_at = fact.lease_until
+        self.row.updated_at = self.before.updated_at  # nothing of the payment changed
+
+    def _unanswered(self, fact: Unanswered) -> None:
+        self._put(
+            fact.operation,
+            lease_until=None,
+            doubted_at=fact.lost_at or self.now,
+            error=Failure("unknown", fact.reason),
+        )
+
+    def _accepted(self, fact: Accepted) -> None:
+        operation = self._close(
+            fact.operation,
+            State.PENDING,
+            answer=fact.answer,
+            error=None,
+            note=fact.note,
+            reference=fact.reference,
+        )
+        if operation.kind is CANCEL:
+            self.row.cancel_wanted = False
+        elif operation.kind is AUTHORIZE and self.row.status in UNAUTHORIZED:
+            self.row.held = operation.amount.minor
+
+    def _succeeded(self, fact: Succeeded) -> None:
+        operation, row = fact.operation, self.row
+        asked = operation.amount
+        operation = self._close(
+            operation,
+            State.SUCCEEDED,
+            answer=fact.answer,
+            error=None,
+            note=fact.note,
+            reference=fact.reference,
+        )
+        if fact.amount is not None and fact.amount != asked:
+            note = operation.note if fact.operation.answer == IMPLIED else f"{asked} was asked for"
+            operation = self._put(operation, amount=fact.amount, note=note)
+            if operation.kind is not AUTHORIZE:  # what is authorized is compared as a whole
+                self._conflict_opened(ConflictOpened("amount", asked, fact.amount))
+        minor = operation.amount.minor
+        if operation.kind is AUTHORIZE:
+            if fact.granted:
+                # What was implied before is part of what is reported now.
+                implied = asked.minor if fact.operation.answer == IMPLIED else 0
+                self._grant(operation, minor - implied)
+        elif operation.kind is CAPTURE:
+            row.captured += minor
+            row.released = row.released or fact.released
+            self._derive()
+            self._record("session.captured", operation)
+            if row.status is Status.CANCELED:
+                self._conflict_opened(ConflictOpened("authorized_after_cancel", "nothing", operation.amount))
+        elif operation.kind is REFUND:
+            row.refunded += minor
+            self._record("session.refunded", operation)
+        elif operation.kind is CANCEL:
+            self._released(Released(operation))
+        elif operation.kind is INITIATE:
+            row.initiated = True
+            self._record("session.initiated", operation)
+        else:
+            row.amount = operation.amount
+            if row.status in UNAUTHORIZED:
+                row.held = minor if row.held else 0
+            self._record("session.updated", operation)
+
+    def _grant(self, operation: Operation, minor: int) -> None:
+        row = self.row
+        row.granted = minor + (row.kept if row.released else row.granted)
+        row.released = False
+        row.initiated = True
+        was = row.status
+        if was is not Status.AUTHORIZED:
+            row.next_action = None
+        if was is Status.CANCELED:
+            if "authorized_after_cancel" in self.conflicts:
+                self._record("session.changed", operation)
+            self._conflict_opened(ConflictOpened("authorized_after_cancel", "nothing", operation.amount))
+        else:
+            row.error = None
+        self._derive()
+        if row.status is not was:
+            self._record("session.authorized", operation)
+        elif was is Status.AUTHORIZED:
+            self._record("session.changed", operation)
+
+    def _refused(self, fact: Refused) -> None:
+        row = self.row
+        operation = self._close(
+            fact.operation,
+            fact.state,
+            answer=fact.answer or fact.operation.answer,
+            error=fact.failure,
+            note=fact.note,
+            reference=None,
+        )
+        declined = fact.state is State.DECLINED
+        kind, code = operation.kind, fact.failure.code
+        repeatable = operation.idempotency_key is not None and not row.cancel_wanted
+        if kind is INITIATE and (declined or not repeatable):
+            # Nothing was accepted, so nothing can be authorized. With a caller's key it can be repeated,
+            # unless its cancel was requested meanwhile.
+            row.status, row.error, row.cancel_wanted = Status.CANCELED, fact.failure, False
+            row.released = True
+            self._record("session.canceled", operation, detail=code)
+            return
+        if kind is AUTHORIZE and declined and row.status in UNAUTHORIZED:
+            row.status, row.error, row.next_action, row.held = Status.ERROR, fact.failure, None, 0
+            self._record("session.error", operation, detail=code)
+            return
+        if row.status in UNAUTHORIZED:  # afterwards it holds what is authorized, or nothing
+            row.held -= operation.hold
+        self._record("operation.failed", operation, detail=code)
+        was, authorized = row.status, row.authorized
+        self._derive()
+        if row.authorized < authorized:  # the rest had been released before this failed
+            self._record("session.released" if row.status is was else "session.canceled", operation)
+        if kind is CANCEL and row.cancel_wanted:
+            row.checks += 1
+            if declined and row.checks >= CANCEL_ATTEMPTS:
+                row.cancel_wanted, row.checks = False, 0
+                self._conflict_opened(ConflictOpened("cancel_refused", "canceled", code))
+
+    def _found(self, fact: Found) -> None:
+        refused = fact.refused
+        extra: _Extra = {"capture_id": fact.capture_id}
+        if refused is not None:
+            was = f"{refused.id} {refused.state}"
+            self._conflict_opened(ConflictOpened("effect_after_refusal", was, f"{fact.amount} {fact.state}"))
+            self._put(refused, reference=None)
+            # It answers for the caller's key from now on, so that a repeated call is no second effect.
+            extra = {
+                "capture_id": refused.capture_id or fact.capture_id,
+                "idempotency_key": refused.idempotency_key,
+                "fingerprint": refused.fingerprint,
+            }
+        operation = self._new(fact.kind, fact.amount, fact.reference, extra, fact.lost)
+        if fact.state is State.DECLINED:
+            self._close(operation, fact.state, answer=FAILED, error=None, note=None, reference=None)
+            return
+        if fact.state is State.PENDING:
+            self._accepted(Accepted(operation, answer=fact.answer))
+        elif fact.kind is CANCEL and fact.amount.minor < self.row.authorized - self.row.kept:
+            self._reduced(operation, fact)
+        else:
+            self._succeeded(Succeeded(operation, fact.answer, released=fact.released))
+
+    def _reduced(self, operation: Operation, fact: Found) -> None:
+        """A part of the authorization was released, and the rest of it stands."""
+        operation = self._close(
+            operation, State.SUCCEEDED, answer=fact.answer, error=None, note=None, reference=None
+        )
+        self.row.granted = self.row.authorized - fact.amount.minor
+        self._derive()
+        self._record("session.released", operation)
+
+    def _identified(self, fact: Identified) -> None:
+        self._put(fact.operation, reference=fact.reference)
+
+    def _reversed(self, fact: Reversed) -> None:
+        row, amount = self.row, fact.amount
+        undone = self._new(fact.operation.kind, amount, None, {"reverses": fact.operation.id})
+        undone = self._close(
+            undone, State.SUCCEEDED, answer="reversed", error=fact.error, note=None, reference=None
+        )
+        if undone.kind is REFUND:
+            row.refunded -= amount.minor
+        else:
+            row.captured -= amount.minor
+            row.granted = max(0, row.authorized - amount.minor)
+            self._derive()
+            if row.status is Status.CANCELED:
+                row.cancel_wanted = False
+        self._record("session.reversed", undone)
+
+    # --- facts: what is authorized, and how it stands ---------------------------------------------------
+
+    def _authorized_total(self, fact: AuthorizedTotal) -> None:
+        row = self.row
+        if fact.minor > row.authorized:
+            row.granted, row.released = fact.minor, False
+            self._derive()
+        elif fact.minor < row.authorized:
+            amount = Money.from_minor(row.authorized - fact.minor, row.amount.currency)
+            self._found(Found(CANCEL, amount, State.SUCCEEDED))
+
+    def _released(self, fact: Released) -> None:
+        row = self.row
+        was, authorized = row.status, row.authorized
+        row.released, row.cancel_wanted, row.next_action, row.checks = True, False, None, 0
+        stays = row.kept and was is Status.AUTHORIZED
+        if not stays:
+            row.status = Status.CANCELED
+        row.authorized = row.held = row.kept
+        if row.status is not was:
+            self._record("session.canceled", fact.operation)
+        elif fact.operation is not None or row.authorized < authorized:
+            # A session ends once; what turned up after its end was released.
+            self._record("session.released", fact.operation)
+
+    def _reopened(self, _: Reopened) -> None:
+        self.row.granted, self.row.released = self.row.kept, False
+
+    def _presented(self, fact: Presented) -> None:
+        row = self.row
+        row.initiated = True
+        row.next_action = fact.next_action
+        if row.status in UNAUTHORIZED:  # the payer may have been faster than what we were shown
+            row.status, row.error = fact.status, fact.error
+            if fact.status is Status.ERROR:
+                row.held = 0
+        if fact.event is not None:
+            self._record(fact.event, fact.operation)
+
+    def _details(self, fact: Details) -> None:
+        row = self.row
+        if fact.data is not None:
+            row.data_text = fact.data
+        if fact.reference is not None:
+            row.reference = fact.reference
+        if fact.expires_at is not None:
+            row.expires_at = fact.expires_at
+        if fact.next_action is not None:
+            row.next_action = fact.next_action
+
+    def _cancel_requested(self, _: CancelRequested) -> None:
+        if not self.row.cancel_wanted:  # its attempts are counted from now on
+            self.row.cancel_wanted, self.row.checks = True, 0
+
+    def _cancel_cleared(self, _: CancelCleared) -> None:
+        row = self.row
+        row.cancel_wanted = False
+        # What else there is to query says when that is due.
+        row.due_at = self.now if row.pending or row.expires_at is not None else None
+
+    def _noted(self, fact: Noted) -> None:
+        operation = fact.operation
+        self._put(operation, note=f"{operation.note}; {fact.text}" if operation.note else fact.text)
+        due_at = self.row.due_at
+        self.row.due_at = self.now if due_at is None else min(self.now, due_at)
+
+    def _postponed(self, _: Postponed) -> None:
+        row = self.row
+        row.updated_at = self.before.updated_at
+        if row.open is None:
+            row.checks += 1
+
+    def _conflict_opened(self, fact: ConflictOpened) -> None:
+        if fact.kind in self.conflicts:
+            return
+        expected, found = str(fact.expected), str(fact.found)
+        moment = int(self.now.timestamp() * 1000)
+        token = sha256(f"{self.before.id} {self.row.version} {fact.kind}".encode()).hexdigest()[:16]
+        conflict = Conflict(
+            id=f"cf_{moment:012x}{token}",
+            session_id=self.before.id,
+            kind=fact.kind,
+            expected=expected,
+            found=found,
+            opened_at=self.now,
+        )
+        self.conflicts[fact.kind] = self._changed_conflicts[fact.kind] = conflict
+        self.opened.append(conflict)
+        self.row.conflict = fact.kind
+        self._record("session.conflict", detail=f"{fact.kind}: expected {expected}, found {found}")
+
+    def _conflict_closed(self, fact: ConflictClosed) -> None:
+        conflict = self.conflicts.pop(fact.kind, None)
+        if conflict is None:
+            return
+        self._changed_conflicts[fact.kind] = evolve(
+            conflict, closed_at=self.now, closed_by=fact.by, note=fact.note
+        )
+        newest = max(self.conflicts.values(), key=lambda row: row.id, default=None)
+        self.row.conflict = newest.kind if newest is not None else None
+
+    _rules: ClassVar[Mapping[type, Callable[[Ledger, Any], None]]] = {
+        Accepted: _accepted,
+        AuthorizedTotal: _authorized_total,
+        Begun: _begun,
+        CancelCleared: _cancel_cleared,
+        CancelRequested: _cancel_requested,
+        Claimed: _claimed,
+        ConflictClosed: _conflict_closed,
+        ConflictOpened: _conflict_opened,
+        Details: _details,
+        Found: _found,
+        Identified: _identified,
+        Noted: _noted,
+        Postponed: _postponed,
+        Presented: _presented,
+        Refused: _refused,
+        Released: _released,
+        Reopened: _reopened,
+        Reversed: _reversed,
+        Succeeded: _succeeded,
+        Unanswered: _unanswered,
+    }

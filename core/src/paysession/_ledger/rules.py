@@ -1,0 +1,335 @@
+"""Which operation may begin, when, and for how much.
+
+`ALLOWED` and ``outcome.ANSWERS`` are the rules as data: together with the status after each answer they make
+the diagram in the documentation.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, evolve
+
+from paysession._ledger.facts import Begun, Claimed
+from paysession._ledger.ledger import UNAUTHORIZED, Ledger
+from paysession.errors import InvalidAmount, InvalidData, InvalidTransition, NotSupported
+from paysession.money import Money
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    UPDATE,
+    Kind,
+    Operation,
+    State,
+    digest_of,
+)
+from paysession.values import Status, made
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from paysession.outcome import Capabilities
+    from paysession.session import PaymentSession
+
+__all__ = ["ALLOWED", "LEASE_MARGIN", "Request", "begin", "claim", "nothing_to_do", "with_capture"]
+
+ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
+    INITIATE: frozenset({Status.PENDING}),
+    UPDATE: UNAUTHORIZED,
+    AUTHORIZE: UNAUTHORIZED,
+    CAPTURE: frozenset({Status.AUTHORIZED}),
+    REFUND: frozenset({Status.AUTHORIZED}),
+    CANCEL: UNAUTHORIZED | {Status.AUTHORIZED},
+}
+"""From which status an operation may begin. A canceled session for which the gateway holds or took money all
+the same also lets cancel and refund through."""
+
+LEASE_MARGIN: Final = timedelta(seconds=30)
+"""How much longer than the provider's ``call_limit`` the holder of an operation may be at it."""
+
+
+@define
+class Request:
+    """What is asked of a session, before the rules have seen it.
+
+    Attributes:
+        kind: Which effect.
+        amount: How much; None: all that is left.
+        payload: What the payer's browser sent, as JSON text.
+        idempotency_key: The caller's key.
+        final: For a capture: let go of the rest.
+        reason: For a refund: why.
+        capture_id: For a refund: the capture that the caller named.
+        capture: For a refund: the capture that it refers to, named or found.
+        capture_left: For a refund of one capture: how much of that is left, in minor units.
+        extra: A digest of what else a repetition must have in common.
+        origin: ``host``, or ``payer`` when the payer caused it: chose the provider, or approved there.
+        attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
+    """
+
+    kind: Kind
+    amount: Money | None = None
+    payload: str | None = None
+    idempotency_key: str | None = None
+    final: bool = False
+    reason: str | None = None
+    capture_id: str | None = None
+    capture: Operation | None = None
+    capture_left: int | None = None
+    extra: str = ""
+    origin: str = "host"
+    attempt: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be the same when an idempotency key is used again."""
+        parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
+        return " ".join([self.kind, *map(str, parts)])
+
+    def digest(self, session_id: str, amount: Money | None = None) -> str:
+        """Return the digest that the id of this request's operation ends with.
+
+        With a caller's key it stands for the call, whatever the ledger makes of it: repeated after a restore,
+        the call is recognized. Without one it stands for the effect, which takes the amount.
+        """
+        if self.idempotency_key is not None:
+            return digest_of(session_id, self.fingerprint, self.idempotency_key)
+        capture = self.capture.id if self.capture is not None else None
+        return digest_of(session_id, self.fingerprint, None, amount, capture)
+
+
+def with_capture(
+    session: PaymentSession, request: Request, operations: Sequence[Operation], capabilities: Capabilities
+) -> Request:
+    """Return a refund request with the capture that it refers to, and what is left of that.
+
+    Raises:
+        InvalidData: The operation named is no capture of this session that succeeded.
+        NotSupported: The provider refunds one capture at a time, and several could be meant.
+    """
+    rows = {row.id: row for row in operations}
+    stands = {row.id: row.amount.minor for row in operations if row.reverses is None}
+    for row in operations:
+        if row.reverses is not None:
+            stands[row.reverses] -= row.amount.minor
+    left: dict[str, int] = {}
+    for row in operations:
+        if row.kind is CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
+            left[row.id] = stands[row.id]
+    for row in operations:
+        if row.kind is REFUND and row.capture_id in left and row.state not in REFUSED:
+            left[row.capture_id] -= stands[row.id]
+    chosen = request.capture_id
+    if chosen is not None and not (isinstance(chosen, str) and chosen in left):
+        raise InvalidData(
+            f"{chosen!r:.80} is no capture of this session that succeeded", session_id=session.id
+        )
+    if chosen is None and capabilities.refund_needs_capture:
+        wanted = request.amount.minor if request.amount is not None else 1
+        fitting = [key for key, minor in left.items() if minor >= wanted]
+        if len(fitting) > 1:
+            raise NotSupported(
+                f"{session.provider} refunds one capture at a time: name it with capture=, one of "
+                + ", ".join(fitting),
+                session_id=session.id,
+            )
+        chosen = fitting[0] if fitting else next(iter(left), None)
+    if chosen is None:
+        return request
+    return evolve(request, capture=rows[chosen], capture_left=left[chosen])
+
+
+def nothing_to_do(session: PaymentSession, request: Request) -> bool:
+    """Return whether what is asked for is done already: then no provider is called."""
+    if request.amount is not None or request.capture_id is not None or session.open is not None:
+        return False
+    if request.kind is INITIATE:
+        return session.initiated
+    if request.kind is AUTHORIZE:
+        return session.status is Status.AUTHORIZED
+    if request.kind is CANCEL:
+        return session.status is Status.CANCELED and not _is_left_over(session, CANCEL)
+    if request.kind is CAPTURE:
+        left = session.authorized - session.captured - session.capturing
+        return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
+    if request.kind is REFUND:
+        return session.refunded > 0 and session.captured - session.refunded - session.refunding == 0
+    return False
+
+
+def begin(
+    session: PaymentSession, request: Request, capabilities: Capabilities, now: datetime
+) -> tuple[Ledger, Operation]:
+    """Check a request against the rules and write its operation down, ready to be sent.
+
+    Raises:
+        InvalidTransition: The session's status does not allow it.
+        InvalidAmount: More than is left, nothing, or another currency.
+        NotSupported: The provider does not do this, or not in parts.
+    """
+    kind = request.kind
+    _check_status(session, kind)
+    amount = _amount(session, request, capabilities)
+    held = session.held
+    hold = 0
+    if kind is AUTHORIZE or (kind is UPDATE and held):
+        hold = max(0, amount.minor - held)
+    ordinal = session.ordinal + 1
+    number = ordinal if request.idempotency_key is None else request.attempt
+    operation_id = f"{session.id}-{number}-{request.digest(session.id, amount)}"
+    lease_until = now + capabilities.call_limit + LEASE_MARGIN
+    attributes = {
+        "id": operation_id,
+        "session_id": session.id,
+        "kind": kind,
+        "ordinal": ordinal,
+        "amount": amount,
+        "state": State.STARTED,
+        "created_at": now,
+        "updated_at": now,
+        "origin": request.origin,
+        "idempotency_key": request.idempotency_key,
+        "fingerprint": request.fingerprint if request.idempotency_key is not None else None,
+        "final": request.final,
+        "reason": request.reason,
+        "capture_id": request.capture.id if request.capture is not None else None,
+        "reverses": None,
+        "reference": None,
+        "answer": None,
+        "error": None,
+        "note": None,
+        "_payload": request.payload,
+        "_data": session.data_text,
+        "session_reference": session.reference,
+        "session_status": session.status,
+        "hold": hold,
+        "attempt": 1,
+        "lease_until": lease_until,
+        "sent_at": now,
+        "doubted_at": None,
+        "capture": None,
+        "webhook_url": None,
+    }
+    operation = made(Operation, attributes)
+    ledger = Ledger(session, now)
+    ledger.apply(Begun(operation))
+    return ledger, operation
+
+
+def _check_status(session: PaymentSession, kind: Kind) -> None:
+    if kind is not INITIATE and not session.initiated and session.status is not Status.CANCELED:
+        raise InvalidTransition(
+            "the provider has not accepted this session yet: call initiate again with the same "
+            "idempotency_key, or initiate a new session",
+            session_id=session.id,
+        )
+    if session.status not in ALLOWED[kind] and not _is_left_over(session, kind):
+        raise InvalidTransition(f"cannot {kind} a session that is {session.status}", session_id=session.id)
+    if session.authorizing is not None and kind in (AUTHORIZE, UPDATE):
+        raise InvalidTransition(
+            f"cannot {kind}: an authorization is pending at the provider; sync() asks how it stands",
+            session_id=session.id,
+        )
+    if session.cancel_wanted and kind is AUTHORIZE:
+        raise InvalidTransition(
+            "cannot authorize: a cancel of this session was asked for, and is tried until it is through",
+            session_id=session.id,
+        )
+    kept = session.captured + session.capturing
+    if kind is CANCEL and (kept or session.status is Status.AUTHORIZED) and session.authorized <= kept:
+        raise InvalidTransition(
+            "cannot cancel: everything that was authorized is captured; refund it instead",
+            session_id=session.id,
+        )
+
+
+def _is_left_over(session: PaymentSession, kind: Kind) -> bool:
+    """Return whether a canceled session has something that a cancel or refund can still give back."""
+    if session.status is not Status.CANCELED:
+        return False
+    if kind is CANCEL:
+        return session.cancel_wanted or not session.released
+    return kind is REFUND and session.captured > 0
+
+
+def _amount(session: PaymentSession, request: Request, capabilities: Capabilities) -> Money:
+    kind, asked = request.kind, request.amount
+    currency = session.amount.currency
+    if asked is not None:
+        if asked.currency != currency:
+            raise InvalidAmount(f"{asked} is not in the session's currency {currency}", session_id=session.id)
+        if not asked:
+            raise InvalidAmount(f"cannot {kind} nothing: {asked}", session_id=session.id)
+    if kind is UPDATE:
+        if asked is None:
+            raise InvalidAmount("an update needs the new amount", session_id=session.id)
+        return asked
+    if kind is CAPTURE:
+        return _capture_amount(session, asked, capabilities.capture)
+    if kind is REFUND:
+        return _refund_amount(session, request, capabilities)
+    if kind is CANCEL and session.authorized:
+        return Money.from_minor(max(0, session.authorized - session.captured - session.capturing), currency)
+    return session.amount
+
+
+def _capture_amount(session: PaymentSession, asked: Money | None, offered: str) -> Money:
+    left = session.authorized - session.captured - session.capturing
+    if offered == "none":
+        raise NotSupported(f"{session.provider} does not capture", session_id=session.id)
+    amount = _part(session, asked, left, "capture")
+    if offered == "full" and amount.minor != session.authorized:
+        raise NotSupported(
+            f"{session.provider} captures the whole {session.authorized_amount} or nothing",
+            session_id=session.id,
+        )
+    if offered == "once" and session.captured + session.capturing:
+        raise NotSupported(
+            f"{session.provider} captures once, and this session was captured already",
+            session_id=session.id,
+        )
+    return amount
+
+
+def _refund_amount(session: PaymentSession, request: Request, capabilities: Capabilities) -> Money:
+    left = session.captured - session.refunded - session.refunding
+    if capabilities.refund == "none":
+        raise NotSupported(f"{session.provider} does not refund", session_id=session.id)
+    if request.capture_left is not None:
+        left = min(left, request.capture_left)
+    amount = _part(session, request.amount, left, "refund")
+    if capabilities.refund == "full" and amount.minor != session.captured:
+        raise NotSupported(
+            f"{session.provider} refunds the whole {session.captured_amount} or nothing",
+            session_id=session.id,
+        )
+    return amount
+
+
+def _part(session: PaymentSession, asked: Money | None, left: int, verb: str) -> Money:
+    currency = session.amount.currency
+    if asked is None:
+        asked = Money.from_minor(max(0, left), currency)
+    if not 0 < asked.minor <= left:
+        raise InvalidAmount(
+            f"cannot {verb} {asked}: {Money.from_minor(left, currency)} is left to {verb}"
+            if left > 0
+            else f"nothing is left to {verb}",
+            session_id=session.id,
+        )
+    return asked
+
+
+def claim(
+    session: PaymentSession, operation: Operation, *, now: datetime, capabilities: Capabilities
+) -> tuple[Ledger, Operation]:
+    """Take over an operation in doubt that no worker has leased, or whose lease has run out."""
+    ledger = Ledger(session, now)
+    ledger.apply(Claimed(operation, now + capabilities.call_limit + LEASE_MARGIN))
+    return ledger, ledger.written[operation.id]

@@ -1,0 +1,60 @@
+"""When recovery looks at a session again: the waits double at each look that settled nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from paysession.values import Status
+
+if TYPE_CHECKING:
+    from paysession._ledger.ledger import Ledger
+    from paysession.outcome import Capabilities
+
+__all__ = ["schedule"]
+
+_DOUBT_FIRST, _DOUBT_MOST = timedelta(seconds=5), timedelta(hours=1)
+_PENDING_FIRST, _PENDING_MOST = timedelta(minutes=5), timedelta(hours=6)
+_PAYER_FIRST, _PAYER_MOST = timedelta(minutes=10), timedelta(hours=6)
+_PAYER_CHECKS: Final = 32
+"""How often a gateway is asked about a payer who never returned: for about a week."""
+
+
+def schedule(
+    ledger: Ledger, capabilities: Capabilities | None, *, first: timedelta | None = None, doubt: bool = False
+) -> None:
+    """Set the time at which recovery has something to do for a session; None once all is at rest.
+
+    Args:
+        ledger: The session's.
+        capabilities: What its provider declared; None: the provider is unavailable.
+        first: When the provider wants to be asked about what is pending.
+        doubt: Whether an operation was looked into and is still in doubt.
+    """
+    row, now = ledger.row, ledger.now
+    checks = row.checks
+    if doubt or capabilities is None:
+        row.checks = checks + 1
+        row.due_at = now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks)
+        return
+    if row.open is not None:
+        return
+    askable = capabilities.lookup != "none" and not capabilities.local
+    due_at = None
+    if row.cancel_wanted:
+        due_at = now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks - 1) if checks else now
+    elif not askable:
+        pass  # an operator or a notification reports
+    elif row.pending:
+        due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
+    elif row.status in (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR) and row.initiated:
+        due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks) if checks < _PAYER_CHECKS else None
+    elif row.expires_at is not None and row.authorized > row.captured:
+        # The authorization expires: once it has, ask until the gateway says so.
+        due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
+    row.due_at = due_at
+
+
+def _backoff(first: timedelta, most: timedelta, checks: int) -> timedelta:
+    doubled: timedelta = first * (1 << min(checks, 16))
+    return min(doubled, most)
