@@ -32,6 +32,7 @@ from paysession import (
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import ALLOWED, Request, begin
+from paysession._ledger.verdict import ABSENT, REPEATED
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
 from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
@@ -39,6 +40,8 @@ from paysession_cli.main import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from paysession._ledger.verdict import Rule
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -320,6 +323,12 @@ def public_modules(folder: Path) -> list[str]:
     ]
 
 
+def verdict_table(rules: Sequence[Rule]) -> str:
+    """Return the table of what is decided about an operation in doubt."""
+    rows = ["| evidence | decision | because |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| {rule.evidence} | {rule.verdict} | {rule.reason} |" for rule in rules)])
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
@@ -337,6 +346,9 @@ def generated() -> dict[Path, str]:
     page = _between(page, "every transition", lifecycle_table())
     hooks_page = _between(hooks.read_text(), "provider hooks", hooks_table(ProviderHooks, PROVIDER_HOOKS))
     hooks_page = _between(hooks_page, "observer hooks", hooks_table(ObserverHooks, OBSERVER_HOOKS))
+    protocol = REFERENCE / "protocol.md"
+    protocol_page = _between(protocol.read_text(), "absent", verdict_table(ABSENT))
+    protocol_page = _between(protocol_page, "repeated", verdict_table(REPEATED))
     packages, tests = REFERENCE / "plugins.md", REFERENCE / "testing.md"
     return {
         tests: _between(tests.read_text(), "contracts", contracts()),
@@ -344,6 +356,7 @@ def generated() -> dict[Path, str]:
         lifecycle: page,
         REFERENCE / "lifecycle.svg": lifecycle_svg(),
         hooks: hooks_page,
+        protocol: protocol_page,
         REFERENCE / "cli.md": command_line(),
     }
 

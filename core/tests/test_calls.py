@@ -442,13 +442,15 @@ def test_what_is_in_doubt_is_listed_with_its_age_and_reason(make_shop):
     shop.fake.fail_next("timeout", kind="capture", then=lambda: listed.extend(shop.payments.in_doubt()))
     with pytest.raises(OutcomeUnknown) as caught:
         shop.payments.capture(session.id)
-    assert not listed  # in flight is not in doubt
+    (progress,) = listed  # unknown until it is answered, and leased by the call
+    assert (progress.leased_until > shop.clock.now, progress.needs_operator) == (True, False)
+    assert progress.reason == "it is in progress"
     shop.clock.forward(minutes=3)
     (doubt,) = shop.payments.in_doubt()
     assert doubt.operation.id == caught.value.operation_id
     assert (doubt.age.total_seconds(), doubt.reason) == (180, "no answer within the time limit")
     assert doubt.next_check == shop.payments.get(session.id).due_at
-    assert not doubt.needs_person
+    assert (doubt.needs_operator, doubt.leased_until) == (False, None)
 
 
 def test_a_round_of_recovery_tells_what_it_did(make_shop):
@@ -685,7 +687,7 @@ def test_the_ids_of_sessions_sort_by_time_with_a_key_and_without(shop):
     assert {len(session_id) for session_id in ids} == {31}
 
 
-def test_what_is_in_flight_hides_nothing_that_is_in_doubt(shop):
+def test_what_is_in_progress_is_listed_with_its_lease_beside_what_is_in_doubt(shop):
     ids = []
     for number in range(2):
         order = shop.payments.create_collection(eur("42.00"), reference=f"doubt {number}")
@@ -697,12 +699,14 @@ def test_what_is_in_flight_hides_nothing_that_is_in_doubt(shop):
         shop.fake.fail_next("timeout", kind="authorize")
         with pytest.raises(OutcomeUnknown):
             shop.payments.authorize(ids[1])
-        seen.extend(row.operation.session_id for row in shop.payments.in_doubt())
+        seen.extend(
+            (row.operation.session_id, row.leased_until is not None) for row in shop.payments.in_doubt()
+        )
 
     shop.fake.fail_next("timeout", kind="authorize", then=meanwhile)
     with pytest.raises(OutcomeUnknown):
         shop.payments.authorize(ids[0])
-    assert seen == [ids[1]]
+    assert seen == [(ids[0], True), (ids[1], False)]
 
 
 def test_a_payer_who_returns_into_doubt_is_shown_the_session(shop):

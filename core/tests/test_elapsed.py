@@ -236,7 +236,7 @@ def test_a_clock_set_forward_does_not_end_the_doubt_early(doubted):
         doubted.machine.passes(minutes=3)
         host.recover()
         assert doubted.operation().state == "started"
-        assert [row.needs_person for row in host.in_doubt()] == [False]
+        assert [row.needs_operator for row in host.in_doubt()] == [False]
     doubted.machine.passes(minutes=10)
     doubted.two.recover()
     assert doubted.operation().state == "not_applied"

@@ -175,7 +175,7 @@ def test_an_initiation_whose_cancel_is_remembered_is_not_abandoned_where_nobody_
         told.payments.cancel(session_id)
     told.settle()
     (doubt,) = told.payments.in_doubt()
-    assert doubt.needs_person
+    assert doubt.needs_operator
     told.payments.resolve(doubt.operation.id, Outcome.requires_more(reference="obj_1"), note="ann")
     assert told.books(session_id) == ("canceled", 0, 0, 0, None)
     assert [row[:3] for row in told.rows(session_id)] == [

@@ -146,7 +146,7 @@ def test_another_operation_waits_for_the_one_in_doubt(make_shop):
         with pytest.raises(SessionBusy, match="in doubt"):
             other(session_id)
     (doubt,) = shop.payments.in_doubt()
-    assert doubt.needs_person
+    assert doubt.needs_operator
     assert effects(shop, session_id, "capture") == 1
 
 
@@ -172,7 +172,7 @@ def test_after_the_key_has_expired_nothing_is_sent_again(make_shop, lookup):
     shop.payments.recover()
     assert calls == len(shop.fake.calls)
     if lookup == "none":
-        assert shop.payments.in_doubt()[0].needs_person  # nobody can tell
+        assert shop.payments.in_doubt()[0].needs_operator  # nobody can tell
     else:
         assert shop.payments.history(session_id)[-1].state == "not_applied"  # the gateway can
         assert shop.payments.capture(session_id).captured_amount == eur("42.00")

@@ -53,14 +53,14 @@ def test_each_kind_has_its_own_window(told):
     told.fake.capabilities = evolve(told.fake.capabilities, lookup="none", replay_window={"capture": HOUR})
     told = type(told)(told.fake)
     session_id = doubt(told)
-    assert not told.payments.in_doubt()[0].needs_person
+    assert not told.payments.in_doubt()[0].needs_operator
     told.clock.forward(minutes=30)
     told.payments.recover()
     assert told.payments.get(session_id).captured == 4200
     told.fake.fail_next("timeout", kind="refund")
     with pytest.raises(OutcomeUnknown):
         told.payments.refund(session_id)
-    assert told.payments.in_doubt()[0].needs_person  # refunds have none: nobody may repeat it
+    assert told.payments.in_doubt()[0].needs_operator  # refunds have none: nobody may repeat it
     told.clock.forward(minutes=30)
     told.payments.recover()
     assert sent(told, "refund") == 0
@@ -87,7 +87,7 @@ def test_what_the_gateway_does_not_show_long_after_the_last_send_did_not_happen(
     session_id = doubt(told)
     told.clock.now += after
     listed = told.payments.in_doubt()[0]
-    assert listed.needs_person == (state == "not_applied")
+    assert listed.needs_operator == (state == "not_applied")
     told.payments.recover()
     operation = told.payments.history(session_id)[-1]
     assert (operation.state, sent(told)) == (state, 0)
@@ -111,7 +111,7 @@ def test_a_lookup_that_lags_for_long_is_given_its_time(told):
         (HOUR + timedelta(minutes=2), False),
     ):
         told.clock.now += after
-        assert told.payments.in_doubt()[0].needs_person != open_
+        assert told.payments.in_doubt()[0].needs_operator != open_
         told.payments.recover()
         assert told.payments.get(session_id).in_doubt == open_
         # Nobody is at it after the look, and what was known of it stays known.
@@ -136,7 +136,7 @@ def test_a_snapshot_that_does_not_tell_of_a_kind_proves_nothing_about_it(make_to
     told.fake.snapshot = Snapshot("requires_more" if kind == "update" else "authorized")
     told.settle()
     assert told.payments.get(session_id).in_doubt
-    assert told.payments.in_doubt()[0].needs_person
+    assert told.payments.in_doubt()[0].needs_operator
 
 
 def test_an_initiate_that_nobody_can_tell_of_is_abandoned_in_the_end(make_told):
@@ -157,7 +157,7 @@ def test_without_its_provider_only_a_person_can_tell(told):
     session_id = doubt(told)
     without = Payments(told.store, Registry({"other": FakeProvider()}))
     (listed,) = without.in_doubt()
-    assert (listed.operation.session_id, listed.needs_person) == (session_id, True)
+    assert (listed.operation.session_id, listed.needs_operator) == (session_id, True)
     told.clock.forward(minutes=1)
     assert without.recover().waiting == (session_id,)
     assert without.get(session_id).due_at > told.clock.now

@@ -151,7 +151,7 @@ class Campaign:
             for view in views
             if view["status"] == "canceled" or view["authorized"] == view["captured"] > 0
         }
-        rows = [row.operation for row in pay.in_doubt(limit=1000) if row.needs_person]
+        rows = [row.operation for row in pay.in_doubt(limit=1000) if row.needs_operator]
         for row in rows:
             entry = done.get(("create" if row.kind == "initiate" else row.kind, row.id))
             if row.kind == "cancel" and row.session_id in over:

@@ -67,7 +67,7 @@ def test_an_answer_that_was_lost_after_the_commit_is_found_out(lab, kind, fault,
 def tell_by_person(lab, kind, session_id):
     lab.settle(hours=25)
     # Initiating is inert: an abandoned one needs nobody's word.
-    assert [row.needs_person for row in lab.pay.in_doubt()] == [True] * (kind != "initiate")
+    assert [row.needs_operator for row in lab.pay.in_doubt()] == [True] * (kind != "initiate")
     assert lab.effects(kind) == 1
 
 

@@ -42,7 +42,7 @@ from paysession.errors import (
 from paysession.gate import Gate, gated
 from paysession.money import Money
 from paysession.opening import checked_offer, checked_url, open_store, selection
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, State
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
@@ -675,26 +675,35 @@ class Payments:
         )
 
     def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
-        """Return the operations whose outcome is not known, the oldest first, with their age."""
-        now = self._store.now()
+        """Return every operation whose outcome is not known, the oldest first, with its age.
+
+        Those that a call or a worker is processing just now are among them, with ``leased_until``, and so is
+        what a gateway that cannot be queried should have reported by now, with ``needs_operator``.
+
+        Args:
+            limit: How many at most, 1 to 1000.
+        """
+        limit, now = checked_limit(limit), self._store.now()
         rows: list[InDoubt] = []
-        for operation in self._store.in_doubt(checked_limit(limit)):
+        for operation in self._store.in_doubt(limit):
             session = self._store.session(operation.session_id)
-            if session is None or (operation.lease_until is not None and operation.lease_until > now):
-                continue  # somebody is at it
-            reason = (
-                operation.error.message if operation.error is not None else "the process that sent it is gone"
-            )
-            rows.append(
-                InDoubt(
-                    operation,
-                    now - operation.created_at,
-                    reason,
-                    session.due_at,
-                    self._recovery.needs_person(session, operation),
-                )
-            )
-        return tuple(rows)
+            if session is None:
+                continue
+            lease = operation.lease_until
+            leased = lease if lease is not None and lease > now else None
+            gone = "the process that sent it is gone" if leased is None else "it is in progress"
+            reason = operation.error.message if operation.error is not None else gone
+            needed = leased is None and self._recovery.needs_operator(session, operation)
+            age = now - operation.created_at
+            rows.append(InDoubt(operation, age, reason, session.due_at, needed, leased))
+        for session in self._store.unattended(limit):
+            history = self._store.operations(session.id)
+            pending = [operation for operation in history if operation.state is State.PENDING]
+            operation = pending[0] if pending else history[-1]
+            age = now - operation.created_at
+            rows.append(InDoubt(operation, age, "its time is over, and nothing was reported", None, True))
+        rows.sort(key=lambda row: (row.operation.created_at, row.operation.id))
+        return tuple(rows[:limit])
 
     def resolve(
         self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str

@@ -21,7 +21,7 @@ from paysession._ledger.evidence import (
     is_readable,
     still_in_doubt,
 )
-from paysession._ledger.facts import CancelRequested, Postponed, Released
+from paysession._ledger.facts import CancelRequested, OperatorNeeded, Postponed, Released
 from paysession._ledger.rules import LEASE_MARGIN, Request, claim
 from paysession._ledger.schedule import schedule
 from paysession._ledger.verdict import (
@@ -499,17 +499,17 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule)
 
-    def needs_person(self, session: PaymentSession, operation: Operation) -> bool:
-        """Return whether only a person can tell what became of an operation: the provider had its time."""
+    def needs_operator(self, session: PaymentSession, operation: Operation) -> bool:
+        """Return whether only an operator can find out what became of an operation in doubt."""
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:
             return True
         sent_at = operation.sent_at or operation.created_at
-        told_by = sent_at + capabilities.window(operation.kind)
+        known_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":
-            told_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
-        return sent_at + self._engine.elapsed.at_least(sent_at) >= told_by
+            known_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
+        return sent_at + self._engine.elapsed.at_least(sent_at) >= known_by
 
     def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
         """Do whatever is due for a session; what stays open gets a later time.
@@ -528,6 +528,8 @@ class Recoverer:
         try:
             if session.open is not None:
                 session = self.recover(session_id)  # its lease keeps other workers away
+            elif not session.cancel_wanted and not self._is_queryable(session):
+                return self._hand_over(session)
             elif not session.cancel_wanted:
                 # The next look is set before this one, so that no other worker asks the same.
                 if due:
@@ -553,6 +555,16 @@ class Recoverer:
             # It was ready, and authorizing it came to nothing: that begins no new row of looks.
             session = replace(session, checks=looks - 1, due_at=self._engine.store.now())
         return self._postpone(session)
+
+    def _is_queryable(self, session: PaymentSession) -> bool:
+        return self._engine.registry.provider(session.provider).capabilities.lookup != "none"
+
+    def _hand_over(self, session: PaymentSession) -> PaymentSession:
+        """Leave a session whose time is over to an operator: no gateway can be queried about it."""
+        ledger = self._engine.ledger(session)
+        ledger.apply(OperatorNeeded())
+        logger.warning("session %s needs an operator: its time is over, and nothing was reported", session.id)
+        return self._engine.commit(ledger)
 
     def _postpone(self, session: PaymentSession) -> PaymentSession:
         now = self._engine.store.now()

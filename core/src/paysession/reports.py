@@ -20,18 +20,22 @@ class InDoubt:
     """An operation whose outcome is not known.
 
     Attributes:
-        operation: The operation.
+        operation: The operation: one in doubt, or the one that a gateway which cannot be queried should have
+            reported by now (a pending one, or the last one of a session that has expired).
         age: For how long it has been open.
         reason: What is known of it.
         next_check: When recovery looks again.
-        needs_person: The provider cannot tell, and repeating is not safe any more: see `resolve`.
+        needs_operator: The gateway cannot be queried about it, and sending again is not safe any more: see
+            `Payments.resolve` and `Payments.cancel`.
+        leased_until: Until when a worker may be processing it; None: no worker is.
     """
 
     operation: Operation
     age: timedelta
     reason: str
     next_check: datetime | None
-    needs_person: bool
+    needs_operator: bool
+    leased_until: datetime | None = None
 
 
 @frozen

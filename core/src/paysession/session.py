@@ -136,6 +136,9 @@ class PaymentSession(Totals):
     """A cancel was asked for, and runs once nothing is in doubt."""
     due_at: datetime | None = field(default=None, repr=False)
     """When recovery has something to do here; None when all is at rest."""
+    attention_at: datetime | None = field(default=None, repr=False)
+    """Since when only an operator can find out how it stands: its time is over, and the gateway cannot be
+    queried. None again with the next change."""
     checks: int = field(default=0, repr=False)
     """How often in a row recovery looked and could not settle: the wait grows with it."""
 

@@ -172,6 +172,10 @@ class Store(Protocol):
         """Return operations in state ``started``, the oldest first."""
         ...
 
+    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+        """Return sessions with an ``attention_at``, the earliest first."""
+        ...
+
     def conflict(self, conflict_id: str) -> Conflict | None:
         """Return a conflict's row."""
         ...
@@ -412,6 +416,11 @@ class MemoryStore:
             and (after is None or row.id > after)
         ]
         return found[:limit]
+
+    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+        with self._lock:
+            rows = [(row.attention_at, row.id, row) for row in self._sessions.values() if row.attention_at]
+        return [row for _, _, row in sorted(rows, key=lambda row: row[:2])[:limit]]
 
     def notification(self, notification_id: str) -> Notification | None:
         return self._notifications.get(notification_id)

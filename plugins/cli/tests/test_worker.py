@@ -68,7 +68,7 @@ def test_a_worker_reports_in_lines_and_ends_with_a_signal(tmp_path, sign):
         rest, errors = work.communicate(timeout=30)
     assert (0, "") == (work.returncode, errors)
     assert (1, 2) == (first["totals"]["rounds"], second["totals"]["rounds"])
-    assert (0, 0.0, []) == (first["in_doubt"], first["oldest_seconds"], first["needs_person"])
+    assert (0, 0.0, []) == (first["in_doubt"], first["oldest_seconds"], first["needs_operator"])
     assert json.loads(rest.splitlines()[-1])["stopped"]
 
 
@@ -105,7 +105,7 @@ def test_what_needs_a_person_is_listed_with_its_age(monkeypatch):
     in_doubt(pay)
     now += timedelta(hours=2)
     steps = Steps(monkeypatch, pay, 1)
-    (row,) = steps.told[-1]["needs_person"]
+    (row,) = steps.told[-1]["needs_operator"]
     assert ("capture", 7200.0) == (row["operation"]["kind"], row["age_seconds"])
     assert (1, 7200.0) == (steps.told[-1]["in_doubt"], steps.told[-1]["oldest_seconds"])
 

@@ -30,6 +30,7 @@ __all__ = [
     "Found",
     "Identified",
     "Noted",
+    "OperatorNeeded",
     "Postponed",
     "Presented",
     "Refused",
@@ -226,6 +227,10 @@ class Postponed(NamedTuple):
     """Recovery looked, or is about to, and nothing of the payment changed: it looks again later."""
 
 
+class OperatorNeeded(NamedTuple):
+    """The time of what is pending, or of the payer, is over, and the gateway cannot be queried."""
+
+
 class ConflictOpened(NamedTuple):
     """The gateway's truth contradicts what was asked for, or what the ledger had said."""
 
@@ -266,6 +271,7 @@ Fact: TypeAlias = (
     | CancelRequested
     | CancelCleared
     | Noted
+    | OperatorNeeded
     | Postponed
     | ConflictOpened
     | ConflictClosed

@@ -29,6 +29,7 @@ from paysession._ledger.facts import (
     Found,
     Identified,
     Noted,
+    OperatorNeeded,
     Postponed,
     Presented,
     Refused,
@@ -83,7 +84,7 @@ IMPLIED: Final = "implied"
 CANCEL_ATTEMPTS: Final = 32
 """Give up a requested cancel after so many attempts that the gateway declined: about a day."""
 
-_BOOKKEEPING: Final = frozenset({"version", "updated_at", "checks", "due_at"})
+_BOOKKEEPING: Final = frozenset({"version", "updated_at", "checks", "due_at", "attention_at"})
 
 
 class _Row:
@@ -117,12 +118,14 @@ class _Row:
     authorizing: str | None
     cancel_wanted: bool
     due_at: datetime | None
+    attention_at: datetime | None
     checks: int
 
     def __init__(self, session: PaymentSession, now: datetime) -> None:
         self.__dict__.update(vars(session))
         self.version = session.version + 1
         self.updated_at = now
+        self.attention_at = None
 
     @property
     def data_text(self) -> str:
@@ -646,6 +649,11 @@ class Ledger:
         due_at = self.row.due_at
         self.row.due_at = self.now if due_at is None else min(self.now, due_at)
 
+    def _operator_needed(self, _: OperatorNeeded) -> None:
+        row = self.row
+        row.updated_at = self.before.updated_at
+        row.due_at, row.attention_at = None, self.now
+
     def _postponed(self, _: Postponed) -> None:
         row = self.row
         row.updated_at = self.before.updated_at
@@ -694,6 +702,7 @@ class Ledger:
         Found: _found,
         Identified: _identified,
         Noted: _noted,
+        OperatorNeeded: _operator_needed,
         Postponed: _postponed,
         Presented: _presented,
         Refused: _refused,

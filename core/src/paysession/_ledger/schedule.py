@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from paysession.values import Status
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from paysession._ledger.ledger import Ledger
     from paysession.outcome import Capabilities
 
@@ -16,6 +18,13 @@ __all__ = ["schedule"]
 _DOUBT_FIRST, _DOUBT_MOST = timedelta(seconds=5), timedelta(hours=1)
 _PENDING_FIRST, _PENDING_MOST = timedelta(minutes=5), timedelta(hours=6)
 _PAYER_FIRST, _PAYER_MOST = timedelta(minutes=10), timedelta(hours=6)
+_PENDING_UNREPORTED: Final = timedelta(days=14)
+"""How long a gateway that cannot be queried may take to report what it accepted, if it says nothing else: as
+long as a bank debit does at the most."""
+
+_LATE: Final = timedelta(hours=1)
+"""How long after an object expired its notification may still be on its way."""
+
 _PAYER_CHECKS: Final = 32
 """How often a gateway is asked about a payer who never returned: for about a week."""
 
@@ -44,7 +53,9 @@ def schedule(
     if row.cancel_wanted:
         due_at = now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks - 1) if checks else now
     elif not askable:
-        pass  # an operator or a notification reports
+        # A notification or an operator reports; once the time is over, an operator has to.
+        if not capabilities.local:
+            due_at = _overdue(ledger, first)
     elif row.pending:
         due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
     elif row.status in (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR) and row.initiated:
@@ -53,6 +64,16 @@ def schedule(
         # The authorization expires: once it has, ask until the gateway says so.
         due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
     row.due_at = due_at
+
+
+def _overdue(ledger: Ledger, first: timedelta | None) -> datetime | None:
+    """Return when the time is over of what a gateway that cannot be queried has to report."""
+    row = ledger.row
+    if row.pending:
+        return ledger.now + (first or _PENDING_UNREPORTED)
+    if row.initiated and row.status in (Status.PENDING, Status.REQUIRES_MORE) and row.expires_at is not None:
+        return max(row.expires_at, ledger.now) + _LATE
+    return None
 
 
 def _backoff(first: timedelta, most: timedelta, checks: int) -> timedelta:

@@ -75,6 +75,7 @@ def a_session(number: int = 1, **changes: Any) -> PaymentSession:
         authorizing=f"ps_{number:04}-1",
         cancel_wanted=True,
         due_at=NOW + timedelta(seconds=number),
+        attention_at=NOW + timedelta(minutes=number),
         checks=1,
     )
     return replace(session, **changes)
@@ -507,6 +508,15 @@ class StoreContract:
         store.commit(Change(session=replace(session, version=2), expected=1, operations=rows))
         assert [row.ordinal for row in store.in_doubt(10)] == [1, 3]
         assert len(store.in_doubt(1)) == 1
+
+    def test_sessions_left_to_an_operator_come_the_earliest_first(self, store: Store) -> None:
+        """And not those that need none."""
+        store.commit(Change(collection=a_collection()))
+        for number, minutes in ((1, 3), (2, 1), (3, None), (4, 2)):
+            moment = None if minutes is None else NOW + timedelta(minutes=minutes)
+            store.commit(Change(session=a_session(number, attention_at=moment)))
+        assert [row.id for row in store.unattended(10)] == ["ps_0002", "ps_0004", "ps_0001"]
+        assert [row.id for row in store.unattended(1)] == ["ps_0002"]
 
     def test_events_are_read_by_cursor_in_pages(self, store: Store) -> None:
         session = self.begun(store)

@@ -37,7 +37,7 @@ def recover(
     """Settle what is due: doubt, pending operations, requested cancels, stored notifications.
 
     With --watch and --json every report is one line of JSON: what was done, how much is in doubt and
-    since when, and what needs a person (paysession resolve).
+    since when, and what needs an operator (paysession resolve).
     """
     with app.payments() as payments:
         if watch:
@@ -59,13 +59,13 @@ def recover(
 
 @click.command("in-doubt")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--needs-person", is_flag=True, help="Only those that no provider can tell any more.")
+@click.option("--needs-operator", is_flag=True, help="Only those that no provider can tell any more.")
 @common
 @pass_app
-def in_doubt(app: App, limit: int, needs_person: bool) -> None:
+def in_doubt(app: App, limit: int, needs_operator: bool) -> None:
     """List operations whose outcome is not known."""
     with app.payments() as payments:
-        found = [row for row in payments.in_doubt(limit=limit) if row.needs_person or not needs_person]
+        found = [row for row in payments.in_doubt(limit=limit) if row.needs_operator or not needs_operator]
     app.answer([show.doubt_json(row) for row in found], lambda: show.show_doubts(found))
 
 

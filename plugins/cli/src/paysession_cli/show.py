@@ -218,7 +218,7 @@ def doubt_json(doubt: InDoubt) -> dict[str, Any]:
         "age_seconds": round(doubt.age.total_seconds(), 3),
         "reason": doubt.reason,
         "next_check": _time(doubt.next_check),
-        "needs_person": doubt.needs_person,
+        "needs_operator": doubt.needs_operator,
     }
 
 
@@ -371,25 +371,25 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
             str(row.operation.amount),
             str(row.age).partition(".")[0],
             _clock(row.next_check) if row.next_check is not None else "",
-            text("a person", style="red") if row.needs_person else "recovery",
+            text("an operator", style="red") if row.needs_operator else "recovery",
             text(row.reason),
         )
     _print(table, doubts, "nothing is in doubt")
 
 
 def show_recovery(report: Mapping[str, Any]) -> None:
-    """Say what rounds of recovery did, what is open, and what needs a person."""
+    """Say what rounds of recovery did, what is open, and what needs an operator."""
     out = console()
     settled, waiting = len(report["settled"]), len(report["waiting"])
     out.print(
         f"{report['looked']} due, {settled} settled, {waiting} waiting; {report['notifications']} "
         f"notifications due, {report['notifications_done']} done; {report['in_doubt']} in doubt"
     )
-    for row in report["needs_person"]:
+    for row in report["needs_operator"]:
         operation = row["operation"]
         out.print(
             text(
-                f"needs a person: {operation['kind']} {operation['id']} of {operation['amount']} "
+                f"needs an operator: {operation['kind']} {operation['id']} of {operation['amount']} "
                 f"{operation['currency']}, open for {row['age_seconds']:.0f} s ({row['reason']}): "
                 "paysession resolve",
                 style="red",

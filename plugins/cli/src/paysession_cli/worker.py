@@ -141,5 +141,5 @@ def report(done: list[Recovery] | tuple[()], doubts: tuple[InDoubt, ...]) -> dic
         "notifications_done": sum(part.notifications_done for part in done),
         "in_doubt": len(doubts),
         "oldest_seconds": round(max((row.age.total_seconds() for row in doubts), default=0.0), 3),
-        "needs_person": [show.doubt_json(row) for row in doubts if row.needs_person],
+        "needs_operator": [show.doubt_json(row) for row in doubts if row.needs_operator],
     }

@@ -193,6 +193,10 @@ class Reads(ABC):
         given = {} if session_id is None else {"session_id": session_id}
         return self._values(CONFLICT, statement, after=after or "", most=limit, **given)
 
+    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+        """See the protocol."""
+        return self._values(SESSION, self._statements.unattended, most=limit)
+
     def notification(self, notification_id: str) -> Notification | None:
         """See the protocol."""
         return self._one(NOTIFICATION, self._statements.notification, notification_id)

@@ -306,12 +306,14 @@ SESSION: Final = Layout(
         _text("authorizing", nullable=True),
         _flag("cancel_wanted"),
         _time("due_at", nullable=True),
+        _time("attention_at", nullable=True),
         _number("checks"),
     ],
     # Which commit wrote the row last: whoever lost the connection in a commit finds out by it
     # whether that one was made. Not kept on SQLite, where nothing stands between us and the file.
     Column("mark", BigInteger),
     Index(None, "collection_id"),
+    _partial("ix_session_attention_at", "attention_at", "id", where="attention_at IS NOT NULL"),
     _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
     _partial("ix_session_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )

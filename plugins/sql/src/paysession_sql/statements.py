@@ -204,6 +204,12 @@ class Statements:
             (True, False): self._of(rows.where(belongs)),
             (True, True): self._of(rows.where(belongs, still_open)),
         }
+        self.unattended = self._of(
+            select(*selected(SESSION))
+            .where(session.c.attention_at.is_not(None))
+            .order_by(session.c.attention_at, session.c.id)
+            .limit(bindparam("most"))
+        )
         self.notification = self._of(
             select(*selected(NOTIFICATION)).where(notification.c.id == bindparam("key"))
         )

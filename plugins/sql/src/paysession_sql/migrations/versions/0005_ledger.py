@@ -37,6 +37,15 @@ def upgrade() -> None:
         "INSERT INTO conflict (id, session_id, kind, expected, found, opened_at) "
         "SELECT 'cf_0' || id, id, conflict, '', '', updated_at FROM session WHERE conflict IS NOT NULL"
     )
+    op.add_column("session", sa.Column("attention_at", sa.BigInteger(), nullable=True))
+    unattended = sa.text("attention_at IS NOT NULL")
+    op.create_index(
+        "ix_session_attention_at",
+        "session",
+        ["attention_at", "id"],
+        sqlite_where=unattended,
+        postgresql_where=unattended,
+    )
     op.execute("UPDATE session SET granted = authorized")
     op.execute("UPDATE session SET released = true WHERE status = 'canceled' AND conflict IS NULL")
 
@@ -44,5 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Go back to the stored amount and one conflict alone."""
     op.drop_table("conflict")
+    op.drop_index("ix_session_attention_at", table_name="session")
+    op.drop_column("session", "attention_at")
     op.drop_column("session", "released")
     op.drop_column("session", "granted")
