@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
-from threading import Lock
+from functools import partial
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = ["Elapsed", "InFlight", "is_in_flight", "stopwatch"]
@@ -31,9 +31,8 @@ _NONE: Final = timedelta(0)
 _STOPWATCH: Final[int] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", 0))
 
 
-def stopwatch() -> float:
-    """Return the seconds of a clock that cannot be set; it counts the machine's sleep where it can."""
-    return time.clock_gettime(_STOPWATCH)
+stopwatch: Final[Callable[[], float]] = partial(time.clock_gettime, _STOPWATCH)
+"""Returns the seconds of a clock that cannot be set; it counts the machine's sleep where it can."""
 
 
 class _Steps:
@@ -52,7 +51,13 @@ class _Steps:
 
     def after(self, since: datetime) -> timedelta:
         """Return by how much the clock may have been set after a reading."""
+        if not self._rows:
+            return _NONE
         return sum((size for size, until in self._rows if since <= until), _NONE)
+
+
+def _ahead(now: datetime, seconds: float) -> float:
+    return now.timestamp() - seconds
 
 
 class Elapsed:
@@ -70,11 +75,19 @@ class Elapsed:
         self._lock = Lock()
         self._forward, self._back = _Steps(), _Steps()
         self._last = (now(), stopwatch()) if stopwatch is not None else None
+        self._ahead = 0.0 if self._last is None else _ahead(*self._last)
 
     def now(self) -> datetime:
         """Return the store's time, and note whether its clock was set since the last call."""
-        if self._stopwatch is None or self._last is None:
-            return self._now()
+        now = self._now()
+        if self._stopwatch is None or abs(_ahead(now, self._stopwatch()) - self._ahead) < _TOLERANCE:
+            return now  # every operation asks several times
+        return self._compared()
+
+    def _compared(self) -> datetime:
+        """Return the store's time, read between two looks at the stopwatch, and note how it was set."""
+        assert self._stopwatch is not None  # noqa: S101 - otherwise nothing is compared
+        assert self._last is not None  # noqa: S101
         begun = self._stopwatch()
         now = self._now()
         ended = self._stopwatch()
@@ -90,6 +103,7 @@ class Elapsed:
                     else:
                         self._back.add(step, last[0] + passed)
                     self._last = now, ended
+                    self._ahead = _ahead(now, ended)
         return now
 
     def at_least(self, since: datetime) -> timedelta:
@@ -108,9 +122,19 @@ class Elapsed:
         """
         return self.now() - since - self._back.after(since)
 
+    def is_after(self, moment: datetime, since: datetime) -> bool:
+        """Return whether a time may have passed, also if the clock was set back meanwhile.
 
-_unanswered: Counter[str] = Counter()
-_counting = Lock()
+        Args:
+            moment: The time.
+            since: When the wait for it began.
+        """
+        return self.now() > moment + self._back.after(since)
+
+
+_unanswered: Final[dict[tuple[str, int], None]] = {}
+"""The operations that this process waits for, each with the thread that does: one entry is one step of the
+interpreter, and needs no lock."""
 
 
 class InFlight:
@@ -120,29 +144,25 @@ class InFlight:
         operation_id: The operation.
     """
 
+    __slots__ = ("_key",)
+
     def __init__(self, operation_id: str) -> None:
-        self._id = operation_id
+        self._key = operation_id, get_ident()
 
     def __enter__(self) -> None:
-        with _counting:
-            _unanswered[self._id] += 1
+        _unanswered[self._key] = None
 
     def __exit__(self, *_: object) -> None:
-        with _counting:
-            _unanswered[self._id] -= 1
-            if _unanswered[self._id] <= 0:
-                del _unanswered[self._id]
+        _unanswered.pop(self._key, None)
 
 
 def is_in_flight(operation_id: str) -> bool:
     """Return whether a request of an operation is unanswered in this process."""
-    return operation_id in _unanswered
+    return any(waiting == operation_id for waiting, _ in list(_unanswered))
 
 
 def _forked() -> None:
     """Forget the parent's requests: their threads do not exist in the child."""
-    global _counting  # noqa: PLW0603 - the parent's lock may have been held when it forked
-    _counting = Lock()
     _unanswered.clear()
 
 

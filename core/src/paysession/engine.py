@@ -277,12 +277,11 @@ class Engine:
         """Call the hook; what it raises is an answer too."""
         lease, begun = operation.lease_until, operation.updated_at
         limit = provider.capabilities.call_limit
-        if lease is not None and self.elapsed.at_most(begun) > lease - begun - limit:
+        if lease is not None and self.elapsed.is_after(lease - limit, begun):
             late = "the process was paused for too long before it sent anything"
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:
-            with InFlight(operation.id):
-                outcome = provider.perform(operation.kind, session, operation)
+            outcome = provider.perform(operation.kind, session, operation)
             verify(session, operation, outcome)
         except ProviderError as error:
             return error

@@ -34,7 +34,7 @@ from paysession._ledger.verdict import (
     Verdict,
     decide,
 )
-from paysession.elapsed import is_in_flight
+from paysession.elapsed import InFlight, is_in_flight
 from paysession.errors import (
     Declined,
     InvalidTransition,
@@ -204,7 +204,8 @@ class Recoverer:
             reference=operation.session_reference,
             status=operation.session_status,
         )
-        answer = self._engine.ask(provider, as_begun, operation)
+        with InFlight(operation.id):
+            answer = self._engine.ask(provider, as_begun, operation)
         quiet = quiet and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has

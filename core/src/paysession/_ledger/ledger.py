@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
+from zlib import crc32
 
 from attrs import evolve
 
@@ -51,7 +52,6 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
-    digest_of,
     found_id,
     number_of,
 )
@@ -59,7 +59,7 @@ from paysession.session import Conflict, PaymentSession
 from paysession.values import Failure, Status, made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from paysession._ledger.facts import Fact
@@ -181,19 +181,20 @@ class Ledger:
         self,
         session: PaymentSession,
         now: datetime,
-        operations: Iterable[Operation] = (),
-        conflicts: Iterable[Conflict] = (),
+        operations: Sequence[Operation] = (),
+        conflicts: Sequence[Conflict] = (),
     ) -> None:
         self.before = session
         self.row = _Row(session, now)
         self.now = now
-        self.known = {operation.id: operation for operation in operations}
+        self.known = {operation.id: operation for operation in operations} if operations else {}
         self.written: dict[str, Operation] = {}
-        self.conflicts = {conflict.kind: conflict for conflict in conflicts}
+        self.conflicts = {conflict.kind: conflict for conflict in conflicts} if conflicts else {}
         self.opened: list[Conflict] = []
         self._changed_conflicts: dict[ConflictKind, Conflict] = {}
         self.guarded = False
         """Whether the change relies on the room that the collection had, and is refused if that is gone."""
+        self._made: PaymentSession | None = None
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
 
     def apply(self, fact: Fact) -> None:
@@ -221,7 +222,7 @@ class Ledger:
     @property
     def session(self) -> PaymentSession:
         """The session after the facts so far."""
-        return made(PaymentSession, dict(vars(self.row)))
+        return self._made or made(PaymentSession, dict(vars(self.row)))
 
     @property
     def changed(self) -> bool:
@@ -238,8 +239,10 @@ class Ledger:
             guarded: Whether more than the collection's amount is refused. What the gateway has done already
                 is recorded unguarded.
         """
-        session = self.session
-        events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
+        session = self._made = self.session  # nothing is applied once it is to be committed
+        events: Iterable[Event] = ()
+        if self._events:
+            events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
         return Change(
             session=session,
             expected=self.before.version,
@@ -258,17 +261,18 @@ class Ledger:
         operation: Operation | None,
         detail: str | None,
     ) -> Event:
-        # Versions come again when a backup is restored; the digest keeps another event from having this id.
-        digest = digest_of(type_, operation and operation.id, detail, self.now)
+        # Versions come again when a backup is restored; the checksum keeps another event from having this id.
+        operation_id = operation.id if operation is not None else None
+        content = f"{type_} {operation_id} {detail} {self.now.timestamp()}"
         attributes = {
             "cursor": "",
-            "id": f"{session.id}:{session.version}.{place}-{digest}",
+            "id": f"{session.id}:{session.version}.{place}-{crc32(content.encode()):08x}",
             "type": type_,
             "session_id": session.id,
             "collection_id": session.collection_id,
             "reference": session.collection_reference,
             "provider": session.provider,
-            "operation_id": operation.id if operation is not None else None,
+            "operation_id": operation_id,
             "amount": operation.amount if operation is not None else session.amount,
             "status": session.status,
             "authorized": session.authorized,

@@ -89,8 +89,9 @@ class Request:
     @property
     def fingerprint(self) -> str:
         """What must be the same when an idempotency key is used again."""
-        parts = (self.amount, self.final, self.reason, self.capture_id, self.extra)
-        return " ".join([self.kind, *map(str, parts)])
+        amount = self.amount
+        asked = f"{amount.minor} {amount.currency}" if amount is not None else None
+        return f"{self.kind} {asked} {self.final} {self.reason} {self.capture_id} {self.extra}"
 
     def digest(self, session_id: str, amount: Money | None = None) -> str:
         """Return the digest that the id of this request's operation ends with.
@@ -101,7 +102,8 @@ class Request:
         if self.idempotency_key is not None:
             return digest_of(session_id, self.fingerprint, self.idempotency_key)
         capture = self.capture.id if self.capture is not None else None
-        return digest_of(session_id, self.fingerprint, None, amount, capture)
+        minor = amount.minor if amount is not None else None
+        return digest_of(f"{session_id} {self.fingerprint} {minor} {capture}")
 
 
 def with_capture(
