@@ -12,7 +12,7 @@ from attrs import Factory, asdict, field, frozen
 from paysession.errors import InvalidData
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from attrs import AttrsInstance
 
@@ -57,35 +57,42 @@ class Status(StrEnum):
 
 
 class Secret:
-    """A string that does not show itself: not in repr, ``attrs.asdict``, logs, JSON or a pickle.
+    """A string that does not show itself: not in repr, ``attrs.asdict``, logs, JSON, a copy or a pickle.
+
+    Only `reveal` returns it. It is no attribute either, so what walks through an object's attributes
+    (a debugger's page, a serializer) finds none.
 
     Args:
         value: The secret, or another `Secret`.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_reveal",)
+    _reveal: Callable[[], str]
 
     def __init__(self, value: str | Secret) -> None:
         if isinstance(value, Secret):
             value = value.reveal()
         if not isinstance(value, str):
             raise TypeError(f"a secret is a str, not {type(value).__name__}")
-        self._value = value
+        text = value
+        self._reveal = lambda: text
 
     def reveal(self) -> str:
         """Return the secret itself, to hand to the provider's SDK and to nobody else."""
-        return self._value
+        return self._reveal()
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self._reveal())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return compare_digest(self._value.encode(), other._value.encode())
+        # A secret that UTF-8 has no form for must not be shown by the error that says so.
+        mine, theirs = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (self, other))
+        return compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
-        return hash((Secret, self._value))
+        return hash((Secret, self._reveal()))
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -100,9 +107,15 @@ class Secret:
 @frozen
 class Failure:
     """Why a session or an operation failed.
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
 
     Attributes:
         code: The provider's machine-readable reason, such as ``card_declined``.
+    def __getstate__(self) -> NoReturn:
+        self.__reduce__()
+
         message: A sentence for the merchant.
     """
 
