@@ -22,6 +22,7 @@ from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ledger import FAILED, Ledger
 from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
+from paysession.arguments import checked_id
 from paysession.elapsed import Elapsed, InFlight
 from paysession.errors import (
     Declined,
@@ -100,9 +101,7 @@ class Engine:
 
     def load(self, session_id: str) -> PaymentSession:
         """Return a session, or raise `NotFound`."""
-        if not isinstance(session_id, str):
-            raise NotFound(f"a session is named by its id, a str, not by a {type(session_id).__name__}")
-        session = self.store.session(session_id)
+        session = self.store.session(checked_id(session_id, "a session"))
         if session is None:
             raise NotFound(f"there is no session {session_id!r:.80}")
         return session
