@@ -658,10 +658,13 @@ class Payments:
         Raises:
             InvalidData: ``since`` has no time zone, or ``limit`` is no number of sessions.
         """
-        if not isinstance(since, datetime) or since.tzinfo is None:
+        if not isinstance(since, datetime) or since.utcoffset() is None:
             raise InvalidData("since is a datetime with a time zone, such as datetime.now(UTC)")
         if limit is not None and (type(limit) is not int or limit < 1):
             raise InvalidData("limit is an int above zero, or None for all sessions")
+        if progress is not None and not callable(progress):
+            raise InvalidData(f"progress is a function, not {shown(progress)}")
+        provider, after = checked_filter(provider, "provider"), checked_filter(after, "after")
         return resync(
             self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
         )
@@ -678,6 +681,7 @@ class Payments:
             after: The id to go on after.
             limit: How many at most, 1 to 1000.
         """
+        provider, after = checked_filter(provider, "provider"), checked_filter(after, "after")
         rows = self._inbox.unmatched(provider, after, checked_limit(limit))
         return tuple(
             Unmatched(
