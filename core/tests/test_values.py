@@ -1,7 +1,11 @@
 import copy
+import copyreg
+import inspect
 import json
 import logging
+import os
 import pickle
+import pprint
 from datetime import datetime
 
 import attrs
@@ -24,6 +28,14 @@ def test_a_secret_does_not_show_itself(caplog):
         str(secret),
         f"{secret}",
         f"{secret!r:>40}",
+        f"{secret:>10}",
+        f"{secret:s}",
+        json.dumps([secret], default=str),
+        pprint.pformat({"key": secret}),
+        repr(attrs.astuple(Settings(secret))),
+        repr(inspect.getmembers(secret)),
+        repr([getattr(secret, name) for name in Secret.__slots__]),
+        repr(vars(Settings)),
         repr(attrs.asdict(Settings(secret))),
         repr(Settings(secret)),
         repr([secret]),
@@ -31,17 +43,47 @@ def test_a_secret_does_not_show_itself(caplog):
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("x").debug("%s %r", secret, secret)
     assert "sk_live" not in "".join([*shown, caplog.text])
-    for hide in (pickle.dumps, json.dumps):
-        with pytest.raises(TypeError):
-            hide(secret)
-    with pytest.raises(TypeError):
-        copy.copy(secret)
+
+    class Heir(Secret):
+        pass
+
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for kept in (secret, [secret], Heir(secret)):
+            with pytest.raises(TypeError):
+                pickle.dumps(kept, protocol)
+    for hide in (json.dumps, copy.deepcopy):
+        for kept in (secret, [secret], Heir(secret), Settings(secret)):
+            with pytest.raises(TypeError):
+                hide(kept)
+    for take in (
+        copy.copy,
+        vars,
+        len,
+        iter,
+        bytes,
+        int,
+        os.fspath,
+        Secret.__reduce__,
+        Secret.__getstate__,
+        object.__reduce__,
+        lambda secret: secret.__reduce_ex__(4),
+        lambda secret: copyreg.__reduce_ex__(secret, 0),
+        lambda secret: secret < secret,
+        lambda secret: "" + secret,
+        "-".join,
+        lambda secret: "sk" in secret,
+    ):
+        with pytest.raises(TypeError) as caught:
+            take(secret)
+        assert "sk_live" not in str(caught.value)
+    assert "sk_live" not in repr(object.__getstate__(secret))
 
 
 def test_a_secret_is_revealed_to_who_asks():
     assert Secret(Secret("x")).reveal() == "x"
     assert Secret("x") == Secret("x") != Secret("y")
     assert Secret("x") != "x"
+    assert Secret("\ud800") != Secret("\ud801")
     assert not Secret("")
     assert len({Secret("x"), Secret("x")}) == 1
     with pytest.raises(TypeError):

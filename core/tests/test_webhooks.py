@@ -1,6 +1,6 @@
 import pytest
 
-from paysession import Capabilities, Failure, MemoryStore, Money, Payments, hookimpl
+from paysession import Capabilities, Failure, InvalidData, MemoryStore, Money, Payments, StoreError, hookimpl
 from paysession.outcome import Effect, WebhookEvent
 from paysession.plugins import Registry
 from paysession.provider import Outcome, OutcomeUnknown
@@ -60,12 +60,43 @@ def test_a_forged_notification_is_rejected_and_not_stored(shop, spoil):
 
 
 def test_only_raw_bytes_are_taken(shop):
-    with pytest.raises(TypeError):
-        shop.payments.handle_webhook("fake", headers={}, body="text")
-    with pytest.raises(TypeError, match="a mapping, not as list"):
+    for body in ("text", bytearray(b"{}"), None):
+        with pytest.raises(InvalidData, match="raw bytes"):
+            shop.payments.handle_webhook("fake", headers={}, body=body)
+    with pytest.raises(InvalidData, match="a mapping of names to values, not as list"):
         shop.payments.handle_webhook("fake", headers=[("a", "b")], body=b"")
     assert shop.payments.handle_webhook("fake", headers={}, body=b"x" * 2_000_000).status == 413
     assert shop.payments.handle_webhook("nix", headers={}, body=b"").status == 404
+
+
+def test_a_store_that_fails_while_a_notification_is_settled_raises_nothing(make_shop):
+    class Full(MemoryStore):
+        full = False
+
+        def commit(self, change):
+            if self.full and change.notification_seen:
+                raise StoreError("the disk is full")
+            super().commit(change)
+
+    shop = make_shop(store=Full)
+    session = shop.session("requires_more")
+    shop.fake.authorize_in_browser(session.id)
+    shop.store.full = True
+    assert post(shop, session.id).status == 200
+    assert shop.payments.get(session.id).status == "authorized"
+    assert shop.payments.recover().notifications_done == 0
+    shop.store.full = False
+    assert shop.payments.recover().notifications_done == 1
+
+
+def test_what_is_no_header_and_no_flag_is_refused(shop):
+    for headers in (None, 7, type("Odd", (), {"items": lambda self: iter([1])})()):
+        with pytest.raises(InvalidData, match="headers"):
+            shop.payments.handle_webhook("fake", headers=headers, body=b"")
+    with pytest.raises(InvalidData, match="settle"):
+        shop.payments.handle_webhook("fake", headers={}, body=b"", settle="no")
+    for provider in (7, None, [], "\ud800"):
+        assert shop.payments.handle_webhook(provider, headers={}, body=b"").status == 404
 
 
 def test_headers_need_not_be_a_mapping(shop):

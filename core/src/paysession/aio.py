@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from paysession.errors import StoreError
+from paysession.errors import SettingsError, StoreError
 from paysession.payments import Payments
 
 if TYPE_CHECKING:
@@ -42,9 +42,14 @@ class AsyncPayments:
     Args:
         payments: The payments that carry the calls out.
         max_workers: How many operations run at once.
+
+    Raises:
+        SettingsError: ``max_workers`` is no number of threads.
     """
 
     def __init__(self, payments: Payments, *, max_workers: int = 64) -> None:
+        if type(max_workers) is not int or max_workers < 1:
+            raise SettingsError("max_workers is an int from 1")
         self._payments = payments
         self._max_workers = max_workers
         self._of_process: dict[int, ThreadPoolExecutor] = {}

@@ -22,6 +22,7 @@ from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ledger import FAILED, Ledger
 from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
+from paysession.arguments import checked_id
 from paysession.elapsed import Elapsed, InFlight
 from paysession.errors import (
     Declined,
@@ -34,7 +35,6 @@ from paysession.errors import (
     OutcomeUnknown,
     PaysessionError,
     ProviderError,
-    RequestError,
     SessionBusy,
 )
 from paysession.operation import (
@@ -100,9 +100,7 @@ class Engine:
 
     def load(self, session_id: str) -> PaymentSession:
         """Return a session, or raise `NotFound`."""
-        if not isinstance(session_id, str):
-            raise NotFound(f"a session is named by its id, a str, not by a {type(session_id).__name__}")
-        session = self.store.session(session_id)
+        session = self.store.session(checked_id(session_id, "a session"))
         if session is None:
             raise NotFound(f"there is no session {session_id!r:.80}")
         return session
@@ -172,38 +170,14 @@ class Engine:
                     raise self._no_room(session) from None
                 session = current  # what holds the amount may be this session's own operation
                 continue
-            return self._call(provider, ledger.session, operation, request)
+            return self._call(provider, ledger.session, operation)
         raise too_fast(session.id)
 
-    def _call(
-        self, provider: Provider, session: PaymentSession, operation: Operation, request: Request
-    ) -> PaymentSession:
+    def _call(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Call the provider for an operation that was begun, and finish it."""
         with InFlight(operation.id):
             answer = self.ask(provider, session, operation)
-            try:
-                return self._finish(provider, session, operation, answer)
-            except Declined as declined:
-                if request.kind in _AFTER_AUTHORIZATION:
-                    self._decide_again(provider, session, request, declined)
-                raise
-
-    def _decide_again(
-        self, provider: Provider, session: PaymentSession, request: Request, declined: Declined
-    ) -> None:
-        """Raise what forbids a request, if a refusal showed that the ledger was behind.
-
-        A dashboard refund whose notification was lost leaves less to refund than the ledger said.
-        """
-        current = self.load(session.id)
-        figures = (current.authorized, current.captured, current.refunded, current.status)
-        if figures == (session.authorized, session.captured, session.refunded, session.status):
-            return
-        try:
-            begin(current, request, provider.capabilities, self.store.now())
-        except RequestError as error:
-            error.operation_id = declined.operation_id
-            raise error from declined
+            return self._finish(provider, session, operation, answer)
 
     def addressed(
         self, operation: Operation, session: PaymentSession, capture: Operation | None

@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paysession.text import as_text, storable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
@@ -64,6 +66,8 @@ __all__ = [
 class PaysessionError(Exception):
     """The root of the tree: catch it to catch everything that paysession raises.
 
+    What no store or log file can hold of a text (NUL, half a surrogate pair) is escaped in the message.
+
     Attributes:
         session_id: The session concerned, or None.
         operation_id: The operation concerned, or None.
@@ -72,6 +76,7 @@ class PaysessionError(Exception):
     def __init__(
         self, message: str, *, session_id: str | None = None, operation_id: str | None = None
     ) -> None:
+        message = as_text(message)
         super().__init__(message)
         self.message = message
         self.session_id = session_id
@@ -167,7 +172,7 @@ class ProviderError(PaysessionError):
     ) -> None:
         super().__init__(message, session_id=session_id, operation_id=operation_id)
         self.data = data
-        self.reference = reference
+        self.reference = storable(reference) if isinstance(reference, str) else reference
 
 
 class Declined(ProviderError):
@@ -200,7 +205,7 @@ class Declined(ProviderError):
             session_id=session_id,
             operation_id=operation_id,
         )
-        self.code = code
+        self.code = as_text(code)
         self.conclusive = conclusive
 
 

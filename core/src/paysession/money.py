@@ -13,11 +13,15 @@ from typing import Final
 from attrs import frozen
 
 from paysession.errors import InvalidAmount
+from paysession.text import shown
 
 __all__ = ["MAX_MINOR", "Money", "Totals", "exponent"]
 
 MAX_MINOR: Final = 10**15 - 1
 """The largest amount in minor units: it fits a 64-bit column and a JSON number exactly."""
+
+_MOST_DIGITS: Final = 100
+"""No computed amount has more, and Python refuses to read whole numbers of thousands of digits."""
 
 _TWO_DECIMALS = (
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE "
@@ -66,7 +70,7 @@ def exponent(currency: str) -> int:
         return _EXPONENTS[currency]
     except (KeyError, TypeError):
         raise InvalidAmount(
-            f"{currency!r:.20} is not a currency: give an ISO 4217 code in capitals, such as 'EUR'"
+            f"{shown(currency)} is not a currency: give an ISO 4217 code in capitals, such as 'EUR'"
         ) from None
 
 
@@ -103,9 +107,14 @@ class Money:
             raise InvalidAmount(f"{amount!r:.40} is not a number") from None
         if not value.is_finite():
             raise InvalidAmount(f"{amount!s:.40} is not a finite amount")
-        if value and value.adjusted() > 15:  # noqa: PLR2004 - beyond MAX_MINOR; 1E+999999 must not be expanded
+        if not value:  # whatever its exponent: 0E+999999999 must not be expanded
+            _set(self, 0, currency)
+            return
+        if value.adjusted() > 15:  # noqa: PLR2004 - beyond MAX_MINOR; 1E+999999 must not be expanded
             raise InvalidAmount(f"{amount!s:.40} {currency} is too large")
         sign, numerals, shift = value.as_tuple()
+        if len(numerals) > _MOST_DIGITS:
+            raise InvalidAmount(f"{amount!s:.40}... has too many digits; round it first")
         assert isinstance(shift, int)  # noqa: S101 - finite, so no letter stands there
         places = shift + digits
         coefficient = int("".join(map(str, numerals)))
@@ -204,6 +213,6 @@ def _set(money: Money, minor: int, currency: str) -> None:
     if minor < 0:
         raise InvalidAmount("an amount of money is never negative")
     if minor > MAX_MINOR:
-        raise InvalidAmount(f"{minor:.3e} minor units of {currency} are too many: at most {MAX_MINOR:,}")
+        raise InvalidAmount(f"too many minor units of {currency}: at most {MAX_MINOR:,}")
     money.__dict__["minor"] = minor
     money.__dict__["currency"] = currency

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from paysession.errors import SettingsError, StoreError
 from paysession.plugins import installed
 from paysession.settings import Found, Table
 from paysession.store import MemoryStore
+from paysession.text import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from paysession.plugins import Registry
     from paysession.store import Store
 
-__all__ = ["checked_offer", "checked_url", "open_store", "selection"]
+__all__ = ["checked_environ", "checked_offer", "checked_path", "checked_url", "open_store", "selection"]
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -24,8 +26,10 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
 
     Raises:
         StoreError: No installed distribution offers the scheme, or the store cannot be opened.
+        SettingsError: The clock returns no time with a time zone.
     """
-    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
+    _check_clock(clock)
+    scheme, colon, _ = url.partition(":") if isinstance(url, str) and is_storable(url) else ("", "", "")
     if not colon:
         # It is not repeated: a URL may hold a password.
         raise StoreError("where the books are kept is a URL; for a file: sqlite:///payments.db")
@@ -61,6 +65,8 @@ def selection(
         return {name: Table({}, tables[name], found) for name in tables} if "providers" in file else None
     if isinstance(providers, str):
         raise SettingsError('providers is a mapping or a list of names, such as ["stripe"]')
+    if not hasattr(providers, "__iter__"):
+        raise SettingsError(f"providers is a mapping or a list of names, not {type(providers).__name__}")
     if hasattr(providers, "keys"):
         chosen: dict[str, Any] = dict(providers)  # type: ignore[arg-type]
         return {
@@ -81,7 +87,9 @@ def checked_url(public_url: str | None) -> str | None:
     Raises:
         SettingsError: It does not begin with ``https://`` or ``http://``.
     """
-    if public_url is None or str(public_url).startswith(("https://", "http://")):
+    if public_url is None:
+        return None
+    if isinstance(public_url, str) and public_url.startswith(("https://", "http://")):
         return public_url
     raise SettingsError("public_url is a URL such as https://shop.example/pay")
 
@@ -105,3 +113,40 @@ def checked_offer(offered: Iterable[str] | None, registry: Registry) -> tuple[st
                 "offered"
             )
     return names
+
+
+def checked_path(config: str | os.PathLike[str]) -> str:
+    """Return the path of a settings file, or refuse what is none.
+
+    Raises:
+        SettingsError: It is no path.
+    """
+    path = os.fspath(config) if isinstance(config, str | os.PathLike) else None
+    if isinstance(path, str) and is_storable(path):
+        return config if isinstance(config, Found) else path
+    raise SettingsError(f"config is the path of a TOML file, not {type(config).__name__}")
+
+
+def checked_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment that was given, or refuse it.
+
+    Raises:
+        SettingsError: It is no mapping of texts.
+    """
+    try:
+        if all(isinstance(part, str) for pair in environ.items() for part in pair):
+            return environ
+    except Exception:  # noqa: BLE001, S110 - it is no environment, whatever it is
+        pass
+    raise SettingsError(f"environ is a mapping of str such as os.environ, not {type(environ).__name__}")
+
+
+def _check_clock(clock: Callable[[], datetime] | None) -> None:
+    if clock is None:
+        return
+    try:
+        aware = clock().utcoffset() is not None
+    except Exception:  # noqa: BLE001 - it is no clock, whatever it is
+        aware = False
+    if not aware:
+        raise SettingsError("clock returns the time with its time zone, such as datetime.now(UTC)")

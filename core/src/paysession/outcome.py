@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,6 +12,7 @@ from attrs.validators import in_, instance_of
 
 from paysession.money import Money
 from paysession.operation import Kind
+from paysession.text import storable
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, encode
 
 if TYPE_CHECKING:
@@ -79,16 +80,28 @@ _ACTIONS: Final = (Redirect, ClientAction, Instructions)
 _ACTION = _optional(*_ACTIONS)
 _TEXT = _optional(str)
 _AMOUNT = _optional(Money)
+_EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+_LONGEST_WAIT: Final = timedelta(days=366)
 
 
-def _moment(_: object, attribute: Attribute[Any], value: datetime | None) -> None:
-    if value is not None:
-        _check_moment(attribute.name, value)
+def _storable_word(word: str) -> str:
+    return storable(word) if isinstance(word, str) else word
 
 
-def _check_moment(name: str, value: object) -> None:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise TypeError(f"{name} is a datetime with a time zone, such as datetime.now(UTC)")
+def _storable(text: str | None) -> str | None:
+    return storable(text) if isinstance(text, str) else text  # what is none, the validator refuses
+
+
+def _expiry(moment: datetime | None) -> datetime | None:
+    """Return when something expires, in UTC: at the end of the year 9999, if it is later than that there."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise TypeError("expires_at is a datetime with a time zone, such as datetime.now(UTC)")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _LATEST if moment.year > 1 else _EARLIEST
 
 
 def _status(status: Status | str | None) -> Status | None:
@@ -124,12 +137,14 @@ class Outcome:
             _check("amount", (Money,), self.amount)
         if self.reference is not None:
             _check("reference", (str,), self.reference)
+            self.__dict__["reference"] = storable(self.reference)
         if self.next_action is not None:
             _check("next_action", _ACTIONS, self.next_action)
         if self.check_after is not None:
             _check("check_after", (timedelta,), self.check_after)
+            self.__dict__["check_after"] = min(max(timedelta(0), self.check_after), _LONGEST_WAIT)
         if self.expires_at is not None:
-            _check_moment("expires_at", self.expires_at)
+            self.__dict__["expires_at"] = _expiry(self.expires_at)
 
     @classmethod
     def pending(
@@ -144,7 +159,7 @@ class Outcome:
         """``initiate``/``update``: waiting for the payer. Other hooks: accepted, not finished there.
 
         Args:
-            check_after: When to ask the provider again, if no notification comes first.
+            check_after: When to ask the provider again, if no notification comes first: within 366 days.
         """
         return cls(
             answer=Answer.PENDING,
@@ -299,9 +314,9 @@ class Effect:
     state: EffectState = field(
         default="succeeded", validator=in_(("pending", "succeeded", "failed", "reversed"))
     )
-    reference: str | None = field(default=None, validator=_TEXT)
-    key: str | None = field(default=None, validator=_TEXT)
-    capture: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    reference: str | None = field(default=None, converter=_storable, validator=_TEXT)
+    key: str | None = field(default=None, converter=_storable, validator=_TEXT)
+    capture: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
 
 
@@ -316,7 +331,7 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     texts = tuple(texts)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("references are str")
-    return texts
+    return tuple(map(storable, texts))
 
 
 @frozen
@@ -347,11 +362,11 @@ class Snapshot:
     refunded: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     effects: Sequence[Effect] = field(default=(), converter=_effects, kw_only=True)
     ready: bool = field(default=False, kw_only=True)
-    session_id: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    session_id: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
     data: str | None = field(default=None, converter=_json, kw_only=True, repr=False)
-    reference: str | None = field(default=None, validator=_TEXT, kw_only=True)
+    reference: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
     next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
-    expires_at: datetime | None = field(default=None, validator=_moment, kw_only=True)
+    expires_at: datetime | None = field(default=None, converter=_expiry, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
 
     def tells(self, kind: Kind) -> bool:
@@ -382,9 +397,9 @@ class WebhookEvent:
         effects: Only from a gateway that cannot be asked, such as a bank's statement.
     """
 
-    id: str | None = field(validator=_TEXT)
-    type: str = field(validator=instance_of(str))
-    session_id: str | None = field(default=None, validator=_TEXT)
+    id: str | None = field(converter=_storable, validator=_TEXT)
+    type: str = field(converter=_storable_word, validator=instance_of(str))
+    session_id: str | None = field(default=None, converter=_storable, validator=_TEXT)
     references: Sequence[str] = field(default=(), converter=_texts)
     effects: Sequence[Effect] = field(default=(), converter=_effects)
 

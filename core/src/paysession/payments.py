@@ -12,8 +12,13 @@ from paysession._ledger.facts import ConflictClosed
 from paysession._ledger.rules import Request
 from paysession.arguments import (
     check_amount,
+    check_card_data,
+    checked_capture,
     checked_checkout,
+    checked_data,
+    checked_filter,
     checked_flag,
+    checked_id,
     checked_key,
     checked_limit,
     checked_payload,
@@ -41,7 +46,14 @@ from paysession.errors import (
 )
 from paysession.gate import Gate, gated
 from paysession.money import Money
-from paysession.opening import checked_offer, checked_url, open_store, selection
+from paysession.opening import (
+    checked_environ,
+    checked_offer,
+    checked_path,
+    checked_url,
+    open_store,
+    selection,
+)
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, State
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
@@ -52,7 +64,8 @@ from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
-from paysession.values import Status, encode, replace
+from paysession.text import shown
+from paysession.values import Status, decode, encode, replace
 from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
@@ -154,8 +167,8 @@ class Payments:
         Raises:
             ConfigurationError: Something of it is missing or wrong; the sentence says what.
         """
-        environ = os.environ if environ is None else environ
-        file = load_file(config) if config is not None else {}
+        environ = os.environ if environ is None else checked_environ(environ)
+        file = load_file(checked_path(config)) if config is not None else {}
         url = url or environ.get("PAYSESSION_DB") or file.get("store")
         if not url:
             raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
@@ -286,13 +299,11 @@ class Payments:
 
     def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
         """Return collections in the order of their ids, ``limit`` at a time, after an id."""
-        rows = self._store.collections(after=after, limit=checked_limit(limit))
+        rows = self._store.collections(after=checked_filter(after, "after"), limit=checked_limit(limit))
         return tuple(map(self._with_totals, rows))
 
     def _collection(self, collection_id: str) -> PaymentCollection:
-        if not isinstance(collection_id, str):
-            raise NotFound(f"a collection is named by its id, a str, not by a {type(collection_id).__name__}")
-        row = self._store.collection(collection_id)
+        row = self._store.collection(checked_id(collection_id, "a collection"))
         if row is None:
             hint = "" if collection_id.startswith("pc_") else "; your own name for it is given as reference="
             raise NotFound(f"there is no collection with the id {collection_id!r:.80}{hint}")
@@ -341,26 +352,29 @@ class Payments:
             NotOffered: A payer may not choose this provider.
             RequestError: Something of what was asked is wrong.
         """
-        if origin not in _ORIGINS:
-            raise InvalidData(f"origin is 'host' or 'payer', not {origin!r:.40}")
-        if origin == "payer" and provider not in self.offered:
+        if not isinstance(origin, str) or origin not in _ORIGINS:
+            raise InvalidData(f"origin is 'host' or 'payer', not {shown(origin)}")
+        if origin == "payer" and not (isinstance(provider, str) and provider in self.offered):
             raise NotOffered(
-                f"a payer may not choose the provider {provider!r:.80}; offered are: "
+                f"a payer may not choose the provider {shown(provider)}; offered are: "
                 f"{', '.join(self.offered) or 'none'}"
             )
         collection = self._collection(collection_id)
         handle = self._registry.provider(provider)
-        if capture not in _CAPTURES:
-            raise InvalidData(f"capture is 'manual' or 'automatic', not {capture!r:.40}")
+        if not isinstance(capture, str) or capture not in _CAPTURES:
+            raise InvalidData(f"capture is 'manual' or 'automatic', not {shown(capture)}")
         if amount is not None:
             check_amount(amount)
-        text = encode(data, "data")
+        text = checked_data(data, "data")
+        browser = checked_payload(payload)
         key = checked_key(idempotency_key)
         now = self._store.now()
         session_id = self._session_id(collection, key, now)
         visit = checked_checkout(checkout, session_id)
         existing = self._store.session(session_id) if key is not None else None
         if replaces is not None and existing is None:
+            if amount is not None:
+                share_of(collection, amount)
             replaced = self.cancel(replaces)
             if replaced.status is not Status.CANCELED and not replaced.captured:
                 raise SessionBusy(
@@ -369,9 +383,7 @@ class Payments:
                 )
             collection = self._collection(collection_id)
         digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(
-            INITIATE, payload=checked_payload(payload), idempotency_key=key, extra=digest, origin=origin
-        )
+        request = Request(INITIATE, payload=browser, idempotency_key=key, extra=digest, origin=origin)
         if existing is not None:
             return self._engine.perform(existing, request)
         session = PaymentSession(
@@ -466,7 +478,7 @@ class Payments:
 
         Raises:
             NotFound: There is no such session.
-            InvalidData: The payload cannot be stored.
+            InvalidData: The payload cannot be stored, or brings card data.
         """
         session = self.get(session_id)
         text = checked_payload(payload)
@@ -546,7 +558,7 @@ class Payments:
             amount,
             idempotency_key=key,
             reason=None if reason is None else checked_text(reason, "reason"),
-            capture_id=capture,
+            capture_id=checked_capture(capture),
         )
         return self._engine.perform(self.get(session_id), request)
 
@@ -646,10 +658,13 @@ class Payments:
         Raises:
             InvalidData: ``since`` has no time zone, or ``limit`` is no number of sessions.
         """
-        if not isinstance(since, datetime) or since.tzinfo is None:
+        if not isinstance(since, datetime) or since.utcoffset() is None:
             raise InvalidData("since is a datetime with a time zone, such as datetime.now(UTC)")
         if limit is not None and (type(limit) is not int or limit < 1):
             raise InvalidData("limit is an int above zero, or None for all sessions")
+        if progress is not None and not callable(progress):
+            raise InvalidData(f"progress is a function, not {shown(progress)}")
+        provider, after = checked_filter(provider, "provider"), checked_filter(after, "after")
         return resync(
             self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
         )
@@ -666,6 +681,7 @@ class Payments:
             after: The id to go on after.
             limit: How many at most, 1 to 1000.
         """
+        provider, after = checked_filter(provider, "provider"), checked_filter(after, "after")
         rows = self._inbox.unmatched(provider, after, checked_limit(limit))
         return tuple(
             Unmatched(
@@ -725,9 +741,10 @@ class Payments:
             raise InvalidData(
                 f"an outcome is an Outcome, a Declined or a NotApplied, not {type(outcome).__name__}"
             )
-        if not isinstance(operation_id, str):
-            raise NotFound(f"an operation is named by its id, a str, not by a {type(operation_id).__name__}")
-        operation = self._store.operation(operation_id)
+        operation = self._store.operation(checked_id(operation_id, "an operation"))
+        if outcome.data is not None:
+            data = outcome.data if isinstance(outcome, Outcome) else encode(outcome.data, "data")
+            check_card_data(decode(data), "data")
         if isinstance(outcome, Outcome) and operation is not None:
             try:
                 verify(self.get(operation.session_id), operation, outcome)
@@ -751,7 +768,7 @@ class Payments:
             after: The id to go on after.
             limit: How many at most, 1 to 1000.
         """
-        open_ = checked_flag(open, "open")
+        open_, after = checked_flag(open, "open"), checked_filter(after, "after")
         return tuple(self._store.conflicts(open=open_, after=after, limit=checked_limit(limit)))
 
     def acknowledge(self, conflict_id: str, *, by: str, note: str) -> Conflict:
@@ -769,7 +786,7 @@ class Payments:
             NotFound: There is no such conflict.
         """
         by, note = checked_text(by, "by"), checked_text(note, "note")
-        conflict = self._store.conflict(conflict_id) if isinstance(conflict_id, str) else None
+        conflict = self._store.conflict(checked_id(conflict_id, "a conflict"))
         if conflict is None:
             raise NotFound(f"there is no conflict {conflict_id!r:.80}")
         kind = conflict.kind
@@ -814,16 +831,18 @@ class Payments:
             after: The id to go on after.
             limit: How many at most, 1 to 1000.
         """
+        collection_id = checked_filter(collection_id, "collection_id")
+        reference = checked_filter(reference, "reference")
         if reference is not None and collection_id is None:
             collection_id = collection_id_of(reference)
-        if status is not None and status not in tuple(Status):
-            raise InvalidData(f"a status is one of {', '.join(Status)}, not {status!r:.40}")
+        if status is not None and (not isinstance(status, str) or status not in tuple(Status)):
+            raise InvalidData(f"a status is one of {', '.join(Status)}, not {shown(status)}")
         return tuple(
             self._store.sessions(
                 collection_id=collection_id,
-                provider=provider,
+                provider=checked_filter(provider, "provider"),
                 status=status,
-                after=after,
+                after=checked_filter(after, "after"),
                 limit=checked_limit(limit),
             )
         )
@@ -850,11 +869,10 @@ class Payments:
             CursorLost: The event of the cursor is not in this feed, as after a restore; read it from its
                 start with ``after=None``.
         """
-        refused = InvalidData(f"{after!r:.80} is no cursor of this event feed")
-        if after is not None and not isinstance(after, str):
-            raise refused
+        after, limit = checked_filter(after, "after"), checked_limit(limit)
+        refused = InvalidData(f"{shown(after)} is no cursor of this event feed")
         try:
-            return tuple(self._store.events(after=after, limit=checked_limit(limit)))
+            return tuple(self._store.events(after=after, limit=limit))
         except ValueError:
             raise refused from None
 
@@ -899,5 +917,9 @@ class Payments:
             headers: The request's headers.
             body: The request's body as raw bytes, before any decoding.
             settle: False stores only, and leaves the rest to `recover`.
+
+        Raises:
+            InvalidData: The host passed in something else than headers, bytes and a flag. What the
+                request itself brings raises nothing.
         """
         return self._inbox.receive(provider, headers, body, settle=settle)

@@ -21,8 +21,10 @@ from paysession.compatibility import check_version
 from paysession.errors import (
     ConfigurationError,
     Declined,
+    InvalidData,
     NotApplied,
     OutcomeUnknown,
+    PaysessionError,
     ProviderError,
     ProviderLoadError,
     ProviderNotFound,
@@ -32,6 +34,8 @@ from paysession.errors import (
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
 from paysession.settings import TEST_MODES, Table, build, redact, secrets_of
+from paysession.text import as_text, is_storable, shown
+from paysession.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -100,6 +104,19 @@ def installed(group: str, name: str | None = None) -> dict[str, Installed]:
     for entry_point in entry_points(group=group) if name is None else entry_points(group=group, name=name):
         found.setdefault(entry_point.name, []).append(entry_point)
     return {key: Installed(key, points) for key, points in sorted(found.items())}
+
+
+def _built(name: str, found: Installed, settings: dict[str, Any], environ: Mapping[str, str]) -> Any:
+    """Make a plugin from its settings; whatever else goes wrong in its own code is reported as that."""
+    factory = found.load()
+    try:
+        return build(name, factory, settings, environ)
+    except PaysessionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its text is left out: it may show a setting
+        raise ProviderLoadError(
+            f"{name!r} of {found.distribution} cannot be made: it raised {type(error).__name__}"
+        ) from None
 
 
 # --- checking -------------------------------------------------------------------------------------
@@ -343,9 +360,9 @@ class Provider:
         try:
             events = tuple(self._hooks["parse_webhook"](headers=headers, body=body) or ())
         except WebhookRejected as error:
-            raise WebhookRejected(redact(error.message, self._secrets)) from None
+            raise WebhookRejected(self._said(error)) from None
         except (NotApplied, OutcomeUnknown) as error:
-            raise OutcomeUnknown(redact(error.message, self._secrets)) from None
+            raise OutcomeUnknown(self._said(error)) from None
         except Exception as error:  # noqa: BLE001 - fail closed, whatever it was
             raise self._unknown("parse_webhook", error) from None
         if not all(type(event) is WebhookEvent for event in events):
@@ -358,19 +375,50 @@ class Provider:
             self._hooks["close"]()
 
     def _clean(self, error: ProviderError) -> ProviderError:
-        error.message = redact(error.message, self._secrets)
-        error.args = (error.message,)
-        return error
+        """Return what a hook raised, made anew: fit to be shown and stored, whatever class it was of.
+
+        A plugin's own subclass need not have set what the rest relies on, and may carry what shows secrets.
+        """
+        message, reference = self._said(error), as_text(_part(error, "reference")) or None
+        data = _part(error, "data")
+        try:
+            encode(data, "data")
+        except InvalidData as refused:  # what it says of the money counts all the same
+            name = type(error).__name__
+            logger.warning("%s raised %s with data that cannot be kept: %s", self.name, name, refused)
+            data = None
+        if isinstance(error, Declined):
+            code = as_text(_part(error, "code")) or "declined"
+            conclusive = _part(error, "conclusive") is True
+            return Declined(code, message, conclusive=conclusive, data=data, reference=reference)
+        if isinstance(error, NotApplied):
+            wait = _part(error, "retry_after")
+            return NotApplied(message, retry_after=wait, data=data, reference=reference)
+        return OutcomeUnknown(message, data=data, reference=reference)
+
+    def _said(self, error: PaysessionError) -> str:
+        return redact(as_text(_part(error, "message")) or type(error).__name__, self._secrets)
 
     def _unknown(self, hook: str, error: Exception) -> OutcomeUnknown:
         # The chain is cut: the original's text, and those of the SDK below it, may show secrets.
-        text = redact(str(error), self._secrets)[:500]
+        text = redact(as_text(error), self._secrets)[:500]
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
         return OutcomeUnknown(f"{self.name} raised {type(error).__name__} in {hook}: {text}{place}")
 
     def _shown(self, answer: object) -> str:
-        return redact(repr(answer), self._secrets)[:500]
+        try:
+            text = repr(answer)
+        except Exception:  # noqa: BLE001 - it is no answer in any case
+            text = type(answer).__name__
+        return redact(text, self._secrets)[:500]
+
+
+def _part(error: PaysessionError, name: str) -> Any:
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - a plugin's own class may compute it, and fail
+        return None
 
 
 _loading: Final = threading.RLock()
@@ -393,8 +441,8 @@ class Registry:
         allow_mixed_modes: Whether providers of test mode and of live mode may be used together.
 
     Raises:
-        SettingsError: One plugin's name was given where a list is expected, or another value than True or
-            False for ``allow_mixed_modes``.
+        SettingsError: One plugin's name was given where a list is expected, a provider has no name, or
+            another value than True or False was given for ``allow_mixed_modes``.
     """
 
     def __init__(
@@ -409,6 +457,11 @@ class Registry:
             raise SettingsError('plugins is a list of names and instances, such as ["audit"]')
         if not isinstance(allow_mixed_modes, bool):
             raise SettingsError("allow_mixed_modes is True or False")
+        if not hasattr(plugins, "__iter__"):
+            raise SettingsError(f"plugins is a list of names and instances, not {type(plugins).__name__}")
+        for name in providers:
+            if not isinstance(name, str) or not name or not is_storable(name):
+                raise SettingsError(f"a provider is selected by its name, not by {shown(name)}")
         self._selected = dict(providers)
         self._plugin_names = list(plugins)
         self._environ = environ or {}
@@ -440,6 +493,8 @@ class Registry:
             ProviderLoadError: It does not keep the contract.
             SettingsError: Its settings are wrong, or its mode is not that of the others.
         """
+        if not isinstance(name, str):
+            raise ProviderNotFound(f"a provider is named by a str, not by a {type(name).__name__}")
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
@@ -465,7 +520,7 @@ class Registry:
     def _load(self, name: str) -> Provider:
         if name not in self._selected:
             known = ", ".join(self._selected) or "none"
-            raise ProviderNotFound(f"no provider {name!r} is selected; selected are: {known}")
+            raise ProviderNotFound(f"no provider {name!r:.80} is selected; selected are: {known}")
         chosen = self._selected[name]
         wrappers = self.load_plugins()
         if isinstance(chosen, type):
@@ -483,7 +538,7 @@ class Registry:
                 f"no installed distribution offers a provider {use!r} (try: pip install paysession-{use}); "
                 f"installed are: {offers}"
             )
-        plugin = build(name, found.load(), settings, self._environ)
+        plugin = _built(name, found, settings, self._environ)
         return Provider(name, plugin, wrappers, found.distribution)
 
     def load_plugins(self) -> list[tuple[str, object]]:
@@ -521,7 +576,7 @@ class Registry:
             raise ConfigurationError(f"no installed distribution offers a plugin {chosen!r}")
         plugin = found.load()
         if isinstance(plugin, type):
-            plugin = build(chosen, plugin, {}, self._environ)
+            plugin = _built(chosen, found, {}, self._environ)
         _check_plugin(plugin, f"plugin {chosen!r} of {found.distribution}")
         return chosen, plugin
 

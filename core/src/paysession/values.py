@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 from attrs import Factory, asdict, field, frozen
 
 from paysession.errors import InvalidData
+from paysession.text import as_text, is_storable, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from attrs import AttrsInstance
 
 __all__ = [
+    "MAX_DEPTH",
     "MAX_JSON",
     "Checkout",
     "ClientAction",
@@ -37,7 +40,11 @@ __all__ = [
 MAX_JSON: Final = 65_536
 """The largest ``data`` or ``payload``, in characters of JSON."""
 
+MAX_DEPTH: Final = 100
+"""How deep ``data`` or ``payload`` may be nested: far below where Python's JSON reader gives up."""
+
 _Value = TypeVar("_Value")
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')  # a bracket within a text is none
 _write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -57,35 +64,42 @@ class Status(StrEnum):
 
 
 class Secret:
-    """A string that does not show itself: not in repr, ``attrs.asdict``, logs, JSON or a pickle.
+    """A string that does not show itself: not in repr, ``attrs.asdict``, logs, JSON, a copy or a pickle.
+
+    Only `reveal` returns it. It is no attribute either, so what walks through an object's attributes
+    (a debugger's page, a serializer) finds none.
 
     Args:
         value: The secret, or another `Secret`.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_reveal",)
+    _reveal: Callable[[], str]
 
     def __init__(self, value: str | Secret) -> None:
         if isinstance(value, Secret):
             value = value.reveal()
         if not isinstance(value, str):
             raise TypeError(f"a secret is a str, not {type(value).__name__}")
-        self._value = value
+        text = value
+        self._reveal = lambda: text
 
     def reveal(self) -> str:
         """Return the secret itself, to hand to the provider's SDK and to nobody else."""
-        return self._value
+        return self._reveal()
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self._reveal())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return compare_digest(self._value.encode(), other._value.encode())
+        # A secret that UTF-8 has no form for must not be shown by the error that says so.
+        mine, theirs = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (self, other))
+        return compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
-        return hash((Secret, self._value))
+        return hash((Secret, self._reveal()))
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -93,21 +107,61 @@ class Secret:
     def __str__(self) -> str:
         return "***"
 
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: hand the setting over instead")
+
+    def __getstate__(self) -> NoReturn:
+        self.__reduce__()
 
 
 @frozen
 class Failure:
-    """Why a session or an operation failed.
+    """Why a session or an operation failed. What is no text is kept as it is written.
 
     Attributes:
         code: The provider's machine-readable reason, such as ``card_declined``.
         message: A sentence for the merchant.
     """
 
-    code: str
-    message: str
+    code: str = field(converter=as_text)
+    message: str = field(converter=as_text)
+
+
+def _action_text(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a next action's text is a str, not {type(value).__name__}")
+    return storable(value)
+
+
+def _action_parts(parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a next action's fields or parameters as every store and every page can hold them."""
+    if not parts:
+        return parts
+    try:
+        if is_storable("".join(parts) + "".join(parts.values())):
+            return parts  # as they mostly are, a few short texts
+    except (TypeError, AttributeError):
+        pass
+    try:
+        text = json.dumps(parts, default=dict, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidData(f"a next action cannot be written as JSON: {error}") from None
+    _check_depth(text, "a next action")
+    escaped: dict[str, Any] = _escaped(json.loads(text))
+    return escaped
+
+
+def _escaped(tree: Any) -> Any:
+    if isinstance(tree, str):
+        return storable(tree)
+    if isinstance(tree, dict):
+        return {storable(key): _escaped(part) for key, part in cast("dict[str, Any]", tree).items()}
+    if isinstance(tree, list):
+        return [_escaped(part) for part in cast("Iterable[Any]", tree)]
+    return tree
 
 
 class _Action:
@@ -128,9 +182,9 @@ class Redirect(_Action):
         fields: The form's fields.
     """
 
-    url: str
-    method: str = "GET"
-    fields: Mapping[str, str] = Factory(dict[str, str])
+    url: str = field(converter=_action_text)
+    method: str = field(default="GET", converter=_action_text)
+    fields: Mapping[str, str] = field(default=Factory(dict[str, str]), converter=_action_parts)
 
 
 @frozen
@@ -142,8 +196,8 @@ class ClientAction(_Action):
         params: Its parameters. They are shown to the payer: no secret of the merchant.
     """
 
-    kind: str
-    params: Mapping[str, Any] = Factory(dict[str, Any])
+    kind: str = field(converter=_action_text)
+    params: Mapping[str, Any] = field(default=Factory(dict[str, Any]), converter=_action_parts)
 
 
 @frozen
@@ -155,8 +209,8 @@ class Instructions(_Action):
         fields: For instance ``iban``, ``reference``, ``due``.
     """
 
-    kind: str
-    fields: Mapping[str, str] = Factory(dict[str, str])
+    kind: str = field(converter=_action_text)
+    fields: Mapping[str, str] = field(default=Factory(dict[str, str]), converter=_action_parts)
 
 
 NextAction = Redirect | ClientAction | Instructions
@@ -235,25 +289,41 @@ def encode(value: Mapping[str, Any] | None, name: str) -> str:
     """Return a mapping as the JSON text that is stored; None is the empty mapping.
 
     Raises:
-        InvalidData: Not a mapping of JSON values with str keys, or longer than `MAX_JSON`.
+        InvalidData: Not a mapping of JSON values with str keys, longer than `MAX_JSON`, or nested deeper
+            than `MAX_DEPTH`.
     """
-    if not value:
-        return "{}" if value is None or hasattr(value, "keys") else _refuse(name, value)
-    if not hasattr(value, "keys"):
-        return _refuse(name, value)
+    if value is None:
+        return "{}"
     try:
-        text = _write(dict(value))
+        plain = dict(value) if hasattr(value, "keys") else None
+        if plain == {}:
+            return "{}"
+        text = _write(plain) if plain is not None else ""
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidData(f"{name} cannot be written as JSON: {error}") from None
+    except Exception as error:  # noqa: BLE001 - a mapping of the caller's own may raise whatever it likes
+        raise InvalidData(f"{name} cannot be read: {type(error).__name__}") from None
+    if plain is None:
+        raise InvalidData(f"{name} must be a mapping, not {type(value).__name__}")
     if len(text) > MAX_JSON:
         raise InvalidData(f"{name} is {len(text):,} characters of JSON; at most {MAX_JSON:,} are kept")
-    if not all(isinstance(key, str) for key in value):
+    if not all(isinstance(key, str) for key in plain):
         raise InvalidData(f"{name} must have keys of type str")
+    _check_depth(text, name)
     return text
 
 
-def _refuse(name: str, value: object) -> NoReturn:
-    raise InvalidData(f"{name} must be a mapping, not {type(value).__name__}")
+def _check_depth(text: str, name: str) -> None:
+    """Refuse JSON that is nested deeper than `MAX_DEPTH`; only what has many brackets is read for it."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = deepest = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found[0]
+        depth += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise InvalidData(f"{name} is nested {deepest} deep; at most {MAX_DEPTH} levels are kept")
 
 
 def decode(text: str | None) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
+from paysession.arguments import checked_flag
 from paysession.change import Change, Notification
 from paysession.errors import (
     ConfigurationError,
+    InvalidData,
     OutcomeUnknown,
     PaysessionError,
     ProviderNotFound,
@@ -75,12 +77,11 @@ class Inbox:
     def receive(self, provider: str, headers: Headers, body: bytes, *, settle: bool) -> WebhookReply:
         """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
         if not isinstance(body, bytes):
-            raise TypeError(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")
-        if not hasattr(headers, "items"):
-            raise TypeError(f"headers are given as a mapping, not as {type(headers).__name__}")
+            raise InvalidData(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")
+        settle = checked_flag(settle, "settle")
+        lowered = _lowered(headers)
         if len(body) > MAX_BODY:
             return WebhookReply(413, "too large")
-        lowered = {str(key).lower(): str(value) for key, value in headers.items()}
         try:
             handle = self._engine.registry.provider(provider)
             events = handle.parse_webhook(lowered, body)
@@ -184,6 +185,13 @@ class Inbox:
 
         Nothing is raised: what fails is tried again by `Payments.recover`.
         """
+        try:
+            return self._settle(notification)
+        except Exception:  # it is stored, and due as before
+            logger.exception("what became of the notification %s could not be stored", notification.id)
+            return False
+
+    def _settle(self, notification: Notification) -> bool:
         now = self._store.now()
         again, first = None, notification.state == "received"
         state, done = "processed", True
@@ -252,6 +260,16 @@ class Inbox:
             return shown_by if early else None
         recovery.book_effects(provider, session_id, effects)
         return None
+
+
+def _lowered(headers: Headers) -> dict[str, str]:
+    try:
+        return {str(key).lower(): str(value) for key, value in headers.items()}
+    except Exception as error:  # noqa: BLE001 - they are no headers, whatever they are
+        raise InvalidData(
+            f"headers are given as a mapping of names to values, not as {type(headers).__name__}: "
+            f"{type(error).__name__}"
+        ) from None
 
 
 def _dump(effects: Sequence[Effect]) -> str:

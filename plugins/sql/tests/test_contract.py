@@ -1,6 +1,7 @@
 import pytest
 
-from paysession.testing import StoreContract
+from paysession import Payments, StoreError
+from paysession.testing import FakeProvider, StoreContract
 from paysession_sql import SqliteStore
 
 
@@ -44,3 +45,14 @@ class TestPostgresStoreBehindPgBouncer(TestPostgresStore):
     @pytest.fixture
     def url(self, pgbouncer_url):
         return pgbouncer_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:///\0", "sqlite:///\ud800", "sqlite:////nix/nix", "sqlite://[", "postgresql://\ud800", "postgresql://\0/x",
+     "postgresql://host:port/x", "postgresql://127.0.0.1:1/x?pool_size=\ud800", "postgresql://127.0.0.1:1/x?nix=1"],
+)  # fmt: skip
+def test_a_url_that_cannot_be_opened_is_a_store_error(url):
+    with pytest.raises(StoreError) as caught:
+        Payments.open(url, providers={"fake": FakeProvider()}, environ={})
+    str(caught.value).encode()

@@ -16,6 +16,7 @@ from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import Identity, OverLimit, Stale
+from paysession.testing import hostile
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
 
 if TYPE_CHECKING:
@@ -378,6 +379,14 @@ class StoreContract:
             store.commit(Change(notification=a_notification(2), notification_seen=True))
         assert store.notification("wh_0001") == first
         assert store.notification("wh_0002") is None
+
+    # --- hostile callers, payers and gateways ---
+
+    def test_every_error_of_a_public_call_is_a_paysession_error(self, store: Store) -> None:
+        hostile.try_calls(store)
+
+    def test_whatever_a_gateway_says_is_recorded_and_kept_alike(self, store: Store) -> None:
+        hostile.try_words(store)
 
     # --- reads ---
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from paysession.errors import StoreError
+from paysession.text import storable
 from paysession_sql.forks import generation, watch
 from paysession_sql.places import Call, Places
 
@@ -215,10 +216,8 @@ class Connection:
 
 
 def _text(value: str) -> bytes:
-    # A text there holds neither NUL nor half a surrogate pair, which a gateway's message may: to
-    # refuse it would leave an operation in doubt for ever.
-    encoded = value.encode("utf-8", "replace")
-    return encoded.replace(b"\0", b"\xef\xbf\xbd") if b"\0" in encoded else encoded
+    # The core hands over nothing else; but what libpq is given ends at the first NUL.
+    return storable(value).encode()
 
 
 class _Forms(dict[type, "Callable[[Any], bytes | None]"]):
