@@ -30,4 +30,5 @@ def test_an_example_passes_the_contract(name, tmp_path):
 @pytest.mark.parametrize("name", ["mollie", "vipps"])
 def test_a_worked_example_is_read_in_one_sitting(name):
     (module,) = (EXAMPLES / name / "src").glob("*.py")
-    assert sum(bool(line.strip()) for line in module.read_text().splitlines()) < 250
+    # A tenth of it bounds answers and guards where the key is sent.
+    assert sum(bool(line.strip()) for line in module.read_text().splitlines()) < 275
