@@ -1,5 +1,6 @@
 """The testing gateway: its rules, its keys, its faults, and that it is a process of its own."""
 
+import http.client
 import json
 import os
 import signal
@@ -57,6 +58,28 @@ def test_a_payment_goes_through_a_real_socket(process, pay):
     keys = [row["key"] for row in process.ledger("shop")]
     assert keys == [row["operation"] for row in process.ledger("shop")]
     assert len(set(keys)) == 5
+
+
+def test_a_forked_process_does_not_share_its_parents_connection(process):
+    process.open("shop")
+    connected = []
+
+    def connect(host, port, timeout):
+        connected.append(os.getpid())
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+
+    provider = GatewayProvider(process.url("shop"), connect=connect)
+    with Payments.open("memory:", providers={"gw": provider}) as pay:
+        session = initiate(pay)
+        child = os.fork()
+        if not child:
+            try:
+                pay.sync(session.id)
+            finally:
+                os._exit(0 if connected[1:] == [os.getpid()] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        pay.sync(session.id)
+        assert connected == [os.getpid()]
 
 
 class Account:

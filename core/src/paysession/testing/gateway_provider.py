@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import select
 import time
 from datetime import timedelta
@@ -92,8 +93,7 @@ class GatewayProvider:
         self._timeout = timeout
         self._clock = clock
         self._connect = connect or _connection
-        self._idle: list[http.client.HTTPConnection] = []
-        """Connections that no thread is using now; appending and popping are atomic."""
+        self._idle_of: dict[int, list[http.client.HTTPConnection]] = {}
 
     # --- operations ---------------------------------------------------------------------------------
 
@@ -275,6 +275,14 @@ class GatewayProvider:
             raise OutcomeUnknown(f"no answer: {type(error).__name__}") from None
         self._idle.append(connection)
         return answer
+
+    @property
+    def _idle(self) -> list[http.client.HTTPConnection]:
+        """Connections that no thread is using now; appending and popping are atomic.
+
+        Those of this process: on one that a fork shares, parent and child would read each other's answers.
+        """
+        return self._idle_of.setdefault(os.getpid(), [])
 
     def _connected(self) -> http.client.HTTPConnection:
         """Return a connection for this call, a new one if the gateway has hung up meanwhile.

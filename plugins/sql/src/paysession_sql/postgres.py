@@ -239,8 +239,10 @@ class PostgresStore(Reads):
             raise Stale(session.id)
         # The server shows a commit that was cut off while it waited for a synchronous replica, which may lack
         # it. What is written now is acknowledged once a replica has it, and all that was written before.
-        self._rows(self._again, key=session.id, version=version)
-        return True
+        if self._rows(self._again, key=session.id, version=version):
+            return True
+        # Another change was made since, or the row was never on the primary that has been promoted since.
+        return self._was_made(change, mark)
 
     def _unknown(self, lost: Exception) -> StoreError:
         return StoreError(
