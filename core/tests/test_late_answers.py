@@ -246,7 +246,7 @@ def test_a_refusal_that_contradicts_a_persons_word_has_the_gateway_decide(told):
     assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
     operation = told.payments.history(session.id)[2]
     assert operation.note == "ann, by phone; late answer: Declined: refused on demand"
-    assert told.told()[-2:] == ["session.captured", "session.reversed"]
+    assert told.told()[-3:] == ["session.captured", "session.reversed", "session.changed"]
 
 
 def test_an_answer_that_a_person_settled_without_a_reference_agrees(told):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.facts import (
     Accepted,
-    AuthorizedTotal,
     CancelRequested,
     ConflictClosed,
     ConflictOpened,
@@ -152,7 +151,9 @@ def _from_outcome(
         ledger.apply(Details(outcome.data, of_object, outcome.expires_at))
     if kind is INITIATE or kind is UPDATE:
         action = outcome.next_action if kind is INITIATE else outcome.next_action or row.next_action
-        ledger.apply(Presented(Status(answer), action))
+        # What was shown since it was sent is newer than its answer.
+        status = Status(answer) if row.status is operation.session_status else row.status
+        ledger.apply(Presented(status, action, row.error if status is Status.ERROR else None))
         ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
         return
     if answer is Answer.PENDING:
@@ -160,7 +161,7 @@ def _from_outcome(
         if kind is AUTHORIZE and row.status is not Status.CANCELED:
             ledger.apply(Presented(Status.PENDING))
         return
-    released = kind is CAPTURE and (outcome.released or capabilities.capture == "once")
+    released = outcome.released or _releases(operation, capabilities)
     granted = answer is Answer.AUTHORIZED or answer is Answer.CAPTURED
     ledger.apply(
         Succeeded(operation, answer, None, outcome.reference, released=released, granted=granted, note=note)
@@ -242,7 +243,8 @@ def from_snapshot(
     if snapshot.status not in UNAUTHORIZED:
         ledger.apply(ConflictClosed("status"))
     stale = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
-    matching = _Matching(ledger, capabilities, fresh=not stale, single=False)
+    told = snapshot.authorized is not None
+    matching = _Matching(ledger, capabilities, fresh=not stale, single=False, told=told)
     _Lookup(matching, snapshot, quiet=quiet).record()
     matching.compare(room)
     _after(ledger)
@@ -268,7 +270,7 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
         ledger.apply(ConflictOpened("currency", session.amount.currency, other))
         schedule(ledger, capabilities)
         return
-    matching = _Matching(ledger, capabilities, fresh=True, single=True)
+    matching = _Matching(ledger, capabilities, fresh=True, single=True, told=False)
     for effect in effects:
         matching.record_effect(effect)
     matching.compare(room)
@@ -316,13 +318,15 @@ class _Matching:
         fresh: Whether nothing is shown from before the ledger's last change.
         single: Whether single effects are reported, in any order, and not how things stand altogether: then a
             capture implies its authorization.
+        told: Whether a total shows what is authorized; else a capture that was reversed says what is not.
     """
 
-    def __init__(self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, single: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, capabilities: Capabilities, *, fresh: bool, single: bool, told: bool
+    ) -> None:
         self.ledger = ledger
-        self.fresh, self._single = fresh, single
-        self._once = capabilities.capture == "once"
-        self._releases = capabilities.final_capture_releases
+        self.fresh, self._single, self._told = fresh, single, told
+        self._capabilities = capabilities
         self._matched: set[str] = set()
         self.granted: int | None = None
         """How much the gateway showed as authorized that was not known before, in minor units."""
@@ -364,12 +368,13 @@ class _Matching:
             # What was shown before without a reference goes by its key.
             if operation.reference is not None and operation.reference in (effect.reference, effect.key):
                 return operation
+        keys = {op.id for op in operations}
         mine = None
         if effect.key is not None:
             mine = next((op for op in alike if op.id == effect.key), None)
             if mine is not None and (mine.reference is None or effect.reference is None):
                 return mine
-            if not any(op.id == effect.key for op in operations):
+            if effect.key not in keys:
                 return None  # it carries a key, and the key is none of ours
         keyed = effect.key is not None and mine is None
         for operation in alike:
@@ -378,7 +383,11 @@ class _Matching:
             # authorization, of which there is one) it is none that was sent under its own.
             if (
                 (effect.key is None or operation.origin == "provider")
-                and (operation.reference is None or (keyed and effect.reference is None))
+                and (
+                    operation.reference is None
+                    or (keyed and effect.reference is None)
+                    or (effect.key is None and operation.reference in keys)
+                )
                 and operation.id not in self._matched
                 and operation.state in (*OPEN, State.SUCCEEDED)
                 and operation.amount == effect.amount
@@ -392,7 +401,7 @@ class _Matching:
         if operation is not None:
             self._matched.add(operation.id)
             known = operation.reference
-            if effect.reference is not None and known != effect.reference and known in (None, effect.key):
+            if effect.reference is not None and known != effect.reference and self._is_anonymous(known):
                 ledger.apply(Identified(operation, effect.reference))
                 operation = self._now(operation)
         if operation is None or operation.state in REFUSED:
@@ -409,6 +418,10 @@ class _Matching:
         elif operation.state is State.STARTED:
             ledger.apply(Accepted(operation))
 
+    def _is_anonymous(self, reference: str | None) -> bool:
+        """Return whether this is no id of the gateway's, but a key of ours or nothing."""
+        return reference is None or self.ledger.operation(reference) is not None
+
     def _now(self, operation: Operation) -> Operation:
         return self.ledger.operation(operation.id) or operation
 
@@ -419,18 +432,28 @@ class _Matching:
                 # Its earlier states may come later, and are over then.
                 self._found(effect.kind, effect.amount, State.DECLINED, None, effect.reference)
             return
-        if effect.state == "reversed" and not self._single:
+        if effect.state == "reversed" and not self._single and not self._lessens(effect):
             return  # it came and went before anybody looked
-        if refused is not None and (
-            refused.answer == FAILED or (effect.state == "pending" and refused.answer == Answer.PENDING)
-        ):
-            return  # it failed there, which is final: what is shown is older
+        if refused is not None and self._is_older(effect, refused):
+            return
         token = effect.reference or effect.key or None
         state = State.PENDING if effect.state == "pending" else State.SUCCEEDED
         capture_id = self._capture_of(effect)
         found = self._found(effect.kind, effect.amount, state, refused, token, capture_id, effect.key)
         if effect.state == "reversed" and found is not None:
             self._reverse(found, effect.error)
+
+    def _lessens(self, effect: Effect) -> bool:
+        """Return whether nothing but an effect that was reversed says that less is authorized."""
+        authorized = self.ledger.row.status is Status.AUTHORIZED
+        return effect.kind is CAPTURE and authorized and not self._told
+
+    def _is_older(self, effect: Effect, refused: Operation) -> bool:
+        """Return whether an effect shows how it stood before its operation was refused."""
+        if refused.answer == FAILED:
+            return True  # it failed there, which is final
+        declined = self._single and refused.state is State.DECLINED
+        return effect.state == "pending" and (declined or refused.answer == Answer.PENDING)
 
     def _found(
         self,
@@ -446,7 +469,8 @@ class _Matching:
         if kind is CAPTURE and state is not State.DECLINED:
             self._imply(amount.minor)
         known = set(ledger.written)
-        released = kind is CAPTURE and self._once and state is State.SUCCEEDED
+        once = self._capabilities.capture == "once"
+        released = kind is CAPTURE and once and state is State.SUCCEEDED
         ledger.apply(
             Found(kind, amount, state, "found", reference, capture_id, refused, released, self._lost(key))
         )
@@ -461,7 +485,7 @@ class _Matching:
     def _succeed(self, operation: Operation, amount: Money) -> None:
         if operation.kind is CAPTURE:
             self._imply(amount.minor)
-        released = operation.kind is CAPTURE and (self._once or (operation.final and self._releases))
+        released = _releases(operation, self._capabilities)
         self.ledger.apply(Succeeded(operation, "found", amount, released=released))
 
     def _reverse(self, operation: Operation, error: Failure | None) -> None:
@@ -506,7 +530,10 @@ class _Matching:
             return
         row, currency = self.ledger.row, total.currency
         more = total.minor - (row.captured if kind is CAPTURE else row.refunded)
-        if more < 0 and self.fresh:
+        if not self.fresh:  # it may be from before something was undone, as far as that is known
+            undone = (op for op in self.ledger.operations if op.kind is kind and op.reverses is not None)
+            more -= sum(op.amount.minor for op in undone)
+        elif more < 0:
             self._reverse_total(kind, -more, currency)
         for operation in self.ledger.operations:
             minor = operation.amount.minor
@@ -567,8 +594,8 @@ class _Matching:
 
     def _imply(self, minor: int) -> None:
         """Record the authorization that a capture implies, unless a lookup shows how that stands."""
-        row, operation = self.ledger.row, self.authorizing
-        if not self._single or row.status not in UNAUTHORIZED:
+        operation = self.authorizing
+        if not self._single or any(_grants(op) for op in self.ledger.operations if op.kind is AUTHORIZE):
             return
         if operation is not None:
             self.grant(max(minor, operation.amount.minor))
@@ -664,7 +691,7 @@ class _Matching:
         if opened is not None and opened.kind is AUTHORIZE:
             ledger.apply(Succeeded(opened, Answer.CANCELED, granted=False))
             by = self._now(opened)
-        elif opened is not None and opened.kind not in (REFUND, CANCEL):
+        elif opened is not None and opened.kind not in (REFUND, CANCEL) and not self._may_precede(opened):
             ledger.apply(_refusal(opened, gone))
         pending = ledger.operation(row.authorizing)
         if pending is not None:
@@ -673,13 +700,18 @@ class _Matching:
         if by is not None:
             ledger.apply(Released(by))
         elif ended and row.authorized <= row.kept:
-            # Nothing was left to release. That matters where a capture may still fail, or a cancel waits.
-            if row.capturing or row.cancel_wanted or row.status is Status.CANCELED:
+            # Nothing was left to release, as far as is known. That matters where a capture may still fail, a
+            # cancel waits, or the authorization was implied and may be of more.
+            if row.capturing or row.cancel_wanted or row.status is Status.CANCELED or ledger.is_implied:
                 ledger.apply(Released())
         else:
             left = (row.authorized or row.amount.minor) - row.kept
             amount = Money.from_minor(max(0, left), row.amount.currency)
             ledger.apply(Found(CANCEL, amount, State.SUCCEEDED))
+
+    def _may_precede(self, operation: Operation) -> bool:
+        """Return whether an operation in doubt may have had its effect before a cancel, and be reported later."""
+        return self._single and operation.kind is CAPTURE
 
     def compare(self, room: int) -> None:
         """Compare what was recorded with what was asked for, and report what does not fit.
@@ -688,8 +720,10 @@ class _Matching:
             room: How much of the collection's amount no session held before, in minor units.
         """
         ledger, row, before = self.ledger, self.ledger.row, self.ledger.before
-        currency, room = row.amount.currency, max(0, room)
-        more = row.held - before.held
+        currency, more = row.amount.currency, row.held - before.held
+        if more <= room:
+            ledger.apply(ConflictClosed("over_limit"))
+        room = max(0, room)
         ledger.guarded = more <= room  # another session may take the room meanwhile: then decide again
         if self.granted is not None:
             found = Money.from_minor(row.authorized, currency)
@@ -706,9 +740,6 @@ class _Matching:
         if more > room and not ledger.opened:
             free, found = Money.from_minor(room, currency), Money.from_minor(more, currency)
             ledger.apply(ConflictOpened("over_limit", free, found))
-        if row.refunded > max(before.refunded, row.captured):
-            # A chargeback of what was refunded already: the merchant has paid twice.
-            ledger.apply(ConflictOpened("over_captured", *_totals(ledger)))
 
 
 class _Lookup:
@@ -797,10 +828,14 @@ class _Lookup:
         found = max(reported.minor, row.kept)
         if found < row.authorized:
             matching.reduce(found)
-        elif found > row.authorized and matching.fresh:
+        ends = row.status is Status.CANCELED and not before.released  # by what is shown, but for the rest of it
+        if found > row.authorized and (matching.fresh or ends):
+            known, shown, more = _money(
+                ledger, row.authorized, found, found - (row.kept if row.released else row.granted)
+            )
+            ledger.apply(Found(AUTHORIZE, more, State.SUCCEEDED))
             if found > before.authorized:
-                ledger.apply(ConflictOpened("amount", *_money(ledger, row.authorized, found)))
-            ledger.apply(AuthorizedTotal(found))
+                ledger.apply(ConflictOpened("amount", known, shown))
 
     def _waiting(self) -> None:
         """Record that the gateway shows no authorization: it waits for the payer, or it failed."""
@@ -899,7 +934,7 @@ def _show(
 
 def _after(ledger: Ledger) -> None:
     """Record what follows from what was recorded: the rest of a final capture, conflicts that are over."""
-    row = ledger.row
+    row, before = ledger.row, ledger.before
     if (
         row.status is Status.AUTHORIZED
         and row.authorized > row.kept
@@ -910,8 +945,16 @@ def _after(ledger: Ledger) -> None:
         )
     ):
         ledger.apply(CancelRequested())  # the gateway kept the rest authorized
-    if row.status is Status.CANCELED and row.authorized > max(row.kept, ledger.before.authorized):
+    if row.status is Status.CANCELED and row.authorized > max(row.kept, before.authorized):
         ledger.apply(CancelRequested())
+    if row.refunded - row.captured > max(0, before.refunded - before.captured):
+        # A chargeback of what was refunded already: the merchant has paid twice.
+        ledger.apply(ConflictOpened("over_captured", *_totals(ledger)))
+    if before.status is Status.CANCELED and row.captured - row.refunded > max(
+        0, before.captured - before.refunded
+    ):
+        kept = _money(ledger, row.captured - row.refunded)
+        ledger.apply(ConflictOpened("authorized_after_cancel", "nothing", *kept))
     for kind in list(ledger.conflicts):
         if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind):
             ledger.apply(ConflictClosed(kind))
@@ -939,6 +982,12 @@ def _money(ledger: Ledger, *minor: int) -> tuple[Money, ...]:
 def _totals(ledger: Ledger) -> tuple[Money, Money]:
     captured, refunded = _money(ledger, ledger.row.captured, ledger.row.refunded)
     return captured, refunded
+
+
+def _releases(operation: Operation, capabilities: Capabilities) -> bool:
+    """Return whether the gateway releases the rest of the authorization when this succeeds."""
+    final = operation.final and capabilities.final_capture_releases
+    return operation.kind is CAPTURE and (final or capabilities.capture == "once")
 
 
 def _names(effect: Effect, operation: Operation) -> bool:

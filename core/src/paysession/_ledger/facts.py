@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accepted",
-    "AuthorizedTotal",
     "Begun",
     "CancelCleared",
     "CancelRequested",
@@ -161,12 +160,6 @@ class Reversed(NamedTuple):
     error: Failure | None = None
 
 
-class AuthorizedTotal(NamedTuple):
-    """So much is authorized now, captured parts included."""
-
-    minor: int
-
-
 class Released(NamedTuple):
     """Nothing is authorized any more beyond what was, or is being, captured.
 
@@ -263,7 +256,6 @@ Fact: TypeAlias = (
     | Found
     | Identified
     | Reversed
-    | AuthorizedTotal
     | Released
     | Reopened
     | Presented

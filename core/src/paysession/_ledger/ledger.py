@@ -19,7 +19,6 @@ from attrs import evolve
 
 from paysession._ledger.facts import (
     Accepted,
-    AuthorizedTotal,
     Begun,
     CancelCleared,
     CancelRequested,
@@ -220,6 +219,11 @@ class Ledger:
         return operation.amount.minor - sum(undone)
 
     @property
+    def is_implied(self) -> bool:
+        """Whether something was captured, and its authorization was not reported yet."""
+        return any(operation.answer == IMPLIED for operation in self.operations)
+
+    @property
     def session(self) -> PaymentSession:
         """The session after the facts so far."""
         return self._made or made(PaymentSession, dict(vars(self.row)))
@@ -381,13 +385,14 @@ class Ledger:
     def _derive(self) -> None:
         """Bring what is derived up to date: authorized, held, and the status from ``authorized`` on."""
         row = self.row
-        if row.status in UNAUTHORIZED and not row.granted:
+        if row.status in UNAUTHORIZED and row.granted <= 0:
             return
         row.authorized = row.kept if row.released else max(row.granted, row.kept)
         if self.before.status is not Status.CANCELED:
             # Once all of it was released or taken back the session is over, for good when that is written.
             row.status = Status.AUTHORIZED if row.authorized else Status.CANCELED
-            row.released = row.released or not row.authorized
+            # An authorization that was only implied may be of more: its own report says what is left.
+            row.released = row.released or not (row.authorized or self.is_implied)
         row.held = row.authorized
 
     # --- facts: what becomes of an operation ----------------------------------------------------------
@@ -453,10 +458,11 @@ class Ledger:
                 self._conflict_opened(ConflictOpened("amount", asked, fact.amount))
         minor = operation.amount.minor
         if operation.kind is AUTHORIZE:
-            if fact.granted:
-                # What was implied before is part of what is reported now.
-                implied = asked.minor if fact.operation.answer == IMPLIED else 0
-                self._grant(operation, minor - implied)
+            if fact.granted and fact.operation.answer == IMPLIED:
+                # What was implied is part of what is reported, and a release since then was of all of it.
+                self._grant(operation, minor - asked.minor, released=row.released)
+            elif fact.granted:
+                self._grant(operation, minor, released=row.released and fact.answer == IMPLIED)
         elif operation.kind is CAPTURE:
             row.captured += minor
             row.released = row.released or fact.released
@@ -478,21 +484,23 @@ class Ledger:
                 row.held = minor if row.held else 0
             self._record("session.updated", operation)
 
-    def _grant(self, operation: Operation, minor: int) -> None:
+    def _grant(self, operation: Operation, minor: int, *, released: bool) -> None:
         row = self.row
         row.granted = minor + (row.kept if row.released else row.granted)
-        row.released = False
+        row.released = released
         row.initiated = True
         was = row.status
+        if was is Status.CANCELED and self.before.status is Status.AUTHORIZED:
+            was = Status.AUTHORIZED  # it ends with the commit, and not before
         if was is not Status.AUTHORIZED:
             row.next_action = None
-        if was is Status.CANCELED:
+        self._derive()
+        if was is not Status.CANCELED:
+            row.error = None
+        elif row.authorized > row.kept and operation.answer != IMPLIED:  # else the capture says so
             if "authorized_after_cancel" in self.conflicts:
                 self._record("session.changed", operation)
             self._conflict_opened(ConflictOpened("authorized_after_cancel", "nothing", operation.amount))
-        else:
-            row.error = None
-        self._derive()
         if row.status is not was:
             self._record("session.authorized", operation)
         elif was is Status.AUTHORIZED:
@@ -581,22 +589,13 @@ class Ledger:
             row.refunded -= amount.minor
         else:
             row.captured -= amount.minor
-            row.granted = max(0, row.authorized - amount.minor)
+            row.granted -= amount.minor
             self._derive()
             if row.status is Status.CANCELED:
                 row.cancel_wanted = False
         self._record("session.reversed", undone)
 
     # --- facts: what is authorized, and how it stands ---------------------------------------------------
-
-    def _authorized_total(self, fact: AuthorizedTotal) -> None:
-        row = self.row
-        if fact.minor > row.authorized:
-            row.granted, row.released = fact.minor, False
-            self._derive()
-        elif fact.minor < row.authorized:
-            amount = Money.from_minor(row.authorized - fact.minor, row.amount.currency)
-            self._found(Found(CANCEL, amount, State.SUCCEEDED))
 
     def _released(self, fact: Released) -> None:
         row = self.row
@@ -695,7 +694,6 @@ class Ledger:
 
     _rules: ClassVar[Mapping[type, Callable[[Ledger, Any], None]]] = {
         Accepted: _accepted,
-        AuthorizedTotal: _authorized_total,
         Begun: _begun,
         CancelCleared: _cancel_cleared,
         CancelRequested: _cancel_requested,
