@@ -1,6 +1,7 @@
 """A gateway that cannot be asked, such as a bank: what its statements tell is booked, once."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_a_transfer_under_way_reserves_its_amount_until_it_arrives(shop):
     assert shop.books(session.id) == ("authorized", 4200, 0, 0, None)
     assert (session.capturing, session.pending) == (4200, 1)
     assert events == ["session.authorized", "operation.pending"]
-    assert session.due_at is None  # nobody can be asked
+    assert session.due_at == shop.clock.now + timedelta(days=14)  # then an operator is needed
     session, events = state(shop, session, Effect("capture", eur("42.00"), "succeeded", "t1"))
     assert (session.captured, session.capturing, session.pending) == (4200, 0, 0)
     assert events == ["session.captured"]

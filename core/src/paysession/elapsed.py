@@ -12,7 +12,7 @@ import os
 import time
 from datetime import timedelta
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Elapsed:
 
 
 _unanswered: Final[dict[tuple[str, int], None]] = {}
-"""The operations that this process waits for, each with the thread that does: one entry is one step of the
+"""The operations that this process waits for, each with the block that does: one entry is one step of the
 interpreter, and needs no lock."""
 
 
@@ -147,7 +147,7 @@ class InFlight:
     __slots__ = ("_key",)
 
     def __init__(self, operation_id: str) -> None:
-        self._key = operation_id, get_ident()
+        self._key = operation_id, id(self)
 
     def __enter__(self) -> None:
         _unanswered[self._key] = None

@@ -97,9 +97,7 @@ class Model:
     # --- what happens ---
 
     def add(self, kind, minor, at, key, state, *, final=False):
-        done = Done(
-            kind, minor, f"{kind}_{len(self.effects)}", key if self.setup.keyed else None, final
-        )
+        done = Done(kind, minor, f"{kind}_{len(self.effects)}", key if self.setup.keyed else None, final)
         self.effects.append(done)
         self.move(done, at, state)
         return done
@@ -187,9 +185,11 @@ class Model:
         if status == "none":
             return Snapshot.absent()
         setup = self.setup
-        shown = () if setup.totals == "only" else [
-            self.effect(e, at) for e in self.effects if e.states.at(at) is not None
-        ]
+        shown = (
+            ()
+            if setup.totals == "only"
+            else [self.effect(e, at) for e in self.effects if e.states.at(at) is not None]
+        )
         totals = {}
         if setup.totals != "none":
             totals = {
@@ -259,8 +259,10 @@ class Provider:
         if fate == "overtaken":
             life.meanwhile()
         if isinstance(answer, Exception):
-            raise type(answer)(*answer.args) if isinstance(answer, NotApplied) else Declined(
-                answer.code, answer.message
+            raise (
+                type(answer)(*answer.args)
+                if isinstance(answer, NotApplied)
+                else Declined(answer.code, answer.message)
             )
         return answer
 
@@ -403,7 +405,9 @@ class Setup:
         self.releases = random.random() < 0.5
         self.automatic = random.random() < 0.2
         self.keeps_refusals = random.random() < 0.7
-        self.window = random.choice([timedelta(days=1), timedelta(days=1), timedelta(minutes=5), timedelta(0)])
+        self.window = random.choice(
+            [timedelta(days=1), timedelta(days=1), timedelta(minutes=5), timedelta(0)]
+        )
 
 
 class Watched(MemoryStore):
@@ -492,7 +496,9 @@ class Life:
         if row.state is State.PENDING and row.origin == "host":
             answer = answer and self.told(row, answer[2])
         elif row.kind in (Kind.CAPTURE, Kind.REFUND):
-            answer = NotApplied("it did not arrive") if answer is None else self.told(row, answer[2]) or answer[1]
+            answer = (
+                NotApplied("it did not arrive") if answer is None else self.told(row, answer[2]) or answer[1]
+            )
         else:
             return
         if answer is not None:
@@ -573,14 +579,20 @@ class Life:
         ):
             self.happened(model.add(Kind.CANCEL, left, now, None, "succeeded"))
         elif what == "reverse":
-            standing = [e for e in model.effects if e.kind in (Kind.CAPTURE, Kind.REFUND) and e.now == "succeeded"]
+            standing = [
+                e for e in model.effects if e.kind in (Kind.CAPTURE, Kind.REFUND) and e.now == "succeeded"
+            ]
             if standing:
                 done = random.choice(standing)
                 model.move(done, now, "reversed")
                 self.happened(done)
         elif what == "part" and left > 1 and self.setup.totals != "none" and self.setup.lookup != "none":
             model.release(now, random.randrange(1, left))
-        elif what == "again" and self.setup.counts_authorizations and model.of(Kind.AUTHORIZE, now, "succeeded"):
+        elif (
+            what == "again"
+            and self.setup.counts_authorizations
+            and model.of(Kind.AUTHORIZE, now, "succeeded")
+        ):
             if self.setup.lookup == "none":
                 # Without a lookup nothing shows which of a release and an authorization came first.
                 self.flush()
@@ -608,7 +620,17 @@ class Life:
             self.initiate()
             return
         early = ["authorize", "authorize", "payer", "update", "cancel"]
-        later = ["capture", "capture", "capture", "refund", "refund", "cancel", "again", "dashboard", "dashboard"]
+        later = [
+            "capture",
+            "capture",
+            "capture",
+            "refund",
+            "refund",
+            "cancel",
+            "again",
+            "dashboard",
+            "dashboard",
+        ]
         either = ["deliver", "deliver", "look", "recover", "settle", "settle", "resolve", "wait"]
         waits = self.model.phase.at(self.now) in ("requires_more", "error", "pending")
         what = random.choice([*(early if waits else later), *either])
@@ -829,8 +851,12 @@ class Judge:
             own = [row for row in rows if row.kind is kind and row.state is State.SUCCEEDED]
             if self.life.setup.totals == "only":
                 continue  # DIFFERENCES["netted"]
-            assert sum(row.amount.minor for row in own if not row.reverses) <= ever, f"a {kind} that never was"
-            assert sum(row.amount.minor for row in own if row.reverses) <= undone, f"a {kind} was not reversed"
+            assert sum(row.amount.minor for row in own if not row.reverses) <= ever, (
+                f"a {kind} that never was"
+            )
+            assert sum(row.amount.minor for row in own if row.reverses) <= undone, (
+                f"a {kind} was not reversed"
+            )
         for row in rows:
             done = by_reference.get(row.reference)
             if done is None or row.kind is not done.kind or row.kind is Kind.AUTHORIZE:
@@ -855,7 +881,9 @@ class Judge:
         if session.status == "authorized":
             assert any(e.kind is Kind.AUTHORIZE and e.was("succeeded", now) for e in model.effects)
         granted = sum(e.minor for e in model.effects if e.kind is Kind.AUTHORIZE and e.was("succeeded", now))
-        assert session.authorized <= max(granted, session.captured + session.capturing), "more authorized than ever was"
+        assert session.authorized <= max(granted, session.captured + session.capturing), (
+            "more authorized than ever was"
+        )
 
     def _replay(self, session):
         fold = self.fold
@@ -897,7 +925,9 @@ class Judge:
         if session.status == "canceled":
             if status != "canceled" and session.initiated:
                 kinds = {c.kind for c in life.payments.conflicts()}
-                assert kinds or session.authorized <= session.refunded, "the gateway goes on, and nobody says so"
+                assert kinds or session.authorized <= session.refunded, (
+                    "the gateway goes on, and nobody says so"
+                )
         elif session.initiated:  # else the object there is not used
             assert session.status == ("pending" if status == "none" else status), f"at the gateway {status}"
         self._conflicts(session, status)
@@ -913,7 +943,9 @@ class Judge:
         assert ("over_captured" in kinds) == (session.refunded > session.captured), "over_captured"
         assert "status" not in kinds and "currency" not in kinds
         left = not session.authorized <= session.captured <= session.refunded
-        assert ("authorized_after_cancel" in kinds) == (session.status == "canceled" and left), "authorized_after_cancel"
+        assert ("authorized_after_cancel" in kinds) == (session.status == "canceled" and left), (
+            "authorized_after_cancel"
+        )
         beyond = session.held > max(AMOUNT, session.refunded)
         ever = {conflict.kind for conflict in self.life.payments.conflicts(open=False)}
         ever &= {"over_limit", "amount", "authorized_after_cancel"}  # DIFFERENCES["closed"]
@@ -934,7 +966,9 @@ class Judge:
             if gone and not own:
                 continue  # DIFFERENCES["came_and_went"]
             assert len(own) == done.was("succeeded"), f"{done} has {len(own)} rows"
-            assert sum(row.amount.minor for row in undone) == done.minor * gone, f"{done} was undone otherwise"
+            assert sum(row.amount.minor for row in undone) == done.minor * gone, (
+                f"{done} was undone otherwise"
+            )
 
     def _ours(self):
         """Each operation of ours ends as its request did at the gateway."""
@@ -958,7 +992,9 @@ class Judge:
             if name is None:
                 continue
             name = "session.reversed" if row.reverses else name
-            assert counted[name, row.id] == (row.state is State.SUCCEEDED), f"events of {row.kind} {row.state}"
+            assert counted[name, row.id] == (row.state is State.SUCCEEDED), (
+                f"events of {row.kind} {row.state}"
+            )
             if row.reverses:
                 origin = "session.captured" if row.kind is Kind.CAPTURE else "session.refunded"
                 assert place[origin, row.reverses] < place[name, row.id], "undone before it was done"

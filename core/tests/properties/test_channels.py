@@ -19,7 +19,9 @@ sys.modules[spec.name] = histories
 spec.loader.exec_module(histories)
 
 VARIANTS = [
-    pytest.param({"lookup": lookup, "keyed": name == "keyed", "totals": totals}, id=f"{lookup}-{name}-{totals}")
+    pytest.param(
+        {"lookup": lookup, "keyed": name == "keyed", "totals": totals}, id=f"{lookup}-{name}-{totals}"
+    )
     for lookup, totals in [
         ("consistent", "both"),
         ("consistent", "none"),

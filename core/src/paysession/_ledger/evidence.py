@@ -828,7 +828,9 @@ class _Lookup:
         found = max(reported.minor, row.kept)
         if found < row.authorized:
             matching.reduce(found)
-        ends = row.status is Status.CANCELED and not before.released  # by what is shown, but for the rest of it
+        ends = (
+            row.status is Status.CANCELED and not before.released
+        )  # by what is shown, but for the rest of it
         if found > row.authorized and (matching.fresh or ends):
             known, shown, more = _money(
                 ledger, row.authorized, found, found - (row.kept if row.released else row.granted)
