@@ -13,7 +13,7 @@ import tomllib
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -323,7 +323,7 @@ def public_modules(folder: Path) -> list[str]:
     ]
 
 
-def verdict_table(rules: Sequence[Rule]) -> str:
+def verdict_table(rules: Sequence[Rule[Any]]) -> str:
     """Return the table of what is decided about an operation in doubt."""
     rows = ["| evidence | decision | because |", "|---|---|---|"]
     return "\n".join([*rows, *(f"| {rule.evidence} | {rule.verdict} | {rule.reason} |" for rule in rules)])

@@ -710,7 +710,7 @@ class _Matching:
             ledger.apply(Found(CANCEL, amount, State.SUCCEEDED))
 
     def _may_precede(self, operation: Operation) -> bool:
-        """Return whether an operation in doubt may have had its effect before a cancel, and be reported later."""
+        """Return whether an operation in doubt may have had its effect before a cancel, reported later."""
         return self._single and operation.kind is CAPTURE
 
     def compare(self, room: int) -> None:
@@ -828,9 +828,8 @@ class _Lookup:
         found = max(reported.minor, row.kept)
         if found < row.authorized:
             matching.reduce(found)
-        ends = (
-            row.status is Status.CANCELED and not before.released
-        )  # by what is shown, but for the rest of it
+        # What is shown ends the session, but for the rest that is still authorized.
+        ends = row.status is Status.CANCELED and not before.released
         if found > row.authorized and (matching.fresh or ends):
             known, shown, more = _money(
                 ledger, row.authorized, found, found - (row.kept if row.released else row.granted)

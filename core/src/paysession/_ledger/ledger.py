@@ -40,7 +40,6 @@ from paysession._ledger.facts import (
     Unanswered,
 )
 from paysession.change import Change
-from paysession.money import Money
 from paysession.operation import (
     AUTHORIZE,
     CANCEL,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession._ledger.facts import Fact
+    from paysession.money import Money
     from paysession.operation import EventType
     from paysession.session import ConflictKind
     from paysession.values import NextAction
@@ -188,7 +188,9 @@ class Ledger:
         self.now = now
         self.known = {operation.id: operation for operation in operations} if operations else {}
         self.written: dict[str, Operation] = {}
-        self.conflicts = {conflict.kind: conflict for conflict in conflicts} if conflicts else {}
+        self.conflicts: dict[ConflictKind, Conflict] = (
+            {row.kind: row for row in conflicts} if conflicts else {}
+        )
         self.opened: list[Conflict] = []
         self._changed_conflicts: dict[ConflictKind, Conflict] = {}
         self.guarded = False
@@ -692,7 +694,7 @@ class Ledger:
         newest = max(self.conflicts.values(), key=lambda row: row.id, default=None)
         self.row.conflict = newest.kind if newest is not None else None
 
-    _rules: ClassVar[Mapping[type, Callable[[Ledger, Any], None]]] = {
+    _rules: ClassVar[Mapping[type, Callable[..., None]]] = {
         Accepted: _accepted,
         Begun: _begun,
         CancelCleared: _cancel_cleared,

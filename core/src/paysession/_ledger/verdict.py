@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from attrs import frozen
 
@@ -111,7 +111,10 @@ class Repetition:
     in_flight: bool
 
 
-class Rule(NamedTuple):
+_Case = TypeVar("_Case")
+
+
+class Rule(NamedTuple, Generic[_Case]):
     """One row of a table.
 
     Attributes:
@@ -122,12 +125,12 @@ class Rule(NamedTuple):
     """
 
     evidence: str
-    applies: Callable[..., bool]
+    applies: Callable[[_Case], bool]
     verdict: Verdict
     reason: str
 
 
-ABSENT: Final = (
+ABSENT: Final[tuple[Rule[Doubt], ...]] = (
     Rule(
         "not shown, and the lookup may lag that much",
         lambda doubt: doubt.may_lag,
@@ -161,7 +164,7 @@ ABSENT: Final = (
 )
 """After a lookup that did not show the operation, or where there is none."""
 
-REPEATED: Final = (
+REPEATED: Final[tuple[Rule[Repetition], ...]] = (
     Rule(
         "an outcome",
         lambda repetition: isinstance(repetition.answer, Outcome),
@@ -197,6 +200,6 @@ REPEATED: Final = (
 """After the operation was sent again under its key, and a lookup did not settle it."""
 
 
-def decide(rules: tuple[Rule, ...], case: Doubt | Repetition) -> Rule:
+def decide(rules: tuple[Rule[_Case], ...], case: _Case) -> Rule[_Case]:
     """Return the first rule of a table that applies; the last one always does."""
     return next(rule for rule in rules if rule.applies(case))
