@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import frozen
 
@@ -114,7 +114,8 @@ class Repetition:
 _Case = TypeVar("_Case")
 
 
-class Rule(NamedTuple, Generic[_Case]):
+@frozen
+class Rule(Generic[_Case]):
     """One row of a table.
 
     Attributes:
