@@ -21,7 +21,8 @@ from paysession.testing.stores import a_collection, a_notification, a_session, a
 from paysession.values import replace
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.places import Call
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, metadata
+from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
+from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, config
 
 
@@ -94,7 +95,7 @@ def test_every_read_uses_an_index(store):
     made.sessions()
     made.sessions("collection_id")
     writes = {key: value for key, value in vars(store._writes).items() if not key.startswith("insert")}
-    statements = {**vars(made), **made._made, **writes}
+    statements = {**vars(made), **made._lists, **writes}
     for name, statement in statements.items():
         if not hasattr(statement, "text") or not statement.text.startswith(("SELECT", "UPDATE")):
             continue

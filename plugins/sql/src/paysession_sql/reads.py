@@ -39,7 +39,7 @@ class Reads(ABC):
     """The reads of ``paysession.store.Store``; the docstrings of the protocol hold.
 
     Args:
-        statements: The statements, compiled for the database.
+        statements: The statements that read.
     """
 
     def __init__(self, statements: Statements) -> None:
@@ -189,8 +189,12 @@ class Reads(ABC):
         limit: int = 100,
     ) -> Sequence[Conflict]:
         """See the protocol."""
-        statement = self._statements.conflicts[session_id is not None, open]
-        given = {} if session_id is None else {"session_id": session_id}
+        statements = self._statements
+        if session_id is None:
+            statement, given = statements.conflicts_open if open else statements.conflicts, {}
+        else:
+            statement = statements.conflicts_open_of if open else statements.conflicts_of
+            given = {"session_id": session_id}
         return self._values(CONFLICT, statement, after=after or "", most=limit, **given)
 
     def notification(self, notification_id: str) -> Notification | None:
@@ -201,9 +205,11 @@ class Reads(ABC):
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> Sequence[Notification]:
         """See the protocol."""
-        given = {} if provider is None else {"provider": provider}
-        statement = self._statements.unprocessed(*given)
-        return self._values(NOTIFICATION, statement, after=after or "", most=limit, **given)
+        after = after or ""
+        if provider is None:
+            return self._values(NOTIFICATION, self._statements.unprocessed, after=after, most=limit)
+        statement = self._statements.unprocessed_of
+        return self._values(NOTIFICATION, statement, after=after, most=limit, provider=provider)
 
     def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         """See the protocol."""

@@ -1,0 +1,161 @@
+"""The statements: generated, committed, right in every shape, and run without what generates them."""
+
+import itertools
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import paysession_sql
+from paysession import MemoryStore
+from paysession.change import Change
+from paysession.testing.stores import (
+    a_collection,
+    a_conflict,
+    a_notification,
+    a_session,
+    an_event,
+    an_operation,
+)
+from paysession.values import replace
+from paysession_sql import SqliteStore, upgrade
+from paysession_sql.generate import generated
+from paysession_sql.postgres import PostgresStore
+
+PAYMENT = """
+import sys
+from paysession import Money, Payments
+with Payments.open(sys.argv[1], providers={"manual": {}}) as payments:
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order")
+    session = payments.initiate(order.id, provider="manual")
+    payments.authorize(session.id, payload={"by": "ann"})
+    payments.capture(session.id)
+    payments.refund(session.id)
+    assert payments.events() and payments.sessions(provider="manual")
+sys.exit(" ".join(name for name in ("sqlalchemy", "alembic", "rich", "click") if name in sys.modules) or 0)
+"""
+
+
+def test_the_generated_statements_are_what_the_tables_and_migrations_lead_to():
+    folder = Path(paysession_sql.__file__).parent
+    for name, content in generated().items():
+        assert (folder / name).read_text(encoding="utf-8") == content, "run python -m paysession_sql.generate"
+
+
+@pytest.mark.parametrize("database", ["new", "sqlite", "postgresql"])
+def test_a_payment_is_made_without_what_generates_statements_and_migrates(database, tmp_path, request):
+    url = request.getfixturevalue("postgres_url") if database == "postgresql" else f"sqlite:///{tmp_path}/db"
+    if database == "sqlite":
+        SqliteStore.open(url).close()
+    done = subprocess.run([sys.executable, "-c", PAYMENT, url], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_new_file_is_made_as_the_migrations_make_it(tmp_path):
+    upgrade(f"sqlite:///{tmp_path}/migrated.db")
+    SqliteStore.open(f"sqlite:///{tmp_path}/new.db").close()
+    made = []
+    for name in ("migrated.db", "new.db"):
+        connection = sqlite3.connect(tmp_path / name)
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+        tables = [row[:3] + (row[3] and " ".join(row[3].split()),) for row in rows]
+        stamps = [
+            connection.execute(f"SELECT * FROM {name}").fetchall()
+            for name in ("alembic_version", "compatibility")
+        ]
+        secret = connection.execute("SELECT length(secret), since FROM identity").fetchall()
+        made.append((tables, stamps, secret))
+        connection.close()
+    assert made[0] == made[1]
+
+
+def test_tables_of_somebody_else_in_the_file_are_left_alone(tmp_path):
+    connection = sqlite3.connect(tmp_path / "shop.db")
+    connection.execute("CREATE TABLE cart (id INTEGER)")
+    connection.execute("INSERT INTO cart VALUES (7)")
+    connection.commit()
+    SqliteStore.open(f"sqlite:///{tmp_path}/shop.db").close()
+    assert connection.execute("SELECT id FROM cart").fetchall() == [(7,)]
+    connection.close()
+
+
+def shapes():
+    """Yield a change of every shape, on what `prepared` wrote."""
+    notes = {
+        None: {},
+        "new": {"notification": a_notification(2)},
+        "seen": {"notification": a_notification(1, attempts=3, state="processed"), "notification_seen": True},
+    }
+    collections = {
+        None: {},
+        "new": {"collection": a_collection(2)},
+        "amount": {"collection": a_collection(1, 99_00), "collection_amount": True},
+    }
+    for (_, collection), (_, note) in itertools.product(collections.items(), notes.items()):
+        if collection or note:
+            yield Change(**collection, **note)
+    counts = [(0, 0, 0), (1, 0, 1), (3, 2, 2), (0, 1, 0)]
+    holds = [(0, True), (70, True), (-5, True), (70_000, False)]
+    for new, (hold, guarded), note, (operations, conflicts, events) in itertools.product(
+        (True, False), holds, notes.values(), counts
+    ):
+        session = a_session(2) if new else a_session(1, version=2, reference=None)
+        yield Change(
+            session=session,
+            expected=0 if new else 1,
+            hold=hold,
+            guarded=guarded,
+            operations=tuple(
+                an_operation(session.id, ordinal, note="changed") for ordinal in range(1, operations + 1)
+            ),
+            conflicts=tuple(
+                a_conflict(number if not new else number + 10, session.id, note="changed")
+                for number in range(1, conflicts + 1)
+            ),
+            events=tuple(an_event(session.id, version) for version in range(5, 5 + events)),
+            **note,
+        )
+
+
+def prepared(store):
+    store.commit(Change(collection=a_collection()))
+    store.commit(
+        Change(
+            session=a_session(),
+            operations=(an_operation(),),
+            conflicts=(a_conflict(),),
+            events=(an_event(),),
+            hold=10,
+        )
+    )
+    store.commit(Change(notification=a_notification(attempts=2)))
+
+
+def held(store):
+    """Return all that the tests of shapes look at."""
+    sessions = [store.session(key) for key in ("ps_0001", "ps_0002")]
+    return (
+        [store.collection(key) for key in ("pc_0001", "pc_0002")],
+        sessions,
+        [store.operations(key) for key in ("ps_0001", "ps_0002")],
+        store.conflicts(open=False),
+        [replace(event, cursor="") for event in store.events()],
+        [store.notification(key) for key in ("wh_0001", "wh_0002")],
+    )
+
+
+def test_a_change_of_every_shape_is_written_as_the_store_in_memory_does(postgres_url):
+    store = PostgresStore.open(postgres_url)
+    tables = "collection, session, operation, conflict, event, notification"
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        for change in shapes():
+            other.execute(f"TRUNCATE {tables}")
+            memory = MemoryStore()
+            for each in (store, memory):
+                prepared(each)
+                each.commit(change)
+            assert held(store) == held(memory), change
+    store.close()
