@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from paysession.values import Value
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["InDoubt", "ProviderInfo", "Recovery", "Resync", "Unmatched", "Unsynced"]
 
 
-@frozen
-class InDoubt:
+@frozen(slots=False, eq=False, repr=False)
+class InDoubt(Value):
     """An operation whose outcome is not known.
 
     Attributes:
@@ -34,8 +36,8 @@ class InDoubt:
     needs_person: bool
 
 
-@frozen
-class Recovery:
+@frozen(slots=False, eq=False, repr=False)
+class Recovery(Value):
     """What one round of `Payments.recover` did.
 
     Attributes:
@@ -53,8 +55,8 @@ class Recovery:
     notifications_done: int
 
 
-@frozen
-class Unsynced:
+@frozen(slots=False, eq=False, repr=False)
+class Unsynced(Value):
     """A session that `Payments.resync` could not bring up to the gateway's state.
 
     Attributes:
@@ -71,8 +73,8 @@ class Unsynced:
     queryable: bool
 
 
-@frozen
-class Resync:
+@frozen(slots=False, eq=False, repr=False)
+class Resync(Value):
     """What `Payments.resync` has done.
 
     Attributes:
@@ -94,8 +96,8 @@ class Resync:
     complete: bool = False
 
 
-@frozen
-class Unmatched:
+@frozen(slots=False, eq=False, repr=False)
+class Unmatched(Value):
     """A notification that matches no session of the ledger.
 
     Attributes:
@@ -117,8 +119,8 @@ class Unmatched:
     due_at: datetime | None
 
 
-@frozen
-class ProviderInfo:
+@frozen(slots=False, eq=False, repr=False)
+class ProviderInfo(Value):
     """A provider that is selected or installed.
 
     Attributes:

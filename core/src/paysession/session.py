@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import Factory, field, frozen
 
 from paysession.money import Money, Totals
-from paysession.values import Checkout, Status, decode
+from paysession.values import Checkout, Status, Value, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +32,8 @@ ConflictKind = Literal[
 """What a conflict is about: see the reference of events."""
 
 
-@frozen(slots=False, kw_only=True)
-class Conflict:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Conflict(Value):
     """What a gateway showed that contradicts what was asked for, or what was reported before.
 
     It closes by itself once its cause is gone, or when somebody acknowledges it
@@ -62,7 +62,7 @@ class Conflict:
     note: str | None = None
 
 
-@frozen(slots=False, kw_only=True)
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
 class PaymentSession(Totals):
     """An amount to be authorized by one provider.
 
@@ -155,7 +155,7 @@ class PaymentSession(Totals):
         return self.open is not None
 
 
-@frozen(slots=False, kw_only=True)
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
 class PaymentCollection(Totals):
     """What has to be paid: an amount and the host's reference.
 

@@ -9,7 +9,7 @@ whoever comes second is refused and decides again.
 from __future__ import annotations
 
 import hmac
-import secrets
+import os
 from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from attrs import frozen
 from paysession.change import Change, Notification
 from paysession.errors import CursorLost
 from paysession.operation import State, digest_of
-from paysession.values import Secret, replace
+from paysession.values import Secret, Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +40,8 @@ class OverLimit(Exception):
     """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
 
 
-@frozen
-class Identity:
+@frozen(slots=False, eq=False, repr=False)
+class Identity(Value):
     """What a store keeps of its own: made once with the store, the same wherever it is opened.
 
     Attributes:
@@ -56,7 +56,7 @@ class Identity:
     @classmethod
     def made(cls) -> Identity:
         """Return the identity of a new store."""
-        return cls(Secret(secrets.token_hex(32)))
+        return cls(Secret(os.urandom(32).hex()))
 
     def digest(self, text: str) -> str:
         """Return 16 hexadecimal digits that stand for a text, here and on every host of this store."""
