@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ __all__ = [
     "checked_flag",
     "checked_key",
     "checked_limit",
+    "checked_moment",
     "checked_payload",
     "checked_text",
     "collection_id_of",
@@ -98,6 +100,13 @@ def checked_key(value: str | None) -> str | None:
 def checked_payload(value: Mapping[str, Any] | None) -> str | None:
     """Return a payload as the JSON text that is stored, or refuse it."""
     return None if value is None else encode(value, "payload")
+
+
+def checked_moment(value: datetime | None, name: str) -> datetime | None:
+    """Return an optional time of the caller's, or refuse one without a time zone."""
+    if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
+        raise InvalidData(f"{name} is a datetime with a time zone, such as datetime.now(UTC)")
+    return value
 
 
 def checked_limit(limit: int) -> int:

@@ -154,7 +154,10 @@ class Engine:
             if request.kind is REFUND and (
                 request.capture_id is not None or provider.capabilities.refund_needs_capture
             ):
-                rows = self.store.operations(session.id)
+                if isinstance(request.capture_id, str):
+                    rows = self.store.refunds_of(request.capture_id)
+                else:
+                    rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
             now = self.elapsed.now()
             ledger, operation = begin(session, request, provider.capabilities, now)

@@ -16,6 +16,7 @@ from paysession.arguments import (
     checked_flag,
     checked_key,
     checked_limit,
+    checked_moment,
     checked_payload,
     checked_text,
     collection_id_of,
@@ -49,7 +50,7 @@ from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
 from paysession.resync import resync
 from paysession.returns import ReturnLimit
 from paysession.rounds import Rounds
-from paysession.session import PaymentCollection, PaymentSession, summarize
+from paysession.session import PaymentCollection, PaymentSession, Sums, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
 from paysession.values import Status, encode, replace
@@ -287,7 +288,8 @@ class Payments:
     def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
         """Return collections in the order of their ids, ``limit`` at a time, after an id."""
         rows = self._store.collections(after=after, limit=checked_limit(limit))
-        return tuple(map(self._with_totals, rows))
+        sums = self._store.sums([row.id for row in rows])
+        return tuple(summarize(row, sums.get(row.id, Sums())) for row in rows)
 
     def _collection(self, collection_id: str) -> PaymentCollection:
         if not isinstance(collection_id, str):
@@ -299,9 +301,7 @@ class Payments:
         return row
 
     def _with_totals(self, row: PaymentCollection) -> PaymentCollection:
-        sessions = self._store.sessions(collection_id=row.id, limit=None)
-        status, authorized, captured, refunded = summarize(row.amount.minor, sessions)
-        return replace(row, status=status, authorized=authorized, captured=captured, refunded=refunded)
+        return summarize(row, self._store.sums([row.id]).get(row.id, Sums()))
 
     # --- the life of a session --------------------------------------------------------------------
 
@@ -792,18 +792,36 @@ class Payments:
         reference: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        newest: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> tuple[PaymentSession, ...]:
-        """Return sessions in the order of their ids.
+        """Return sessions in the order in which they were created.
+
+        The last id of a page is ``after`` of the next one. Whatever sessions are created meanwhile, no page
+        repeats or skips one.
 
         Args:
             collection_id: Only those of this collection.
             reference: Only those of the collection with this host's reference.
             provider: Only those of this provider.
             status: Only those with this status.
-            after: The id to go on after.
+            gateway_reference: Only those with this gateway's id: the session's own, or that of one of its
+                operations (a capture, a refund).
+            has_conflict: True: only those with an open conflict. False: only those without.
+            created_after: Only those created at this time or later.
+            created_before: Only those created earlier than this.
+            newest: The newest first.
+            after: The id of the session to go on after.
             limit: How many at most, 1 to 1000.
+
+        Raises:
+            InvalidData: A filter is not what it has to be.
+            NotFound: There is no session with the id ``after``.
         """
         if reference is not None and collection_id is None:
             collection_id = collection_id_of(reference)
@@ -814,7 +832,12 @@ class Payments:
                 collection_id=collection_id,
                 provider=provider,
                 status=status,
-                after=after,
+                gateway_reference=gateway_reference,
+                has_conflict=None if has_conflict is None else checked_flag(has_conflict, "has_conflict"),
+                created_after=checked_moment(created_after, "created_after"),
+                created_before=checked_moment(created_before, "created_before"),
+                newest=checked_flag(newest, "newest"),
+                after=self.get(after) if after is not None else None,
                 limit=checked_limit(limit),
             )
         )

@@ -21,10 +21,11 @@ from attrs import frozen
 from paysession.change import Change, Notification
 from paysession.errors import CursorLost
 from paysession.operation import State, digest_of
+from paysession.session import Sums
 from paysession.values import Secret, Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paysession.operation import Event, Operation
     from paysession.session import Conflict, PaymentCollection, PaymentSession
@@ -107,6 +108,10 @@ class Store(Protocol):
         """Return collections' rows in the order of their ids."""
         ...
 
+    def sums(self, collection_ids: Sequence[str]) -> Mapping[str, Sums]:
+        """Return the sums of each collection's sessions; one without sessions is left out."""
+        ...
+
     def session(self, session_id: str) -> PaymentSession | None:
         """Return a session's row."""
         ...
@@ -117,13 +122,29 @@ class Store(Protocol):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         touched_since: datetime | None = None,
-        after: str | None = None,
+        newest: bool = False,
+        after: PaymentSession | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
-        """Return sessions in the order of their ids, after one id; no limit: all of them.
+        """Return sessions in the order in which they were created (then of their ids).
 
-        ``touched_since``: only those with an ``updated_at`` not before it; not fast, there is no index.
+        Args:
+            collection_id: Only those of this collection.
+            provider: Only those of this provider.
+            status: Only those with this status.
+            gateway_reference: Only those with this id of the gateway's, or with an operation that has it.
+            has_conflict: Only those with an open conflict, or only those without.
+            created_after: Only those created then or later.
+            created_before: Only those created earlier.
+            touched_since: Only those with an ``updated_at`` not before it; not fast, there is no index.
+            newest: In the reverse order.
+            after: The session to go on after, in that order.
+            limit: How many at most; None: all of them.
         """
         ...
 
@@ -137,6 +158,10 @@ class Store(Protocol):
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         """Return a session's operations in their order."""
+        ...
+
+    def refunds_of(self, capture_id: str) -> Sequence[Operation]:
+        """Return a capture, the refunds that refer to it, and what reversed any of them, in their order."""
         ...
 
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
@@ -211,6 +236,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Let go of files and connections."""
         ...
+
+
+def _place(session: PaymentSession) -> tuple[datetime, str]:
+    """Return the place of a session in the order of lists."""
+    return session.created_at, session.id
 
 
 utc_now: Final = partial(datetime.now, UTC)
@@ -309,22 +339,46 @@ class MemoryStore:
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         touched_since: datetime | None = None,
-        after: str | None = None,
+        newest: bool = False,
+        after: PaymentSession | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
         with self._lock:
             ids = self._sessions if collection_id is None else self._by_collection.get(collection_id, ())
-            rows = [self._sessions[key] for key in sorted(ids)]
+            rows = [self._sessions[key] for key in ids]
+            if gateway_reference is not None:
+                rows = [row for row in rows if self._has_reference(row, gateway_reference)]
         found = [
             row
             for row in rows
             if (provider is None or row.provider == provider)
             and (status is None or row.status == status)
+            and (has_conflict is None or (row.conflict is not None) is has_conflict)
+            and (created_after is None or row.created_at >= created_after)
+            and (created_before is None or row.created_at < created_before)
             and (touched_since is None or row.updated_at >= touched_since)
-            and (after is None or row.id > after)
+            and (after is None or (_place(row) < _place(after) if newest else _place(row) > _place(after)))
         ]
+        found.sort(key=_place, reverse=newest)
         return found if limit is None else found[:limit]
+
+    def _has_reference(self, session: PaymentSession, reference: str) -> bool:
+        operations = self._operations[session.id].values()
+        return reference in (session.reference, *(operation.reference for operation in operations))
+
+    def sums(self, collection_ids: Sequence[str]) -> Mapping[str, Sums]:
+        with self._lock:
+            rows = {
+                key: [self._sessions[one] for one in self._by_collection[key]]
+                for key in collection_ids
+                if key in self._by_collection
+            }
+        return {key: Sums.of(sessions) for key, sessions in rows.items()}
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
         wanted = set(references)
@@ -344,6 +398,11 @@ class MemoryStore:
     def operations(self, session_id: str) -> Sequence[Operation]:
         with self._lock:
             return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
+
+    def refunds_of(self, capture_id: str) -> Sequence[Operation]:
+        rows = self.operations(capture_id.partition("-")[0])
+        found = {row.id for row in rows if capture_id in (row.id, row.capture_id)}
+        return [row for row in rows if row.id in found or row.reverses in found]
 
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         for operation in reversed(self.operations(session_id)):

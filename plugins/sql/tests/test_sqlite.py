@@ -92,10 +92,8 @@ def test_commits_are_durable_and_many_may_read(store):
 
 def test_every_read_uses_an_index(store):
     made = store._statements
-    made.sessions()
-    made.sessions("collection_id")
     writes = {key: value for key, value in vars(store._writes).items() if not key.startswith("insert")}
-    statements = {**vars(made), **made._lists, **writes}
+    statements = {**vars(made), **writes}
     for name, statement in statements.items():
         if not hasattr(statement, "text") or not statement.text.startswith(("SELECT", "UPDATE")):
             continue

@@ -81,6 +81,119 @@ def test_tables_of_somebody_else_in_the_file_are_left_alone(tmp_path):
     connection.close()
 
 
+LISTS = {
+    (): "ix_session_status_time",
+    ("status",): "ix_session_status_time",
+    ("provider",): "ix_session_provider_status_time",
+    ("provider", "status"): "ix_session_provider_status_time",
+    ("collection_id",): "ix_session_collection_time",
+    ("collection_id", "provider", "status"): "ix_session_collection_time",
+    ("with_conflict",): "ix_session_conflict_time",
+    ("provider", "with_conflict"): "ix_session_conflict_time",
+    ("without_conflict",): "ix_session_status_time",
+    ("gateway_reference",): None,
+    ("provider", "status", "gateway_reference"): None,
+}
+"""Each way to filter a list, and the index in whose order it is read; None: what is found is sorted."""
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("filters", LISTS)
+def test_a_list_reads_its_page_by_index_on_sqlite(tmp_path, filters, newest):
+    store = SqliteStore.open(f"sqlite:///{tmp_path}/books.db")
+    statement = store._statements.sessions(*filters, newest=newest)
+    plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", (None,) * len(statement.names))
+    details = [row[-1] for row in plan]
+    store.close()
+    index = LISTS[filters]
+    # Where no status is asked for, the pages of each are merged: "one" is such a page.
+    searches = [
+        detail for detail in details if detail.startswith(("SEARCH", "SCAN")) and detail != "SCAN one"
+    ]
+    if index is None:
+        assert all("(reference=?)" in detail or "(id=?)" in detail for detail in searches), details
+    else:
+        assert all(f"SEARCH session USING INDEX {index}" in detail for detail in searches), details
+        assert all("created_at>? AND created_at<?" in detail for detail in searches), details
+        for before, detail in itertools.pairwise(details):  # a page is sorted, and never more
+            assert "TEMP B-TREE" not in detail or before == "SCAN one", details
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("filters", LISTS)
+def test_a_list_reads_its_page_by_index_on_postgresql(filled_url, filters, newest):
+    psycopg = pytest.importorskip("psycopg")
+    store = PostgresStore.open(filled_url)
+    statement = store._statements.sessions(*filters, newest=newest)
+    store.close()
+    # The rarest and the most frequent alike: the plan does not know which is asked for.
+    with psycopg.connect(filled_url) as other:
+        other.execute("SET plan_cache_mode = force_generic_plan")
+        other.execute(f"PREPARE list AS {statement.text}")
+        given = ", ".join(["NULL"] * len(statement.names))
+        plan = [row[0] for row in other.execute(f"EXPLAIN EXECUTE list({given})").fetchall()]
+    index = LISTS[filters]
+    assert not [line for line in plan if "Seq Scan" in line], plan
+    if index is not None:
+        assert [line for line in plan if f" using {index}" in line], plan
+        assert not [line for line in plan if line.strip().startswith(("Sort  ", "->  Sort  "))], plan
+        merged = "status_time" in index and "status" not in filters
+        assert sum("Limit  " in line for line in plan) == (6 if merged else 1), plan
+
+
+@pytest.fixture(scope="module")
+def filled_url(postgres):
+    """The URL of a database with 20,000 sessions, of which PostgreSQL has figures."""
+    psycopg = pytest.importorskip("psycopg")
+    url = postgres.database()
+    upgrade(url)
+    store = PostgresStore.open(url)
+    store.commit(Change(collection=a_collection()))
+    store.commit(Change(session=a_session(), operations=(an_operation(),)))
+    store.close()
+    with psycopg.connect(url, autocommit=True) as other:
+        for table in ("session", "operation"):
+            columns = other.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,)
+            ).fetchall()
+            made = {
+                "id": "id || n",
+                "session_id": "session_id || n",
+                "collection_id": "collection_id || n / 2",
+                "reference": "reference || n",
+                "created_at": "created_at + n",
+                "status": "CASE WHEN n % 10 = 0 THEN 'canceled' ELSE 'authorized' END",
+                "conflict": "CASE WHEN n % 1000 = 0 THEN 'amount' END",
+                "idempotency_key": "idempotency_key || n",
+                "capture_id": "capture_id || n",
+                "reverses": "CASE WHEN n % 100 = 0 THEN reverses || n END",
+                "origin": "CASE WHEN n % 100 = 0 THEN 'provider' ELSE 'host' END",
+            }
+            names = [name for (name,) in columns]
+            values = ", ".join(made.get(name, name) for name in names)
+            other.execute(
+                f"INSERT INTO {table} ({', '.join(names)}) "
+                f"SELECT {values} FROM {table}, generate_series(1, 20000) AS n"
+            )
+        other.execute("ANALYZE")
+    yield url
+    postgres.drop(url)
+
+
+@pytest.mark.parametrize("name", ["sums", "refunds_of", "repeated", "session_by_reference"])
+def test_other_reads_are_by_index_in_large_tables(filled_url, name):
+    psycopg = pytest.importorskip("psycopg")
+    store = PostgresStore.open(filled_url)
+    statement = getattr(store._statements, name)
+    store.close()
+    with psycopg.connect(filled_url) as other:
+        other.execute("SET plan_cache_mode = force_generic_plan")
+        other.execute(f"PREPARE one AS {statement.text}")
+        given = ", ".join(["NULL"] * len(statement.names))
+        plan = [row[0] for row in other.execute(f"EXPLAIN EXECUTE one({given})").fetchall()]
+    assert not [line for line in plan if "Seq Scan" in line], plan
+
+
 def shapes():
     """Yield a change of every shape, on what `prepared` wrote."""
     notes = {

@@ -42,6 +42,18 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "after", "most",
         ),
     ),
+    "sums": (
+        (
+            "SELECT collection_id, count(*), CAST(sum(CASE WHEN status = 'canceled' THEN 1 ELSE 0 "
+            "END) AS BIGINT), CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 "
+            "ELSE 0 END) AS BIGINT), CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS "
+            "BIGINT), CAST(sum(refunded) AS BIGINT) FROM session WHERE collection_id IN (SELECT "
+            "jsonb_array_elements_text(CAST($1 AS JSONB))) GROUP BY collection_id"
+        ),
+        (
+            "ids",
+        ),
+    ),
     "session": (
         (
             "SELECT session.id, session.collection_id, session.collection_reference, "
@@ -109,6 +121,49 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "key",
         ),
     ),
+    "refunds_of": (
+        (
+            "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.note, operation.payload, operation.data, "
+            "operation.session_reference, operation.session_status, operation.hold, "
+            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
+            "FROM operation WHERE operation.id = $1::VARCHAR UNION ALL SELECT operation.id, "
+            "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
+            "operation.currency, operation.state, operation.created_at, operation.updated_at, "
+            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
+            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
+            "operation.answer, operation.error_code, operation.error_message, operation.note, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.capture_id = "
+            "$1::VARCHAR UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
+            "operation.ordinal, operation.amount, operation.currency, operation.state, "
+            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
+            "operation.error_code, operation.error_message, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.reverses = $1::VARCHAR UNION ALL "
+            "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.note, operation.payload, operation.data, "
+            "operation.session_reference, operation.session_status, operation.hold, "
+            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
+            "FROM operation WHERE operation.reverses IN (SELECT refund.id FROM operation AS "
+            "refund WHERE refund.capture_id = $1::VARCHAR)"
+        ),
+        (
+            "key",
+        ),
+    ),
     "repeated": (
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
@@ -120,11 +175,19 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.session_reference, operation.session_status, operation.hold, "
             "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
             "FROM operation WHERE operation.session_id = $1::VARCHAR AND "
-            "(operation.idempotency_key = $2::VARCHAR OR operation.id LIKE $3::VARCHAR) ORDER BY "
-            "operation.ordinal DESC LIMIT $4"
+            "operation.idempotency_key = $2::VARCHAR UNION ALL SELECT operation.id, "
+            "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
+            "operation.currency, operation.state, operation.created_at, operation.updated_at, "
+            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
+            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
+            "operation.answer, operation.error_code, operation.error_message, operation.note, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
+            "$1::VARCHAR AND operation.origin = 'provider' AND operation.id LIKE $3::VARCHAR"
         ),
         (
-            "key", "caller", "ends", "most",
+            "key", "caller", "ends",
         ),
     ),
     "in_doubt": (

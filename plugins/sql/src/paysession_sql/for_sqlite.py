@@ -42,6 +42,18 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "after", "most",
         ),
     ),
+    "sums": (
+        (
+            "SELECT collection_id, count(*), CAST(sum(CASE WHEN status = 'canceled' THEN 1 ELSE 0 "
+            "END) AS BIGINT), CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 "
+            "ELSE 0 END) AS BIGINT), CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS "
+            "BIGINT), CAST(sum(refunded) AS BIGINT) FROM session WHERE collection_id IN (SELECT "
+            "value FROM json_each(?)) GROUP BY collection_id"
+        ),
+        (
+            "ids",
+        ),
+    ),
     "session": (
         (
             "SELECT session.id, session.collection_id, session.collection_reference, "
@@ -109,6 +121,49 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "key",
         ),
     ),
+    "refunds_of": (
+        (
+            "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.note, operation.payload, operation.data, "
+            "operation.session_reference, operation.session_status, operation.hold, "
+            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
+            "FROM operation WHERE operation.id = ? UNION ALL SELECT operation.id, "
+            "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
+            "operation.currency, operation.state, operation.created_at, operation.updated_at, "
+            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
+            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
+            "operation.answer, operation.error_code, operation.error_message, operation.note, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.capture_id = "
+            "? UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
+            "operation.ordinal, operation.amount, operation.currency, operation.state, "
+            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
+            "operation.error_code, operation.error_message, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.reverses = ? UNION ALL SELECT "
+            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.note, operation.payload, operation.data, "
+            "operation.session_reference, operation.session_status, operation.hold, "
+            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
+            "FROM operation WHERE operation.reverses IN (SELECT refund.id FROM operation AS "
+            "refund WHERE refund.capture_id = ?)"
+        ),
+        (
+            "key", "key", "key", "key",
+        ),
+    ),
     "repeated": (
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
@@ -119,11 +174,20 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.error_message, operation.note, operation.payload, operation.data, "
             "operation.session_reference, operation.session_status, operation.hold, "
             "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.session_id = ? AND (operation.idempotency_key = ? OR "
-            "operation.id LIKE ?) ORDER BY operation.ordinal DESC LIMIT ?"
+            "FROM operation WHERE operation.session_id = ? AND operation.idempotency_key = ? "
+            "UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
+            "operation.ordinal, operation.amount, operation.currency, operation.state, "
+            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
+            "operation.error_code, operation.error_message, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.session_id = ? AND "
+            "operation.origin = 'provider' AND operation.id LIKE ?"
         ),
         (
-            "key", "caller", "ends", "most",
+            "key", "caller", "key", "ends",
         ),
     ),
     "in_doubt": (
@@ -479,13 +543,6 @@ SCHEMA: Final = (
         "pk_session PRIMARY KEY (id) )"
     ),
     (
-        "CREATE INDEX ix_session_collection_id ON session (collection_id)"
-    ),
-    (
-        "CREATE INDEX ix_session_provider_reference ON session (provider, reference) WHERE "
-        "reference IS NOT NULL"
-    ),
-    (
         "CREATE INDEX ix_operation_reference ON operation (reference) WHERE reference IS NOT "
         "NULL"
     ),
@@ -520,7 +577,41 @@ SCHEMA: Final = (
         "CREATE INDEX ix_conflict_open ON \"conflict\" (id) WHERE closed_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0005')"
+        "CREATE INDEX ix_session_reference_provider ON session (reference, provider) WHERE "
+        "reference IS NOT NULL"
+    ),
+    (
+        "CREATE INDEX ix_session_collection_time ON session (collection_id, created_at, id)"
+    ),
+    (
+        "CREATE INDEX ix_session_status_time ON session (status, created_at, id)"
+    ),
+    (
+        "CREATE INDEX ix_session_provider_status_time ON session (provider, status, "
+        "created_at, id)"
+    ),
+    (
+        "CREATE INDEX ix_session_conflict_time ON session (created_at, id) WHERE conflict IS "
+        "NOT NULL"
+    ),
+    (
+        "CREATE INDEX ix_operation_idempotency_key ON operation (session_id, idempotency_key) "
+        "WHERE idempotency_key IS NOT NULL"
+    ),
+    (
+        "CREATE INDEX ix_operation_from_provider ON operation (session_id) WHERE origin = "
+        "'provider'"
+    ),
+    (
+        "CREATE INDEX ix_operation_capture ON operation (capture_id) WHERE capture_id IS NOT "
+        "NULL"
+    ),
+    (
+        "CREATE INDEX ix_operation_reverses ON operation (reverses) WHERE reverses IS NOT "
+        "NULL"
+    ),
+    (
+        "INSERT INTO alembic_version (version_num) VALUES ('0006')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

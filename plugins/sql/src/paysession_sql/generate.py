@@ -15,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, literal_column, or_, select, text, tuple_, update
+from sqlalchemy import and_, bindparam, literal_column, select, text, tuple_, union_all, update
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
@@ -58,6 +58,18 @@ database: it cannot write here. One that ended since the snapshot was taken is n
 ``paysession_horizon()`` is the snapshot's oldest, with the offset of a database that was restored.
 """
 
+_SUMS: Final = """
+SELECT collection_id, count(*),
+    CAST(sum(CASE WHEN status = 'canceled' THEN 1 ELSE 0 END) AS BIGINT),
+    CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 ELSE 0 END) AS BIGINT),
+    CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS BIGINT), CAST(sum(refunded) AS BIGINT)
+FROM session WHERE collection_id IN ({ids}) GROUP BY collection_id
+"""
+"""The sums of the sessions of some collections; see ``paysession.session.Sums``."""
+
+_IDS_SQLITE: Final = "SELECT value FROM json_each(:ids)"
+_IDS_POSTGRES: Final = "SELECT jsonb_array_elements_text(CAST(:ids AS JSONB))"
+
 
 def _selected(table: Table, layout: Layout[Any]) -> list[Any]:
     """Return the columns of a layout, in the order in which it reads them."""
@@ -68,9 +80,9 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
     """Return the statements that read, by the names that `paysession_sql.statements.Statements` has."""
     collection, session, operation = tables.COLLECTION, tables.SESSION, tables.OPERATION
     event, conflict, notification = tables.EVENT, tables.CONFLICT, tables.NOTIFICATION
-    of_session = select(*_selected(operation, schema.OPERATION)).where(
-        operation.c.session_id == bindparam("key")
-    )
+    operations = select(*_selected(operation, schema.OPERATION))
+    of_session = operations.where(operation.c.session_id == bindparam("key"))
+    refund = operation.alias("refund")
     place = [event.c.xact, event.c.position]
     # From the cursor's own event on: whether it is still there is looked at as well.
     after = tuple_(*place) >= tuple_(bindparam("xact"), bindparam("position"))
@@ -85,6 +97,7 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
     # Spelled out, not bound: the index holds these rows only.
     still_open = conflict.c.closed_at.is_(None)
     started = operation.c.state == literal_column("'started'")
+    from_provider = operation.c.origin == literal_column("'provider'")
     notifications = select(*_selected(notification, schema.NOTIFICATION))
     unprocessed = (
         notifications.where(
@@ -105,6 +118,7 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         .where(collection.c.id > bindparam("after"))
         .order_by(collection.c.id)
         .limit(bindparam("most")),
+        "sums": text(_SUMS.format(ids=_IDS_SQLITE if sqlite else _IDS_POSTGRES)),
         "session": select(*_selected(session, schema.SESSION)).where(session.c.id == bindparam("key")),
         "session_by_reference": select(session.c.id)
         .where(session.c.provider == bindparam("provider"), session.c.reference == bindparam("reference"))
@@ -114,17 +128,21 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         .join_from(operation, session, operation.c.session_id == session.c.id)
         .where(operation.c.reference == bindparam("reference"), session.c.provider == bindparam("provider"))
         .limit(bindparam("most")),
-        "operation": select(*_selected(operation, schema.OPERATION)).where(
-            operation.c.id == bindparam("key")
-        ),
+        "operation": operations.where(operation.c.id == bindparam("key")),
         "operations": of_session.order_by(operation.c.ordinal),
-        "repeated": of_session.where(
-            or_(operation.c.idempotency_key == bindparam("caller"), operation.c.id.like(bindparam("ends")))
-        )
-        .order_by(operation.c.ordinal.desc())
-        .limit(bindparam("most")),
-        "in_doubt": select(*_selected(operation, schema.OPERATION))
-        .where(started)
+        "refunds_of": union_all(
+            operations.where(operation.c.id == bindparam("key")),
+            operations.where(operation.c.capture_id == bindparam("key")),
+            operations.where(operation.c.reverses == bindparam("key")),
+            operations.where(
+                operation.c.reverses.in_(select(refund.c.id).where(refund.c.capture_id == bindparam("key")))
+            ),
+        ),
+        "repeated": union_all(
+            of_session.where(operation.c.idempotency_key == bindparam("caller")),
+            of_session.where(from_provider, operation.c.id.like(bindparam("ends"))),
+        ),
+        "in_doubt": operations.where(started)
         .order_by(operation.c.created_at, operation.c.id)
         .limit(bindparam("most")),
         # One writer at a time numbers events in the order of commit on SQLite; elsewhere see

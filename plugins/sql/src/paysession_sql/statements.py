@@ -10,6 +10,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from paysession.values import Status
 from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION
 
 if TYPE_CHECKING:
@@ -18,6 +19,35 @@ if TYPE_CHECKING:
     from paysession_sql.schema import Layout
 
 __all__ = ["Statement", "Statements", "Write", "Writes"]
+
+
+FILTERS: Final = {
+    "collection_id": "collection_id = :collection_id",
+    "provider": "provider = :provider",
+    "status": "status = :status",
+    "gateway_reference": "id IN (SELECT id FROM session WHERE reference = :gateway_reference "
+    "UNION ALL SELECT session_id FROM operation WHERE reference = :gateway_reference)",
+    "with_conflict": "conflict IS NOT NULL",
+    "without_conflict": "conflict IS NULL",
+    "touched_since": "updated_at >= :touched_since",
+}
+"""What lists of sessions can be filtered by."""
+
+_PLACES: Final = "(created_at, id) > (:from_time, :from_id) AND (created_at, id) < (:to_time, :to_id)"
+_TIMES: Final = "created_at >= :from_time AND created_at <= :to_time"
+"""The same by the time alone, for SQLite, which looks up one bound of a row of values only."""
+
+
+def _index_of(filters: tuple[str, ...]) -> tuple[str, bool]:
+    """Return the index for a list of sessions, and whether it takes a page of each status."""
+    if "gateway_reference" in filters:
+        return "sqlite_autoindex_session_1", False  # the primary key
+    if "collection_id" in filters:
+        return "ix_session_collection_time", False
+    if "with_conflict" in filters:
+        return "ix_session_conflict_time", False
+    merged = "status" not in filters
+    return ("ix_session_provider_status_time" if "provider" in filters else "ix_session_status_time"), merged
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -75,11 +105,13 @@ class Statements:
     identity: Statement
     collection: Statement
     collections: Statement
+    sums: Statement
     session: Statement
     session_by_reference: Statement
     session_by_operation: Statement
     operation: Statement
     operations: Statement
+    refunds_of: Statement
     repeated: Statement
     in_doubt: Statement
     events: Statement
@@ -106,23 +138,32 @@ class Statements:
             setattr(self, name, Statement(text, names))
         self.no_limit = None if numbered else -1
         self._numbered = numbered
-        self._lists: dict[tuple[str, ...], Statement] = {}
+        self._lists: dict[tuple[str | bool, ...], Statement] = {}
 
-    def sessions(self, *filters: str) -> Statement:
-        """Return the statement that selects sessions by these columns, after an id.
+    def sessions(self, *filters: str, newest: bool = False) -> Statement:
+        """Return the statement that selects sessions in the order of time, between two places in it.
 
-        ``touched_since`` is no column: it stands for the earliest ``updated_at``.
+        Two indexes serve both lists of one status and lists of all: where no status is asked for, the pages
+        of each status are merged, so that no index of the time alone has to be written.
+
+        Args:
+            *filters: What else they are selected by: keys of ``FILTERS``.
+            newest: Whether the newest come first.
         """
-        made = self._lists.get(filters)
+        made = self._lists.get((*filters, newest))
         if made is None:
-            wanted = [
-                "updated_at >= :touched_since" if name == "touched_since" else f"{name} = :{name}"
-                for name in filters
-            ]
-            made = self._lists[filters] = self._composed(
-                f"SELECT {', '.join(SESSION.columns)} FROM session "
-                f"WHERE {' AND '.join(['id > :after', *wanted])} ORDER BY id LIMIT :most"
-            )
+            index, merged = _index_of(filters)
+            table, wanted = "session", [_PLACES, *(FILTERS[name] for name in filters)]
+            if not self._numbered:  # SQLite, which has no figures about the rows, would take another index
+                table, wanted = f"session INDEXED BY {index}", [_TIMES, *wanted]
+            one = f"SELECT {', '.join(SESSION.columns)} FROM {table} WHERE {' AND '.join(wanted)}"
+            order = "created_at DESC, id DESC" if newest else "created_at, id"
+            page = f"ORDER BY {order} LIMIT :most"
+            if merged:
+                pages = (f"SELECT * FROM ({one} AND status = '{status}' {page}) AS one" for status in Status)
+                one = f"SELECT * FROM ({' UNION ALL '.join(pages)}) AS merged"
+            made = self._composed(f"{one} {page}")
+            self._lists[(*filters, newest)] = made
         return made
 
     def _composed(self, text: str) -> Statement:

@@ -66,9 +66,13 @@ SESSION: Final = _table(
     # Which commit wrote the row last: whoever lost the connection in a commit finds out by it
     # whether that one was made. Not kept on SQLite, where nothing stands between us and the file.
     Column("mark", BigInteger),
-    Index(None, "collection_id"),
-    _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
+    _partial("ix_session_reference_provider", "reference", "provider", where="reference IS NOT NULL"),
     _partial("ix_session_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
+    # What lists are filtered by, each in the order of time; see ``Statements.sessions``.
+    Index("ix_session_collection_time", "collection_id", "created_at", "id"),
+    Index("ix_session_status_time", "status", "created_at", "id"),
+    Index("ix_session_provider_status_time", "provider", "status", "created_at", "id"),
+    _partial("ix_session_conflict_time", "created_at", "id", where="conflict IS NOT NULL"),
 )
 
 OPERATION: Final = _table(
@@ -76,6 +80,12 @@ OPERATION: Final = _table(
     Index(None, "session_id", "ordinal"),
     _partial("ix_operation_reference", "reference", where="reference IS NOT NULL"),
     _partial("ix_operation_started", "created_at", "id", where="state = 'started'"),
+    _partial(
+        "ix_operation_idempotency_key", "session_id", "idempotency_key", where="idempotency_key IS NOT NULL"
+    ),
+    _partial("ix_operation_from_provider", "session_id", where="origin = 'provider'"),
+    _partial("ix_operation_capture", "capture_id", where="capture_id IS NOT NULL"),
+    _partial("ix_operation_reverses", "reverses", where="reverses IS NOT NULL"),
 )
 
 CONFLICT: Final = _table(
