@@ -55,7 +55,7 @@ from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paysession.plugins import Provider, Registry
     from paysession.store import Store
@@ -154,8 +154,10 @@ class Engine:
             if request.kind is REFUND and (
                 request.capture_id is not None or provider.capabilities.refund_needs_capture
             ):
+                rows: Sequence[Operation]
                 if isinstance(request.capture_id, str):
-                    rows = self.store.refunds_of(request.capture_id)
+                    found = self.store.refunds_of(request.capture_id)
+                    rows = [row for row in found if row.session_id == session.id]
                 else:
                     rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)

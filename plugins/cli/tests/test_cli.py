@@ -68,6 +68,9 @@ def test_one_life_in_separate_calls(caller, request, tmp_path):
     assert ask("session", "cancel", id_)["authorized"] == "30.00"
     assert ask("collection", "show", "order-1001")["status"] == "partially_refunded"
     assert [row["id"] for row in ask("session", "list", "--reference", "order-1001")] == [id_]
+    assert [row["id"] for row in ask("session", "list", "--status", "authorized", "--no-conflict")] == [id_]
+    for others in (["--conflict"], ["--gateway-reference", "x"], ["--created-before", "2020-01-01"]):
+        assert ask("session", "list", *others) == []
     assert [row["id"] for row in ask("collection", "list")] == [made["id"]]
     assert ask("session", "sync", id_)["id"] == ask("session", "show", id_)["id"]
     events = ask("events")
@@ -92,6 +95,16 @@ def test_the_same_commands_answer_a_person(run, tmp_path):
         ["in-doubt"], ["collection", "show", "order-1001"], ["providers", "--config", "manual.toml"],
     ):  # fmt: skip
         assert run(*command).stdout.strip()
+
+
+def test_sessions_are_listed_the_newest_first(ask):
+    made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    ids = [
+        ask("session", "initiate", made["id"], "--amount", "1.00", "--key", str(n))["id"] for n in range(4)
+    ]
+    assert [row["id"] for row in ask("session", "list")] == ids[::-1]
+    assert [row["id"] for row in ask("session", "list", "--oldest", "--created-after", "2020-01-01")] == ids
+    assert [row["id"] for row in ask("session", "list", "--after", ids[2], "--limit", "1")] == [ids[1]]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,12 @@ def test_every_read_uses_an_index(store):
         given = (None,) * len(statement.names)
         plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", given)
         details = [row[-1] for row in plan if row[-1] != "SCAN identity"]  # that is one row
+        details = [
+            detail
+            for detail in details
+            if detail.startswith(("SEARCH", "SCAN", "USE"))
+            and "json_each" not in detail  # the parameter's list
+        ]
         assert all("SCAN" not in detail or "USING INDEX" in detail for detail in details), (name, details)
         if name == "in_doubt":  # the index holds nothing but operations in doubt
             assert details == ["SCAN operation USING INDEX ix_operation_started"]
