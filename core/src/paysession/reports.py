@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.outcome import Capabilities
 
-__all__ = ["InDoubt", "ProviderInfo", "Recovery", "Resync", "Unmatched", "Unsynced"]
+__all__ = ["InDoubt", "ProviderInfo", "Pruned", "Recovery", "Resync", "Unmatched", "Unsynced"]
 
 
 @frozen(slots=False, eq=False, repr=False)
@@ -94,6 +94,19 @@ class Resync(Value):
     unsynced: tuple[Unsynced, ...] = ()
     last: str | None = None
     complete: bool = False
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Pruned(Value):
+    """What `Payments.prune` has deleted, or would.
+
+    Attributes:
+        notifications: How many notifications.
+        events: How many events.
+    """
+
+    notifications: int
+    events: int
 
 
 @frozen(slots=False, eq=False, repr=False)

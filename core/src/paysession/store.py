@@ -13,6 +13,7 @@ import os
 from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
@@ -233,6 +234,25 @@ class Store(Protocol):
         """Return notifications that led to nothing yet, in the order of their ids; not fast, for people."""
         ...
 
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        """Return how many notifications and events `prune` would delete in all; not fast."""
+        ...
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        """Delete rows that nobody needs any more; return how many notifications and events.
+
+        Args:
+            notifications_before: Notifications for which nothing is due, received before then; None: none.
+            events_before: Events that occurred before then, from the start of the feed on. The last of them
+                stays: a reader that has read so far has its cursor there. None: none.
+            limit: How many of each at most.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of files and connections."""
         ...
@@ -265,6 +285,7 @@ class MemoryStore:
         self._notifications: dict[str, Notification] = {}
         self._conflicts: dict[str, Conflict] = {}
         self._events: list[Event] = []
+        self._pruned = 0
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] | None = None) -> MemoryStore:
@@ -411,16 +432,20 @@ class MemoryStore:
         return None
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
-        start = 0
+        start, digest = 0, ""
         if after is not None:
             position, dash, digest = after.partition("-")
             start = int(position)
             if start < 1 or not dash:
                 raise ValueError(after)
-            if start > len(self._events) or digest_of(self._events[start - 1].id) != digest:
-                lost(after)
         with self._lock:
-            rows = self._events[start : start + limit]
+            place = start - self._pruned
+            if after is not None and (
+                not 0 < place <= len(self._events) or digest_of(self._events[place - 1].id) != digest
+            ):
+                lost(after)
+            start = max(start, self._pruned)
+            rows = self._events[start - self._pruned :][:limit]
         return [
             replace(row, cursor=f"{start + place}-{digest_of(row.id)}") for place, row in enumerate(rows, 1)
         ]
@@ -496,6 +521,39 @@ class MemoryStore:
             and (provider is None or row.provider == provider)
             and (after is None or key > after)
         ][:limit]
+
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        with self._lock:
+            notifications, events = self._old(notifications_before, events_before)
+        return len(notifications), len(events)
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        with self._lock:
+            notifications, events = self._old(notifications_before, events_before)
+            for key in notifications[:limit]:
+                del self._notifications[key]
+            pruned = len(events[:limit])
+            del self._events[:pruned]
+            self._pruned += pruned
+        return len(notifications[:limit]), pruned
+
+    def _old(
+        self, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[list[str], list[Event]]:
+        notifications = [
+            row.id
+            for row in self._notifications.values()
+            if notifications_before is not None
+            and row.due_at is None
+            and row.received_at < notifications_before
+        ]
+        events = self._events if events_before is not None else []
+        old = takewhile(lambda row: events_before is not None and row.occurred_at < events_before, events)
+        return notifications, [*old][:-1]
 
     def close(self) -> None:
         """Nothing to let go of."""

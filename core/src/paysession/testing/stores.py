@@ -517,6 +517,50 @@ class StoreContract:
         assert ids(limit=1, after="wh_0001") == ["wh_0003"]
         assert ids(provider="other") == ["wh_0004"]
 
+    def test_old_notifications_are_pruned_unless_something_is_due_for_them(self, store: Store) -> None:
+        for number, (age, due) in enumerate([(5, False), (4, True), (3, False), (1, False), (0, True)], 1):
+            store.commit(
+                Change(
+                    notification=a_notification(
+                        number,
+                        received_at=NOW - timedelta(days=age),
+                        due_at=NOW if due else None,
+                        state="received" if due else "processed",
+                    )
+                )
+            )
+        old = {"notifications_before": NOW - timedelta(days=2), "events_before": None}
+        assert store.prunable(**old) == (2, 0)
+        assert store.prune(**old, limit=1) == (1, 0)
+        assert store.prune(**old, limit=10) == (1, 0)
+        assert store.prune(**old, limit=10) == (0, 0)
+        left = [number for number in range(1, 6) if store.notification(f"wh_{number:04}") is not None]
+        assert left == [2, 4, 5]
+        assert store.prune(notifications_before=None, events_before=None, limit=10) == (0, 0)
+
+    def test_a_reader_that_waited_finds_its_place_after_old_events_were_pruned(self, store: Store) -> None:
+        session = self.begun(store)
+        for version, age in enumerate((9, 8, 7, 1), 1):
+            event = replace(an_event(session.id, version), occurred_at=NOW - timedelta(days=age))
+            store.commit(
+                Change(session=replace(session, version=version + 1), expected=version, events=(event,))
+            )
+        first, _, third, last = store.events()
+        old = {"notifications_before": None, "events_before": NOW - timedelta(days=2)}
+        assert store.prunable(**old) == (0, 2)
+        assert store.prune(**old, limit=100) == (0, 2)
+        assert store.prune(**old, limit=100) == (0, 0)
+        assert list(store.events()) == [third, last]
+        assert list(store.events(after=third.cursor)) == [last]
+        with pytest.raises(CursorLost):
+            store.events(after=first.cursor)
+        all_ = {"notifications_before": None, "events_before": NOW + timedelta(days=1)}
+        assert store.prune(**all_, limit=100) == (0, 1)
+        assert list(store.events(after=last.cursor)) == []
+        more = replace(an_event(session.id, 5), occurred_at=NOW)
+        store.commit(Change(session=replace(session, version=6), expected=5, events=(more,)))
+        assert [event.id for event in store.events(after=last.cursor)] == [more.id]
+
     def test_collections_are_paged_in_order(self, store: Store) -> None:
         for number in (2, 3, 1):
             store.commit(Change(collection=a_collection(number)))

@@ -323,6 +323,15 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "key",
         ),
     ),
+    "prunable": (
+        (
+            "SELECT (SELECT count(*) FROM notification WHERE due_at IS NULL AND received_at < "
+            "$1), (SELECT count(*) FROM event WHERE occurred_at < $2)"
+        ),
+        (
+            "notifications", "events",
+        ),
+    ),
     "due_notifications": (
         (
             "SELECT notification.id, notification.provider, notification.type, "
@@ -376,6 +385,28 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         ),
         (
             "key", "version",
+        ),
+    ),
+    "prune_notifications": (
+        (
+            "WITH pruned AS ( DELETE FROM notification WHERE id IN ( SELECT id FROM notification "
+            "WHERE due_at IS NULL AND received_at < $1 ORDER BY received_at LIMIT $2 ) RETURNING "
+            "1) SELECT count(*) FROM pruned"
+        ),
+        (
+            "before", "most",
+        ),
+    ),
+    "prune_events": (
+        (
+            "WITH pruned AS ( DELETE FROM event WHERE (xact, position) IN ( SELECT xact, position "
+            "FROM ( SELECT xact, position, occurred_at, lead(occurred_at) OVER (ORDER BY xact, "
+            "position) AS later FROM ( SELECT xact, position, occurred_at FROM event ORDER BY "
+            "xact, position LIMIT $1 ) AS first ) AS pair WHERE occurred_at < $2 AND later < $2 ) "
+            "RETURNING 1) SELECT count(*) FROM pruned"
+        ),
+        (
+            "most", "before",
         ),
     ),
     "time": (

@@ -312,6 +312,15 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "key",
         ),
     ),
+    "prunable": (
+        (
+            "SELECT (SELECT count(*) FROM notification WHERE due_at IS NULL AND received_at < ?), "
+            "(SELECT count(*) FROM event WHERE occurred_at < ?)"
+        ),
+        (
+            "notifications", "events",
+        ),
+    ),
     "due_notifications": (
         (
             "SELECT notification.id, notification.provider, notification.type, "
@@ -478,6 +487,26 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "more", "key",
         ),
     ),
+    "prune_notifications": (
+        (
+            "DELETE FROM notification WHERE id IN ( SELECT id FROM notification WHERE due_at IS "
+            "NULL AND received_at < ? ORDER BY received_at LIMIT ? )"
+        ),
+        (
+            "before", "most",
+        ),
+    ),
+    "prune_events": (
+        (
+            "DELETE FROM event WHERE (position) IN ( SELECT position FROM ( SELECT position, "
+            "occurred_at, lead(occurred_at) OVER (ORDER BY position) AS later FROM ( SELECT "
+            "position, occurred_at FROM event ORDER BY position LIMIT ? ) AS first ) AS pair "
+            "WHERE occurred_at < ? AND later < ? )"
+        ),
+        (
+            "most", "before", "before",
+        ),
+    ),
     "hold_within": (
         (
             "UPDATE collection SET held=(collection.held + ?) WHERE collection.id = ? AND "
@@ -609,6 +638,9 @@ SCHEMA: Final = (
     (
         "CREATE INDEX ix_operation_reverses ON operation (reverses) WHERE reverses IS NOT "
         "NULL"
+    ),
+    (
+        "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
         "INSERT INTO alembic_version (version_num) VALUES ('0006')"

@@ -70,6 +70,30 @@ FROM session WHERE collection_id IN ({ids}) GROUP BY collection_id
 _IDS_SQLITE: Final = "SELECT value FROM json_each(:ids)"
 _IDS_POSTGRES: Final = "SELECT jsonb_array_elements_text(CAST(:ids AS JSONB))"
 
+_PRUNE_NOTIFICATIONS: Final = """
+DELETE FROM notification WHERE id IN (
+    SELECT id FROM notification WHERE due_at IS NULL AND received_at < :before
+    ORDER BY received_at LIMIT :most
+)
+"""
+_PRUNE_EVENTS: Final = """
+DELETE FROM event WHERE ({place}) IN (
+    SELECT {place} FROM (
+        SELECT {place}, occurred_at, lead(occurred_at) OVER (ORDER BY {place}) AS later FROM (
+            SELECT {place}, occurred_at FROM event ORDER BY {place} LIMIT :most
+        ) AS first
+    ) AS pair WHERE occurred_at < :before AND later < :before
+)
+"""
+"""Each event goes once the next one is old as well: a reader that waited there has gone on since."""
+
+_COUNTED: Final = "WITH pruned AS ({} RETURNING 1) SELECT count(*) FROM pruned"
+
+_PRUNABLE: Final = """
+SELECT (SELECT count(*) FROM notification WHERE due_at IS NULL AND received_at < :notifications),
+    (SELECT count(*) FROM event WHERE occurred_at < :events)
+"""
+
 
 def _selected(table: Table, layout: Layout[Any]) -> list[Any]:
     """Return the columns of a layout, in the order in which it reads them."""
@@ -162,6 +186,7 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         "conflicts_of": conflicts_of,
         "conflicts_open_of": conflicts_of.where(still_open),
         "notification": notifications.where(notification.c.id == bindparam("key")),
+        "prunable": text(_PRUNABLE),
         "due_notifications": notifications.where(
             notification.c.provider == bindparam("provider"), notification.c.due_at <= bindparam("now")
         )
@@ -191,6 +216,8 @@ def _postgres_only() -> dict[str, Executable]:
         .where(session.c.id == bindparam("key"), session.c.version == bindparam("version"))
         .values(mark=session.c.mark)
         .returning(session.c.id),
+        "prune_notifications": text(_COUNTED.format(_PRUNE_NOTIFICATIONS)),
+        "prune_events": text(_COUNTED.format(_PRUNE_EVENTS.format(place="xact, position"))),
         "time": text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"),
     }
 
@@ -237,6 +264,8 @@ def writes(insert: Callable[[Table], Any] = insert) -> dict[str, Executable]:
         .where(collection.c.id == bindparam("key"), collection.c.held <= bindparam("amount"))
         .values(amount=bindparam("amount"), updated_at=bindparam("updated_at")),
         "hold": hold,
+        "prune_notifications": text(_PRUNE_NOTIFICATIONS),
+        "prune_events": text(_PRUNE_EVENTS.format(place="position")),
         "hold_within": hold.where(more <= collection.c.amount),
     }
 

@@ -160,6 +160,12 @@ class PostgresStore(Reads):
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def _prune_notifications(self, before: int, most: int) -> int:
+        return int(self._rows(self._statements.prune_notifications, before=before, most=most)[0][0])
+
+    def _prune_events(self, before: int, most: int) -> int:
+        return int(self._rows(self._statements.prune_events, before=before, most=most)[0][0])
+
     def commit(self, change: Change) -> None:
         """Make a change; see the protocol."""
         mark = secrets.randbits(63)

@@ -261,3 +261,34 @@ class Reads(ABC):
             now=micros(now),
             most=limit,
         )
+
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        """See the protocol."""
+        rows = self._rows(
+            self._statements.prunable,
+            notifications=_FIRST if notifications_before is None else micros(notifications_before),
+            events=_FIRST if events_before is None else micros(events_before),
+        )
+        notifications, events = rows[0]
+        return notifications, max(0, events - 1)  # the last of them stays
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        """See the protocol."""
+        notifications = events = 0
+        if notifications_before is not None:
+            notifications = self._prune_notifications(micros(notifications_before), limit)
+        if events_before is not None:
+            events = self._prune_events(micros(events_before), limit)
+        return notifications, events
+
+    @abstractmethod
+    def _prune_notifications(self, before: int, most: int) -> int:
+        """Delete notifications that were received before a time, and return how many."""
+
+    @abstractmethod
+    def _prune_events(self, before: int, most: int) -> int:
+        """Delete events from the start of the feed that occurred before a time, and return how many."""

@@ -269,6 +269,32 @@ class SqliteStore(Reads):
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def _prune_notifications(self, before: int, most: int) -> int:
+        return self._delete(self._writes.prune_notifications, before=before, most=most)
+
+    def _prune_events(self, before: int, most: int) -> int:
+        return self._delete(self._writes.prune_events, before=before, most=most)
+
+    def _delete(self, statement: Statement, **given: Any) -> int:
+        """Delete rows in a transaction of its own, on any connection: the file has one writer at a time."""
+        places = self._entered()
+        call = Call()
+        connection = None
+        try:
+            connection = self._connection(places, places.take_any(call))
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = connection.execute(statement.text, statement.parameters(given)).rowcount
+            connection.execute("COMMIT")
+            self._written = True
+            places.leave(call)
+        except BaseException as error:
+            _roll_back(connection)
+            places.leave(call, broken_off=True)
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        return deleted
+
     def commit(self, change: Change) -> None:
         """Make a change, alone or in a group with those of other threads; see the protocol."""
         places = self._entered()

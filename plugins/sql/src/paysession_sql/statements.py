@@ -125,12 +125,15 @@ class Statements:
     conflicts_open_of: Statement
     notification: Statement
     due_notifications: Statement
+    prunable: Statement
     unprocessed: Statement
     unprocessed_of: Statement
 
     mark: Statement
     """Of PostgreSQL only, as are the next."""
     again: Statement
+    prune_notifications: Statement
+    prune_events: Statement
     time: Statement
 
     def __init__(self, texts: Mapping[str, tuple[str, tuple[str, ...]]], *, numbered: bool) -> None:
@@ -197,3 +200,5 @@ class Writes:
         self.update_amount = Write(*texts["update_amount"], COLLECTION)
         self.hold = Statement(*texts["hold"])
         self.hold_within = Statement(*texts["hold_within"])
+        self.prune_notifications = Statement(*texts["prune_notifications"])
+        self.prune_events = Statement(*texts["prune_events"])

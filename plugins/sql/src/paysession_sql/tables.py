@@ -106,6 +106,7 @@ EVENT: Final = _table(
 NOTIFICATION: Final = _table(
     schema.NOTIFICATION,
     _partial("ix_notification_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
+    _partial("ix_notification_done", "received_at", where="due_at IS NULL"),
 )
 
 IDENTITY: Final = Table(

@@ -1,4 +1,4 @@
-"""Lists of sessions in the order of time, and reads of single operations, by index.
+"""Lists of sessions in the order of time, reads of single operations, and what is pruned, by index.
 
 The release before this one goes on working: it finds sessions by collection and by reference with the new
 indexes as well.
@@ -29,6 +29,7 @@ _NEW = (
     ("ix_operation_from_provider", "operation", ["session_id"], "origin = 'provider'"),
     ("ix_operation_capture", "operation", ["capture_id"], "capture_id IS NOT NULL"),
     ("ix_operation_reverses", "operation", ["reverses"], "reverses IS NOT NULL"),
+    ("ix_notification_done", "notification", ["received_at"], "due_at IS NULL"),
 )
 _OLD = (
     ("ix_session_collection_id", "session", ["collection_id"], None),
@@ -37,7 +38,7 @@ _OLD = (
 
 
 def upgrade() -> None:
-    """Index what lists are filtered by."""
+    """Index what is asked for."""
     _replace(_OLD, _NEW)
 
 
