@@ -223,3 +223,16 @@ def test_all_is_done_already_while_the_rest_is_under_way(told):
     told.fake.answers["refund"] = Outcome.pending()
     session = told.payments.refund(session.id)
     assert told.payments.refund(session.id) == session
+
+
+def test_a_capture_of_another_session_is_refused(shop):
+    session_id, _ = captured(shop, "20.00")
+    other = shop.payments.create_collection(eur("20.00"), reference="another")
+    theirs = shop.payments.initiate(other.id, provider=shop.payments.get(session_id).provider).id
+    shop.payments.authorize(theirs)
+    shop.payments.capture(theirs)
+    capture = shop.payments.history(theirs)[-1]
+    with pytest.raises(InvalidData, match="is no capture of this session that succeeded"):
+        shop.payments.refund(session_id, eur("5.00"), capture=capture.id)
+    assert shop.fake.refunded == []
+    assert shop.payments.refund(theirs, capture=capture.id).refunded_amount == eur("20.00")

@@ -1,10 +1,21 @@
 import pytest
 
-from paysession import Capabilities, Failure, InvalidData, MemoryStore, Money, Payments, StoreError, hookimpl
+from paysession import (
+    Capabilities,
+    Failure,
+    InvalidData,
+    MemoryStore,
+    Money,
+    Payments,
+    StoreError,
+    WebhookRejected,
+    hookimpl,
+)
 from paysession.outcome import Effect, WebhookEvent
 from paysession.plugins import Registry
 from paysession.provider import Outcome, OutcomeUnknown
 from paysession.testing import FakeProvider
+from paysession.webhooks import REJECTIONS_LOGGED_EVERY, Rejections
 
 
 def eur(amount):
@@ -38,6 +49,35 @@ def test_a_duplicate_changes_nothing(shop):
     replies = [post(shop, session.id, id="evt_x") for _ in range(3)]
     assert [reply.body for reply in replies] == ["ok", "nothing new", "nothing new"]
     assert [event.type for event in shop.payments.events()].count("session.refunded") == 1
+
+
+def test_a_duplicate_is_read_and_writes_nothing(shop, monkeypatch):
+    session = shop.session("captured")
+    shop.fake.refund_in_dashboard(session.id, eur("5.00"))
+    assert post(shop, session.id, id="evt_x").body == "ok"
+
+    def refused(change):
+        raise AssertionError(change)
+
+    monkeypatch.setattr(shop.store, "commit", refused)
+    calls = len(shop.fake.calls)
+    assert post(shop, session.id, id="evt_x").body == "nothing new"
+    assert len(shop.fake.calls) == calls
+
+
+def test_rejections_are_counted_and_logged_at_a_bounded_rate(caplog):
+    caplog.set_level("WARNING", "paysession")
+    now = 0.0
+    rejections = Rejections(lambda: now)
+    for _ in range(1000):
+        rejections.count("fake", WebhookRejected("no signature"))
+    assert caplog.messages == ["a notification for fake was rejected: no signature"]
+    rejections.count("other", WebhookRejected("too old"))
+    assert caplog.messages[1:] == ["a notification for other was rejected: too old"]
+    now = REJECTIONS_LOGGED_EVERY
+    for _ in range(3):
+        rejections.count("fake", WebhookRejected("forged"))
+    assert caplog.messages[2:] == ["1000 notifications for fake were rejected, the last: forged"]
 
 
 @pytest.mark.parametrize("spoil", ["signature", "body", "missing", "garbage"])

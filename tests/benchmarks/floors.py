@@ -14,11 +14,10 @@ import psycopg
 from providers import EUR, PROVIDERS, live
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
-from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
 
 from paysession import MemoryStore, Payments
 from paysession.plugins import Registry
-from paysession_sql import statements
+from paysession_sql import for_sqlite, generate
 from paysession_sql.schema import EVENT, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes
 
@@ -107,7 +106,7 @@ def in_threads(threads, work, parts):
 
 def sqlite(path, recorded, threads, orders, tag):
     """Return the rate of ``sqlite3``: a connection for each thread, one transaction a commit."""
-    dialect = sqlite_dialect(paramstyle="qmark")
+    texts = Statements(for_sqlite.READS, numbered=False), Writes(for_sqlite.WRITES)
 
     def work(plans):
         connection = sqlite3.connect(path, isolation_level=None, timeout=60)
@@ -122,17 +121,20 @@ def sqlite(path, recorded, threads, orders, tag):
                 connection.execute("COMMIT")
         connection.close()
 
-    return in_threads(threads, work, _plans(recorded, Statements(dialect), Writes(dialect), orders, tag))
+    return in_threads(threads, work, _plans(recorded, *texts, orders, tag))
 
 
 def _texts():
     """Return the statements of single rows for psycopg, which the store has for SQLite only."""
     dialect = postgres_dialect(paramstyle="format")
-    kept, statements.upsert = statements.upsert, insert
-    try:
-        return Statements(dialect), Writes(dialect)
-    finally:
-        statements.upsert = kept
+    return (
+        Statements(_compiled(generate.reads(sqlite=False), dialect), numbered=True),
+        Writes(_compiled(generate.writes(insert), dialect)),
+    )
+
+
+def _compiled(statements, dialect):
+    return {name: generate.compiled(statement, dialect) for name, statement in statements.items()}
 
 
 def postgres(url, recorded, threads, orders, tag):

@@ -1,6 +1,7 @@
 """The cost of a lifecycle with few and with many sessions in the tables, and the plans of the statements."""
 
 import random
+import re
 import statistics
 import time
 
@@ -119,18 +120,20 @@ def plans(pay, connection):
     """Return the plan of each statement, as it is run: with unknown parameters."""
     made = pay._store._statements
     made.sessions("collection_id")
-    statements = {key: value for key, value in {**vars(made), **made._made}.items() if hasattr(value, "text")}
+    statements = {
+        key: value for key, value in {**vars(made), **made._lists}.items() if hasattr(value, "text")
+    }
     connection.execute("SET plan_cache_mode = force_generic_plan")
     shown = {}
     for number, (name, statement) in enumerate(statements.items()):
         connection.execute(f"PREPARE p{number} AS {statement.text}")
-        given = ", ".join(["NULL"] * len(statement.names))
-        rows = connection.execute(f"EXPLAIN (COSTS off) EXECUTE p{number}({given})").fetchall()
+        given = f"({', '.join(['NULL'] * len(statement.names))})" if statement.names else ""
+        rows = connection.execute(f"EXPLAIN (COSTS off) EXECUTE p{number}{given}").fetchall()
         shown[name] = "\n".join(row[0] for row in rows)
     changes = pay._store._changes._made
     for number, (shape, statement) in enumerate(changes.items()):
         connection.execute(f"PREPARE c{number} AS {statement.text}")
-        given = ", ".join(["NULL"] * len(statement.names))
+        given = ", ".join(["NULL"] * len(set(re.findall(r"\$\d+", statement.text))))
         rows = connection.execute(f"EXPLAIN (COSTS off) EXECUTE c{number}({given})").fetchall()
         shown[f"change {shape}"] = "\n".join(row[0] for row in rows)
     return shown

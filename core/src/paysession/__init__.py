@@ -37,7 +37,8 @@ from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched, Unsynced
+from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched, Unsynced
+from paysession.retention import Retention
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
@@ -91,10 +92,12 @@ __all__ = [
     "ProviderInfo",
     "ProviderLoadError",
     "ProviderNotFound",
+    "Pruned",
     "Recovery",
     "Redirect",
     "RequestError",
     "Resync",
+    "Retention",
     "Secret",
     "SessionBusy",
     "SettingsError",

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from paysession.money import Money
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.reports import InDoubt, ProviderInfo, Recovery, Resync, Unmatched
+    from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
+    from paysession.retention import Retention
     from paysession.session import Conflict, PaymentCollection, PaymentSession
     from paysession.values import Checkout
     from paysession.webhooks import Headers
@@ -232,6 +233,12 @@ class AsyncPayments:
             self._payments.resync, since=since, provider=provider, after=after, limit=limit, progress=progress
         )
 
+    async def prune(
+        self, retention: Retention | None = None, *, dry_run: bool = False, limit: int | None = None
+    ) -> Pruned:
+        """See `Payments.prune`."""
+        return await self._run(self._payments.prune, retention, dry_run=dry_run, limit=limit)
+
     async def unmatched(
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> tuple[Unmatched, ...]:
@@ -273,6 +280,11 @@ class AsyncPayments:
         reference: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        newest: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> tuple[PaymentSession, ...]:
@@ -283,6 +295,11 @@ class AsyncPayments:
             reference=reference,
             provider=provider,
             status=status,
+            gateway_reference=gateway_reference,
+            has_conflict=has_conflict,
+            created_after=created_after,
+            created_before=created_before,
+            newest=newest,
             after=after,
             limit=limit,
         )

@@ -7,6 +7,7 @@ that does not. Card data is refused by the names that it is given: see `CARD_DAT
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -35,6 +36,7 @@ __all__ = [
     "checked_id",
     "checked_key",
     "checked_limit",
+    "checked_moment",
     "checked_payload",
     "checked_text",
     "collection_id_of",
@@ -218,6 +220,13 @@ def _is_card_data(above: str, key: str) -> bool:
 
 def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
+
+
+def checked_moment(value: datetime | None, name: str) -> datetime | None:
+    """Return an optional time of the caller's, or refuse one without a time zone."""
+    if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
+        raise InvalidData(f"{name} is a datetime with a time zone, such as datetime.now(UTC)")
+    return value
 
 
 def checked_limit(limit: int) -> int:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
 
+from paysession.values import Value
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Notification"]
 
 
-@frozen(slots=False, kw_only=True)
-class Notification:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Notification(Value):
     """A notification of a provider, as stored before it is acknowledged.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ class Endpoint(str):
 
 
 def _is_here(host: str) -> bool:
+    from ipaddress import ip_address  # noqa: PLC0415 - only an address without https pays for it
+
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

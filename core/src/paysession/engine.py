@@ -55,7 +55,7 @@ from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paysession.plugins import Provider, Registry
     from paysession.store import Store
@@ -152,7 +152,12 @@ class Engine:
             if request.kind is REFUND and (
                 request.capture_id is not None or provider.capabilities.refund_needs_capture
             ):
-                rows = self.store.operations(session.id)
+                rows: Sequence[Operation]
+                if isinstance(request.capture_id, str):
+                    found = self.store.refunds_of(request.capture_id)
+                    rows = [row for row in found if row.session_id == session.id]
+                else:
+                    rows = self.store.operations(session.id)
                 request = with_capture(session, request, rows, provider.capabilities)
             now = self.elapsed.now()
             ledger, operation = begin(session, request, provider.capabilities, now)

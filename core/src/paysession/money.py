@@ -14,6 +14,7 @@ from attrs import frozen
 
 from paysession.errors import InvalidAmount
 from paysession.text import shown
+from paysession.values import Value
 
 __all__ = ["MAX_MINOR", "Money", "Totals", "exponent"]
 
@@ -74,8 +75,8 @@ def exponent(currency: str) -> int:
         ) from None
 
 
-@frozen(slots=False, init=False, repr=False, order=False)
-class Money:
+@frozen(slots=False, eq=False, repr=False, init=False)
+class Money(Value):
     """An amount of money, zero or more: ``Money("42.00", "EUR")``.
 
     Args:
@@ -182,7 +183,7 @@ class Money:
         return other.minor
 
 
-class Totals:
+class Totals(Value):
     """What was authorized, captured and refunded, of an amount and in its currency.
 
     The totals are kept as integer minor units (``authorized``); they are told as `Money`.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import field, frozen
 
 from paysession.money import Money, Totals
-from paysession.values import Status, decode
+from paysession.values import Status, Value, decode
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -117,8 +117,8 @@ def number_of(session_id: str, key: str | None) -> int | None:
     return int(numbered[1]) if numbered else None
 
 
-@frozen(slots=False, kw_only=True)
-class Operation:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Operation(Value):
     """One attempt to cause one effect at a provider.
 
     Captures and refunds *are* operations; there is no second record of them. They are never
@@ -244,7 +244,7 @@ EventType = Literal[
 """What an event says: see the reference of events."""
 
 
-@frozen(slots=False, kw_only=True)
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
 class Event(Totals):
     """One transition of one session, as written in the transaction that made it.
 

@@ -13,7 +13,7 @@ from attrs.validators import in_, instance_of
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.text import storable
-from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, encode
+from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, Value, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -112,8 +112,8 @@ def _json(data: Mapping[str, Any] | None) -> str | None:
     return None if data is None else encode(data, "data")
 
 
-@frozen(slots=False, kw_only=True)
-class Outcome:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Outcome(Value):
     """What became of an operation: made with one of the six class methods.
 
     Each takes ``data=`` (replaces the session's data; None leaves it), ``reference=`` (the
@@ -292,8 +292,8 @@ def effects_of(operation: Operation, outcome: Outcome) -> tuple[Effect, ...]:
 EffectState = Literal["pending", "succeeded", "failed", "reversed"]
 
 
-@frozen
-class Effect:
+@frozen(slots=False, eq=False, repr=False)
+class Effect(Value):
     """One thing that happened at the gateway, whoever caused it.
 
     Attributes:
@@ -334,8 +334,8 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(storable, texts))
 
 
-@frozen
-class Snapshot:
+@frozen(slots=False, eq=False, repr=False)
+class Snapshot(Value):
     """The gateway's truth about one session, as ``retrieve`` saw it. Totals are cumulative.
 
     Attributes:
@@ -385,8 +385,8 @@ class Snapshot:
         return cls(None)
 
 
-@frozen
-class WebhookEvent:
+@frozen(slots=False, eq=False, repr=False)
+class WebhookEvent(Value):
     """One notification: a hint to query the gateway, unless it carries ``effects``.
 
     Attributes:
@@ -404,8 +404,8 @@ class WebhookEvent:
     effects: Sequence[Effect] = field(default=(), converter=_effects)
 
 
-@frozen
-class WebhookReply:
+@frozen(slots=False, eq=False, repr=False)
+class WebhookReply(Value):
     """What to answer to the gateway: an HTTP status and a body of plain text."""
 
     status: int
@@ -415,8 +415,8 @@ class WebhookReply:
 Windows = timedelta | Mapping[str, timedelta]
 
 
-@frozen(kw_only=True)
-class Capabilities:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Capabilities(Value):
     """What a provider can do: one declaration, read by the core and by the contract kit.
 
     Attributes:

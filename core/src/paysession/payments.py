@@ -21,6 +21,7 @@ from paysession.arguments import (
     checked_id,
     checked_key,
     checked_limit,
+    checked_moment,
     checked_payload,
     checked_text,
     collection_id_of,
@@ -57,11 +58,12 @@ from paysession.opening import (
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, State
 from paysession.outcome import Outcome
 from paysession.plugins import Registry, installed
-from paysession.reports import InDoubt, ProviderInfo, Resync, Unmatched
+from paysession.reports import InDoubt, ProviderInfo, Pruned, Resync, Unmatched
 from paysession.resync import resync
+from paysession.retention import Retention, before
 from paysession.returns import ReturnLimit
 from paysession.rounds import Rounds
-from paysession.session import PaymentCollection, PaymentSession, summarize
+from paysession.session import PaymentCollection, PaymentSession, Sums, summarize
 from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
 from paysession.text import shown
@@ -86,6 +88,9 @@ __all__ = ["Payments"]
 
 _CAPTURES: Final = ("manual", "automatic")
 _ORIGINS: Final = ("host", "payer")
+PRUNED_AT_ONCE: Final = 1000
+"""How many rows one transaction deletes, so that nobody waits for it for long."""
+
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
@@ -99,6 +104,7 @@ class Payments:
         public_url: Where the host serves payments.
         offered: The providers that a payer may choose; all selected ones that are not
             ``operator_only``, by default.
+        retention: How long `prune` keeps what payments themselves do not need.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
             one the id is derived from it and from the store's secret); injectable for tests.
         stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
@@ -112,6 +118,7 @@ class Payments:
         *,
         public_url: str | None = None,
         offered: Iterable[str] | None = None,
+        retention: Retention | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
         stopwatch: Callable[[], float] | None = None,
     ) -> None:
@@ -122,6 +129,8 @@ class Payments:
         self._inbox = Inbox(self._engine)
         self._gate = Gate(self._release)
         self._rounds = Rounds(self._engine, self._inbox, self._gate)
+        self.retention: Final = retention if retention is not None else Retention()
+        """How long `prune` keeps notifications and events, unless it is told otherwise."""
         self._token = token
         self._returns = ReturnLimit()
         self._offered = None if offered is None else tuple(offered)
@@ -135,6 +144,7 @@ class Payments:
         plugins: Iterable[object] | None = None,
         offered: Iterable[str] | None = None,
         allow_mixed_modes: bool | None = None,
+        retention: Retention | None = None,
         public_url: str | None = None,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -154,11 +164,13 @@ class Payments:
                 without it, all selected ones that are not ``operator_only``. See `initiate`.
             allow_mixed_modes: True lets providers of test mode and of live mode be selected
                 together, so that test money can pay a live order. They are refused otherwise.
+            retention: How long `prune` keeps notifications and events.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
             config: A TOML file with the same: ``store``, ``public_url``, ``plugins``, ``offered``,
-                ``allow_mixed_modes`` and tables ``[providers.NAME]``. As `paysession.settings.Found`, it is a
-                file that nobody named, and redirects no secret that comes from elsewhere.
+                ``allow_mixed_modes`` and tables ``[retention]`` and ``[providers.NAME]``. As
+                `paysession.settings.Found`, it is a file that nobody named, and redirects no secret that
+                comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
             clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
@@ -184,12 +196,15 @@ class Payments:
         if eager:
             registry.load_all()
         public_url = checked_url(public_url or file.get("public_url"))
+        if retention is None:
+            retention = Retention.of(file.get("retention", {}))
         offered = checked_offer(file.get("offered") if offered is None else offered, registry)
         return cls(
             open_store(url, clock=clock),
             registry,
             public_url=public_url,
             offered=offered,
+            retention=retention,
             stopwatch=stopwatch if clock is None else None,
         )
 
@@ -300,7 +315,8 @@ class Payments:
     def collections(self, *, after: str | None = None, limit: int = 100) -> tuple[PaymentCollection, ...]:
         """Return collections in the order of their ids, ``limit`` at a time, after an id."""
         rows = self._store.collections(after=checked_filter(after, "after"), limit=checked_limit(limit))
-        return tuple(map(self._with_totals, rows))
+        sums = self._store.sums([row.id for row in rows])
+        return tuple(summarize(row, sums.get(row.id, Sums())) for row in rows)
 
     def _collection(self, collection_id: str) -> PaymentCollection:
         row = self._store.collection(checked_id(collection_id, "a collection"))
@@ -310,9 +326,7 @@ class Payments:
         return row
 
     def _with_totals(self, row: PaymentCollection) -> PaymentCollection:
-        sessions = self._store.sessions(collection_id=row.id, limit=None)
-        status, authorized, captured, refunded = summarize(row.amount.minor, sessions)
-        return replace(row, status=status, authorized=authorized, captured=captured, refunded=refunded)
+        return summarize(row, self._store.sums([row.id]).get(row.id, Sums()))
 
     # --- the life of a session --------------------------------------------------------------------
 
@@ -669,6 +683,40 @@ class Payments:
             self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
         )
 
+    def prune(
+        self, retention: Retention | None = None, *, dry_run: bool = False, limit: int | None = None
+    ) -> Pruned:
+        """Delete notifications and events that nobody needs any more. Payments themselves are kept.
+
+        A notification is needed while anything is due for it, and to recognize a duplicate. An event is
+        needed until every reader of the feed has handled it: a reader that is further behind than the
+        retention gets `CursorLost`. One that has read all finds its place, also if nothing happened for long.
+
+        It may be interrupted, repeated, and run beside a running application.
+
+        Args:
+            retention: How long they are kept; by default what `open` was given.
+            dry_run: Delete nothing, and return what would be.
+            limit: At most so many of each, 1 to 1000; all of them by default.
+        """
+        if retention is None:
+            retention = self.retention
+        now = self._store.now()
+        notifications = before(now, retention.notifications)
+        events = before(now, retention.events)
+        if checked_flag(dry_run, "dry_run"):
+            return Pruned(*self._store.prunable(notifications_before=notifications, events_before=events))
+        total = Pruned(0, 0)
+        while True:
+            done = self._store.prune(
+                notifications_before=notifications,
+                events_before=events,
+                limit=PRUNED_AT_ONCE if limit is None else checked_limit(limit),
+            )
+            total = Pruned(total.notifications + done[0], total.events + done[1])
+            if limit is not None or not any(done):
+                return total
+
     def unmatched(
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> tuple[Unmatched, ...]:
@@ -818,18 +866,36 @@ class Payments:
         reference: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        newest: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> tuple[PaymentSession, ...]:
-        """Return sessions in the order of their ids.
+        """Return sessions in the order in which they were created.
+
+        The last id of a page is ``after`` of the next one. Whatever sessions are created meanwhile, no page
+        repeats or skips one.
 
         Args:
             collection_id: Only those of this collection.
             reference: Only those of the collection with this host's reference.
             provider: Only those of this provider.
             status: Only those with this status.
-            after: The id to go on after.
+            gateway_reference: Only those with this gateway's id: the session's own, or that of one of its
+                operations (a capture, a refund).
+            has_conflict: True: only those with an open conflict. False: only those without.
+            created_after: Only those created at this time or later.
+            created_before: Only those created earlier than this.
+            newest: The newest first.
+            after: The id of the session to go on after.
             limit: How many at most, 1 to 1000.
+
+        Raises:
+            InvalidData: A filter is not what it has to be.
+            NotFound: There is no session with the id ``after``.
         """
         collection_id = checked_filter(collection_id, "collection_id")
         reference = checked_filter(reference, "reference")
@@ -842,7 +908,12 @@ class Payments:
                 collection_id=collection_id,
                 provider=checked_filter(provider, "provider"),
                 status=status,
-                after=checked_filter(after, "after"),
+                gateway_reference=checked_filter(gateway_reference, "gateway_reference"),
+                has_conflict=None if has_conflict is None else checked_flag(has_conflict, "has_conflict"),
+                created_after=checked_moment(created_after, "created_after"),
+                created_before=checked_moment(created_before, "created_before"),
+                newest=checked_flag(newest, "newest"),
+                after=self.get(after) if after is not None else None,
                 limit=checked_limit(limit),
             )
         )

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from paysession.values import Value
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from paysession.operation import Operation
     from paysession.outcome import Capabilities
 
-__all__ = ["InDoubt", "ProviderInfo", "Recovery", "Resync", "Unmatched", "Unsynced"]
+__all__ = ["InDoubt", "ProviderInfo", "Pruned", "Recovery", "Resync", "Unmatched", "Unsynced"]
 
 
-@frozen
-class InDoubt:
+@frozen(slots=False, eq=False, repr=False)
+class InDoubt(Value):
     """An operation whose outcome is not known.
 
     Attributes:
@@ -38,8 +40,8 @@ class InDoubt:
     leased_until: datetime | None = None
 
 
-@frozen
-class Recovery:
+@frozen(slots=False, eq=False, repr=False)
+class Recovery(Value):
     """What one round of `Payments.recover` did.
 
     Attributes:
@@ -57,8 +59,8 @@ class Recovery:
     notifications_done: int
 
 
-@frozen
-class Unsynced:
+@frozen(slots=False, eq=False, repr=False)
+class Unsynced(Value):
     """A session that `Payments.resync` could not bring up to the gateway's state.
 
     Attributes:
@@ -75,8 +77,8 @@ class Unsynced:
     queryable: bool
 
 
-@frozen
-class Resync:
+@frozen(slots=False, eq=False, repr=False)
+class Resync(Value):
     """What `Payments.resync` has done.
 
     Attributes:
@@ -98,8 +100,21 @@ class Resync:
     complete: bool = False
 
 
-@frozen
-class Unmatched:
+@frozen(slots=False, eq=False, repr=False)
+class Pruned(Value):
+    """What `Payments.prune` has deleted, or would.
+
+    Attributes:
+        notifications: How many notifications.
+        events: How many events.
+    """
+
+    notifications: int
+    events: int
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Unmatched(Value):
     """A notification that matches no session of the ledger.
 
     Attributes:
@@ -121,8 +136,8 @@ class Unmatched:
     due_at: datetime | None
 
 
-@frozen
-class ProviderInfo:
+@frozen(slots=False, eq=False, repr=False)
+class ProviderInfo(Value):
     """A provider that is selected or installed.
 
     Attributes:

@@ -39,11 +39,13 @@ def resync(
 ) -> Resync:
     """Query the gateway about every session touched since a time; see `Payments.resync`."""
     report = Resync(last=after)
+    place = engine.load(after) if after is not None else None
     while True:
         most = PAGE if limit is None else min(PAGE, limit - report.looked)
-        rows = engine.store.sessions(provider=provider, touched_since=since, after=report.last, limit=most)
+        rows = engine.store.sessions(provider=provider, touched_since=since, after=place, limit=most)
         for session in rows:
             report = _added(report, session, *_queried(engine, session))
+            place = session
         report = evolve(report, complete=len(rows) < most)
         if progress is not None:
             progress(report)

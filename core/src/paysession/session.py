@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from attrs import Factory, field, frozen
 
 from paysession.money import Money, Totals
-from paysession.values import Checkout, Status, decode
+from paysession.values import Checkout, Status, Value, decode, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from datetime import datetime
 
     from paysession.values import Failure, NextAction
 
-__all__ = ["Conflict", "ConflictKind", "PaymentCollection", "PaymentSession", "summarize"]
+__all__ = ["Conflict", "ConflictKind", "PaymentCollection", "PaymentSession", "Sums", "summarize"]
 
 
 ConflictKind = Literal[
@@ -32,8 +32,8 @@ ConflictKind = Literal[
 """What a conflict is about: see the reference of events."""
 
 
-@frozen(slots=False, kw_only=True)
-class Conflict:
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Conflict(Value):
     """What a gateway showed that contradicts what was asked for, or what was reported before.
 
     It closes by itself once its cause is gone, or when somebody acknowledges it
@@ -62,7 +62,7 @@ class Conflict:
     note: str | None = None
 
 
-@frozen(slots=False, kw_only=True)
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
 class PaymentSession(Totals):
     """An amount to be authorized by one provider.
 
@@ -158,7 +158,7 @@ class PaymentSession(Totals):
         return self.open is not None
 
 
-@frozen(slots=False, kw_only=True)
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
 class PaymentCollection(Totals):
     """What has to be paid: an amount and the host's reference.
 
@@ -189,25 +189,60 @@ class PaymentCollection(Totals):
     refunded: int = 0
 
 
-def summarize(amount: int, sessions: Iterable[PaymentSession]) -> tuple[str, int, int, int]:
-    """Return a collection's status and its totals: authorized, captured, refunded (minor units)."""
-    authorized = captured = refunded = 0
-    statuses: set[Status] = set()
-    for session in sessions:
-        authorized += session.authorized
-        captured += session.captured
-        refunded += session.refunded
-        statuses.add(session.status)
-    if refunded:
-        status = "refunded" if refunded >= captured else "partially_refunded"
-    elif captured:
-        status = "captured" if captured >= amount else "partially_captured"
-    elif authorized:
-        status = "authorized" if authorized >= amount else "partially_authorized"
-    elif statuses == {Status.CANCELED}:
+class Sums(NamedTuple):
+    """What the sessions of a collection come to; amounts in minor units.
+
+    Attributes:
+        sessions: How many there are.
+        canceled: How many of them are canceled.
+        unfinished: How many of them are ``pending`` or ``requires_more``.
+        authorized: What they authorized, captured parts included.
+        captured: What they captured, refunds not deducted.
+        refunded: What they gave back.
+    """
+
+    sessions: int = 0
+    canceled: int = 0
+    unfinished: int = 0
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+
+    @classmethod
+    def of(cls, sessions: Sequence[PaymentSession]) -> Sums:
+        """Return the sums of sessions."""
+        return cls(
+            len(sessions),
+            sum(row.status is Status.CANCELED for row in sessions),
+            sum(row.status in UNFINISHED for row in sessions),
+            sum(row.authorized for row in sessions),
+            sum(row.captured for row in sessions),
+            sum(row.refunded for row in sessions),
+        )
+
+
+UNFINISHED: Final = (Status.PENDING, Status.REQUIRES_MORE)
+
+
+def summarize(collection: PaymentCollection, sums: Sums) -> PaymentCollection:
+    """Return a collection with the status and the totals that the sums of its sessions lead to."""
+    amount = collection.amount.minor
+    if sums.refunded:
+        status = "refunded" if sums.refunded >= sums.captured else "partially_refunded"
+    elif sums.captured:
+        status = "captured" if sums.captured >= amount else "partially_captured"
+    elif sums.authorized:
+        status = "authorized" if sums.authorized >= amount else "partially_authorized"
+    elif sums.sessions and sums.canceled == sums.sessions:
         status = "canceled"
-    elif statuses & {Status.PENDING, Status.REQUIRES_MORE}:
+    elif sums.unfinished:
         status = "awaiting"
     else:
         status = "not_paid"
-    return status, authorized, captured, refunded
+    return replace(
+        collection,
+        status=status,
+        authorized=sums.authorized,
+        captured=sums.captured,
+        refunded=sums.refunded,
+    )

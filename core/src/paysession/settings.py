@@ -34,7 +34,15 @@ __all__ = ["TEST_MODES", "Found", "Settings", "Table", "build", "from_environmen
 
 Settings = typing.Mapping[str, Any]
 
-_FILE_KEYS: Final = ("store", "public_url", "plugins", "offered", "allow_mixed_modes", "providers")
+_FILE_KEYS: Final = (
+    "store",
+    "public_url",
+    "plugins",
+    "offered",
+    "allow_mixed_modes",
+    "retention",
+    "providers",
+)
 TEST_MODES: Final = ("test", "sandbox")
 """The modes of a provider that moves no real money."""
 _SECRET_NAME: Final = re.compile("key|secret|token|passw", re.IGNORECASE)
@@ -90,6 +98,8 @@ def load_file(path: str | PathLike[str]) -> dict[str, Any]:
     for key in tree:
         if key not in _FILE_KEYS:
             raise SettingsError(f"unknown key {key!r} in {path!s}{_suggest(key, _FILE_KEYS)}")
+    if not hasattr(tree.get("retention", {}), "keys"):
+        raise SettingsError(f"in {path!s} retention is a table: [retention]")
     providers: Any = tree.get("providers", {})
     if not hasattr(providers, "values") or not all(hasattr(part, "keys") for part in providers.values()):
         raise SettingsError(f"in {path!s} each provider is a table: [providers.NAME]")

@@ -9,10 +9,11 @@ whoever comes second is refused and decides again.
 from __future__ import annotations
 
 import hmac
-import secrets
+import os
 from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
@@ -21,10 +22,11 @@ from attrs import frozen
 from paysession.change import Change, Notification
 from paysession.errors import CursorLost
 from paysession.operation import State, digest_of
-from paysession.values import Secret, replace
+from paysession.session import Sums
+from paysession.values import Secret, Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paysession.operation import Event, Operation
     from paysession.session import Conflict, PaymentCollection, PaymentSession
@@ -40,8 +42,8 @@ class OverLimit(Exception):
     """The collection's amount leaves no room for the hold, or is below it; nothing was written."""
 
 
-@frozen
-class Identity:
+@frozen(slots=False, eq=False, repr=False)
+class Identity(Value):
     """What a store keeps of its own: made once with the store, the same wherever it is opened.
 
     Attributes:
@@ -56,7 +58,7 @@ class Identity:
     @classmethod
     def made(cls) -> Identity:
         """Return the identity of a new store."""
-        return cls(Secret(secrets.token_hex(32)))
+        return cls(Secret(os.urandom(32).hex()))
 
     def digest(self, text: str) -> str:
         """Return 16 hexadecimal digits that stand for a text, here and on every host of this store."""
@@ -107,6 +109,10 @@ class Store(Protocol):
         """Return collections' rows in the order of their ids."""
         ...
 
+    def sums(self, collection_ids: Sequence[str]) -> Mapping[str, Sums]:
+        """Return the sums of each collection's sessions; one without sessions is left out."""
+        ...
+
     def session(self, session_id: str) -> PaymentSession | None:
         """Return a session's row."""
         ...
@@ -117,13 +123,29 @@ class Store(Protocol):
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         touched_since: datetime | None = None,
-        after: str | None = None,
+        newest: bool = False,
+        after: PaymentSession | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
-        """Return sessions in the order of their ids, after one id; no limit: all of them.
+        """Return sessions in the order in which they were created (then of their ids).
 
-        ``touched_since``: only those with an ``updated_at`` not before it; not fast, there is no index.
+        Args:
+            collection_id: Only those of this collection.
+            provider: Only those of this provider.
+            status: Only those with this status.
+            gateway_reference: Only those with this id of the gateway's, or with an operation that has it.
+            has_conflict: Only those with an open conflict, or only those without.
+            created_after: Only those created then or later.
+            created_before: Only those created earlier.
+            touched_since: Only those with an ``updated_at`` not before it; not fast, there is no index.
+            newest: In the reverse order.
+            after: The session to go on after, in that order.
+            limit: How many at most; None: all of them.
         """
         ...
 
@@ -137,6 +159,10 @@ class Store(Protocol):
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         """Return a session's operations in their order."""
+        ...
+
+    def refunds_of(self, capture_id: str) -> Sequence[Operation]:
+        """Return a capture, the refunds that refer to it, and what reversed any of them, in their order."""
         ...
 
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
@@ -212,9 +238,33 @@ class Store(Protocol):
         """Return notifications that led to nothing yet, in the order of their ids; not fast, for people."""
         ...
 
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        """Return how many notifications and events `prune` would delete in all; not fast."""
+        ...
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        """Delete rows that nobody needs any more; return how many notifications and events.
+
+        Args:
+            notifications_before: Notifications for which nothing is due, received before then; None: none.
+            events_before: Events that occurred before then, from the start of the feed on. The last of them
+                stays: a reader that has read so far has its cursor there. None: none.
+            limit: How many of each at most.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of files and connections."""
         ...
+
+
+def _place(session: PaymentSession) -> tuple[datetime, str]:
+    """Return the place of a session in the order of lists."""
+    return session.created_at, session.id
 
 
 utc_now: Final = partial(datetime.now, UTC)
@@ -239,6 +289,7 @@ class MemoryStore:
         self._notifications: dict[str, Notification] = {}
         self._conflicts: dict[str, Conflict] = {}
         self._events: list[Event] = []
+        self._pruned = 0
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] | None = None) -> MemoryStore:
@@ -313,22 +364,46 @@ class MemoryStore:
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         touched_since: datetime | None = None,
-        after: str | None = None,
+        newest: bool = False,
+        after: PaymentSession | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
         with self._lock:
             ids = self._sessions if collection_id is None else self._by_collection.get(collection_id, ())
-            rows = [self._sessions[key] for key in sorted(ids)]
+            rows = [self._sessions[key] for key in ids]
+            if gateway_reference is not None:
+                rows = [row for row in rows if self._has_reference(row, gateway_reference)]
         found = [
             row
             for row in rows
             if (provider is None or row.provider == provider)
             and (status is None or row.status == status)
+            and (has_conflict is None or (row.conflict is not None) is has_conflict)
+            and (created_after is None or row.created_at >= created_after)
+            and (created_before is None or row.created_at < created_before)
             and (touched_since is None or row.updated_at >= touched_since)
-            and (after is None or row.id > after)
+            and (after is None or (_place(row) < _place(after) if newest else _place(row) > _place(after)))
         ]
+        found.sort(key=_place, reverse=newest)
         return found if limit is None else found[:limit]
+
+    def _has_reference(self, session: PaymentSession, reference: str) -> bool:
+        operations = self._operations[session.id].values()
+        return reference in (session.reference, *(operation.reference for operation in operations))
+
+    def sums(self, collection_ids: Sequence[str]) -> Mapping[str, Sums]:
+        with self._lock:
+            rows = {
+                key: [self._sessions[one] for one in self._by_collection[key]]
+                for key in collection_ids
+                if key in self._by_collection
+            }
+        return {key: Sums.of(sessions) for key, sessions in rows.items()}
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
         wanted = set(references)
@@ -349,6 +424,11 @@ class MemoryStore:
         with self._lock:
             return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
 
+    def refunds_of(self, capture_id: str) -> Sequence[Operation]:
+        rows = self.operations(capture_id.partition("-")[0])
+        found = {row.id for row in rows if capture_id in (row.id, row.capture_id)}
+        return [row for row in rows if row.id in found or row.reverses in found]
+
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         for operation in reversed(self.operations(session_id)):
             if operation.idempotency_key == idempotency_key or operation.id.endswith(f"-{digest}"):
@@ -356,16 +436,20 @@ class MemoryStore:
         return None
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
-        start = 0
+        start, digest = 0, ""
         if after is not None:
             position, dash, digest = after.partition("-")
             start = int(position)
             if start < 1 or not dash:
                 raise ValueError(after)
-            if start > len(self._events) or digest_of(self._events[start - 1].id) != digest:
-                lost(after)
         with self._lock:
-            rows = self._events[start : start + limit]
+            place = start - self._pruned
+            if after is not None and (
+                not 0 < place <= len(self._events) or digest_of(self._events[place - 1].id) != digest
+            ):
+                lost(after)
+            start = max(start, self._pruned)
+            rows = self._events[start - self._pruned :][:limit]
         return [
             replace(row, cursor=f"{start + place}-{digest_of(row.id)}") for place, row in enumerate(rows, 1)
         ]
@@ -446,6 +530,39 @@ class MemoryStore:
             and (provider is None or row.provider == provider)
             and (after is None or key > after)
         ][:limit]
+
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        with self._lock:
+            notifications, events = self._old(notifications_before, events_before)
+        return len(notifications), len(events)
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        with self._lock:
+            notifications, events = self._old(notifications_before, events_before)
+            for key in notifications[:limit]:
+                del self._notifications[key]
+            pruned = len(events[:limit])
+            del self._events[:pruned]
+            self._pruned += pruned
+        return len(notifications[:limit]), pruned
+
+    def _old(
+        self, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[list[str], list[Event]]:
+        notifications = [
+            row.id
+            for row in self._notifications.values()
+            if notifications_before is not None
+            and row.due_at is None
+            and row.received_at < notifications_before
+        ]
+        events = self._events if events_before is not None else []
+        old = takewhile(lambda row: events_before is not None and row.occurred_at < events_before, events)
+        return notifications, [*old][:-1]
 
     def close(self) -> None:
         """Nothing to let go of."""

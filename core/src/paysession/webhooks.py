@@ -15,6 +15,7 @@ import logging
 import os
 from datetime import timedelta
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from paysession.arguments import checked_flag
@@ -34,7 +35,7 @@ from paysession.store import Stale
 from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from paysession.engine import Engine
@@ -52,6 +53,8 @@ MOST_UNVERIFIED: Final = 8
 """How many events of one such request, and how many references of each, are compared with ours."""
 KEPT: Final = timedelta(days=3)
 """How long a notification without a session is tried again: as long as gateways send theirs again."""
+REJECTIONS_LOGGED_EVERY: Final = 60.0
+"""Seconds between two log lines about notifications for one provider that were rejected."""
 _FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
 
 
@@ -61,6 +64,35 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]:
         """Return names, in any case, and values."""
         ...
+
+
+class Rejections:
+    """Counts what was rejected, and logs it at a bounded rate: anybody can send it, any number of times.
+
+    The first of a provider is logged at once, and then how many there were, at most once in
+    `REJECTIONS_LOGGED_EVERY` seconds. It takes no lock, which a fork could leave held in the child.
+
+    Args:
+        clock: Returns seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._waiting: dict[str, int] = {}
+        self._log_at: dict[str, float] = {}
+
+    def count(self, provider: str, error: WebhookRejected) -> None:
+        """Count one, and log how many there were if it is time to."""
+        number = self._waiting.get(provider, 0) + 1
+        now = self._clock()
+        if now < self._log_at.get(provider, now):
+            self._waiting[provider] = number
+            return
+        self._waiting[provider], self._log_at[provider] = 0, now + REJECTIONS_LOGGED_EVERY
+        if number == 1:
+            logger.warning("a notification for %s was rejected: %s", provider, error)
+        else:
+            logger.warning("%d notifications for %s were rejected, the last: %s", number, provider, error)
 
 
 class Inbox:
@@ -73,6 +105,7 @@ class Inbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._store = engine.store
+        self._rejections = Rejections()
 
     def receive(self, provider: str, headers: Headers, body: bytes, *, settle: bool) -> WebhookReply:
         """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
@@ -88,7 +121,7 @@ class Inbox:
         except ProviderNotFound:
             return WebhookReply(404, "no such provider")
         except WebhookRejected as error:
-            logger.warning("a notification for %s was rejected: %s", provider, error)
+            self._rejections.count(provider, error)
             return WebhookReply(400, "rejected")
         except (OutcomeUnknown, ConfigurationError) as error:
             logger.warning("a notification for %s could not be checked: %s", provider, error)
@@ -108,12 +141,16 @@ class Inbox:
         return WebhookReply(200, "ok" if waiting else "nothing new")
 
     def _keep(self, provider: str, event: WebhookEvent, body: bytes) -> Notification | None:
-        """Store a notification; None: it was processed before."""
+        """Store a notification; None: it was processed before, or is by another delivery now."""
         name = event.id if event.id is not None else os.urandom(16).hex()
         now = self._store.now()
         digest = sha256(f"{provider}\n{name}".encode()).hexdigest()
+        key = f"wh_{digest[:32]}"
+        known = self._store.notification(key) if event.id is not None else None
+        if known is not None:
+            return known if known.state == "received" else None
         notification = Notification(
-            id=f"wh_{digest[:32]}",
+            id=key,
             provider=provider,
             type=event.type[:200],
             received_at=now,
@@ -126,8 +163,7 @@ class Inbox:
         try:
             self._store.commit(Change(notification=notification))
         except Stale:
-            known = self._store.notification(notification.id)
-            return known if known is not None and known.state == "received" else None
+            return None  # another delivery of it was faster
         return notification
 
     def _keep_unverified(self, provider: str, event: WebhookEvent) -> Notification | None:

@@ -1,6 +1,7 @@
 """The command as a person or a script would use it; each call here, a few of them in processes of their own."""
 
 import json
+import sqlite3
 
 import pytest
 
@@ -68,6 +69,9 @@ def test_one_life_in_separate_calls(caller, request, tmp_path):
     assert ask("session", "cancel", id_)["authorized"] == "30.00"
     assert ask("collection", "show", "order-1001")["status"] == "partially_refunded"
     assert [row["id"] for row in ask("session", "list", "--reference", "order-1001")] == [id_]
+    assert [row["id"] for row in ask("session", "list", "--status", "authorized", "--no-conflict")] == [id_]
+    for others in (["--conflict"], ["--gateway-reference", "x"], ["--created-before", "2020-01-01"]):
+        assert ask("session", "list", *others) == []
     assert [row["id"] for row in ask("collection", "list")] == [made["id"]]
     assert ask("session", "sync", id_)["id"] == ask("session", "show", id_)["id"]
     events = ask("events")
@@ -92,6 +96,35 @@ def test_the_same_commands_answer_a_person(run, tmp_path):
         ["in-doubt"], ["collection", "show", "order-1001"], ["providers", "--config", "manual.toml"],
     ):  # fmt: skip
         assert run(*command).stdout.strip()
+
+
+def test_old_events_are_pruned(ask, tmp_path, run):
+    made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    ask("session", "authorize", ask("session", "initiate", made["id"])["id"], "--by", "ann")
+    connection = sqlite3.connect(tmp_path / "paysession.db")
+    connection.execute("UPDATE event SET occurred_at = occurred_at - 86400000000 * 500")
+    connection.commit()
+    connection.close()
+    count = len(ask("events"))
+    assert ask("prune", "--events", "600") == {"notifications": 0, "events": 0, "dry_run": False}
+    assert ask("prune", "--dry-run") == {"notifications": 0, "events": count - 1, "dry_run": True}
+    assert len(ask("events")) == count
+    (tmp_path / "keep.toml").write_text('[retention]\nevents = "forever"\n')
+    assert ask("prune", "--config", "keep.toml", "--db", "paysession.db")["events"] == 0
+    assert f"deleted: 0 notifications, {count - 1} events" in run("prune").stdout
+    assert len(ask("events")) == 1
+    (tmp_path / "keep.toml").write_text("[retention]\nevents = 0\n")
+    assert "a day or more" in run("prune", "--config", "keep.toml", "--db", "paysession.db", status=1).stderr
+
+
+def test_sessions_are_listed_the_newest_first(ask):
+    made = ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    ids = [
+        ask("session", "initiate", made["id"], "--amount", "1.00", "--key", str(n))["id"] for n in range(4)
+    ]
+    assert [row["id"] for row in ask("session", "list")] == ids[::-1]
+    assert [row["id"] for row in ask("session", "list", "--oldest", "--created-after", "2020-01-01")] == ids
+    assert [row["id"] for row in ask("session", "list", "--after", ids[2], "--limit", "1")] == [ids[1]]
 
 
 @pytest.mark.parametrize(

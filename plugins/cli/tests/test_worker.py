@@ -110,6 +110,15 @@ def test_what_needs_a_person_is_listed_with_its_age(monkeypatch):
     assert (1, 7200.0) == (steps.told[-1]["in_doubt"], steps.told[-1]["oldest_seconds"])
 
 
+def test_a_worker_prunes_every_minute(monkeypatch):
+    pay = Payments.open("memory:", providers={"silent": Silent()}, environ={})
+    pruned = []
+    monkeypatch.setattr(pay, "prune", lambda **options: pruned.append((worker.time.monotonic(), options)))
+    Steps(monkeypatch, pay, 26)
+    assert [at for at, _ in pruned] == pytest.approx([0, 60, 120], abs=6)
+    assert {options["limit"] for _, options in pruned} == {worker.PRUNED_AT_ONCE}
+
+
 def test_a_worker_outlives_a_database_that_is_down(monkeypatch):
     pay = Payments.open("memory:", providers={"silent": Silent()}, environ={})
     recover, failures = pay.recover, iter([True] * 6)

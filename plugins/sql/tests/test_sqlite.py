@@ -21,7 +21,8 @@ from paysession.testing.stores import a_collection, a_notification, a_session, a
 from paysession.values import replace
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.places import Call
-from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION, metadata
+from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
+from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, config
 
 
@@ -91,16 +92,20 @@ def test_commits_are_durable_and_many_may_read(store):
 
 def test_every_read_uses_an_index(store):
     made = store._statements
-    made.sessions()
-    made.sessions("collection_id")
     writes = {key: value for key, value in vars(store._writes).items() if not key.startswith("insert")}
-    statements = {**vars(made), **made._made, **writes}
+    statements = {**vars(made), **writes}
     for name, statement in statements.items():
         if not hasattr(statement, "text") or not statement.text.startswith(("SELECT", "UPDATE")):
             continue
         given = (None,) * len(statement.names)
         plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", given)
         details = [row[-1] for row in plan if row[-1] != "SCAN identity"]  # that is one row
+        details = [
+            detail
+            for detail in details
+            if detail.startswith(("SEARCH", "SCAN", "USE"))
+            and "json_each" not in detail  # the parameter's list
+        ]
         assert all("SCAN" not in detail or "USING INDEX" in detail for detail in details), (name, details)
         if name == "in_doubt":  # the index holds nothing but operations in doubt
             assert details == ["SCAN operation USING INDEX ix_operation_started"]

@@ -17,7 +17,7 @@ from paysession.testing import FakeProvider
 from paysession.testing.stores import a_notification
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.postgres import PostgresStore
-from paysession_sql.schema import metadata
+from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, Schema, config
 
 
@@ -70,7 +70,7 @@ def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
         PostgresStore.open(empty_url)
     assert (None, False) == (Schema(empty_url).found, Schema(empty_url).current)
     migrate(empty_url, command.upgrade, "0001")
-    with pytest.raises(StoreError, match="schema 0001, and this version needs schema 0005"):
+    with pytest.raises(StoreError, match=f"schema 0001, and this version needs schema {HEAD}"):
         PostgresStore.open(empty_url)
     Schema(empty_url).upgrade()
     Schema(empty_url).upgrade()

@@ -14,7 +14,7 @@ from paysession.change import Change, Notification
 from paysession.errors import CursorLost
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
-from paysession.session import Conflict, PaymentCollection, PaymentSession
+from paysession.session import Conflict, PaymentCollection, PaymentSession, Sums
 from paysession.store import Identity, OverLimit, Stale
 from paysession.testing import hostile
 from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
@@ -400,12 +400,105 @@ class StoreContract:
 
         assert ids() == ["ps_0001", "ps_0002", "ps_0003"]
         assert ids(limit=2) == ["ps_0001", "ps_0002"]
-        assert ids(after="ps_0001", limit=1) == ["ps_0002"]
-        assert ids(limit=None, after="ps_0002") == ["ps_0003"]
+        assert ids(after=a_session(1), limit=1) == ["ps_0002"]
+        assert ids(limit=None, after=a_session(2)) == ["ps_0003"]
         assert ids(status="canceled") == ["ps_0002"]
         assert ids(provider="fake", status="pending") == ["ps_0001"]
         assert ids(collection_id="pc_0001", provider="other") == ["ps_0003"]
         assert ids(collection_id="pc_0002") == []
+
+    def test_sessions_are_listed_in_the_order_in_which_they_were_created(self, store: Store) -> None:
+        hours = {1: 5, 2: 1, 3: 3, 4: 3, 5: 2}
+        for number, hour in hours.items():
+            self.begun(
+                store,
+                number,
+                created_at=NOW + timedelta(hours=hour),
+                status=list(Status)[number % 5],
+                conflict="amount" if number in (1, 5) else None,
+                reference=f"gw_{number}" if number != 3 else None,
+                provider="other" if number == 4 else "fake",
+            )
+        store.commit(
+            Change(
+                session=replace(a_session(2, created_at=NOW + timedelta(hours=1), conflict=None), version=2),
+                expected=1,
+                operations=(an_operation("ps_0002", reference="re_7"),),
+            )
+        )
+
+        def numbers(**filters: Any) -> list[int]:
+            return [int(row.id[-1]) for row in store.sessions(**filters)]
+
+        def at(hour: int) -> datetime:
+            return NOW + timedelta(hours=hour)
+
+        def row(number: int) -> PaymentSession:
+            return a_session(number, created_at=at(hours[number]))
+
+        assert numbers() == [2, 5, 3, 4, 1]
+        assert numbers(newest=True) == [1, 4, 3, 5, 2]
+        assert numbers(after=row(3)) == [4, 1]
+        assert numbers(after=row(4), newest=True, limit=2) == [3, 5]
+        assert numbers(created_after=at(2), created_before=at(5)) == [5, 3, 4]
+        assert numbers(created_after=at(2), created_before=at(5), newest=True, after=row(3)) == [5]
+        assert numbers(created_after=at(2), after=row(2)) == [5, 3, 4, 1]
+        assert numbers(has_conflict=True) == [5, 1]
+        assert numbers(has_conflict=False, newest=True) == [4, 3, 2]
+        assert numbers(has_conflict=True, provider="other") == []
+        assert numbers(gateway_reference="gw_4") == [4]
+        assert numbers(gateway_reference="re_7") == [2]
+        assert numbers(gateway_reference="re_7", provider="other") == []
+        assert numbers(gateway_reference="gw_0") == []
+        assert numbers(provider="fake", collection_id="pc_0001", newest=True) == [1, 3, 5, 2]
+
+    def test_the_sums_of_collections_are_those_of_their_sessions(self, store: Store) -> None:
+        assert store.sums(["pc_0001"]) == {}
+        store.commit(Change(collection=a_collection(2)))
+        store.commit(Change(collection=a_collection(3)))
+        for number, (status, collection) in enumerate(
+            [
+                (Status.AUTHORIZED, "pc_0001"),
+                (Status.CANCELED, "pc_0001"),
+                (Status.PENDING, "pc_0002"),
+                (Status.REQUIRES_MORE, "pc_0001"),
+                (Status.ERROR, "pc_0001"),
+            ]
+        ):
+            self.begun(
+                store,
+                number,
+                status=status,
+                collection_id=collection,
+                authorized=number + 1,
+                captured=10 * number,
+                refunded=100 * number,
+            )
+        assert store.sums(["pc_0001", "pc_0002", "pc_0003"]) == {
+            "pc_0001": Sums(4, 1, 1, 12, 80, 800),
+            "pc_0002": Sums(1, 0, 1, 3, 20, 200),
+        }
+        assert store.sums(["pc_0002"])["pc_0002"].captured == 20
+        assert store.sums([]) == {}
+
+    def test_a_capture_is_read_with_what_refers_to_it(self, store: Store) -> None:
+        session = self.begun(store)
+        rows = [
+            an_operation(session.id, 1, kind=Kind.CAPTURE, capture_id=None, reverses=None),
+            an_operation(session.id, 2, kind=Kind.CAPTURE, capture_id=None, reverses=None),
+            an_operation(session.id, 3, capture_id=f"{session.id}-1", reverses=None),
+            an_operation(session.id, 4, capture_id=f"{session.id}-2", reverses=None),
+            an_operation(session.id, 5, capture_id=None, reverses=f"{session.id}-3"),
+            an_operation(session.id, 6, capture_id=None, reverses=f"{session.id}-1"),
+            an_operation(session.id, 7, capture_id=f"{session.id}-1", reverses=f"{session.id}-3"),
+            an_operation(session.id, 8, capture_id=None, reverses=f"{session.id}-4"),
+        ]
+        store.commit(
+            Change(session=replace(session, version=2), expected=1, operations=tuple(reversed(rows)))
+        )
+        assert [row.ordinal for row in store.refunds_of(f"{session.id}-1")] == [1, 3, 5, 6, 7]
+        assert list(store.refunds_of(f"{session.id}-2")) == [rows[1], rows[3], rows[7]]
+        assert not store.refunds_of("nix")
 
     def test_sessions_touched_since_a_time_are_paged_in_order(self, store: Store) -> None:
         for number in (3, 1, 2, 4):
@@ -417,7 +510,7 @@ class StoreContract:
 
         assert ids(2) == ["ps_0002", "ps_0003"]
         assert ids(0) == ["ps_0001", "ps_0002", "ps_0003", "ps_0004"]
-        assert ids(0, limit=1, after="ps_0001") == ["ps_0002"]
+        assert ids(0, limit=1, after=a_session(1)) == ["ps_0002"]
         assert ids(2, provider="other") == []
 
     def test_unprocessed_notifications_are_paged_in_order(self, store: Store) -> None:
@@ -433,6 +526,50 @@ class StoreContract:
         assert ids() == ["wh_0001", "wh_0003", "wh_0004"]
         assert ids(limit=1, after="wh_0001") == ["wh_0003"]
         assert ids(provider="other") == ["wh_0004"]
+
+    def test_old_notifications_are_pruned_unless_something_is_due_for_them(self, store: Store) -> None:
+        for number, (age, due) in enumerate([(5, False), (4, True), (3, False), (1, False), (0, True)], 1):
+            store.commit(
+                Change(
+                    notification=a_notification(
+                        number,
+                        received_at=NOW - timedelta(days=age),
+                        due_at=NOW if due else None,
+                        state="received" if due else "processed",
+                    )
+                )
+            )
+        old = {"notifications_before": NOW - timedelta(days=2), "events_before": None}
+        assert store.prunable(**old) == (2, 0)
+        assert store.prune(**old, limit=1) == (1, 0)
+        assert store.prune(**old, limit=10) == (1, 0)
+        assert store.prune(**old, limit=10) == (0, 0)
+        left = [number for number in range(1, 6) if store.notification(f"wh_{number:04}") is not None]
+        assert left == [2, 4, 5]
+        assert store.prune(notifications_before=None, events_before=None, limit=10) == (0, 0)
+
+    def test_a_reader_that_waited_finds_its_place_after_old_events_were_pruned(self, store: Store) -> None:
+        session = self.begun(store)
+        for version, age in enumerate((9, 8, 7, 1), 1):
+            event = replace(an_event(session.id, version), occurred_at=NOW - timedelta(days=age))
+            store.commit(
+                Change(session=replace(session, version=version + 1), expected=version, events=(event,))
+            )
+        first, _, third, last = store.events()
+        old = {"notifications_before": None, "events_before": NOW - timedelta(days=2)}
+        assert store.prunable(**old) == (0, 2)
+        assert store.prune(**old, limit=100) == (0, 2)
+        assert store.prune(**old, limit=100) == (0, 0)
+        assert list(store.events()) == [third, last]
+        assert list(store.events(after=third.cursor)) == [last]
+        with pytest.raises(CursorLost):
+            store.events(after=first.cursor)
+        all_ = {"notifications_before": None, "events_before": NOW + timedelta(days=1)}
+        assert store.prune(**all_, limit=100) == (0, 1)
+        assert list(store.events(after=last.cursor)) == []
+        more = replace(an_event(session.id, 5), occurred_at=NOW)
+        store.commit(Change(session=replace(session, version=6), expected=5, events=(more,)))
+        assert [event.id for event in store.events(after=last.cursor)] == [more.id]
 
     def test_collections_are_paged_in_order(self, store: Store) -> None:
         for number in (2, 3, 1):

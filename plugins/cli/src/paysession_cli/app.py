@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from paysession import PaymentSession, ProviderInfo
 
-__all__ = ["EXIT_FAILED", "App", "common", "money", "pairs_of", "pass_app", "remember"]
+__all__ = ["EXIT_FAILED", "App", "Time", "common", "money", "pairs_of", "pass_app", "remember"]
 
 DEFAULT_DB: Final = "sqlite:///paysession.db"
 DEFAULT_CONFIG: Final = "paysession.toml"
@@ -177,6 +178,24 @@ def _fail(app: App, error: PaysessionError) -> NoReturn:
         show.emit(show.error_json(error))
     complain(str(error))
     sys.exit(EXIT_IN_DOUBT if isinstance(error, OutcomeUnknown) else EXIT_FAILED)
+
+
+class Time(click.ParamType[datetime]):
+    """A date, or a date and time; in UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the time."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-03-14 or 2026-03-14T15:09:26Z", param, ctx)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def money(amount: str | None, currency: str) -> Money | None:

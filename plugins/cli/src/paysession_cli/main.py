@@ -15,6 +15,7 @@ from paysession_cli.check import check
 from paysession_cli.collection import collection
 from paysession_cli.db import db
 from paysession_cli.new_provider import new_provider
+from paysession_cli.prune import prune
 from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.resync import resync, webhooks
 from paysession_cli.session import session
@@ -39,7 +40,19 @@ def cli() -> None:
     """
 
 
-for _command in (collection, session, recover, in_doubt, resolve, resync, webhooks, db, check, new_provider):
+for _command in (
+    collection,
+    session,
+    recover,
+    in_doubt,
+    resolve,
+    resync,
+    webhooks,
+    prune,
+    db,
+    check,
+    new_provider,
+):
     cli.add_command(_command)
 
 

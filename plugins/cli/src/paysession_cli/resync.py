@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from paysession_cli import show
-from paysession_cli.app import EXIT_FAILED, App, common, pass_app
+from paysession_cli.app import EXIT_FAILED, App, Time, common, pass_app
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from paysession import Resync
 
 __all__ = ["resync", "webhooks"]
-
-
-class Time(click.ParamType[datetime]):
-    """A date, or a date and time; in UTC unless it says otherwise."""
-
-    name = "time"
-
-    def convert(
-        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Return the time."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 2026-03-14 or 2026-03-14T15:09:26Z", param, ctx)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @click.command()

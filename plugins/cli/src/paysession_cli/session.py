@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import getpass
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from paysession import Checkout, Money, Payments, Status
 from paysession_cli import show
-from paysession_cli.app import EXIT_FAILED, App, common, money, pairs_of, pass_app
+from paysession_cli.app import EXIT_FAILED, App, Time, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["session"]
 
@@ -186,6 +190,13 @@ def session_show(app: App, id_: str) -> None:
 @click.option(
     "--status", type=click.Choice([str(status) for status in Status]), help="Only those with this status."
 )
+@click.option(
+    "--gateway-reference", metavar="ID", help="Only those with this id of the gateway's, or a part with it."
+)
+@click.option("--conflict/--no-conflict", default=None, help="Only those with an open conflict, or without.")
+@click.option("--created-after", type=Time(), help="Only those created at this time (UTC) or later.")
+@click.option("--created-before", type=Time(), help="Only those created earlier than this time (UTC).")
+@click.option("--oldest", is_flag=True, help="The oldest first.")
 @click.option("--after", metavar="ID", help="Go on after this session.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
 @common
@@ -196,16 +207,26 @@ def session_list(
     reference: str | None,
     provider: str | None,
     status: str | None,
+    gateway_reference: str | None,
+    conflict: bool | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    oldest: bool,
     after: str | None,
     limit: int,
 ) -> None:
-    """List sessions."""
+    """List sessions, the newest first."""
     with app.payments() as payments:
         found = payments.sessions(
             collection_id=collection_,
             reference=reference,
             provider=provider,
             status=status,
+            gateway_reference=gateway_reference,
+            has_conflict=conflict,
+            created_after=created_after,
+            created_before=created_before,
+            newest=not oldest,
             after=after,
             limit=limit,
         )

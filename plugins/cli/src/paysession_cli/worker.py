@@ -23,6 +23,12 @@ SLICE: Final = 10
 MOST_PAUSE: Final = 60.0
 """Seconds between two attempts, at most, while the database is down."""
 
+PRUNED_EVERY: Final = 60.0
+"""Seconds between two times that a worker deletes notifications and events that are no longer kept."""
+
+PRUNED_AT_ONCE: Final = 1000
+"""How many of each a worker deletes at a time: more than a million a day."""
+
 _DOZE: Final = 0.2  # seconds; a signal is noticed that soon
 
 
@@ -59,6 +65,7 @@ class Worker:
         self._interval, self._report_every = max(0.1, interval), report_every
         self._tell, self._complain = tell, complain
         self._stopping = False
+        self._prune_at = float("-inf")
         self._totals = {"rounds": 0, "settled": 0, "notifications_done": 0, "failed_rounds": 0}
 
     def run(self) -> None:
@@ -104,6 +111,9 @@ class Worker:
             done.append(self._recover(min(SLICE, self._limit)))
             if done[-1].looked < SLICE and done[-1].notifications < SLICE:
                 break
+        if time.monotonic() >= self._prune_at:
+            self._payments.prune(limit=PRUNED_AT_ONCE)
+            self._prune_at = time.monotonic() + PRUNED_EVERY
         self._totals["rounds"] += 1
         for part in done:
             self._totals["settled"] += len(part.settled)

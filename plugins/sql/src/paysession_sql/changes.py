@@ -4,45 +4,69 @@ The parts are data-modifying CTEs, each fed by the one before it, which fixes th
 rows are locked (collection, session, operations) and makes the rest depend on the guards: where the
 first guard finds no row nothing at all is written. Where a later one finds none, something was
 written before it, and a division by zero undoes it.
+
+The parameters of a change are those of its parts, one after the other: the text numbers them in the
+order in which `_parameters` lists them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from sqlalchemy import BigInteger, bindparam, case, func, literal_column, select, union_all, update
-from sqlalchemy.dialects.postgresql import insert
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.statements import Statement
 
 if TYPE_CHECKING:
-    from sqlalchemy import CTE, BindParameter, ColumnElement, Dialect, Select
-    from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+    from collections.abc import Sequence
 
     from paysession.change import Change
-    from paysession_sql.schema import Layout
+    from paysession_sql.schema import Layout, Type
 
 __all__ = ["UNDONE", "Changes"]
 
 UNDONE: Final = "22012"
 """The SQLSTATE with which a change is undone of which a later guard found no row."""
 
-_NEW, _CHANGED = "new", "changed"
+_SQL: Final[dict[Type, str]] = {"text": "TEXT", "number": "BIGINT", "flag": "BOOLEAN", "bytes": "BYTEA"}
+
+
+def _changing(layout: Layout[Any]) -> tuple[str, ...]:
+    return tuple(name for name in layout.columns if name not in layout.fixed)
+
+
+_SESSION_CHANGES: Final = _changing(SESSION)
+_NOTIFICATION_CHANGES: Final = _changing(NOTIFICATION)
+
+_insert_collection: Final = COLLECTION.packer(COLLECTION.columns)
+_update_amount: Final = COLLECTION.packer(("amount", "updated_at", "id"))
+_insert_session: Final = SESSION.packer(SESSION.columns)
+_update_session: Final = SESSION.packer((*_SESSION_CHANGES, "id"))
+_operation: Final = OPERATION.packer(OPERATION.columns)
+_conflict: Final = CONFLICT.packer(CONFLICT.columns)
+_event: Final = EVENT.packer(EVENT.columns)
+_insert_notification: Final = NOTIFICATION.packer(NOTIFICATION.columns)
+_update_notification: Final = NOTIFICATION.packer((*_NOTIFICATION_CHANGES, "id", "attempts"))
+
+
+class _Shape(NamedTuple):
+    """What the statement of a change depends on; None: there is no such part."""
+
+    new_collection: bool | None
+    guarded_hold: bool | None
+    new_session: bool | None
+    operations: int
+    conflicts: int
+    events: int
+    new_notification: bool | None
 
 
 class Changes:
-    """The statements of changes, one for each shape that a change can have.
+    """The statements of changes, one for each shape that a change can have."""
 
-    Args:
-        dialect: PostgreSQL's.
-    """
+    def __init__(self) -> None:
+        self._made: dict[_Shape, Statement] = {}
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._made: dict[tuple[Any, ...], Statement] = {}
-
-    def of(self, change: Change, mark: int) -> tuple[Statement, tuple[Any, ...]]:
+    def of(self, change: Change, mark: int) -> tuple[Statement, Sequence[Any]]:
         """Return the statement of a change, and its parameters.
 
         It returns one row with one number: 0, if the first guard found no row.
@@ -51,172 +75,137 @@ class Changes:
             change: The change.
             mark: What the session's row is marked with.
         """
-        shape = (
-            None if change.collection is None else _CHANGED if change.collection_amount else _NEW,
+        shape = _Shape(
+            None if change.collection is None else not change.collection_amount,
             None if not change.hold else change.guarded and change.hold > 0,
-            None if change.session is None else _CHANGED if change.expected else _NEW,
+            None if change.session is None else not change.expected,
             len(change.operations),
-            len(change.events),
             len(change.conflicts),
-            None if change.notification is None else _CHANGED if change.notification_seen else _NEW,
+            len(change.events),
+            None if change.notification is None else not change.notification_seen,
         )
         statement = self._made.get(shape)
         if statement is None:
-            statement = self._made[shape] = Statement(_Builder(*shape).built(), self._dialect)
-        return statement, statement.parameters(_given(change, mark))
+            statement = self._made[shape] = Statement(_Text(shape).whole)
+        return statement, _parameters(change, mark)
 
 
-def _given(change: Change, mark: int) -> dict[str, Any]:
-    """Return the parameters of a change by name; those of each row have a prefix of its own."""
-    given: dict[str, Any] = {}
-    session = change.session
+def _parameters(change: Change, mark: int) -> list[Any]:
+    """Return the parameters of a change in the order of its statement's text."""
+    found: list[Any] = []
+    session, notification = change.session, change.notification
     if change.collection is not None:
-        given.update(_prefixed("c_", COLLECTION.row(change.collection)))
+        found += (_update_amount if change.collection_amount else _insert_collection)(change.collection)
     if session is not None:
-        given.update(_prefixed("s_", SESSION.row(session)))
-        given["s_mark"] = mark
-        given["expected"], given["held_by"], given["more"] = (
-            change.expected,
-            session.collection_id,
-            change.hold,
-        )
-    for place, operation in enumerate(change.operations):
-        given.update(_prefixed(f"o{place}_", OPERATION.row(operation)))
-    for place, conflict in enumerate(change.conflicts):
-        given.update(_prefixed(f"x{place}_", CONFLICT.row(conflict)))
-    for place, event in enumerate(change.events):
-        given.update(_prefixed(f"e{place}_", EVENT.row(event)))
-    if change.notification is not None:
-        given.update(_prefixed("n_", NOTIFICATION.row(change.notification)))
-    return given
+        if change.hold:
+            found += (change.hold, session.collection_id)
+        if change.expected:
+            found += _update_session(session)
+            found += (mark, change.expected)
+        else:
+            found += _insert_session(session)
+            found.append(mark)
+    for operation in change.operations:
+        found += _operation(operation)
+    for conflict in change.conflicts:
+        found += _conflict(conflict)
+    for event in change.events:
+        found += _event(event)
+    if notification is not None:
+        found += (_update_notification if change.notification_seen else _insert_notification)(notification)
+    return found
 
 
-def _prefixed(prefix: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {prefix + name: value for name, value in row.items()}
+class _Text:
+    """Writes the statement of one shape, part by part.
 
+    Attributes:
+        whole: The text.
+    """
 
-def _bound(layout: Layout[Any], prefix: str, name: str) -> BindParameter[Any]:
-    return bindparam(prefix + name, type_=layout.table.c[name].type)
+    def __init__(self, shape: _Shape) -> None:
+        self._numbered = 0
+        self._parts: list[str] = []
+        self._guards: list[str] = []
+        if shape.new_collection is not None:
+            self._guard("booked", self._collection(new=shape.new_collection))
+        if shape.guarded_hold is not None:
+            self._guard("held", self._hold(guarded=shape.guarded_hold))
+        if shape.new_session is not None:
+            self._guard("written", self._session(new=shape.new_session))
+        for place in range(shape.operations):
+            self._parts.append(f"operation_{place} AS ({self._upsert(OPERATION)})")
+        for place in range(shape.conflicts):
+            self._parts.append(f"conflict_{place} AS ({self._upsert(CONFLICT)})")
+        if shape.events:
+            # One insert of all: they are numbered in their order.
+            rows = " UNION ALL ".join(self._row(EVENT) for _ in range(shape.events))
+            self._parts.append(f"recorded AS (INSERT INTO event ({', '.join(EVENT.columns)}) {rows})")
+        if shape.new_notification is not None:
+            self._guard("noted", self._notification(new=shape.new_notification))
+        first, *later = [f"(SELECT count(*) FROM {guard})" for guard in self._guards]
+        made = " / ".join(["1", *later])
+        self.whole = f"WITH {', '.join(self._parts)} SELECT CASE WHEN {first} = 0 THEN 0 ELSE {made} END"
 
+    def _guard(self, name: str, part: str) -> None:
+        self._parts.append(f"{name} AS ({part} RETURNING id)")
+        self._guards.append(name)
 
-class _Builder:
-    """Builds the statement of one shape, part by part."""
+    def _next(self, type_: Type = "number") -> str:
+        """Return the next parameter."""
+        self._numbered += 1
+        return f"${self._numbered}::{_SQL[type_]}"
 
-    def __init__(
-        self,
-        collection: str | None,
-        guarded: bool | None,
-        session: str | None,
-        operations: int,
-        events: int,
-        conflicts: int,
-        notification: str | None,
-    ) -> None:
-        self._shape = collection, guarded, session, notification
-        self._operations, self._events, self._conflicts = operations, events, conflicts
-        self._guards: list[CTE] = []
-        self._others: list[CTE] = []
+    def _after(self, word: str) -> str:
+        """Return the condition that all guards so far found their row."""
+        return f" {word} EXISTS (SELECT FROM {self._guards[-1]})" if self._guards else ""
 
-    def built(self) -> Select[Any]:
-        """Return the statement."""
-        collection, guarded, session, notification = self._shape
-        if collection is not None:
-            self._guard(self._collection(new=collection == _NEW), "booked")
-        if guarded is not None:
-            self._guard(self._hold(guarded=guarded), "held")
-        if session is not None:
-            self._guard(self._session(new=session == _NEW), "written")
-        for place in range(self._operations):
-            self._others.append(self._upsert(OPERATION, f"o{place}_").cte(f"operation_{place}"))
-        for place in range(self._conflicts):
-            self._others.append(self._upsert(CONFLICT, f"x{place}_").cte(f"conflict_{place}"))
-        if self._events:
-            self._others.append(self._event_rows().cte("told"))
-        if notification is not None:
-            self._guard(self._notification(new=notification == _NEW), "noted")
-        first, *later = [select(func.count()).select_from(guard).scalar_subquery() for guard in self._guards]
-        made: ColumnElement[int] = literal_column("1", BigInteger)
-        for found in later:
-            made = made // found
-        return select(case((first == literal_column("0"), literal_column("0")), else_=made)).add_cte(
-            *self._others
-        )
+    def _row(self, layout: Layout[Any], *more: str) -> str:
+        values = [self._next(type_) for type_ in layout.types.values()]
+        values += [self._next() for _ in more]
+        return f"SELECT {', '.join(values)}{self._after('WHERE')}"
 
-    def _guard(self, part: ReturningInsert[Any] | ReturningUpdate[Any], name: str) -> None:
-        self._guards.append(part.cte(name))
+    def _insert(self, layout: Layout[Any], *more: str) -> str:
+        columns = ", ".join((*layout.columns, *more))
+        return f"INSERT INTO {layout.name} ({columns}) {self._row(layout, *more)} ON CONFLICT"
 
-    def _after(self, columns: list[BindParameter[Any]]) -> Select[Any]:
-        """Return one row of parameters, if all guards so far found theirs."""
-        row = select(*columns)
-        return row.where(select(self._guards[-1]).exists()) if self._guards else row
+    def _set(self, layout: Layout[Any], names: tuple[str, ...]) -> str:
+        return ", ".join(f"{name} = {self._next(layout.types[name])}" for name in names)
 
-    def _rows(self, layout: Layout[Any], prefix: str, names: tuple[str, ...]) -> Select[Any]:
-        return self._after([_bound(layout, prefix, name) for name in names])
-
-    def _collection(self, *, new: bool) -> ReturningInsert[Any] | ReturningUpdate[Any]:
-        table = COLLECTION.table
+    def _collection(self, *, new: bool) -> str:
         if new:
-            made = insert(table).from_select(
-                COLLECTION.columns, self._rows(COLLECTION, "c_", COLLECTION.columns)
-            )
-            return made.on_conflict_do_nothing().returning(table.c.id)
-        amount = _bound(COLLECTION, "c_", "amount")
+            return f"{self._insert(COLLECTION)} DO NOTHING"
+        amount, updated_at, key = self._next(), self._next(), self._next("text")
         return (
-            update(table)
-            .where(table.c.id == _bound(COLLECTION, "c_", "id"), table.c.held <= amount)
-            .values(amount=amount, updated_at=_bound(COLLECTION, "c_", "updated_at"))
-            .returning(table.c.id)
+            f"UPDATE collection SET amount = {amount}, updated_at = {updated_at} "
+            f"WHERE id = {key} AND held <= {amount}"
         )
 
-    def _hold(self, *, guarded: bool) -> ReturningUpdate[Any]:
-        table = COLLECTION.table
-        held = table.c.held + bindparam("more", type_=BigInteger())
-        changed = update(table).where(table.c.id == bindparam("held_by", type_=table.c.id.type))
-        if guarded:
-            changed = changed.where(held <= table.c.amount)
-        return changed.values(held=held).returning(table.c.id)
+    def _hold(self, *, guarded: bool) -> str:
+        held = f"held + {self._next()}"
+        limit = f" AND {held} <= amount" if guarded else ""
+        return f"UPDATE collection SET held = {held} WHERE id = {self._next('text')}{limit}"
 
-    def _session(self, *, new: bool) -> ReturningInsert[Any] | ReturningUpdate[Any]:
-        table = SESSION.table
+    def _session(self, *, new: bool) -> str:
         if new:
-            names = (*SESSION.columns, "mark")
-            made = insert(table).from_select(names, self._rows(SESSION, "s_", names))
-            return made.on_conflict_do_nothing().returning(table.c.id)
-        names = tuple(name for name in (*SESSION.columns, "mark") if name not in SESSION.fixed)
-        changed = update(table).where(
-            table.c.id == _bound(SESSION, "s_", "id"),
-            table.c.version == bindparam("expected", type_=BigInteger()),
-        )
-        if self._guards:
-            changed = changed.where(select(self._guards[-1]).exists())
-        return changed.values({name: _bound(SESSION, "s_", name) for name in names}).returning(table.c.id)
-
-    def _upsert(self, layout: Layout[Any], prefix: str) -> Any:
-        write = insert(layout.table).from_select(layout.columns, self._rows(layout, prefix, layout.columns))
-        changing = [name for name in layout.columns if name not in layout.fixed]
-        return write.on_conflict_do_update(
-            index_elements=["id"], set_={name: write.excluded[name] for name in changing}
+            return f"{self._insert(SESSION, 'mark')} DO NOTHING"
+        changes = self._set(SESSION, _SESSION_CHANGES)
+        key, mark, expected = self._next("text"), self._next(), self._next()
+        return (
+            f"UPDATE session SET {changes}, mark = {mark} "
+            f"WHERE id = {key} AND version = {expected}{self._after('AND')}"
         )
 
-    def _event_rows(self) -> Any:
-        """Return one insert of all events: they are numbered in their order."""
-        rows = [self._rows(EVENT, f"e{place}_", EVENT.columns) for place in range(self._events)]
-        source = rows[0] if len(rows) == 1 else union_all(*rows)
-        # Without the defaults that SQLAlchemy would add: the database's own fill in the place.
-        return insert(EVENT.table).from_select(EVENT.columns, source, include_defaults=False)
+    def _upsert(self, layout: Layout[Any]) -> str:
+        changes = ", ".join(f"{name} = excluded.{name}" for name in _changing(layout))
+        return f"{self._insert(layout)} (id) DO UPDATE SET {changes}"
 
-    def _notification(self, *, new: bool) -> ReturningInsert[Any] | ReturningUpdate[Any]:
-        table = NOTIFICATION.table
+    def _notification(self, *, new: bool) -> str:
         if new:
-            source = self._rows(NOTIFICATION, "n_", NOTIFICATION.columns)
-            made = insert(table).from_select(NOTIFICATION.columns, source)
-            return made.on_conflict_do_nothing().returning(table.c.id)
-        names = [name for name in NOTIFICATION.columns if name not in NOTIFICATION.fixed]
-        changed = update(table).where(
-            table.c.id == _bound(NOTIFICATION, "n_", "id"),
-            table.c.attempts == _bound(NOTIFICATION, "n_", "attempts") - 1,
+            return f"{self._insert(NOTIFICATION)} DO NOTHING"
+        changes = self._set(NOTIFICATION, _NOTIFICATION_CHANGES)
+        key, attempts = self._next("text"), self._next()
+        return (
+            f"UPDATE notification SET {changes} "
+            f"WHERE id = {key} AND attempts = {attempts} - 1{self._after('AND')}"
         )
-        if self._guards:
-            changed = changed.where(select(self._guards[-1]).exists())
-        changed = changed.values({name: _bound(NOTIFICATION, "n_", name) for name in names})
-        return changed.returning(table.c.id)

@@ -27,25 +27,19 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
-from sqlalchemy.sql import text
-
 from paysession.errors import StoreError
 from paysession.store import OverLimit, Stale
+from paysession_sql import for_postgres
 from paysession_sql.changes import UNDONE, Changes
 from paysession_sql.clock import SharedClock
 from paysession_sql.connections import Lost, Pool, Refused, shown
 from paysession_sql.reads import Reads
-from paysession_sql.schema import SESSION
 from paysession_sql.statements import Statement, Statements
 from paysession_sql.upgrade import HEAD, RESTORED, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
-
-    from sqlalchemy import Dialect
 
     from paysession.change import Change
 
@@ -60,11 +54,6 @@ _PAUSES: Final = (0.0, 0.0, 0.1, 0.5, 2.0)
 """Seconds before each attempt at a change, once a connection was lost: a restart takes a moment."""
 
 
-def _dialect() -> Dialect:
-    made: Dialect = postgres_dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-    return made
-
-
 class PostgresStore(Reads):
     """The books in PostgreSQL. Opened with `PostgresStore.open`; thread-safe.
 
@@ -75,17 +64,8 @@ class PostgresStore(Reads):
     """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
-        dialect = _dialect()
-        super().__init__(Statements(dialect))
-        self._changes = Changes(dialect)
-        table = SESSION.table
-        mark = select(table.c.version, table.c.mark).where(table.c.id == bindparam("key"))
-        self._mark = Statement(mark, dialect)
-        again = update(table).where(table.c.id == bindparam("key"), table.c.version == bindparam("version"))
-        self._again = Statement(again.values(mark=table.c.mark).returning(table.c.id), dialect)
-        self._time = Statement(
-            text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"), dialect
-        )
+        super().__init__(Statements(for_postgres.READS, numbered=True))
+        self._changes = Changes()
         self._pool = Pool(url)
         self.now = clock if clock is not None else SharedClock(self._database_time)
         self.url = shown(url)
@@ -107,12 +87,11 @@ class PostgresStore(Reads):
         return store
 
     def _check_schema(self) -> None:
-        dialect = _dialect()
         try:
-            version = self._query(Statement(text("SELECT version_num FROM alembic_version"), dialect))[0][0]
+            version = self._query(Statement("SELECT version_num FROM alembic_version"))[0][0]
             oldest = None
             if version >= HEAD:
-                oldest = self._query(Statement(text("SELECT oldest FROM compatibility"), dialect))[0][0]
+                oldest = self._query(Statement("SELECT oldest FROM compatibility"))[0][0]
         except Refused as refusal:
             if refusal.state != _NO_TABLE:
                 raise self._unreadable(refusal) from None
@@ -123,7 +102,7 @@ class PostgresStore(Reads):
                 f"the database {self.url} has {found}, and this version needs schema {HEAD}: run "
                 f"`paysession db upgrade --db {self.url}` first"
             )
-        if self._told(Statement(text(RESTORED), dialect), ())[0][0]:
+        if self._told(Statement(RESTORED), ())[0][0]:
             raise StoreError(
                 f"the database {self.url} was restored from another cluster's, whose transactions have "
                 f"higher numbers: run `paysession db upgrade --db {self.url}`, so that the event feed goes "
@@ -131,7 +110,7 @@ class PostgresStore(Reads):
             )
 
     def _database_time(self) -> datetime:
-        micros: int = self._rows(self._time)[0][0]
+        micros: int = self._rows(self._statements.time)[0][0]
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
 
     def close(self) -> None:
@@ -181,6 +160,12 @@ class PostgresStore(Reads):
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def _prune_notifications(self, before: int, most: int) -> int:
+        return int(self._rows(self._statements.prune_notifications, before=before, most=most)[0][0])
+
+    def _prune_events(self, before: int, most: int) -> int:
+        return int(self._rows(self._statements.prune_events, before=before, most=most)[0][0])
+
     def commit(self, change: Change) -> None:
         """Make a change; see the protocol."""
         mark = secrets.randbits(63)
@@ -229,7 +214,7 @@ class PostgresStore(Reads):
         session = change.session
         if session is None:
             return False
-        rows = self._rows(self._mark, key=session.id)
+        rows = self._rows(self._statements.mark, key=session.id)
         version, found = rows[0] if rows else (0, None)
         if version == change.expected:
             return False
@@ -239,7 +224,7 @@ class PostgresStore(Reads):
             raise Stale(session.id)
         # The server shows a commit that was cut off while it waited for a synchronous replica, which may lack
         # it. What is written now is acknowledged once a replica has it, and all that was written before.
-        if self._rows(self._again, key=session.id, version=version):
+        if self._rows(self._statements.again, key=session.id, version=version):
             return True
         # Another change was made since, or the row was never on the primary that has been promoted since.
         return self._was_made(change, mark)

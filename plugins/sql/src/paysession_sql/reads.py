@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paysession.errors import StoreError
 from paysession.operation import digest_of
+from paysession.session import Sums
 from paysession.store import Identity, lost
 from paysession.values import Secret, replace
 from paysession_sql.schema import (
@@ -21,7 +23,7 @@ from paysession_sql.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from paysession.change import Notification
@@ -34,12 +36,15 @@ __all__ = ["Reads"]
 
 _Value = TypeVar("_Value")
 
+_FIRST, _LAST = -(2**63), 2**63 - 1
+"""Microseconds before and after all times."""
+
 
 class Reads(ABC):
     """The reads of ``paysession.store.Store``; the docstrings of the protocol hold.
 
     Args:
-        statements: The statements, compiled for the database.
+        statements: The statements that read.
     """
 
     def __init__(self, statements: Statements) -> None:
@@ -85,24 +90,55 @@ class Reads(ABC):
         """See the protocol."""
         return self._one(SESSION, self._statements.session, session_id)
 
+    def sums(self, collection_ids: Sequence[str]) -> Mapping[str, Sums]:
+        """See the protocol."""
+        rows = self._rows(self._statements.sums, ids=json.dumps(collection_ids))
+        return {row[0]: Sums(*row[1:]) for row in rows}
+
     def sessions(
         self,
         *,
         collection_id: str | None = None,
         provider: str | None = None,
         status: str | None = None,
+        gateway_reference: str | None = None,
+        has_conflict: bool | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         touched_since: datetime | None = None,
-        after: str | None = None,
+        newest: bool = False,
+        after: PaymentSession | None = None,
         limit: int | None = 100,
     ) -> Sequence[PaymentSession]:
         """See the protocol."""
-        filters = {"collection_id": collection_id, "provider": provider, "status": status}
-        given: dict[str, Any] = {key: str(value) for key, value in filters.items() if value is not None}
+        texts = {
+            "collection_id": collection_id,
+            "provider": provider,
+            "status": status,
+            "gateway_reference": gateway_reference,
+        }
+        given: dict[str, Any] = {key: str(value) for key, value in texts.items() if value is not None}
         if touched_since is not None:
             given["touched_since"] = micros(touched_since)
-        statement = self._statements.sessions(*given)
+        conflict = {None: (), True: ("with_conflict",), False: ("without_conflict",)}[has_conflict]
+        statement = self._statements.sessions(*given, *conflict, newest=newest)
+        # No id is empty: a place with an empty one is before all of its time.
+        first = (_FIRST if created_after is None else micros(created_after), "")
+        last = (_LAST if created_before is None else micros(created_before), "")
+        if after is not None:
+            place = (micros(after.created_at), after.id)
+            first, last = (first, min(last, place)) if newest else (max(first, place), last)
         most = self._statements.no_limit if limit is None else limit
-        return self._values(SESSION, statement, after=after or "", most=most, **given)
+        return self._values(
+            SESSION,
+            statement,
+            from_time=first[0],
+            from_id=first[1],
+            to_time=last[0],
+            to_id=last[1],
+            most=most,
+            **given,
+        )
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
         """See the protocol."""
@@ -122,11 +158,16 @@ class Reads(ABC):
         """See the protocol."""
         return self._values(OPERATION, self._statements.operations, key=session_id)
 
+    def refunds_of(self, capture_id: str) -> Sequence[Operation]:
+        """See the protocol."""
+        found = {row.id: row for row in self._values(OPERATION, self._statements.refunds_of, key=capture_id)}
+        return sorted(found.values(), key=lambda row: row.ordinal)
+
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         """See the protocol."""
         statement, ends = self._statements.repeated, f"%-{digest}"
-        found = self._values(OPERATION, statement, key=session_id, caller=idempotency_key, ends=ends, most=1)
-        return found[0] if found else None
+        found = self._values(OPERATION, statement, key=session_id, caller=idempotency_key, ends=ends)
+        return max(found, key=lambda row: row.ordinal, default=None)
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """See the protocol."""
@@ -189,8 +230,12 @@ class Reads(ABC):
         limit: int = 100,
     ) -> Sequence[Conflict]:
         """See the protocol."""
-        statement = self._statements.conflicts[session_id is not None, open]
-        given = {} if session_id is None else {"session_id": session_id}
+        statements = self._statements
+        if session_id is None:
+            statement, given = statements.conflicts_open if open else statements.conflicts, {}
+        else:
+            statement = statements.conflicts_open_of if open else statements.conflicts_of
+            given = {"session_id": session_id}
         return self._values(CONFLICT, statement, after=after or "", most=limit, **given)
 
     def unattended(self, limit: int) -> Sequence[PaymentSession]:
@@ -205,9 +250,11 @@ class Reads(ABC):
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> Sequence[Notification]:
         """See the protocol."""
-        given = {} if provider is None else {"provider": provider}
-        statement = self._statements.unprocessed(*given)
-        return self._values(NOTIFICATION, statement, after=after or "", most=limit, **given)
+        after = after or ""
+        if provider is None:
+            return self._values(NOTIFICATION, self._statements.unprocessed, after=after, most=limit)
+        statement = self._statements.unprocessed_of
+        return self._values(NOTIFICATION, statement, after=after, most=limit, provider=provider)
 
     def due_notifications(self, now: datetime, limit: int, provider: str) -> Sequence[Notification]:
         """See the protocol."""
@@ -218,3 +265,34 @@ class Reads(ABC):
             now=micros(now),
             most=limit,
         )
+
+    def prunable(
+        self, *, notifications_before: datetime | None, events_before: datetime | None
+    ) -> tuple[int, int]:
+        """See the protocol."""
+        rows = self._rows(
+            self._statements.prunable,
+            notifications=_FIRST if notifications_before is None else micros(notifications_before),
+            events=_FIRST if events_before is None else micros(events_before),
+        )
+        notifications, events = rows[0]
+        return notifications, max(0, events - 1)  # the last of them stays
+
+    def prune(
+        self, *, notifications_before: datetime | None, events_before: datetime | None, limit: int
+    ) -> tuple[int, int]:
+        """See the protocol."""
+        notifications = events = 0
+        if notifications_before is not None:
+            notifications = self._prune_notifications(micros(notifications_before), limit)
+        if events_before is not None:
+            events = self._prune_events(micros(events_before), limit)
+        return notifications, events
+
+    @abstractmethod
+    def _prune_notifications(self, before: int, most: int) -> int:
+        """Delete notifications that were received before a time, and return how many."""
+
+    @abstractmethod
+    def _prune_events(self, before: int, most: int) -> int:
+        """Delete events from the start of the feed that occurred before a time, and return how many."""

@@ -1,12 +1,9 @@
-"""The tables, and how each value of the core is laid out in one: a column for every attribute.
+"""How each value of the core is laid out in a table: a column for every attribute.
 
-One list per value drives all of it: the table, the statements, and the way from a value to a row
-and back. Amounts are integer minor units; times are microseconds since 1970 in UTC, which every
-database compares and indexes alike; ``data`` and its like are JSON text, as the core hands it over.
-
-No column but a primary key is UNIQUE: ids are derived (a session's from the caller's key, an
-operation's from its session and ordinal), so the primary key is all that is needed, and the tables
-can be partitioned by hash.
+One list per value drives all of it: the table (``paysession_sql.tables``), the statements, and the way
+from a value to a row and back. Amounts are integer minor units; times are microseconds since 1970 in
+UTC, which every database compares and indexes alike; ``data`` and its like are JSON text, as the core
+hands it over.
 """
 
 from __future__ import annotations
@@ -15,10 +12,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import asdict, frozen
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from paysession.change import Notification
 from paysession.money import Money
@@ -30,20 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from enum import StrEnum
 
-    from sqlalchemy.types import TypeEngine
-
 __all__ = [
     "COLLECTION",
-    "COMPATIBILITY",
     "CONFLICT",
     "EVENT",
-    "IDENTITY",
     "NOTIFICATION",
     "OPERATION",
     "SESSION",
     "Layout",
     "Packer",
-    "metadata",
+    "Type",
     "micros",
     "moment",
 ]
@@ -51,9 +43,8 @@ __all__ = [
 _Value = TypeVar("_Value")
 _Source: TypeAlias = "tuple[str, Callable[[Any], Any] | None]"
 
-metadata: Final = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
-)
+Type: TypeAlias = Literal["text", "number", "flag", "bytes"]
+"""What a column holds; a number has 64 bits."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -89,7 +80,7 @@ class Place:
 
     attribute: str
     columns: tuple[str, ...]
-    types: tuple[type[TypeEngine[Any]], ...]
+    types: tuple[Type, ...]
     sources: tuple[_Source, ...]
     read: Callable[..., Any] | None = None
     nullable: bool = False
@@ -97,24 +88,24 @@ class Place:
 
 
 def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name.lstrip("_"),), (Text,), ((name, None),), nullable=nullable, fixed=fixed)
+    return Place(name, (name.lstrip("_"),), ("text",), ((name, None),), nullable=nullable, fixed=fixed)
 
 
 def _word(name: str, words: type[StrEnum], *, fixed: bool = False) -> Place:
     read = {word.value: word for word in words}.__getitem__  # a sixth of a call of the enum
-    return Place(name, (name,), (Text,), ((f"{name}._value_", None),), read, fixed=fixed)
+    return Place(name, (name,), ("text",), ((f"{name}._value_", None),), read, fixed=fixed)
 
 
 def _number(name: str, *, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), ((name, None),), fixed=fixed)
+    return Place(name, (name,), ("number",), ((name, None),), fixed=fixed)
 
 
 def _flag(name: str) -> Place:
-    return Place(name, (name,), (Boolean,), ((name, None),), bool)
+    return Place(name, (name,), ("flag",), ((name, None),), bool)
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name,), (BigInteger,), ((name, micros),), moment, nullable=nullable, fixed=fixed)
+    return Place(name, (name,), ("number",), ((name, micros),), moment, nullable=nullable, fixed=fixed)
 
 
 def _json(
@@ -126,23 +117,18 @@ def _json(
     nullable: bool = False,
     fixed: bool = False,
 ) -> Place:
-    return Place(name, (column or name,), (Text,), ((name, write),), read, nullable=nullable, fixed=fixed)
+    return Place(name, (column or name,), ("text",), ((name, write),), read, nullable=nullable, fixed=fixed)
 
 
 def _money(name: str) -> Place:
     sources = ((f"{name}.minor", None), (f"{name}.currency", None))
-    return Place(name, ("amount", "currency"), (BigInteger, Text), sources, Money.from_minor)
+    return Place(name, ("amount", "currency"), ("number", "text"), sources, Money.from_minor)
 
 
 def _failure(name: str) -> Place:
     columns = f"{name}_code", f"{name}_message"
     sources = (name, attrgetter("code")), (name, attrgetter("message"))
-    return Place(name, columns, (Text, Text), sources, Failure, nullable=True)
-
-
-def _partial(name: str, *columns: str, where: str) -> Index:
-    """Return an index of the few rows that it is asked for: the others cost it nothing."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    return Place(name, columns, ("text", "text"), sources, Failure, nullable=True)
 
 
 class Packer:
@@ -175,7 +161,6 @@ class Layout(Generic[_Value]):
         cls: The class.
         name: The table's name.
         places: Where each attribute is kept.
-        *extra: Columns that no attribute has, and indexes.
         unstored: Attributes that are not kept, with the value they have when read.
     """
 
@@ -184,22 +169,19 @@ class Layout(Generic[_Value]):
         cls: type[_Value],
         name: str,
         places: Sequence[Place],
-        *extra: Column[Any] | Index,
         unstored: Mapping[str, Any] | None = None,
     ) -> None:
         self.cls = cls
+        self.name = name
         self.unstored = unstored or {}
         self.places = tuple(places)
-        columns: list[Column[Any]] = []
-        for place in self.places:
-            for column, type_ in zip(place.columns, place.types, strict=True):
-                key = column == "id" and not any(
-                    isinstance(part, Column) and part.primary_key for part in extra
-                )
-                columns.append(Column(column, type_(), primary_key=key, nullable=place.nullable))
-        self.columns = tuple(column.name for column in columns)
+        self.types: dict[str, Type] = {
+            column: type_
+            for place in self.places
+            for column, type_ in zip(place.columns, place.types, strict=True)
+        }
+        self.columns = tuple(self.types)
         self.fixed = frozenset(name for place in places if place.fixed for name in place.columns)
-        self.table = Table(name, metadata, *columns, *extra)
         self._sources = {
             column: source
             for place in self.places
@@ -221,8 +203,8 @@ class Layout(Generic[_Value]):
         ]
 
     def packer(self, names: Iterable[str], **more: _Source) -> Packer:
-        """Return what turns a value into the parameters with these names: columns, or named in ``more``."""
-        return Packer([more.get(name) or self._sources[name] for name in names])
+        """Return what turns a value into the parameters with these names: columns, else named in ``more``."""
+        return Packer([self._sources.get(name) or more[name] for name in names])
 
     def row(self, value: _Value) -> dict[str, Any]:
         """Return a value as the parameters of an insert, by their names."""
@@ -309,13 +291,6 @@ SESSION: Final = Layout(
         _time("attention_at", nullable=True),
         _number("checks"),
     ],
-    # Which commit wrote the row last: whoever lost the connection in a commit finds out by it
-    # whether that one was made. Not kept on SQLite, where nothing stands between us and the file.
-    Column("mark", BigInteger),
-    Index(None, "collection_id"),
-    _partial("ix_session_attention_at", "attention_at", "id", where="attention_at IS NOT NULL"),
-    _partial("ix_session_provider_reference", "provider", "reference", where="reference IS NOT NULL"),
-    _partial("ix_session_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
 
 OPERATION: Final = Layout(
@@ -351,9 +326,6 @@ OPERATION: Final = Layout(
         _time("sent_at", nullable=True),
         _time("doubted_at", nullable=True),
     ],
-    Index(None, "session_id", "ordinal"),
-    _partial("ix_operation_reference", "reference", where="reference IS NOT NULL"),
-    _partial("ix_operation_started", "created_at", "id", where="state = 'started'"),
     # What the engine fills in when it calls a hook.
     unstored={"capture": None, "webhook_url": None},
 )
@@ -372,8 +344,6 @@ CONFLICT: Final = Layout(
         _text("closed_by", nullable=True),
         _text("note", nullable=True),
     ],
-    Index(None, "session_id"),
-    _partial("ix_conflict_open", "id", where="closed_at IS NULL"),
 )
 
 EVENT: Final = Layout(
@@ -396,10 +366,6 @@ EVENT: Final = Layout(
         _text("detail", nullable=True),
         _time("occurred_at", fixed=True),
     ],
-    # The place in the feed. On SQLite one writer at a time numbers events in the order of commit.
-    # On PostgreSQL a database default fills in the transaction: see ``paysession_sql.postgres``.
-    Column("xact", BigInteger, nullable=False, server_default="0"),
-    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     unstored={"cursor": ""},
 )
 
@@ -416,21 +382,9 @@ NOTIFICATION: Final = Layout(
             "references", json.dumps, lambda text: tuple(json.loads(text)), column="references_", fixed=True
         ),
         _text("effects", fixed=True),
-        Place("body", ("body",), (LargeBinary,), (("body", None),)),
+        Place("body", ("body",), ("bytes",), (("body", None),)),
         _text("state"),
         _time("due_at", nullable=True),
         _number("attempts"),
     ],
-    _partial("ix_notification_provider_due_at", "provider", "due_at", where="due_at IS NOT NULL"),
 )
-
-IDENTITY: Final = Table(
-    "identity",
-    metadata,
-    Column("secret", Text, nullable=False),
-    Column("since", BigInteger, nullable=True),
-)
-"""One row: see ``paysession.store.Identity``."""
-
-COMPATIBILITY: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))
-"""One row: the schema that the oldest release knows which works with this one."""

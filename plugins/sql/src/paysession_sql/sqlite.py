@@ -21,17 +21,14 @@ from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from paysession.errors import StoreError
-from paysession.store import OverLimit, Stale, utc_now
+from paysession.store import Identity, OverLimit, Stale, utc_now
+from paysession_sql import for_sqlite
 from paysession_sql.forks import generation, watch
 from paysession_sql.places import Call, Places
 from paysession_sql.reads import Reads
 from paysession_sql.statements import Statements, Writes
-from paysession_sql.upgrade import HEAD, create_file, judge, upgrade
+from paysession_sql.upgrade import HEAD, create_file, database_of, judge, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,11 +101,10 @@ class SqliteStore(Reads):
     """
 
     def __init__(self, path: str, *, clock: Callable[[], datetime] = utc_now) -> None:
-        dialect = sqlite_dialect(paramstyle="qmark")
-        super().__init__(Statements(dialect))
+        super().__init__(Statements(for_sqlite.READS, numbered=False))
         self.now = clock
         self.path = path
-        self._writes = Writes(dialect)
+        self._writes = Writes(for_sqlite.WRITES)
         self._places: Places[sqlite3.Connection] = Places(awaited=1)
         self._generation = generation()
         self._rested = False
@@ -126,10 +122,7 @@ class SqliteStore(Reads):
         Raises:
             StoreError: It cannot be opened, is no SQLite database, or has a newer schema.
         """
-        try:
-            path = make_url(url).database
-        except (ArgumentError, ValueError):
-            raise StoreError(f"{url!r:.100} is no database URL, such as sqlite:///payments.db") from None
+        path = database_of(url)
         if not path or path == ":memory:":
             raise StoreError("a SQLite store needs a file: sqlite:///payments.db (memory: is for tests)")
         path = os.path.abspath(path)  # noqa: PTH100 - the process may change its folder
@@ -161,7 +154,8 @@ class SqliteStore(Reads):
         try:
             # A call like another, so that nobody forks while the upgrade has connections open.
             place = places.take_any(call)
-            if not _is_current(self._connection(places, place)):
+            connection = self._connection(places, place)
+            if not _is_current(connection) and not _is_made(connection):
                 upgrade(f"sqlite:///{self.path}")
                 self._written = True
             places.leave(call)
@@ -274,6 +268,32 @@ class SqliteStore(Reads):
             self._places.close()
 
     # --- writing ----------------------------------------------------------------------------------
+
+    def _prune_notifications(self, before: int, most: int) -> int:
+        return self._delete(self._writes.prune_notifications, before=before, most=most)
+
+    def _prune_events(self, before: int, most: int) -> int:
+        return self._delete(self._writes.prune_events, before=before, most=most)
+
+    def _delete(self, statement: Statement, **given: Any) -> int:
+        """Delete rows in a transaction of its own, on any connection: the file has one writer at a time."""
+        places = self._entered()
+        call = Call()
+        connection = None
+        try:
+            connection = self._connection(places, places.take_any(call))
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = connection.execute(statement.text, statement.parameters(given)).rowcount
+            connection.execute("COMMIT")
+            self._written = True
+            places.leave(call)
+        except BaseException as error:
+            _roll_back(connection)
+            places.leave(call, broken_off=True)
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        return deleted
 
     def commit(self, change: Change) -> None:
         """Make a change, alone or in a group with those of other threads; see the protocol."""
@@ -439,14 +459,37 @@ class SqliteStore(Reads):
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
-    try:
-        version = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
-    except sqlite3.OperationalError:
-        return False  # no such table: a new file
-    oldest = None
-    if version >= HEAD:
-        oldest = connection.execute("SELECT oldest FROM compatibility").fetchone()[0]
+    if not _has_version(connection):
+        return False  # a new file
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    version = oldest = None
+    if row is not None:
+        version = row[0]
+        if version >= HEAD:
+            oldest = connection.execute("SELECT oldest FROM compatibility").fetchone()[0]
     return judge(version, oldest)
+
+
+def _has_version(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+    return found.fetchone() is not None
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Make the tables of a new file; return whether they are there now and need no upgrade."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        new = not _has_version(connection)
+        if new:
+            for statement in for_sqlite.SCHEMA:
+                connection.execute(statement)
+            secret = Identity.made().secret.reveal()
+            connection.execute("INSERT INTO identity (secret) VALUES (?)", (secret,))
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+    return new or _is_current(connection)  # else another process was faster, or it has an older schema
 
 
 def _roll_back(connection: sqlite3.Connection | None) -> None:

@@ -1,4 +1,8 @@
-"""Bringing a database's schema up to date; Alembic does it, and is imported only when needed."""
+"""Bringing a database's schema up to date.
+
+Alembic does it, on SQLAlchemy. Both are imported where they are used: most processes find the schema as
+they need it, and a new SQLite file is made without them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import create_engine, inspect, pool
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
-
 from paysession.errors import StoreError
-from paysession_sql.schema import COMPATIBILITY
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.exc import SQLAlchemyError
 
-__all__ = ["HEAD", "Schema", "config", "create_file", "judge", "upgrade"]
+__all__ = ["HEAD", "Schema", "config", "create_file", "database_of", "judge", "upgrade"]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The schema that this version needs: the last file under ``migrations/versions``."""
 
 _LOCK: Final = 0x70617973
@@ -32,7 +32,7 @@ _LOCK_TIMEOUT: Final = "5s"
 
 def config() -> Config:
     """Return Alembic's configuration of the package's migrations."""
-    from alembic.config import Config  # noqa: PLC0415 - a tenth of a second, and mostly not needed
+    from alembic.config import Config  # noqa: PLC0415 - see the module
 
     made = Config()
     made.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
@@ -68,9 +68,24 @@ def create_file(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
+def database_of(url: str) -> str:
+    """Return the path of the file that a URL such as ``sqlite:///payments.db`` names; "": it names none.
+
+    Raises:
+        StoreError: It is no URL of SQLite.
+    """
+    scheme, colon, rest = url.partition(":")
+    path = rest.partition("?")[0]
+    if not colon or scheme.partition("+")[0] != "sqlite" or not (path.startswith("///") or path == "//"):
+        raise StoreError(f"{url!r:.100} is no database URL, such as sqlite:///payments.db")
+    return path[3:]
+
+
 def _engine(url: str) -> Engine:
+    from sqlalchemy import create_engine, pool  # noqa: PLC0415 - see the module
+
     if not url.startswith("postgres"):
-        path = make_url(url).database
+        path = database_of(url)
         if path and path != ":memory:":
             with suppress(OSError):  # the connection says what is wrong
                 create_file(path)
@@ -94,13 +109,15 @@ class Schema:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        from sqlalchemy import inspect  # noqa: PLC0415 - see the module
+
         with self._connected() as connection:
             self.found: str | None = _version(connection)
             """The schema's version; None: there is none yet."""
             tables = inspect(connection).get_table_names()
             oldest = None
-            if COMPATIBILITY.name in tables:
-                oldest = connection.scalar(COMPATIBILITY.select())
+            if "compatibility" in tables:
+                oldest = connection.exec_driver_sql("SELECT oldest FROM compatibility").scalar()
             self._restored = _restored(connection) if "event" in tables and oldest is not None else False
         self._oldest = oldest
 
@@ -128,6 +145,8 @@ class _Connected:
         self._engine = _engine(url)
 
     def __enter__(self) -> Connection:
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see the module
+
         try:
             self._connection = self._engine.connect()
         except SQLAlchemyError as error:
@@ -136,6 +155,8 @@ class _Connected:
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see the module
+
         self._connection.close()
         self._engine.dispose()
         if isinstance(error, SQLAlchemyError):
@@ -147,7 +168,7 @@ def _cause(error: SQLAlchemyError) -> str:
 
 
 def _version(connection: Connection) -> str | None:
-    from alembic.migration import MigrationContext  # noqa: PLC0415 - see `config`
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - see the module
 
     return MigrationContext.configure(connection).get_current_revision()
 
@@ -161,7 +182,7 @@ def upgrade(url: str) -> None:
     Raises:
         StoreError: That failed, and changed nothing.
     """
-    from alembic import command  # noqa: PLC0415 - see `config`
+    from alembic import command  # noqa: PLC0415 - see the module
 
     with _Connected(url) as connection:
         # Two processes that do this at once: the second waits, and finds it done.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from paysession_sql.schema import metadata
+from paysession_sql.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
