@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import and_, bindparam, literal_column, select, text, tuple_, union_all, update
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
@@ -295,7 +295,7 @@ def _schema() -> list[str]:
 
 def compiled(statement: Executable, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
     """Return the text of a statement, and the names of its parameters in their order."""
-    made: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    made = cast("Any", statement).compile(dialect=dialect)
     # A comment would swallow the rest of the line.
     words = " ".join(re.sub(r" *--.*", "", str(made)).split())
     names = tuple(made.positiontup or ())
