@@ -109,7 +109,6 @@ def test_text_of_the_caller_that_no_database_can_hold_is_refused(shop, wrong):
         lambda: pay.refund(session.id, capture=wrong),
         lambda: pay.resolve(f"{session.id}-1", Outcome.pending(), note=wrong),
         lambda: pay.sessions(reference=wrong),
-        lambda: pay.sessions(after=wrong),
         lambda: pay.collections(after=wrong),
         lambda: pay.events(after=wrong),
         lambda: pay.initiate(shop.order.id, provider="fake", data={"a": [wrong]}),
@@ -118,6 +117,8 @@ def test_text_of_the_caller_that_no_database_can_hold_is_refused(shop, wrong):
     ):
         with pytest.raises(InvalidData):
             call()
+    with pytest.raises(NotFound):
+        pay.sessions(after=wrong)
 
 
 def test_what_replaces_a_session_is_checked_before_that_one_is_canceled(shop):

@@ -43,6 +43,7 @@ from paysession.errors import (
     PaysessionError,
     ProviderError,
     SessionBusy,
+    SettingsError,
     StoreError,
 )
 from paysession.gate import Gate, gated
@@ -198,6 +199,8 @@ class Payments:
         public_url = checked_url(public_url or file.get("public_url"))
         if retention is None:
             retention = Retention.of(file.get("retention", {}))
+        elif not isinstance(retention, Retention):
+            raise SettingsError("retention is a Retention, such as Retention(events=timedelta(days=90))")
         offered = checked_offer(file.get("offered") if offered is None else offered, registry)
         return cls(
             open_store(url, clock=clock),
@@ -701,6 +704,8 @@ class Payments:
         """
         if retention is None:
             retention = self.retention
+        elif not isinstance(retention, Retention):
+            raise InvalidData("retention is a Retention, such as Retention(events=timedelta(days=90))")
         now = self._store.now()
         notifications = before(now, retention.notifications)
         events = before(now, retention.events)
