@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paysession.errors import SettingsError, StoreError
 from paysession.plugins import installed
-from paysession.settings import Found, Table
+from paysession.settings import Found, Table, listed
 from paysession.store import MemoryStore
 from paysession.text import is_storable
 
@@ -73,7 +73,7 @@ def selection(
             name: Table(given, tables.get(name), found) if hasattr(given, "keys") else given
             for name, given in chosen.items()
         }
-    named: list[Any] = list(providers)
+    named = listed(providers, "providers")
     for name in named:
         if not isinstance(name, str):
             made = f"{{'name': {type(name).__name__}(...)}}"
@@ -87,7 +87,7 @@ def checked_url(public_url: str | None) -> str | None:
     Raises:
         SettingsError: It does not begin with ``https://`` or ``http://``.
     """
-    if public_url is None:
+    if public_url is None or (isinstance(public_url, str) and not public_url):
         return None
     if isinstance(public_url, str) and public_url.startswith(("https://", "http://")):
         return public_url
@@ -105,7 +105,7 @@ def checked_offer(offered: Iterable[str] | None, registry: Registry) -> tuple[st
         return None
     if isinstance(offered, str) or not hasattr(offered, "__iter__"):
         raise SettingsError('offered is a list of names of providers, such as ["stripe"]')
-    names = tuple(offered)
+    names = tuple(listed(offered, "offered"))
     for name in names:
         if registry.provider(name).capabilities.operator_only:
             raise SettingsError(

@@ -182,8 +182,9 @@ class Payments:
         """
         environ = os.environ if environ is None else checked_environ(environ)
         file = load_file(checked_path(config)) if config is not None else {}
-        url = url or environ.get("PAYSESSION_DB") or file.get("store")
-        if not url:
+        if url is None or (isinstance(url, str) and not url):
+            url = environ.get("PAYSESSION_DB") or file.get("store")
+        if url is None or (isinstance(url, str) and not url):
             raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
         chosen = selection(providers, file, config)
         eager = chosen is not None
@@ -196,7 +197,7 @@ class Payments:
         registry.load_plugins()
         if eager:
             registry.load_all()
-        public_url = checked_url(public_url or file.get("public_url"))
+        public_url = checked_url(public_url) or checked_url(file.get("public_url"))
         if retention is None:
             retention = Retention.of(file.get("retention", {}))
         elif not isinstance(retention, Retention):

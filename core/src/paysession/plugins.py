@@ -33,7 +33,7 @@ from paysession.errors import (
 )
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
 from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
-from paysession.settings import TEST_MODES, Table, build, redact, secrets_of
+from paysession.settings import TEST_MODES, Table, build, listed, redact, secrets_of
 from paysession.text import as_text, is_storable, shown
 from paysession.values import encode
 
@@ -463,7 +463,7 @@ class Registry:
             if not isinstance(name, str) or not name or not is_storable(name):
                 raise SettingsError(f"a provider is selected by its name, not by {shown(name)}")
         self._selected = dict(providers)
-        self._plugin_names = list(plugins)
+        self._plugin_names = listed(plugins, "plugins")
         self._environ = environ or {}
         self._allow_mixed_modes = allow_mixed_modes
         self._loaded: dict[str, Provider] = {}

@@ -27,10 +27,20 @@ from paysession.errors import PaysessionError, SettingsError
 from paysession.values import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
 
-__all__ = ["TEST_MODES", "Found", "Settings", "Table", "build", "from_environment", "load_file", "redact"]
+__all__ = [
+    "TEST_MODES",
+    "Found",
+    "Settings",
+    "Table",
+    "build",
+    "from_environment",
+    "listed",
+    "load_file",
+    "redact",
+]
 
 Settings = typing.Mapping[str, Any]
 
@@ -47,6 +57,18 @@ TEST_MODES: Final = ("test", "sandbox")
 """The modes of a provider that moves no real money."""
 _SECRET_NAME: Final = re.compile("key|secret|token|passw", re.IGNORECASE)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def listed(values: Iterable[Any], what: str) -> list[Any]:
+    """Return the items of an iterable that is given in code, or refuse one that fails on the way.
+
+    Raises:
+        SettingsError: It raised something.
+    """
+    try:
+        return list(values)
+    except Exception as error:
+        raise SettingsError(f"{what} cannot be read: it raised {type(error).__name__}") from error
 
 
 class Found(str):
