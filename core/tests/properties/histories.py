@@ -702,6 +702,8 @@ class Life:
             row = doubt.operation
             if not doubt.needs_operator or self.queue:
                 continue
+            if row.state is State.PENDING and row.kind not in (Kind.CAPTURE, Kind.REFUND):
+                continue  # how it ended is reported
             answer = self.provider.answers.get(row.key)
             if answer is None:
                 told = NotApplied("it did not arrive")
