@@ -71,7 +71,7 @@ MUTATIONS = [
     (evidence, "a total that falls is ignored", "elif more < 0:", "elif False:"),
     (evidence, "a stale total counts", "if not self.fresh:  #", "if False:  #"),
     (evidence, "a total settles nothing", "if 0 < minor <= more and", "if False and"),
-    (evidence, "what is authorized is not compared", "if found < row.authorized:", "if False:"),
+    (evidence, "what is authorized is not compared", "if found < row.authorized and (matching.fresh or self._is_canceling()):", "if False:"),
     (evidence, "less authorized is no cancel", "matching.reduce(found)", "pass"),
     (evidence, "a stale total of what is authorized counts", "(matching.fresh or ends)", "True"),
     (evidence, "more authorized is ignored", "if found > row.authorized and (matching.fresh or ends):", "if False:"),
@@ -94,7 +94,11 @@ MUTATIONS = [
     (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),
 ]  # fmt: skip
 
-SURVIVORS = {}
+SURVIVORS = {
+    "a lost key gets another number": "No database is restored from a backup in these histories.",
+    "failed is not final": "What is undone after it had succeeded is `reversed`, never `failed`: the contract.",
+    "a canceled object was never authorized": "The model shows an object that took money as authorized.",
+}
 """Mutations that no history finds, with the reason."""
 
 
@@ -119,10 +123,13 @@ def mutate(monkeypatch, module, old, new):
 def is_found(histories):
     for seed in range(histories):
         for variant in channels.VARIANTS:
-            try:
-                live(seed, **variant.values[0])
-            except Exception:  # whatever it breaks
-                return True
+            if (
+                seed < 300 or variant.values[0]["lookup"] == "none"
+            ):  # the rarest orders are those without a lookup
+                try:
+                    live(seed, **variant.values[0])
+                except Exception:  # whatever it breaks
+                    return True
     return False
 
 
@@ -130,4 +137,4 @@ def is_found(histories):
 @pytest.mark.parametrize(("module", "name", "old", "new"), MUTATIONS, ids=[row[1] for row in MUTATIONS])
 def test_a_fault_in_the_rules_is_found(monkeypatch, module, name, old, new):
     mutate(monkeypatch, module, old, new)
-    assert is_found(400) is (name not in SURVIVORS)
+    assert is_found(1500) is (name not in SURVIVORS)
