@@ -813,9 +813,13 @@ class _Lookup:
             explained = max(row.authorized, taken)
             if not matching.fresh or found <= explained or (reported is None and taken):
                 return  # how it stood before the cancel, or what is recorded without it
-        cancels = any(op.kind is CANCEL and op.state in OPEN for op in ledger.operations)
+        cancels = self._is_canceling()
         effect = next((effect for effect in snapshot.effects if effect.kind is AUTHORIZE), None)
         matching.grant(max(expected, found) if cancels else found, effect)
+
+    def _is_canceling(self) -> bool:
+        """Return whether a cancel of ours is in doubt or pending, so that it explains what is gone."""
+        return any(op.kind is CANCEL and op.state in OPEN for op in self._ledger.operations)
 
     def _authorized_total(self) -> None:
         """Bring an authorization that is known to what the gateway shows of it."""
@@ -826,7 +830,7 @@ class _Lookup:
         if before.status is Status.CANCELED and not matching.fresh:
             return
         found = max(reported.minor, row.kept)
-        if found < row.authorized:
+        if found < row.authorized and (matching.fresh or self._is_canceling()):
             matching.reduce(found)
         # What is shown ends the session, but for the rest that is still authorized.
         ends = row.status is Status.CANCELED and not before.released

@@ -1,0 +1,140 @@
+"""Deliberate faults in the rules: the randomized test of the channels finds each of them.
+
+A mutation is a text of a module under ``_ledger`` and what stands there instead. One whose text is gone is out of date,
+and fails; so does one that the histories do not find.
+"""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+from paysession._ledger import evidence, ledger, rules
+
+spec = importlib.util.spec_from_file_location("test_channels", Path(__file__).with_name("test_channels.py"))
+channels = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(channels)
+live = sys.modules["histories"].live
+
+MUTATIONS = [
+    # --- figures ---
+    (ledger, "a reversed capture is kept", "row.captured -= amount.minor", "pass"),
+    (ledger, "a reversed refund is kept", "row.refunded -= amount.minor", "pass"),
+    (ledger, "a reversed capture stays authorized", "row.granted -= amount.minor", "pass"),
+    (ledger, "a capture is not counted", "row.captured += minor", "pass"),
+    (ledger, "a refund is not counted", "row.refunded += minor", "pass"),
+    (ledger, "a pending operation stays reserved", "self._reserve(operation, -1)", "pass"),
+    (ledger, "nothing is reserved", "self._reserve(operation, +1)", "pass"),
+    (ledger, "authorized is what was granted", "max(row.granted, row.kept)", "row.granted"),
+    (ledger, "a release releases nothing", "row.kept if row.released else max", "max"),
+    (ledger, "a final capture does not release", "row.released = row.released or fact.released", "pass"),
+    (ledger, "held is not derived", "row.held = row.authorized\n", "pass\n"),
+    (ledger, "a second authorization replaces the first", "minor + (row.kept if row.released else row.granted)", "minor"),
+    (ledger, "what was released is granted again", "(row.kept if row.released else row.granted)", "row.granted"),
+    (ledger, "an implied authorization counts twice", "self._grant(operation, minor - asked.minor", "self._grant(operation, minor"),
+    (ledger, "a reported authorization reopens", "minor - asked.minor, released=row.released", "minor - asked.minor, released=False"),
+    (ledger, "part of a release is all of it", "self._reduced(operation, fact)", "self._succeeded(Succeeded(operation, fact.answer))"),
+    (ledger, "the end is not final", "if self.before.status is not Status.CANCELED:", "if True:"),
+    (ledger, "a session never ends", "Status.AUTHORIZED if row.authorized else Status.CANCELED", "Status.AUTHORIZED"),
+    (ledger, "a lost key gets another number", "ordinal, id_ = max(ordinal, number), lost", "ordinal, id_ = ordinal, lost + 'x'"),
+    # --- events ---
+    (ledger, "a capture is no event", 'self._record("session.captured", operation)', "pass"),
+    (ledger, "a reversal is no event", 'self._record("session.reversed", undone)', "pass"),
+    # --- matching ---
+    (evidence, "references are not compared", "operation.reference in (effect.reference, effect.key):", "False:"),
+    (evidence, "keys are not compared", "(op for op in alike if op.id == effect.key)", "()"),
+    (evidence, "a foreign key is ours", "if effect.key not in keys:", "if False:"),
+    (evidence, "amounts are not compared", "and operation.amount == effect.amount", ""),
+    (evidence, "one operation is many effects", "and operation.id not in self._matched", ""),
+    (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),
+    (evidence, "no reference is learned", "self._is_anonymous(known):", "False:"),
+    (evidence, "a refused operation matches", "operation.state in (*OPEN, State.SUCCEEDED)", "True"),
+    # --- single effects ---
+    (evidence, "failed is not final", 'if effect.state in ("reversed", "failed"):', 'if effect.state == "reversed":'),
+    (evidence, "reversed does not reverse", 'if effect.state in ("reversed", "failed"):', "if False:"),
+    (evidence, "a failure is a success", 'elif effect.state != "pending":', "elif True:"),
+    (evidence, "a failure is not recorded", "ledger.apply(_failed(operation, effect.error))\n        elif effect.state != \"pending\"", "pass\n        elif effect.state != \"pending\""),
+    (evidence, "a tombstone is not kept", "if refused is None and self._single and effect.reference is not None:", "if False:"),
+    (evidence, "what is older than a refusal counts", "if refused is not None and self._is_older(effect, refused):", "if False:"),
+    (evidence, "an old pending state counts", "return effect.state == \"pending\" and (declined or refused.answer == Answer.PENDING)", "return False"),
+    (evidence, "reversed twice", "if operation.state is State.SUCCEEDED and left:", "if True:"),
+    (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_anonymous", "pass\n\n    def _is_anonymous"),
+    (evidence, "a capture implies nothing", "self._imply(amount.minor)\n        known", "known"),
+    (evidence, "a capture implies each time", "if op.kind is AUTHORIZE):\n            return", "if op.kind is AUTHORIZE and False):\n            return"),
+    (evidence, "an authorization counts twice", "if granting and operation is not None:", "if False:"),
+    (evidence, "an implied authorization is another", "if implied is not None:", "if False:"),
+    (evidence, "a reported cancel ends what may precede it", "return self._single and operation.kind is CAPTURE", "return False"),
+    # --- totals ---
+    (evidence, "a total that rises is ignored", "if more > 0:\n            amount", "if False:\n            amount"),
+    (evidence, "a total that falls is ignored", "elif more < 0:", "elif False:"),
+    (evidence, "a stale total counts", "if not self.fresh:  #", "if False:  #"),
+    (evidence, "a total settles nothing", "if 0 < minor <= more and", "if False and"),
+    (evidence, "what is authorized is not compared", "if found < row.authorized and (matching.fresh or self._is_canceling()):", "if False:"),
+    (evidence, "less authorized is no cancel", "matching.reduce(found)", "pass"),
+    (evidence, "a stale total of what is authorized counts", "(matching.fresh or ends)", "True"),
+    (evidence, "more authorized is ignored", "if found > row.authorized and (matching.fresh or ends):", "if False:"),
+    (evidence, "what is stale reopens", "if before.status is Status.CANCELED and not matching.fresh:", "if False:"),
+    (evidence, "nothing is stale", "stale = capabilities.lookup == \"lagging\" and", "stale = False and"),
+    (evidence, "what came and went leaves no trace", "return effect.kind is CAPTURE and authorized and not self._told", "return False"),
+    # --- the end ---
+    (evidence, "a canceled object is not canceled", "elif status is Status.CANCELED:\n            matching.canceled()", "elif status is Status.CANCELED:\n            pass"),
+    (evidence, "a release of nothing is no barrier", "row.status is Status.CANCELED or ledger.is_implied:", "row.status is Status.CANCELED:"),
+    (evidence, "a canceled object was never authorized", "if taken and row.status in UNAUTHORIZED:", "if False:"),
+    (evidence, "the rest of a final capture stays", "ledger.apply(CancelRequested())  # the gateway kept the rest authorized", "pass"),
+    (evidence, "a late grant is not canceled", "if row.status is Status.CANCELED and row.authorized > max(row.kept, before.authorized):", "if False:"),
+    (evidence, "a final capture releases nothing", "final = operation.final and capabilities.final_capture_releases", "final = False"),
+    (evidence, "a final capture always releases", "final = operation.final and capabilities.final_capture_releases", "final = operation.final"),
+    # --- conflicts ---
+    (evidence, "over_captured is not seen", "if row.refunded - row.captured > max(0, before.refunded - before.captured):", "if False:"),
+    (evidence, "over_captured stays", 'return row.refunded <= row.captured', "return False"),
+    (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
+    # --- what may begin ---
+    (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),
+]  # fmt: skip
+
+SURVIVORS = {
+    "a lost key gets another number": "No database is restored from a backup in these histories.",
+    "failed is not final": "What is undone after it had succeeded is `reversed`, never `failed`: the contract.",
+    "a canceled object was never authorized": "The model shows an object that took money as authorized.",
+}
+"""Mutations that no history finds, with the reason."""
+
+
+def mutate(monkeypatch, module, old, new):
+    """Give the module's functions and methods the code that they have with a text replaced."""
+    source = inspect.getsource(module)
+    assert source.count(old) >= 1, f"{old!r} is no text of {module.__name__} any more"
+    namespace = {"__name__": module.__name__}
+    exec(compile(source.replace(old, new), module.__file__, "exec"), namespace)
+    for name, value in namespace.items():
+        there = vars(module).get(name)
+        if getattr(value, "__module__", None) != module.__name__ or there is None:
+            continue
+        if inspect.isfunction(value):
+            monkeypatch.setattr(there, "__code__", value.__code__)
+        elif inspect.isclass(value) and not issubclass(value, tuple | dict):
+            for attribute, method in vars(value).items():
+                if inspect.isfunction(method) or isinstance(method, property) or attribute == "_rules":
+                    monkeypatch.setattr(there, attribute, method)
+
+
+def is_found(histories):
+    for seed in range(histories):
+        for variant in channels.VARIANTS:
+            if (
+                seed < 300 or variant.values[0]["lookup"] == "none"
+            ):  # the rarest orders are those without a lookup
+                try:
+                    live(seed, **variant.values[0])
+                except Exception:  # whatever it breaks
+                    return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name", "old", "new"), MUTATIONS, ids=[row[1] for row in MUTATIONS])
+def test_a_fault_in_the_rules_is_found(monkeypatch, module, name, old, new):
+    mutate(monkeypatch, module, old, new)
+    assert is_found(1500) is (name not in SURVIVORS)
