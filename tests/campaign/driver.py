@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from attrs import field, mutable
@@ -153,6 +154,11 @@ class Campaign:
         }
         rows = [row.operation for row in pay.in_doubt(limit=1000) if row.needs_operator]
         for row in rows:
+            if row.state.closed:  # nothing is unknown of it: its session has expired, and nobody said so
+                with suppress(PaysessionError):
+                    pay.cancel(row.session_id)
+                self.tally.by_person.append(row.id)
+                continue
             entry = done.get(("create" if row.kind == "initiate" else row.kind, row.id))
             if row.kind == "cancel" and row.session_id in over:
                 answer = Outcome.canceled()
