@@ -74,7 +74,11 @@ class Done:
     """Whether the rest was released since a capture was accepted: then it does not go back if it fails."""
 
     def was(self, state, by=None):
-        return any(s == state for t, s in zip(self.states.times, self.states.values) if by is None or t <= by)
+        return any(
+            s == state
+            for t, s in zip(self.states.times, self.states.values, strict=True)
+            if by is None or t <= by
+        )
 
     @property
     def now(self):
@@ -1015,7 +1019,7 @@ class Judge:
 
     def _events(self):
         life = self.life
-        events = [e for e in life.payments.events(limit=1000)]
+        events = list(life.payments.events(limit=1000))
         rows = {row.id: row for row in life.payments.history(life.session_id)}
         place = {(e.type, e.operation_id): n for n, e in enumerate(events)}
         counted = Counter((e.type, e.operation_id) for e in events)

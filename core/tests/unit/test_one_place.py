@@ -21,7 +21,7 @@ COPIES = {
     ("recovery.py", "_send_again", "session"): "what a hook is shown of the session: as it was when it began",
     ("recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("payments.py", "update_collection", "row"): "a collection, not a session",
-    ("payments.py", "_with_totals", "row"): "a collection that is read, with its totals",
+    ("session.py", "summarize", "collection"): "a collection that is read, with its totals",
     ("store.py", "_collection_after", "row"): "a store's own copy of a collection",
 }
 """Copies with changes that are made elsewhere: by module, function and what is copied, with the reason."""
