@@ -17,6 +17,8 @@ from driver import every_session
 from worker import PAYLOAD_SECRET, feed
 from world import ACCOUNTS
 
+from paysession import CursorLost
+
 INVARIANTS = {
     "1": "one effect for each operation",
     "2": "the books equal the ledger",
@@ -99,14 +101,15 @@ def judge(world, pay, verdict, lost=frozenset()):
     entries, views = defaultdict(list), defaultdict(list)
     for name in world.plan.accounts:
         for entry in ledger[name]:
-            entries[entry["ours"]].append(entry)
+            entries[name, entry["ours"]].append(entry)
         for view in orders[name]:
-            views[view["ours"]].append(view)
+            views[name, view["ours"]].append(view)
     verdict.effects = sum(map(len, ledger.values()))
     known = set()
     collections = defaultdict(list)
     histories = {}
     for session in every_session(pay):
+        mine = session.provider, session.id
         known.add(session.id)
         collections[session.collection_id].append(session)
         history = histories[session.id] = pay.history(session.id)
@@ -117,16 +120,20 @@ def judge(world, pay, verdict, lost=frozenset()):
             for row in history
             if row.attempt > 1 and row.state.closed and row.origin != "provider"
         ]
-        _one_effect(verdict, session, history, entries[session.id])
+        _one_effect(verdict, session, history, entries[mine])
         restored = bool(world.plan.restores)
-        _books(verdict, session, history, entries[session.id], views[session.id], restored=restored)
-        _evidence(verdict, session, history, entries[session.id])
+        _books(verdict, session, history, entries[mine], views[mine], restored=restored)
+        _evidence(verdict, session, history, entries[mine])
         _steps(verdict, session, told[session.id])
         _transitions(verdict, session, history, told[session.id])
-        _limits(verdict, session, entries[session.id])
+        _limits(verdict, session, entries[mine])
         if session.open or session.pending or session.cancel_wanted:
             verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
-    for ours in set(entries) - known - lost:
+    # After a restore the same call may choose another provider: what was begun with the first is lost.
+    pairs = {(session.provider, session.id) for session in every_session(pay)}
+    for _, ours in set(entries) - pairs:
+        if ours in lost or (world.plan.restores and ours in known):
+            continue
         verdict.find("lost", f"the gateway has an order of {ours}, and the books know no such session")
     for collection_id, sessions in collections.items():
         held = pay.collection(collection_id).held
@@ -134,7 +141,7 @@ def judge(world, pay, verdict, lost=frozenset()):
             verdict.find("7", f"{collection_id} holds {held}, its sessions {[row.held for row in sessions]}")
     _promises(verdict, world, known, histories)
     _keyed(verdict, world, entries)
-    _reader(verdict, world, events)
+    _reader(verdict, world, pay, events)
     _secrets(verdict, world, events, histories)
     verdict.settle_seconds.sort()
     _write_down(verdict, world, pay, told, entries)
@@ -147,7 +154,8 @@ def _write_down(verdict, world, pay, told, entries):
         file.write(f"{sentences}\n")
         for session_id in sorted(set(re.findall(r"ps_[0-9a-f]+", sentences)) & told.keys()):
             rows = [vars(pay.get(session_id)), *map(vars, pay.history(session_id))]
-            rows += [*map(vars, told[session_id]), *entries[session_id]]
+            rows += map(vars, told[session_id])
+            rows += [row for (_, ours), shown in entries.items() if ours == session_id for row in shown]
             file.writelines(f"{row}\n" for row in ["", *rows])
 
 
@@ -333,13 +341,19 @@ def _keyed(verdict, world, entries):
     with open(path) as file:
         calls = {tuple(json.loads(line)) for line in file}
     for session_id, digest, words in calls:
-        made = [row for row in entries[session_id] if row["operation"].endswith(f"-{digest}")]
+        rows = [row for (_, ours), rows in entries.items() if ours == session_id for row in rows]
+        made = [row for row in rows if row["operation"].endswith(f"-{digest}")]
         if len(made) > 1:
             verdict.find("1", f"{len(made)} effects of {words} of {session_id}: {made}")
 
 
-def _reader(verdict, world, events):
+def _reader(verdict, world, pay, events):
     lines = feed(os.path.join(world.plan.folder, "feed.jsonl"))
+    if world.plan.restores and lines and lines[-1][0] is not None:
+        try:
+            pay.events(after=lines[-1][0], limit=1)
+        except CursorLost:
+            return  # it would begin again: it has not been running since the last restore
     starts = [place for place, (cursor, _) in enumerate(lines, 1) if cursor is None]
     read = [id_ for _, id_ in lines[max(starts, default=0) :]]
     expected = [event.id for event in events[: len(read)]]
