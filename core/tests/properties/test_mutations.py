@@ -55,10 +55,10 @@ MUTATIONS = [
     (evidence, "failed is not final", 'if effect.state in ("reversed", "failed"):', 'if effect.state == "reversed":'),
     (evidence, "reversed does not reverse", 'if effect.state in ("reversed", "failed"):', "if False:"),
     (evidence, "a failure is a success", 'elif effect.state != "pending":', "elif True:"),
-    (evidence, "a failure is not recorded", "ledger.apply(_failed(operation, effect.error))\n        elif effect.state != \"pending\"", "pass\n        elif effect.state != \"pending\""),
+    (evidence, "a failure is not recorded", 'ledger.apply(_failed(operation, effect.error))\n        elif effect.state != "pending"', 'pass\n        elif effect.state != "pending"'),
     (evidence, "a tombstone is not kept", "if refused is None and self._single and effect.reference is not None:", "if False:"),
     (evidence, "what is older than a refusal counts", "if refused is not None and self._is_older(effect, refused):", "if False:"),
-    (evidence, "an old pending state counts", "return effect.state == \"pending\" and (declined or refused.answer == Answer.PENDING)", "return False"),
+    (evidence, "an old pending state counts", 'return effect.state == "pending" and (declined or refused.answer == Answer.PENDING)', "return False"),
     (evidence, "reversed twice", "if operation.state is State.SUCCEEDED and left:", "if True:"),
     (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_anonymous", "pass\n\n    def _is_anonymous"),
     (evidence, "a capture implies nothing", "self._imply(amount.minor)\n        known", "known"),
@@ -76,7 +76,7 @@ MUTATIONS = [
     (evidence, "a stale total of what is authorized counts", "(matching.fresh or ends)", "True"),
     (evidence, "more authorized is ignored", "if found > row.authorized and (matching.fresh or ends):", "if False:"),
     (evidence, "what is stale reopens", "if before.status is Status.CANCELED and not matching.fresh:", "if False:"),
-    (evidence, "nothing is stale", "stale = capabilities.lookup == \"lagging\" and", "stale = False and"),
+    (evidence, "nothing is stale", 'stale = capabilities.lookup == "lagging" and', "stale = False and"),
     (evidence, "what came and went leaves no trace", "return effect.kind is CAPTURE and authorized and not self._told", "return False"),
     # --- the end ---
     (evidence, "a canceled object is not canceled", "elif status is Status.CANCELED:\n            matching.canceled()", "elif status is Status.CANCELED:\n            pass"),
@@ -88,7 +88,7 @@ MUTATIONS = [
     (evidence, "a final capture always releases", "final = operation.final and capabilities.final_capture_releases", "final = operation.final"),
     # --- conflicts ---
     (evidence, "over_captured is not seen", "if row.refunded - row.captured > max(0, before.refunded - before.captured):", "if False:"),
-    (evidence, "over_captured stays", 'return row.refunded <= row.captured', "return False"),
+    (evidence, "over_captured stays", "return row.refunded <= row.captured", "return False"),
     (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
     # --- what may begin ---
     (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),
@@ -128,7 +128,7 @@ def is_found(histories):
             ):  # the rarest orders are those without a lookup
                 try:
                     live(seed, **variant.values[0])
-                except Exception:  # whatever it breaks
+                except Exception:  # noqa: BLE001 - whatever it breaks
                     return True
     return False
 

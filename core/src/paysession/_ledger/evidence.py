@@ -813,6 +813,7 @@ class _Lookup:
             explained = max(row.authorized, taken)
             if not matching.fresh or found <= explained or (reported is None and taken):
                 return  # how it stood before the cancel, or what is recorded without it
+            expected = found = found - (row.kept if row.released else row.granted)
         cancels = self._is_canceling()
         effect = next((effect for effect in snapshot.effects if effect.kind is AUTHORIZE), None)
         matching.grant(max(expected, found) if cancels else found, effect)
@@ -944,10 +945,7 @@ def _after(ledger: Ledger) -> None:
         row.status is Status.AUTHORIZED
         and row.authorized > row.kept
         and not row.cancel_wanted
-        and any(
-            operation.kind is CAPTURE and operation.final and operation.state is State.SUCCEEDED
-            for operation in ledger.written.values()
-        )
+        and any(_leaves_rest(ledger, operation) for operation in ledger.written.values())
     ):
         ledger.apply(CancelRequested())  # the gateway kept the rest authorized
     if row.status is Status.CANCELED and row.authorized > max(row.kept, before.authorized):
@@ -963,6 +961,16 @@ def _after(ledger: Ledger) -> None:
     for kind in list(ledger.conflicts):
         if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind):
             ledger.apply(ConflictClosed(kind))
+
+
+def _leaves_rest(ledger: Ledger, operation: Operation) -> bool:
+    """Return whether what is left was to be released with this capture, or with a final one after it."""
+    if operation.kind is not CAPTURE or operation.state not in (State.SUCCEEDED, *REFUSED):
+        return False
+    finals = [op for op in ledger.operations if op.final and op.state is State.SUCCEEDED]
+    if operation.state is State.SUCCEEDED:
+        return operation in finals
+    return any(op.ordinal > operation.ordinal for op in finals)
 
 
 def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:
