@@ -1,5 +1,6 @@
 """What each call does, and what it refuses."""
 
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -25,6 +26,8 @@ from paysession import (
     hookimpl,
 )
 from paysession.testing import FakeProvider
+
+NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is refused
 
 
 def eur(amount):
@@ -373,6 +376,12 @@ REFUSED = [
     ("limit", InvalidData, lambda pay, s: pay.events(limit=0)),
     ("limit type", InvalidData, lambda pay, s: pay.recover(limit="9")),
     ("status", InvalidData, lambda pay, s: pay.sessions(status="paid")),
+    ("reference", InvalidData, lambda pay, s: pay.sessions(gateway_reference=7)),
+    ("flag", InvalidData, lambda pay, s: pay.sessions(has_conflict="no")),
+    ("order", InvalidData, lambda pay, s: pay.sessions(newest=1)),
+    ("time without a zone", InvalidData, lambda pay, s: pay.sessions(created_after=NAIVE)),
+    ("time as a text", InvalidData, lambda pay, s: pay.sessions(created_before="2026-01-01")),
+    ("session to go on after", NotFound, lambda pay, s: pay.sessions(after="ps_nix")),
     ("resolve what is closed", InvalidTransition,
      lambda pay, s: pay.resolve(pay.history(s.id)[0].id, Outcome.pending(), note="n")),
     ("resolve nothing", NotFound, lambda pay, s: pay.resolve("x-1", Outcome.pending(), note="n")),

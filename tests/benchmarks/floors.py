@@ -61,7 +61,7 @@ class Recorded:
             steps = [("hold", {"key": order, "more": change.hold})] if change.hold else []
             session = self._renamed(SESSION.row(change.session), order, key)
             if change.expected:
-                steps.append(("update_session", {**session, "key": key, "expected": change.expected}))
+                steps.append(("update_session", {**session, "key": key, "earlier": change.expected}))
             else:
                 steps.append(("insert_session", session))
             steps += [

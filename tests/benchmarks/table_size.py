@@ -19,7 +19,11 @@ _NAMES = {
     "event": ("id", "'ps_' || md5(g::text) || ':' || row.version"),
 }
 _OTHERS = {
-    "session": {"collection_id": "'pc_' || md5(g::text)", "reference": "'gw_' || g"},
+    "session": {
+        "collection_id": "'pc_' || md5(g::text)",
+        "reference": "'gw_' || g",
+        "created_at": "row.created_at - g",
+    },
     "operation": {"session_id": "'ps_' || md5(g::text)", "reference": "'fx_' || g"},
     "event": {
         "session_id": "'ps_' || md5(g::text)",
@@ -62,6 +66,15 @@ def reads(pay, ids, cursor):
         "get": lambda: pay.get(random.choice(ids)),
         "history": lambda: pay.history(random.choice(ids)),
         "sessions of a collection": lambda: pay.sessions(collection_id="pc_" + random.choice(ids)[3:]),
+        "sessions, the newest 100": lambda: pay.sessions(newest=True),
+        "sessions of a status that none has": lambda: pay.sessions(status="error"),
+        "sessions of a provider that has none": lambda: pay.sessions(provider="local"),
+        "sessions with a conflict (none)": lambda: pay.sessions(has_conflict=True),
+        "sessions by gateway reference": lambda: pay.sessions(
+            gateway_reference=f"gw_{random.randint(1, 1000)}"
+        ),
+        "collection": lambda: pay.collection("pc_" + random.choice(ids)[3:]),
+        "collections (100)": pay.collections,
         "recover (nothing due)": pay.recover,
         "in_doubt": pay.in_doubt,
         "events (100 of the end)": lambda: pay.events(after=cursor),

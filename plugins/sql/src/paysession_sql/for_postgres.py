@@ -256,6 +256,15 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "provider", "now", "most",
         ),
     ),
+    "provider_after": (
+        (
+            "SELECT session.provider FROM session WHERE session.provider > $1::VARCHAR ORDER BY "
+            "session.provider LIMIT $2"
+        ),
+        (
+            "after", "most",
+        ),
+    ),
     "next_provider": (
         (
             "SELECT session.provider, session.due_at FROM session WHERE session.provider > "

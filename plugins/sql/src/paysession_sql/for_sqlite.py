@@ -246,6 +246,15 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "provider", "now", "most",
         ),
     ),
+    "provider_after": (
+        (
+            "SELECT session.provider FROM session WHERE session.provider > ? ORDER BY "
+            "session.provider LIMIT ?"
+        ),
+        (
+            "after", "most",
+        ),
+    ),
     "next_provider": (
         (
             "SELECT session.provider, session.due_at FROM session WHERE session.provider > ? AND "
@@ -634,9 +643,6 @@ SCHEMA: Final = (
     ),
     (
         "CREATE INDEX ix_session_collection_time ON session (collection_id, created_at, id)"
-    ),
-    (
-        "CREATE INDEX ix_session_status_time ON session (status, created_at, id)"
     ),
     (
         "CREATE INDEX ix_session_provider_status_time ON session (provider, status, "

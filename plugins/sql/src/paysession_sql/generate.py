@@ -182,6 +182,10 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         .where(session.c.provider == bindparam("provider"), session.c.due_at <= bindparam("now"))
         .order_by(session.c.due_at, session.c.id)
         .limit(bindparam("most")),
+        "provider_after": select(session.c.provider)
+        .where(session.c.provider > bindparam("after"))
+        .order_by(session.c.provider)
+        .limit(bindparam("most")),
         "next_provider": _next(session),
         "next_notified": _next(notification),
         "conflict": select(*_selected(conflict, schema.CONFLICT)).where(conflict.c.id == bindparam("key")),

@@ -121,7 +121,13 @@ class Reads(ABC):
         if touched_since is not None:
             given["touched_since"] = micros(touched_since)
         conflict = {None: (), True: ("with_conflict",), False: ("without_conflict",)}[has_conflict]
-        statement = self._statements.sessions(*given, *conflict, newest=newest)
+        filters = (*given, *conflict)
+        merged = self._statements.merges(*filters)
+        names = self._providers() if merged else []
+        if merged and not names:
+            return []  # there are no sessions at all
+        statement = self._statements.sessions(*filters, providers=len(names), newest=newest)
+        given.update({f"provider_{place}": name for place, name in enumerate(names)})
         # No id is empty: a place with an empty one is before all of its time.
         first = (_FIRST if created_after is None else micros(created_after), "")
         last = (_LAST if created_before is None else micros(created_before), "")
@@ -139,6 +145,13 @@ class Reads(ABC):
             most=most,
             **given,
         )
+
+    def _providers(self) -> list[str]:
+        """Return the names of the providers that have sessions: one step of the index for each."""
+        names = [""]
+        while rows := self._rows(self._statements.provider_after, after=names[-1], most=1):
+            names.append(rows[0][0])
+        return names[1:]
 
     def find_session(self, provider: str, references: Sequence[str]) -> str | None:
         """See the protocol."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,16 +39,15 @@ _TIMES: Final = "created_at >= :from_time AND created_at <= :to_time"
 """The same by the time alone, for SQLite, which looks up one bound of a row of values only."""
 
 
-def _index_of(filters: tuple[str, ...]) -> tuple[str, bool]:
-    """Return the index for a list of sessions, and whether it takes a page of each status."""
+def _index_of(filters: tuple[str, ...]) -> str | None:
+    """Return the index in whose order a list is read; None: pages of each provider and status are merged."""
     if "gateway_reference" in filters:
-        return "sqlite_autoindex_session_1", False  # the primary key
+        return "sqlite_autoindex_session_1"  # the primary key
     if "collection_id" in filters:
-        return "ix_session_collection_time", False
+        return "ix_session_collection_time"
     if "with_conflict" in filters:
-        return "ix_session_conflict_time", False
-    merged = "status" not in filters
-    return ("ix_session_provider_status_time" if "provider" in filters else "ix_session_status_time"), merged
+        return "ix_session_conflict_time"
+    return None
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -117,6 +117,7 @@ class Statements:
     unattended: Statement
     events: Statement
     due: Statement
+    provider_after: Statement
     next_provider: Statement
     next_notified: Statement
     conflict: Statement
@@ -142,33 +143,49 @@ class Statements:
             setattr(self, name, Statement(text, names))
         self.no_limit = None if numbered else -1
         self._numbered = numbered
-        self._lists: dict[tuple[str | bool, ...], Statement] = {}
+        self._lists: dict[tuple[str | int, ...], Statement] = {}
 
-    def sessions(self, *filters: str, newest: bool = False) -> Statement:
+    def sessions(self, *filters: str, providers: int = 0, newest: bool = False) -> Statement:
         """Return the statement that selects sessions in the order of time, between two places in it.
 
-        Two indexes serve both lists of one status and lists of all: where no status is asked for, the pages
-        of each status are merged, so that no index of the time alone has to be written.
+        One index, of provider, status and time, serves the lists of one provider or status and the list of
+        all: the pages of each provider and status are merged. An index for each kind of list would have to be
+        written with every session.
 
         Args:
-            *filters: What else they are selected by: keys of ``FILTERS``.
+            *filters: What they are selected by: keys of `FILTERS`.
+            providers: How many providers are merged, where `merges` says so; their names are the parameters
+                ``provider_0`` and so on.
             newest: Whether the newest come first.
         """
-        made = self._lists.get((*filters, newest))
+        made = self._lists.get((*filters, providers, newest))
         if made is None:
-            index, merged = _index_of(filters)
-            table, wanted = "session", [_PLACES, *(FILTERS[name] for name in filters)]
+            index, wanted = _index_of(filters), [_PLACES, *(FILTERS[name] for name in filters)]
+            table = "session"
             if not self._numbered:  # SQLite, which has no figures about the rows, would take another index
-                table, wanted = f"session INDEXED BY {index}", [_TIMES, *wanted]
+                table = f"session INDEXED BY {index or 'ix_session_provider_status_time'}"
+                wanted.insert(0, _TIMES)
             one = f"SELECT {', '.join(SESSION.columns)} FROM {table} WHERE {' AND '.join(wanted)}"
             order = "created_at DESC, id DESC" if newest else "created_at, id"
             page = f"ORDER BY {order} LIMIT :most"
-            if merged:
-                pages = (f"SELECT * FROM ({one} AND status = '{status}' {page}) AS one" for status in Status)
+            if index is None:
+                parts = product(
+                    ["provider"] if "provider" in filters else [f"provider_{n}" for n in range(providers)],
+                    [":status"] if "status" in filters else [f"'{status}'" for status in Status],
+                )
+                pages = (
+                    f"SELECT * FROM ({one} AND provider = :{provider} AND status = {status} {page}) AS one"
+                    for provider, status in parts
+                )
                 one = f"SELECT * FROM ({' UNION ALL '.join(pages)}) AS merged"
             made = self._composed(f"{one} {page}")
-            self._lists[(*filters, newest)] = made
+            self._lists[(*filters, providers, newest)] = made
         return made
+
+    @staticmethod
+    def merges(*filters: str) -> bool:
+        """Return whether a list by these filters is merged from the pages of each provider."""
+        return _index_of(filters) is None and "provider" not in filters
 
     def _composed(self, text: str) -> Statement:
         """Return a statement whose parameters stand in the text by their names, such as ``:after``."""

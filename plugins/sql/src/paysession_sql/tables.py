@@ -71,7 +71,6 @@ SESSION: Final = _table(
     _partial("ix_session_attention_at", "attention_at", "id", where="attention_at IS NOT NULL"),
     # What lists are filtered by, each in the order of time; see ``Statements.sessions``.
     Index("ix_session_collection_time", "collection_id", "created_at", "id"),
-    Index("ix_session_status_time", "status", "created_at", "id"),
     Index("ix_session_provider_status_time", "provider", "status", "created_at", "id"),
     _partial("ix_session_conflict_time", "created_at", "id", where="conflict IS NOT NULL"),
 )

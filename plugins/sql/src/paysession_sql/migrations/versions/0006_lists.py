@@ -17,7 +17,6 @@ depends_on = None
 _NEW = (
     ("ix_session_reference_provider", "session", ["reference", "provider"], "reference IS NOT NULL"),
     ("ix_session_collection_time", "session", ["collection_id", "created_at", "id"], None),
-    ("ix_session_status_time", "session", ["status", "created_at", "id"], None),
     ("ix_session_provider_status_time", "session", ["provider", "status", "created_at", "id"], None),
     ("ix_session_conflict_time", "session", ["created_at", "id"], "conflict IS NOT NULL"),
     (
