@@ -16,6 +16,7 @@ from paysession._ledger.evidence import would_show
 from paysession.errors import Declined, NotApplied
 from paysession.operation import INITIATE
 from paysession.outcome import Outcome
+from paysession.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +48,8 @@ class Verdict(StrEnum):
     """Only an operator can find out: look again later, and list it as such."""
 
 
-@frozen
-class Doubt:
+@frozen(slots=False, eq=False, repr=False)
+class Doubt(Value):
     """An operation in doubt that the gateway, if it can be queried, was just seen not to show.
 
     Attributes:
@@ -98,8 +99,8 @@ class Doubt:
         return not self.unanswered and self.at_least >= self.window + grace
 
 
-@frozen
-class Repetition:
+@frozen(slots=False, eq=False, repr=False)
+class Repetition(Value):
     """What a gateway answered when an operation was sent again, and a lookup did not settle it.
 
     Attributes:
@@ -114,8 +115,8 @@ class Repetition:
 _Case = TypeVar("_Case")
 
 
-@frozen
-class Rule(Generic[_Case]):
+@frozen(slots=False, eq=False, repr=False)
+class Rule(Value, Generic[_Case]):
     """One row of a table.
 
     Attributes:
