@@ -148,7 +148,7 @@ class PayPalContract(BaseProviderContract):
                 client_secret=fake.client_secret,
                 endpoint=url,
                 webhook_id=webhook_id,
-                timeout=0.5,
+                timeout=1,
                 verifier=verifier,
             )
 
