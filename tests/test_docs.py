@@ -16,11 +16,12 @@ import click
 import pytest
 
 import paysession
-from paysession import Payments, errors
+from paysession import Money, Payments, errors
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.operation import EventType
 from paysession.session import ConflictKind
 from paysession.settings import _FILE_KEYS
+from paysession.testing import FakeProvider
 from paysession_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
@@ -338,3 +339,24 @@ def test_every_example_folder_has_its_guide():
     for folder in (DOCS / "examples").iterdir():
         guides = [*DOCS.glob("how-to/*.md"), *DOCS.glob("*.md")]
         assert any(f"examples/{folder.name}" in guide.read_text() for guide in guides), folder.name
+
+
+def test_the_page_about_one_call_names_the_modules_that_a_call_passes():
+    payments = Payments.open("memory:", providers={"fake": FakeProvider()})
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1")
+    session = payments.initiate(order.id, provider="fake")
+    passed = set()
+
+    def note(frame, event, _):
+        if event == "call":
+            passed.add(frame.f_globals.get("__name__", ""))
+
+    sys.setprofile(note)
+    try:
+        payments.authorize(session.id)
+    finally:
+        sys.setprofile(None)
+    values = {f"paysession.{name}" for name in ("money", "operation", "outcome", "session", "text", "values")}
+    passed = {name for name in passed if re.match(r"paysession\.(?!testing)", name)} - values
+    table = (DOCS / "explanation/one-call.md").read_text().partition("What a lookup shows")[0]
+    assert passed == set(re.findall(r"`(paysession\.[\w.]+)`", table))

@@ -131,7 +131,7 @@ class Payments:
         self._gate = Gate(self._release)
         self._rounds = Rounds(self._engine, self._inbox, self._gate)
         self.retention: Final = retention if retention is not None else Retention()
-        """How long `prune` keeps notifications and events, unless it is told otherwise."""
+        """How long `prune` keeps notifications and events by default."""
         self._token = token
         self._returns = ReturnLimit()
         self._offered = None if offered is None else tuple(offered)

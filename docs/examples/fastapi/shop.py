@@ -163,7 +163,7 @@ def create_app(
     async def back(session_id: str, request: Request) -> dict[str, Any]:
         payments: AsyncPayments = app.state.payments
         number = (await payments.get(session_id)).collection_reference
-        # Whoever did not begin it is told nothing, and causes nothing.
+        # Anybody else learns nothing and causes nothing.
         await asyncio.to_thread(app.state.shop.order, number, request.state.shopper)
         session = await payments.resume(session_id, payload=dict(request.query_params))
         await asyncio.to_thread(app.state.shop.follow, app.state.books)

@@ -63,7 +63,7 @@ class Request:
         amount: How much; None: all that is left.
         payload: What the payer's browser sent, as JSON text.
         idempotency_key: The caller's key.
-        final: For a capture: let go of the rest.
+        final: For a capture: whether the rest of the authorization is released.
         reason: For a refund: why.
         capture_id: For a refund: the capture that the caller named.
         capture: For a refund: the capture that it refers to, named or found.

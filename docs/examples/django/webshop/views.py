@@ -134,7 +134,7 @@ def session_to_pay(order: Order, provider: str) -> PaymentSession:
 @require_GET
 @payment_errors
 def back(request: HttpRequest, session_id: str) -> HttpResponse:
-    """Take the payer back from the provider. Whoever did not begin it is told nothing, and causes nothing."""
+    """Take the payer back from the provider. Anybody else learns nothing and causes nothing."""
     number = payments().get(session_id).collection_reference
     order = own_order(request, number, claim=False)
     session = payments().resume(session_id, payload=request.GET.dict())
