@@ -217,6 +217,18 @@ def test_a_reversal_and_the_next_authorization_in_one_lookup_are_no_end(told):
     assert "authorized_after_cancel" not in {conflict.kind for conflict in told.payments.conflicts()}
 
 
+def test_a_failed_capture_and_the_next_authorization_in_one_lookup_are_no_end(told):
+    session = told.session()
+    told.fake.answers["capture"] = Outcome.pending(reference="c1")
+    told.payments.capture(session.id, eur(1000))
+    told.fake.answers["cancel"] = Outcome.canceled()
+    told.payments.cancel(session.id)
+    told.fake.snapshot = shown(Effect("capture", eur(1000), "failed", "c1"), authorized=2000)
+    told.payments.sync(session.id)
+    assert told.books(session.id)[:2] == ("authorized", 2000)
+    assert "session.canceled" not in told.told()
+
+
 def test_an_operator_need_not_say_that_a_final_capture_released_the_rest(make_shop):
     shop = make_shop(Deaf())
     shop.fake.capabilities = Capabilities(capture="multiple", lookup="none", final_capture_releases=True)

@@ -964,13 +964,13 @@ def _after(ledger: Ledger) -> None:
 
 
 def _leaves_rest(ledger: Ledger, operation: Operation) -> bool:
-    """Return whether what is left was to be released with this capture, or with a final one after it."""
+    """Return whether what is left was to be released with this capture, or with a final one meanwhile."""
     if operation.kind is not CAPTURE or operation.state not in (State.SUCCEEDED, *REFUSED):
         return False
     finals = [op for op in ledger.operations if op.final and op.state is State.SUCCEEDED]
     if operation.state is State.SUCCEEDED:
         return operation in finals
-    return any(op.ordinal > operation.ordinal for op in finals)
+    return any(op.updated_at >= operation.created_at for op in finals)
 
 
 def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:

@@ -496,6 +496,10 @@ class Ledger:
         was = row.status
         if was is Status.CANCELED and self.before.status is Status.AUTHORIZED:
             was = Status.AUTHORIZED  # it ends with the commit, and not before
+            self._events = [
+                ("session.released" if type_ == "session.canceled" else type_, ended, detail)
+                for type_, ended, detail in self._events
+            ]
         if was is not Status.AUTHORIZED:
             row.next_action = None
         self._derive()
