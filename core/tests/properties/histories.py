@@ -122,6 +122,7 @@ class Model:
             if state == "succeeded" and (self.setup.once or (done.final and self.setup.releases)):
                 self.release(at)
         elif done.kind is Kind.CANCEL and state == "succeeded":
+            done.minor = free
             self.release(at)
 
     def release(self, at, part=None):
@@ -509,6 +510,8 @@ class Life:
             self.attempt(self.payments.resolve, row.id, answer, note="I looked")
 
     def told(self, row, done):
+        # The operator looks for the id that the ledger shows, whichever effect that is.
+        done = next((e for e in self.model.effects if e.reference == row.reference), done)
         if done is None or row.kind not in (Kind.CAPTURE, Kind.REFUND):
             return None
         if done.now == "succeeded":
@@ -607,6 +610,8 @@ class Life:
                 if session.open or session.cancel_wanted:
                     return
                 now = self.now
+            if model.releases and model.of(Kind.CAPTURE, now, "pending") and self.setup.totals == "none":
+                return  # LIMITS["released"]
             self.happened(model.add(Kind.AUTHORIZE, random.randrange(1, AMOUNT), now, None, "succeeded"))
             if self.setup.lookup == "none":
                 self.flush()
@@ -735,6 +740,10 @@ LIMITS = {
     "alike": (
         "No capture of somebody else's is like one of ours that releases the rest: taken for it, it would release too."
     ),
+    "released": (
+        "What a capture leaves that was pending when the rest was released, and fails after a second authorization, is "
+        "forgotten: a total corrects it, single effects do not."
+    ),
     "part": (
         "A part of an authorization that is released is seen before a capture of all that is left: else it cannot be "
         "told from a release of the rest."
@@ -765,6 +774,7 @@ DIFFERENCES = {
         "A total shows what came less what went: while an operation of ours is in doubt beside somebody else's, it can "
         "count twice until the next lookup."
     ),
+    "waiting": "Without a lookup nothing shows which of an update and the attempts to authorize came last.",
     "closed": (
         "`over_limit` and `amount` are about what a lookup or notification shows of the authorization. What closed "
         "them, such as a refund of all of it, can be undone without that being shown again."
@@ -965,7 +975,10 @@ class Judge:
                     "the gateway goes on, and nobody says so"
                 )
         elif session.initiated:  # else the object there is not used
-            assert session.status == ("pending" if status == "none" else status), f"at the gateway {status}"
+            expected = "pending" if status == "none" else status
+            if setup.lookup == "none" and expected in UNAUTHORIZED and session.status in UNAUTHORIZED:
+                expected = session.status  # DIFFERENCES["waiting"]
+            assert session.status == expected, f"at the gateway {status}"
         finals = [row for row in self.fold.rows.values() if row.final and row.state is State.SUCCEEDED]
         cancels = [row for row in self.fold.rows.values() if row.kind is Kind.CANCEL]
         again = len(model.of(Kind.AUTHORIZE, now, "succeeded")) > 1
@@ -1018,7 +1031,7 @@ class Judge:
                 continue
             done = self.life.provider.answers.get(row.key, (None, None, None))[2]
             went = done is not None and done.was("succeeded")
-            if not went and row.reference not in (None, done and done.reference):
+            if row.reference not in (None, done and done.reference):
                 continue  # DIFFERENCES["alike"]
             assert (row.state is State.SUCCEEDED) == went, f"{row.kind} is {row.state}, at the gateway {done}"
 
