@@ -181,7 +181,9 @@ def test_asynchronous_payments_work_in_a_child(url):
 APPLICATION = """
 import os, threading
 from paysession import Money, Payments
-pay = Payments.open(os.environ["BOOKS"], providers=["manual"], environ={})  # in the master, before the fork
+from paysession.testing import FakeProvider
+# In the master, before the fork.
+pay = Payments.open(os.environ["BOOKS"], providers={"fake": FakeProvider()}, environ={})
 def create(reference):
     return pay.create_collection(Money("1.00", "EUR"), reference=reference)
 create("master")

@@ -282,8 +282,9 @@ def test_a_close_from_within_a_call_does_not_wait_for_itself(store):
 CLOSING = """
 import sys, threading
 from paysession import Money, Payments, StoreError
+from paysession.testing import FakeProvider
 for turn in range(30):
-    pay = Payments.open(sys.argv[1], providers=["manual"], environ={})
+    pay = Payments.open(sys.argv[1], providers={"fake": FakeProvider()}, environ={})
     begun = threading.Barrier(9)
     def work(write, n):
         begun.wait()
@@ -314,7 +315,8 @@ def test_closing_under_many_threads_does_not_crash_the_interpreter(url):
 ENDING = """
 import sys, threading
 from paysession import Money, Payments
-pay = Payments.open(sys.argv[1], providers=["manual"], environ={})
+from paysession.testing import FakeProvider
+pay = Payments.open(sys.argv[1], providers={"fake": FakeProvider()}, environ={})
 begun = threading.Semaphore(0)
 def work(n):
     try:

@@ -27,13 +27,14 @@ from paysession_sql.postgres import PostgresStore
 PAYMENT = """
 import sys
 from paysession import Money, Payments
-with Payments.open(sys.argv[1], providers={"manual": {}}) as payments:
+from paysession.testing import FakeProvider
+with Payments.open(sys.argv[1], providers={"fake": FakeProvider()}) as payments:
     order = payments.create_collection(Money("42.00", "EUR"), reference="order")
-    session = payments.initiate(order.id, provider="manual")
-    payments.authorize(session.id, payload={"by": "ann"})
+    session = payments.initiate(order.id, provider="fake")
+    payments.authorize(session.id)
     payments.capture(session.id)
     payments.refund(session.id)
-    assert payments.events() and payments.sessions(provider="manual")
+    assert payments.events() and payments.sessions(provider="fake")
 sys.exit(" ".join(name for name in ("sqlalchemy", "alembic", "rich", "click") if name in sys.modules) or 0)
 """
 
