@@ -98,6 +98,10 @@ SURVIVORS = {
     "a lost key gets another number": "No database is restored from a backup in these histories.",
     "failed is not final": "What is undone after it had succeeded is `reversed`, never `failed`: the contract.",
     "a canceled object was never authorized": "The model shows an object that took money as authorized.",
+    "a foreign key is ours": "What has a key has a reference too in these histories, and that is compared first.",
+    "one operation is many effects": "Each effect has a reference here, which is learned with the first match.",
+    "what is stale reopens": "Each change that follows is guarded by itself.",
+    "a release of nothing is no barrier": "Three reports in one order: too rare here, and a scenario of its own.",
 }
 """Mutations that no history finds, with the reason."""
 
