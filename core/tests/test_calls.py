@@ -571,9 +571,7 @@ def test_an_object_in_place_of_its_id_is_named(shop):
 def test_a_store_is_found_by_its_scheme():
     with pytest.raises(StoreError, match="'oracle'.*installed are: memory.*pip install paysession-sql"):
         Payments.open("oracle://x", providers={"fake": FakeProvider()})
-    with pytest.raises(
-        StoreError, match="where the books are kept is a URL; for a file: sqlite:///payments.db"
-    ):
+    with pytest.raises(StoreError, match="the store is named by a URL; for a file: sqlite:///payments.db"):
         Payments.open("payments.db", providers={"fake": FakeProvider()})
     with pytest.raises(StoreError, match="say where"):
         Payments.open(providers={"fake": FakeProvider()}, environ={})

@@ -79,8 +79,8 @@ def test_an_instance_shows_what_it_can_do():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"url": 42}, "where the books are kept is a URL"),
-        ({"url": "payments.db"}, "is a URL; for a file: sqlite:///payments.db"),
+        ({"url": 42}, "the store is named by a URL"),
+        ({"url": "payments.db"}, "named by a URL; for a file: sqlite:///payments.db"),
         ({"public_url": 1}, "public_url is a URL such as https://shop.example/pay$"),
         ({"public_url": "shop.example/pay"}, "public_url is a URL"),
         ({"providers": "fake"}, 'a list of names, such as \\["stripe"]'),

@@ -32,7 +32,7 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
     scheme, colon, _ = url.partition(":") if isinstance(url, str) and is_storable(url) else ("", "", "")
     if not colon:
         # It is not repeated: a URL may hold a password.
-        raise StoreError("where the books are kept is a URL; for a file: sqlite:///payments.db")
+        raise StoreError("the store is named by a URL; for a file: sqlite:///payments.db")
     scheme = scheme.partition("+")[0]
     if scheme == "memory":
         return MemoryStore.open(url, clock=clock)

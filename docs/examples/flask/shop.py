@@ -128,7 +128,7 @@ def create_app(  # noqa: C901, PLR0915 - routes
     @app.get("/back/<session_id>")
     def back(session_id: str) -> str:
         number = books.get(session_id).collection_reference
-        read_order(shop(), number, g.shopper)  # whoever did not begin it is told nothing, and causes nothing
+        read_order(shop(), number, g.shopper)  # anybody else learns nothing and causes nothing
         session = books.resume(session_id, payload=request.args.to_dict())
         follow(books, shop())
         return page(number, session)
