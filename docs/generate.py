@@ -300,7 +300,8 @@ def plugins() -> str:
         parts.append(f"## {project['name']}\n\n{project['description']}")
         found = project.get("entry-points", {}) | {"scripts": project.get("scripts", {})}
         where = [f"`{name}` in `{group}`" for group, names in found.items() for name in names]
-        parts.append(f"Entry points: {', '.join(where)}.")
+        if where:
+            parts.append(f"Entry points: {', '.join(where)}.")
         directives = [
             _directive(module, name, getattr(importlib.import_module(module), name))
             for module in public_modules(folder.parent)

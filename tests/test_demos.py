@@ -1,6 +1,7 @@
 """`paysession demo` with providers whose gateway it starts itself: what a newcomer sees first."""
 
 import json
+import sys
 
 import pytest
 
@@ -19,14 +20,14 @@ def demo(in_process):
 @pytest.fixture
 def stripe():
     """An account at Stripe, as far as a test key can tell: one that may capture a payment once."""
-    local = pytest.importorskip("paysession_stripe.local")
-    sandbox = pytest.importorskip("paysession_stripe.sandbox")
+    local = pytest.importorskip("paysession_sandbox.stripe.local")
+    sandbox = pytest.importorskip("paysession_sandbox.stripe.layer")
     with local.LocalStripe() as behind, sandbox.Sandbox(behind, multicapture=False) as account:
         yield account
 
 
 def test_the_demo_of_stripe_needs_no_account(demo, in_a_process):
-    pytest.importorskip("localstripe")
+    pytest.importorskip("paysession_sandbox")
     told = json.loads(demo("--provider", "stripe", "--json", call=in_a_process))
     session = told["session"]
     assert ("authorized", "35.00", "35.00", "5.00") == (
@@ -54,5 +55,5 @@ def test_the_demo_of_stripe_takes_no_real_money(demo):
 
 
 def test_the_demo_of_stripe_says_what_to_install(demo, monkeypatch):
-    monkeypatch.setattr("paysession_stripe.local.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "paysession_sandbox.stripe.layer", None)
     assert "pip install 'paysession-stripe[demo]'" in demo("--provider", "stripe", status=1)

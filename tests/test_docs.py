@@ -70,7 +70,7 @@ def stripe_account():
         yield {
             "PAYSESSION_STRIPE__API_KEY": account.settings["api_key"],
             "PAYSESSION_STRIPE__API_BASE": account.settings["api_base"],
-            "PAYSESSION_STRIPE__PUBLISHABLE_KEY": "pk_test_localstripe",
+            "PAYSESSION_STRIPE__PUBLISHABLE_KEY": "pk_test_sandbox",
         }
 
 

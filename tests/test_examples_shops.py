@@ -496,10 +496,10 @@ def test_what_cannot_be_found_or_done_is_answered_without_a_traceback(shop, fake
 
 
 def test_the_same_shop_takes_cards_through_stripe(tmp_path):
-    pytest.importorskip("localstripe")
+    pytest.importorskip("paysession_sandbox")
     demo = pytest.importorskip("paysession_stripe.demo")
     with demo.Demo(environ={}) as browser:
-        settings = {**browser.settings, "publishable_key": "pk_test_localstripe"}
+        settings = {**browser.settings, "publishable_key": "pk_test_sandbox"}
         url = f"sqlite:///{tmp_path / 'payments.db'}"
         with Payments.open(url, providers={"stripe": settings}) as books:
             shop = FastAPIShop(books, tmp_path)
@@ -515,7 +515,7 @@ def test_the_same_shop_takes_cards_through_stripe(tmp_path):
 
 @pytest.mark.parametrize("kind", [FlaskShop, DjangoShop], ids=["flask", "django"])
 def test_the_same_shop_takes_paypal(kind, tmp_path):
-    gateway = pytest.importorskip("paysession_paypal.fake")
+    gateway = pytest.importorskip("paysession_sandbox.paypal")
     with gateway.PayPalFake() as paypal:
         settings = {
             "client_id": paypal.client_id,

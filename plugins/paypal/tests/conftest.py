@@ -12,9 +12,9 @@ from paysession.plugins import Registry
 from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode, replace
 from paysession_paypal import PayPal
-from paysession_paypal.fake import Clock, PayPalFake
 from paysession_paypal.signature import Signature
 from paysession_paypal.transport import SdkTransport
+from paysession_sandbox.paypal import Clock, PayPalFake
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EUR42 = Money("42.00", "EUR")
@@ -314,8 +314,8 @@ def make_shop(fake, clock):
 @pytest.fixture
 def refuse(fake):
     """Return a function that makes PayPal refuse the next call, in its own words."""
-    from paysession_paypal.fake import Fault
-    from paysession_paypal.fake.problems import Problem
+    from paysession_sandbox.paypal import Fault
+    from paysession_sandbox.paypal.problems import Problem
 
     def refuse(call, issue, *, status=422, committed=False):
         import json

@@ -90,7 +90,7 @@ def test_out_of_time_is_by_paypals_clock(ask, clock):
 
 def test_a_capture_at_the_last_moment_is_not_refused_before_it_would_show(shop, fake, clock):
     """PayPal captured, and its order, which may lag, does not show that when the authorization ends."""
-    from paysession_paypal.fake import Fault
+    from paysession_sandbox.paypal import Fault
 
     session = shop.session()
     shop.payments.sync(session.id)
@@ -175,7 +175,7 @@ def test_of_other_operations_the_status_tells(ask, kind):
 
 
 def test_a_capture_that_others_overtook_is_declined_with_paypals_word(shop, fake):
-    from paysession_paypal.fake import Fault
+    from paysession_sandbox.paypal import Fault
 
     session = shop.session()
     fake.fail("capture", Fault.drop())

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from paysession.provider import Declined, NotApplied, OutcomeUnknown
-from paysession_paypal.fake import Fault
+from paysession_sandbox.paypal import Fault
 
 HTML = b"<html><h1>503 Service Temporarily Unavailable</h1></html>"
 BROKEN = {

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from paysession.provider import Kind, Money, OutcomeUnknown
-from paysession_paypal.fake import Fault
+from paysession_sandbox.paypal import Fault
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from paysession import Payments, SettingsError
 from paysession.provider import Kind
 from paysession_paypal import PayPal
-from paysession_paypal.fake.app import Answer, Exchange
 from paysession_paypal.transport import SdkTransport
+from paysession_sandbox.paypal.app import Answer, Exchange
 
 GOOD = {"client_id": "id", "client_secret": "secret"}
 
@@ -30,7 +30,7 @@ def python(code, *arguments, **environ):
 
 # --- imports --------------------------------------------------------------------------------------
 
-HEAVY = ("paypalrestsdk", "requests", "urllib3", "cryptography", "OpenSSL", "paysession_paypal.fake")
+HEAVY = ("paypalrestsdk", "requests", "urllib3", "cryptography", "OpenSSL", "paysession_sandbox")
 
 
 def test_importing_and_selecting_it_imports_no_sdk():
@@ -51,7 +51,7 @@ import sys
 sys.modules["OpenSSL"] = None
 from paysession import Money, Payments
 from paysession_paypal import PayPal
-from paysession_paypal.fake import PayPalFake
+from paysession_sandbox.paypal import PayPalFake
 from paysession_paypal.signature import Signature
 
 with PayPalFake() as fake:

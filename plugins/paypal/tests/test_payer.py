@@ -8,7 +8,7 @@ import pytest
 from paysession import InvalidAmount, InvalidTransition, SessionBusy
 from paysession.operation import State
 from paysession.provider import Checkout, Declined, Kind, Money, NotApplied, OutcomeUnknown
-from paysession_paypal.fake import Fault
+from paysession_sandbox.paypal import Fault
 
 EUR20 = Money("20.00", "EUR")
 

@@ -9,8 +9,8 @@ import pytest
 from paysession import PaysessionError
 from paysession.operation import State
 from paysession.provider import Checkout, Kind, Money
-from paysession_paypal.fake import Fault
-from paysession_paypal.fake.problems import Problem
+from paysession_sandbox.paypal import Fault
+from paysession_sandbox.paypal.problems import Problem
 
 CALLS = ["token", "create", "show", "patch", "authorize", "capture", "capture_order", "void", "refund"]
 HTML = b"<html>503</html>"

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from paysession import Payments
-from paysession_paypal.fake import Fault
+from paysession_sandbox.paypal import Fault
 
 STEP = """
 import json, sys

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from paypalrestsdk import Api
 
 from paysession.provider import NotApplied
-from paysession_paypal.fake import Fault
-from paysession_paypal.fake.signing import Authority
 from paysession_paypal.transport import ENDPOINTS, MAX_ANSWER, SdkTransport
 from paysession_paypal.wire import Lost, NotSent, Request
+from paysession_sandbox.paypal import Fault
+from paysession_sandbox.paypal.signing import Authority
 
 LOOK = Request("GET", "/v2/checkout/orders/O1")
 WRITE = Request(

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from paysession.provider import OutcomeUnknown, WebhookRejected
 from paysession_paypal import certificates, signature
-from paysession_paypal.fake import Fault
-from paysession_paypal.fake.signing import CERT_URL, NAME, Authority
 from paysession_paypal.signature import Signature
 from paysession_paypal.webhooks import Postback, parse
+from paysession_sandbox.paypal import Fault
+from paysession_sandbox.paypal.signing import CERT_URL, NAME, Authority
 
 PAYLOADS = [
     b'{"id":"WH-1","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{"id":"C1","breakdown": {}}}',

@@ -16,10 +16,10 @@ from paysession.operation import State
 from paysession.plugins import Registry
 from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode
+from paysession_sandbox.stripe.layer import Request as SandboxRequest
+from paysession_sandbox.stripe.layer import Sandbox, decode_form
+from paysession_sandbox.stripe.local import LocalStripe
 from paysession_stripe import Stripe
-from paysession_stripe.local import LocalStripe
-from paysession_stripe.sandbox import Request as SandboxRequest
-from paysession_stripe.sandbox import Sandbox, decode_form
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"

@@ -3,7 +3,7 @@
 import json
 import threading
 
-from paysession_stripe.sandbox import Answer, Sandbox
+from paysession_sandbox.stripe.layer import Answer, Sandbox
 
 
 class FaultySandbox(Sandbox):

@@ -178,7 +178,7 @@ def test_after_a_definite_refusal_the_next_attempt_has_a_new_key(stage, sandbox)
     original = sandbox._capture
 
     def refuse(intent, params):
-        from paysession_stripe.local import StripeRefusal
+        from paysession_sandbox.stripe.local import StripeRefusal
 
         raise StripeRefusal(400, code="parameter_invalid_integer", message="Not today.")
 

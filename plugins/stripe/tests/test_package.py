@@ -18,9 +18,9 @@ import paysession_stripe
 from paysession import OutcomeUnknown, Payments, PaysessionError, SettingsError, hookimpl
 from paysession.errors import ConfigurationError
 from paysession.provider import Capabilities, Kind, Money, Secret
+from paysession_sandbox.stripe.local import LocalStripe
 from paysession_stripe import Stripe
 from paysession_stripe.demo import Demo
-from paysession_stripe.local import LocalStripe
 
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 
@@ -44,7 +44,7 @@ def test_importing_and_selecting_the_provider_does_not_import_the_stripe_package
         "from paysession import Payments\n"
         "with Payments.open('memory:', providers={'stripe': {'api_key': 'sk_test_1'}}) as p:\n"
         "    p.providers()\n"
-        "print([name for name in ('stripe', 'requests', 'localstripe') if name in sys.modules])"
+        "print([name for name in ('stripe', 'requests', 'paysession_sandbox') if name in sys.modules])"
     )
     assert "[]" == run(code)
 
@@ -210,11 +210,13 @@ def test_the_exported_names_exist():
 
 
 def test_no_module_but_two_reaches_outside():
-    """The stripe package is touched by the gateway alone, and localstripe is imported by nobody."""
+    """The stripe package is touched by the gateway alone, and the sandbox by what runs without an account."""
     folder = Path(paysession_stripe.__file__).parent
     imports = {path.name: path.read_text() for path in folder.glob("*.py")}
     assert {"gateway.py"} == {name for name, text in imports.items() if "\nimport stripe\n" in text}
-    assert set() == {name for name, text in imports.items() if "import localstripe" in text}
+    assert {"contract.py", "demo.py"} == {
+        name for name, text in imports.items() if "paysession_sandbox" in text
+    }
 
 
 # --- the demo -------------------------------------------------------------------------------------
@@ -289,7 +291,7 @@ def test_a_localstripe_that_does_not_start_says_why(monkeypatch, tmp_path):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho started >&2\necho 'OSError: no IPv6 here' >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr("paysession_stripe.local.sys.executable", str(broken))
+    monkeypatch.setattr("paysession_sandbox.stripe.local.sys.executable", str(broken))
     with pytest.raises(ConfigurationError, match="does not start: OSError: no IPv6 here"), Demo(environ={}):
         pass
 
@@ -303,7 +305,7 @@ def test_the_demo_takes_no_real_money():
 
 
 def test_the_demo_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("paysession_stripe.local.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "paysession_sandbox.stripe.layer", None)
     with pytest.raises(ConfigurationError, match="pip install"), Demo(environ={}):
         pass
 

@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from paysession.provider import Money
-from paysession_stripe.local import LocalStripe
+from paysession_sandbox.stripe.local import LocalStripe
 
 SECRET = "whsec_test"
 

@@ -12,8 +12,8 @@ import pytest
 from paysession.provider import Effect, Kind, Money
 from paysession.testing import BaseProviderContract, Counterpart, Request
 from paysession_paypal import PayPal
-from paysession_paypal.fake import PayPalFake
 from paysession_paypal.signature import Signature
+from paysession_sandbox.paypal import PayPalFake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from paysession import SettingsError
-from paysession_paypal.fake import PayPalFake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from paysession.provider import PaymentSession
+    from paysession_sandbox.paypal import PayPalFake
 
 __all__ = ["PayPalDemo"]
 
@@ -47,7 +47,7 @@ class PayPalDemo:
 
     def __enter__(self) -> Self:
         if not self._sandbox:
-            fake = self._fake = PayPalFake()
+            fake = self._fake = _start()
             self.settings = {
                 **self.settings,
                 "endpoint": fake.url,
@@ -75,6 +75,18 @@ class PayPalDemo:
                 "in PayPal's sandbox a person plays the payer: run it in a terminal"
             ) from None
         return {"token": session.reference or ""}
+
+
+def _start() -> PayPalFake:
+    try:
+        # A package of its own, that only the demo and tests need.
+        from paysession_sandbox.paypal import PayPalFake  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "paysession-sandbox is not installed: pip install 'paysession-paypal[demo]', or give the "
+            f"credentials of PayPal's sandbox in {_ID} and {_SECRET}"
+        ) from None
+    return PayPalFake()
 
 
 def _press_pay(url: str) -> dict[str, str]:

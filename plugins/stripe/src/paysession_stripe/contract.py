@@ -13,10 +13,10 @@ import pytest
 
 from paysession.provider import Effect, Kind, Money
 from paysession.testing import BaseProviderContract, Counterpart
+from paysession_sandbox.stripe.layer import Request, Sandbox, decode_form
+from paysession_sandbox.stripe.local import LocalStripe, StripeRefusal
 from paysession_stripe import Stripe
 from paysession_stripe.intent import SESSION
-from paysession_stripe.local import LocalStripe, StripeRefusal
-from paysession_stripe.sandbox import Request, Sandbox, decode_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """What ``paysession demo --provider stripe`` needs: a Stripe to speak to, and a payer.
 
-Without an account it is localstripe, started here (``pip install 'paysession-stripe[demo]'``); with a
+Without an account it is the sandbox's, started here (``pip install 'paysession-stripe[demo]'``); with a
 test key in ``PAYSESSION_STRIPE__API_KEY`` it is Stripe itself, or what ``PAYSESSION_STRIPE__API_BASE``
 names.
 """
@@ -15,11 +15,10 @@ from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 from paysession.errors import ConfigurationError
-from paysession_stripe.local import LocalStripe
-from paysession_stripe.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -52,8 +51,8 @@ class Demo:
 
     def __enter__(self) -> Self:
         if not self._key:
-            sandbox = self._stack.enter_context(Sandbox(self._stack.enter_context(LocalStripe())))
-            self.settings = {"api_key": "sk_test_localstripe", "api_base": sandbox.url, "multicapture": True}
+            sandbox = self._stack.enter_context(self._start())
+            self.settings = {"api_key": "sk_test_sandbox", "api_base": sandbox.url, "multicapture": True}
         elif self._key.startswith(("sk_test_", "rk_test_")):
             self.settings = {"api_key": self._key, "api_base": self._base}
         else:
@@ -64,6 +63,18 @@ class Demo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _start(self) -> AbstractContextManager[Any]:
+        try:
+            # A package of its own, that only the demo and tests need.
+            from paysession_sandbox.stripe.layer import Sandbox  # noqa: PLC0415
+            from paysession_sandbox.stripe.local import LocalStripe  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "paysession-sandbox is not installed: pip install 'paysession-stripe[demo]', or give a test "
+                f"key in {_KEY} to use Stripe itself"
+            ) from None
+        return Sandbox(self._stack.enter_context(LocalStripe()))
 
     def payer_acts(self, session: PaymentSession) -> None:
         """Pay as the payer's browser would, with the test card 4242 4242 4242 4242.

@@ -25,14 +25,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 from attrs import Factory, frozen
 
-from paysession_stripe.local import StripeRefusal
+from paysession_sandbox.stripe.local import StripeRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
-    from paysession_stripe.local import LocalStripe
+    from paysession_sandbox.stripe.local import LocalStripe
 
 __all__ = ["Answer", "Request", "Sandbox", "decode_form"]
 

@@ -7,9 +7,9 @@ against PayPal's OpenAPI files in this package's tests.
 
 from __future__ import annotations
 
-from paysession_paypal.fake.app import Answer, Event, Exchange
-from paysession_paypal.fake.clock import Clock
-from paysession_paypal.fake.faults import Fault
-from paysession_paypal.fake.server import PayPalFake
+from paysession_sandbox.paypal.app import Answer, Event, Exchange
+from paysession_sandbox.paypal.clock import Clock
+from paysession_sandbox.paypal.faults import Fault
+from paysession_sandbox.paypal.server import PayPalFake
 
 __all__ = ["Answer", "Clock", "Event", "Exchange", "Fault", "PayPalFake"]

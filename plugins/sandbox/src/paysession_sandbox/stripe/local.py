@@ -53,7 +53,7 @@ class LocalStripe:
     def __enter__(self) -> Self:
         if find_spec("localstripe") is None:
             raise ConfigurationError(
-                "localstripe is not installed: pip install 'paysession-stripe[demo]', or give a test key "
+                "localstripe is not installed: pip install localstripe, or give a test key "
                 "in PAYSESSION_STRIPE__API_KEY to use Stripe itself"
             )
         said = ""

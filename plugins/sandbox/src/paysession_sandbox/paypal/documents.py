@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession_paypal.fake.ledger import VALID
+from paysession_sandbox.paypal.ledger import VALID
 
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
+    from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
 
 __all__ = ["authorization", "capture", "order", "refund"]
 

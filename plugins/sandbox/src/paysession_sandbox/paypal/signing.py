@@ -18,14 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from paysession_paypal.reading import as_object
-
 if TYPE_CHECKING:
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from paysession_paypal.fake.clock import Clock
+    from paysession_sandbox.paypal.clock import Clock
 
 __all__ = ["Authority", "Signer"]
 
@@ -158,7 +156,7 @@ class Signer:
 
     def verifies(self, question: bytes) -> bool:
         """Answer the postback: whether these very bytes were signed for this webhook."""
-        tree: dict[str, Any] = as_object(json.loads(question)) or {}
+        tree: dict[str, Any] = json.loads(question)
         raw = question.partition(b'"webhook_event":')[2][:-1]
         text = f"{tree['transmission_id']}|{tree['transmission_time']}|{self.webhook_id}|{zlib.crc32(raw)}"
         signature = b64decode(tree["transmission_sig"])

@@ -10,16 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from paysession_paypal.fake.app import Answer, App, Event, Exchange
-from paysession_paypal.fake.clock import Clock
-from paysession_paypal.fake.signing import Signer
+from paysession_sandbox.paypal.app import Answer, App, Event, Exchange
+from paysession_sandbox.paypal.clock import Clock
+from paysession_sandbox.paypal.signing import Signer
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from paysession_paypal.fake.faults import Fault
-    from paysession_paypal.fake.ledger import Ledger
+    from paysession_sandbox.paypal.faults import Fault
+    from paysession_sandbox.paypal.ledger import Ledger
 
 __all__ = ["PayPalFake"]
 

@@ -15,16 +15,16 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from attrs import field, frozen
 
-from paysession_paypal.fake import documents
-from paysession_paypal.fake.ledger import Ledger
-from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
-from paysession_paypal.fake.problems import Problem
+from paysession_sandbox.paypal import documents
+from paysession_sandbox.paypal.ledger import Ledger
+from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
+from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paysession_paypal.fake.clock import Clock
-    from paysession_paypal.fake.faults import Fault
+    from paysession_sandbox.paypal.clock import Clock
+    from paysession_sandbox.paypal.faults import Fault
 
 __all__ = ["Answer", "App", "Event", "Exchange"]
 

@@ -12,13 +12,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession_paypal.fake.objects import Authorization, Capture, Order, Refund
-from paysession_paypal.fake.problems import Problem
+from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
+from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paysession_paypal.fake.clock import Clock
+    from paysession_sandbox.paypal.clock import Clock
 
 __all__ = ["Ledger"]
 

@@ -1,0 +1,1 @@
+"""A Stripe of one's own, for tests and for the demo."""
