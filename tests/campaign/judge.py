@@ -42,6 +42,12 @@ STEPS = {
     "canceled": {"canceled"},
 }
 TOLD = {"capture": "session.captured", "refund": "session.refunded"}
+REFUSALS = {
+    "initiate": ("operation.failed", "session.canceled"),
+    "authorize": ("operation.failed", "session.error"),
+}
+"""Which event reports that an operation was refused; ``operation.failed`` for the other kinds. A pending
+capture that fails once the rest was released also ends its session, with an event of the session's."""
 
 
 @mutable
@@ -276,9 +282,7 @@ def _transitions(verdict, session, history, events):
         if row.kind == "initiate":
             expected["session.initiated"] = 1 if row.state == "succeeded" else 0
         if row.state in ("declined", "not_applied"):
-            count = sum(
-                told[row.id, kind] for kind in ("operation.failed", "session.error", "session.canceled")
-            )
+            count = sum(told[row.id, kind] for kind in REFUSALS.get(row.kind, ("operation.failed",)))
             if count != 1:
                 verdict.find("5", f"{row.id} is {row.state}, and {count} events tell it")
         if row.kind == "authorize" and row.state == "succeeded" and row.answer in ("authorized", "captured"):
@@ -288,6 +292,9 @@ def _transitions(verdict, session, history, events):
         for kind, count in expected.items():
             if told[row.id, kind] != count:
                 verdict.find("5", f"{row.id} is {row.state}, and {told[row.id, kind]} events {kind} tell it")
+    ends = sum(event.type == "session.canceled" for event in events)
+    if ends != (session.status == "canceled"):
+        verdict.find("5", f"{session.id} is {session.status}, and {ends} events tell of its end")
     if events:
         last = events[-1]
         figures = (last.status, last.authorized, last.captured, last.refunded)
