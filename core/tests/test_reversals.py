@@ -36,7 +36,7 @@ def test_a_capture_that_is_returned_is_undone_once_and_ends_the_session(told):
     assert told.rows(session.id)[-1] == ("capture", "provider", "succeeded", "reversed", 4200)
     last = told.payments.history(session.id)[-1]
     assert (last.reverses, last.error) == (capture.id, RETURNED)
-    assert told.told()[-2:] == ["session.captured", "session.reversed"]
+    assert told.told()[-3:] == ["session.captured", "session.reversed", "session.canceled"]
     event = told.payments.events()[-1]
     assert (event.operation_id, event.captured_amount, event.authorized_amount) == (
         last.id,
@@ -78,7 +78,7 @@ def test_what_was_in_doubt_and_is_returned_was_taken_first(told):
         ("capture", "host", "succeeded", "found", 4200),
         ("capture", "provider", "succeeded", "reversed", 4200),
     ]
-    assert told.told(session.id)[-2:] == ["session.captured", "session.reversed"]
+    assert told.told(session.id)[-3:] == ["session.captured", "session.reversed", "session.canceled"]
 
 
 @pytest.mark.parametrize("state", ["failed", "reversed"])

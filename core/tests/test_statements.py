@@ -158,7 +158,10 @@ def test_a_transfer_under_way_reserves_its_amount_until_it_arrives(shop):
 def test_a_transfer_that_bounced_was_never_money(shop):
     session = shop.session("requires_more")
     session, events = state(shop, session, Effect("capture", eur("42.00"), "failed", "t1"))
-    assert (session.status, session.captured, events) == ("requires_more", 0, [])
+    assert (session.status, session.captured, events) == ("requires_more", 0, ["operation.failed"])
+    assert shop.rows(session.id)[-1] == ("capture", "provider", "declined", "failed", 4200)
+    session, events = state(shop, session, Effect("capture", eur("42.00"), "pending", "t1"))
+    assert (session.status, events) == ("requires_more", [])
 
 
 def test_a_debit_that_the_bank_accepted_is_authorized(shop):
@@ -256,7 +259,7 @@ def test_a_debit_returned_after_it_was_captured_is_undone(shop):
     session, events = state(shop, session, returned)
     assert shop.books(session.id) == ("canceled", 0, 0, 0, None)
     assert shop.payments.history(session.id)[-1].error == CLOSED
-    assert events == ["session.reversed"]
+    assert events == ["session.reversed", "session.canceled"]
 
 
 def test_a_refund_names_the_transfer_it_gives_back(shop):

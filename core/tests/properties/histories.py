@@ -758,6 +758,9 @@ LIMITS = {
 UNAUTHORIZED = ("pending", "requires_more", "error")
 SUMMED = {Kind.CAPTURE: ("captured", "capturing"), Kind.REFUND: ("refunded", "refunding")}
 
+REFUSALS = {Kind.INITIATE: "session.canceled", Kind.AUTHORIZE: "session.error"}
+"""What reports a refusal, unless ``operation.failed`` does."""
+
 DIFFERENCES = {
     "ended_before_its_captures": (
         "A release was reported before captures that preceded it: the session ends once, and what turns up "
@@ -1042,6 +1045,9 @@ class Judge:
         place = {(e.type, e.operation_id): n for n, e in enumerate(events)}
         counted = Counter((e.type, e.operation_id) for e in events)
         for row in rows.values():
+            if row.state in REFUSED:
+                names = ("operation.failed", REFUSALS.get(row.kind))
+                assert sum(counted[name, row.id] for name in names) == 1, f"events of {row.kind} {row.state}"
             name = {Kind.CAPTURE: "session.captured", Kind.REFUND: "session.refunded"}.get(row.kind)
             if name is None:
                 continue
@@ -1058,7 +1064,8 @@ class Judge:
             grants = [n for n, t in enumerate(types) if t == "session.authorized"]
             after_end = "session.canceled" in types[:first]
             assert after_end or (grants and grants[0] < first), "captured before it was authorized"
-        assert types.count("session.canceled") <= 1
+        session = life.payments.get(life.session_id)
+        assert types.count("session.canceled") == (session.status == "canceled"), "events of its end"
 
 
 class Swallowed(logging.Handler):

@@ -42,6 +42,9 @@ MUTATIONS = [
     # --- events ---
     (ledger, "a capture is no event", 'self._record("session.captured", operation)', "pass"),
     (ledger, "a reversal is no event", 'self._record("session.reversed", undone)', "pass"),
+    (ledger, "an end by reversal is no event", 'self._record("session.canceled", undone)', "pass"),
+    (ledger, "a failure is no event", 'self._record("operation.failed", operation, detail=code)', "pass"),
+    (ledger, "a failure of what nobody knew is no event", 'self._record("operation.failed", operation, detail=detail)', "pass"),
     # --- matching ---
     (evidence, "references are not compared", "operation.reference in (effect.reference, effect.key):", "False:"),
     (evidence, "keys are not compared", "(op for op in alike if op.id == effect.key)", "()"),

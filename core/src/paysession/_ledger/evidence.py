@@ -430,7 +430,7 @@ class _Matching:
         if effect.state == "failed":
             if refused is None and self._single and effect.reference is not None:
                 # Its earlier states may come later, and are over then.
-                self._found(effect.kind, effect.amount, State.DECLINED, None, effect.reference)
+                self._failed_before(effect, effect.reference)
             return
         if effect.state == "reversed" and not self._single and not self._lessens(effect):
             return  # it came and went before anybody looked
@@ -442,6 +442,10 @@ class _Matching:
         found = self._found(effect.kind, effect.amount, state, refused, token, capture_id, effect.key)
         if effect.state == "reversed" and found is not None:
             self._reverse(found, effect.error)
+
+    def _failed_before(self, effect: Effect, reference: str) -> None:
+        error = _failure(effect.error)
+        self.ledger.apply(Found(effect.kind, effect.amount, State.DECLINED, FAILED, reference, error=error))
 
     def _lessens(self, effect: Effect) -> bool:
         """Return whether nothing but an effect that was reversed says that less is authorized."""
@@ -466,7 +470,7 @@ class _Matching:
         key: str | None = None,
     ) -> Operation | None:
         ledger = self.ledger
-        if kind is CAPTURE and state is not State.DECLINED:
+        if kind is CAPTURE:
             self._imply(amount.minor)
         known = set(ledger.written)
         once = self._capabilities.capture == "once"
@@ -1032,13 +1036,14 @@ def _refused_by_effect(snapshot: Snapshot, operation: Operation) -> bool:
 
 
 def _failed(operation: Operation, error: Failure | None) -> Refused:
-    refusal = _declined(error)
-    failure = Failure(refusal.code, refusal.message)
-    return Refused(operation, State.DECLINED, failure, answer=FAILED)
+    return Refused(operation, State.DECLINED, _failure(error), answer=FAILED)
+
+
+def _failure(error: Failure | None) -> Failure:
+    """Return why something failed, in the words that the gateway gave for it."""
+    return error or Failure("failed", "the provider reports that it failed")
 
 
 def _declined(error: Failure | None) -> Declined:
-    """Return a refusal with the words that the gateway gave for it."""
-    if error is None:
-        return Declined("failed", "the provider reports that it failed")
-    return Declined(error.code, error.message)
+    failure = _failure(error)
+    return Declined(failure.code, failure.message)

@@ -132,6 +132,7 @@ class Found(NamedTuple):
         released: For a capture: the rest of the authorization is gone.
         lost: The key of ours that it carries, where the ledger has no operation with it: the operation was
             lost when a backup was restored, and gets its id back.
+        error: Why it failed, with ``DECLINED``.
     """
 
     kind: Kind
@@ -143,6 +144,7 @@ class Found(NamedTuple):
     refused: Operation | None = None
     released: bool = False
     lost: str | None = None
+    error: Failure | None = None
 
 
 class Identified(NamedTuple):

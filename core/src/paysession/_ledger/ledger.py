@@ -495,11 +495,8 @@ class Ledger:
         row.initiated = True
         was = row.status
         if was is Status.CANCELED and self.before.status is Status.AUTHORIZED:
-            was = Status.AUTHORIZED  # it ends with the commit, and not before
-            self._events = [
-                ("session.released" if type_ == "session.canceled" else type_, ended, detail)
-                for type_, ended, detail in self._events
-            ]
+            was = Status.AUTHORIZED
+            self._take_back_the_end()
         if was is not Status.AUTHORIZED:
             row.next_action = None
         self._derive()
@@ -513,6 +510,15 @@ class Ledger:
             self._record("session.authorized", operation)
         elif was is Status.AUTHORIZED:
             self._record("session.changed", operation)
+
+    def _take_back_the_end(self) -> None:
+        """Record no end of the session: it ends with the commit, and not before."""
+        events, self._events = self._events, []
+        for type_, operation, detail in events:
+            if type_ != "session.canceled":
+                self._record(type_, operation, detail=detail)
+            elif operation is None or operation.reverses is None:  # else nothing was released
+                self._record("session.released", operation, detail=detail)
 
     def _refused(self, fact: Refused) -> None:
         row = self.row
@@ -566,7 +572,11 @@ class Ledger:
             }
         operation = self._new(fact.kind, fact.amount, fact.reference, extra, fact.lost)
         if fact.state is State.DECLINED:
-            self._close(operation, fact.state, answer=FAILED, error=None, note=None, reference=None)
+            operation = self._close(
+                operation, fact.state, answer=FAILED, error=fact.error, note=None, reference=None
+            )
+            detail = fact.error.code if fact.error is not None else None
+            self._record("operation.failed", operation, detail=detail)
             return
         if fact.state is State.PENDING:
             self._accepted(Accepted(operation, answer=fact.answer))
@@ -589,6 +599,7 @@ class Ledger:
 
     def _reversed(self, fact: Reversed) -> None:
         row, amount = self.row, fact.amount
+        was = row.status
         undone = self._new(fact.operation.kind, amount, None, {"reverses": fact.operation.id})
         undone = self._close(
             undone, State.SUCCEEDED, answer="reversed", error=fact.error, note=None, reference=None
@@ -602,6 +613,8 @@ class Ledger:
             if row.status is Status.CANCELED:
                 row.cancel_wanted = False
         self._record("session.reversed", undone)
+        if row.status is not was:
+            self._record("session.canceled", undone)
 
     # --- facts: what is authorized, and how it stands ---------------------------------------------------
 
