@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +24,7 @@ from paysession.values import Failure, replace
 from paysession_sql import connections, upgrade
 from paysession_sql.clock import SharedClock
 from paysession_sql.connections import Connection, Refused, shown
+from paysession_sql.places import Call, Places
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.testing import server_or_skip
 
@@ -148,6 +149,52 @@ def test_threads_share_a_small_pool(postgres_url):
         made = threads.map(lambda n: pay.create_collection(Money("1", "EUR"), reference=f"{n}"), range(40))
         assert len({row.id for row in made}) == 40
         assert len(store._pool._places().connections) <= 2
+
+
+def test_a_call_that_comes_later_does_not_pass_the_line_for_a_connection(postgres_url, monkeypatch):
+    """A thread that calls in a loop would take its connection again before those that wait wake up."""
+    store = PostgresStore.open(f"{postgres_url}&pool_size=1")
+    places, running, wait = store._pool._places(), Call(), Places.wait
+    sleeps, awake = threading.Semaphore(0), threading.Event()
+
+    def asleep(call, seconds):
+        sleeps.release()
+        assert awake.wait(20)
+        wait(places, call, seconds)
+
+    monkeypatch.setattr(places, "wait", asleep)
+    assert places.take(0, running)
+    with closing(store), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(store.collections)
+        assert sleeps.acquire(timeout=20)
+        places.leave(running)
+        later = threads.submit(store.collections)
+        later.add_done_callback(lambda _: sleeps.release())
+        assert sleeps.acquire(timeout=20)
+        assert not later.done()
+        awake.set()
+        assert [first.result(20), later.result(20)] == [[], []]
+
+
+def test_each_connection_that_becomes_free_is_taken_by_one_of_the_line(postgres_url, monkeypatch):
+    monkeypatch.setattr("paysession_sql.places.LOOK_AGAIN", 20.0)
+    store = PostgresStore.open(f"{postgres_url}&pool_size=2")
+    places, running, both, run = store._pool._places(), (Call(), Call()), threading.Barrier(2), Connection.run
+
+    def at_once(self, statement, parameters):
+        both.wait(10)
+        return run(self, statement, parameters)
+
+    monkeypatch.setattr(Connection, "run", at_once)
+    for place, call in enumerate(running):
+        assert places.take(place, call)
+    with closing(store), ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(store.collections) for _ in running]
+        while len(places.waiting) < 2:
+            pass
+        for call in running:
+            places.leave(call)
+        assert [answer.result(20) for answer in answers] == [[], []]
 
 
 def test_a_statement_runs_once_behind_a_proxy_that_forgets_what_was_prepared(store, monkeypatch):

@@ -183,6 +183,36 @@ def test_threads_commit_in_groups(store):
     assert len(pay.collections()) == 9
 
 
+def test_a_read_leaves_the_connection_that_writes_to_a_commit_that_waits_for_it(store, monkeypatch):
+    """A thread that reads in a loop would take it again each time before the commit wakes up."""
+    places, reading, used = store._places, Call(), []
+    sleeps, awake = threading.Event(), threading.Event()
+    connection, wait = store._connection, places.wait
+
+    def asleep(call):
+        sleeps.set()
+        assert awake.wait(20)
+        wait(call)
+
+    def noted(places, place):
+        used.append(place)
+        return connection(places, place)
+
+    monkeypatch.setattr(places, "wait", asleep)
+    monkeypatch.setattr(store, "_connection", noted)
+    assert places.take(0, reading)
+    commit = threading.Thread(target=store.commit, args=(Change(collection=a_collection()),))
+    commit.start()
+    assert sleeps.wait(20)
+    places.leave(reading)
+    for _ in range(3):
+        assert not store.collections()
+    awake.set()
+    commit.join(20)
+    assert len(store.collections()) == 1
+    assert used == [1, 1, 1, 0, 0]
+
+
 def test_a_commit_that_meets_a_fork_waits_for_it_and_then_in_line(store):
     pay = Payments(store, Registry({"fake": FakeProvider()}))
     places = store._places

@@ -301,19 +301,25 @@ class Pool:
     def _take(self, places: Places[Connection], call: Call) -> int:
         """Take a place for a call, as soon as there is one."""
         last = monotonic() + WAIT
+        turn = not places.waiting
         while True:
-            for place in range(self._size):
-                if places.take(place, call):
-                    if places.closed:
-                        places.stop(call)
-                    return place
-            if call not in places.waiting:
-                places.line_up(call)
-                continue  # a place may have become free before anybody saw this call in the line
+            if turn:
+                for place in range(self._size):
+                    if places.take(place, call):
+                        if places.closed:
+                            places.stop(call)
+                        places.step_out(call)
+                        return place
+            if call.woken is None:
+                # A place that became free before anybody saw this call in the line is taken at once, unless
+                # there is somebody ahead, who was woken for it.
+                turn = places.line_up(call)
+                continue
             left = last - monotonic()
             if left <= 0:
                 raise StoreError(f"all {self._size} connections were in use for {WAIT:.0f} s: see pool_size")
             places.wait(call, left)
+            turn = True
 
     def before_fork(self) -> None:
         """Nothing: a call may go on in the parent during a fork."""

@@ -7,6 +7,10 @@ under its name and given back; a lock that was acquired just before the exceptio
 
 A call takes its place first and looks for a reason to stop afterwards; whoever closes or forks
 gives the reason first and looks for calls afterwards. So one of the two always sees the other.
+
+Calls that wait have precedence over those that come later. A thread that calls in a loop gives its
+place back and takes it again before the interpreter lets another thread run: where it may, those
+that wait never get it, for as long as it goes on.
 """
 
 from __future__ import annotations
@@ -90,12 +94,14 @@ class Places(Generic[_Connection]):
     def take_any(self, call: Call) -> int:
         """Take the first free place: the connection that was used last is the first of them.
 
+        The places that others wait for are left to them.
+
         Raises:
             StoreError: The store is closed.
         """
         using = self._using
         while True:
-            place = 0
+            place = self._awaited if self.waiting else 0
             while using.setdefault(place, call) is not call:
                 place += 1
             if not (self.closed or self.resting):
@@ -114,17 +120,23 @@ class Places(Generic[_Connection]):
         with self._gate:
             pass
 
-    def line_up(self, call: Call) -> None:
-        """Have the call wait for a place, behind those that wait already."""
+    def line_up(self, call: Call) -> bool:
+        """Have the call wait for a place, behind those that wait already; return whether it is the first."""
         if call.woken is None:
             call.woken = SimpleQueue()
         self.waiting[call] = None
+        return list(self.waiting)[:1] == [call]
 
     def wait(self, call: Call, seconds: float = LOOK_AGAIN) -> None:
         """Wait until a place may be free for a call that lined up."""
         assert call.woken is not None  # noqa: S101 - it lined up
         with suppress(Empty):
             call.woken.get(timeout=min(max(seconds, 0.0), LOOK_AGAIN))
+
+    def step_out(self, call: Call) -> None:
+        """Have a call that got its place not wait any longer; the next one sees whether another is free."""
+        if self.waiting.pop(call, _ABSENT) is not _ABSENT:
+            self._wake_first()
 
     def leave(self, call: Call, *, broken_off: bool = False) -> None:
         """Give back all that a call has. It may be repeated.
