@@ -32,8 +32,15 @@ LONGEST = (
 """The files that take longest in the two tiers, as measured."""
 
 
+SLOW_LIMIT = 900.0
+"""Seconds that a slow test may take; others have the `timeout` of pyproject.toml."""
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the longest files: one that begins late is what all workers wait for in the end."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
