@@ -169,7 +169,7 @@ def test_a_debit_that_the_bank_accepted_is_authorized(shop):
     assert (session.status, session.pending) == ("pending", 1)
     session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="m1"))
     assert shop.books(session.id) == ("authorized", 4200, 0, 0, None)
-    assert shop.rows(session.id)[1:] == [("authorize", "host", "succeeded", "authorized", 4200)]
+    assert shop.rows(session.id)[1:] == [("authorize", "host", "succeeded", "found", 4200)]
     assert shop.payments.history(session.id)[1].reference == "m1"
     assert events == ["session.authorized"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.errors import (
     ConfigurationError,
     CursorLost,
@@ -42,7 +43,6 @@ from paysession.retention import Retention
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
-    Checkout,
     ClientAction,
     Failure,
     Instructions,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "Address",
     "AsyncPayments",
     "Capabilities",
     "Checkout",
@@ -73,6 +74,7 @@ __all__ = [
     "InvalidAmount",
     "InvalidData",
     "InvalidTransition",
+    "Item",
     "Kind",
     "MemoryStore",
     "Money",
@@ -84,6 +86,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "OutcomeUnknown",
+    "Payer",
     "PaymentCollection",
     "PaymentSession",
     "Payments",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from paysession.checkout import Checkout
     from paysession.errors import Declined, NotApplied
     from paysession.money import Money
     from paysession.operation import Event, Operation
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
     from paysession.retention import Retention
     from paysession.session import Conflict, PaymentCollection, PaymentSession
-    from paysession.values import Checkout
     from paysession.webhooks import Headers
 
 __all__ = ["AsyncPayments"]

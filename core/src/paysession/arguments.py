@@ -11,12 +11,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from attrs import asdict
-
+from paysession.checkout import Checkout
 from paysession.errors import InvalidAmount, InvalidData, NotFound
 from paysession.money import Money
 from paysession.text import is_storable, shown
-from paysession.values import Checkout, decode, encode
+from paysession.values import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -142,11 +141,7 @@ def checked_checkout(checkout: Checkout | None, session_id: str) -> Checkout:
         return _NO_CHECKOUT
     if not isinstance(checkout, Checkout):
         raise InvalidData(f"checkout is a Checkout, not {type(checkout).__name__}")
-    for name, value in asdict(checkout).items():
-        if value is not None and not isinstance(value, str):
-            raise InvalidData(f"checkout: {name} is a str, not {type(value).__name__}")
-        if value is not None and not is_storable(value):
-            raise InvalidData(f"checkout: {name} has a NUL or half a surrogate pair")
+    checkout.check()
     for name, url in (("return_url", checkout.return_url), ("cancel_url", checkout.cancel_url)):
         _check_query(url, f"checkout: {name}")
     return checkout.filled(session_id)

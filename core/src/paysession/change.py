@@ -28,7 +28,9 @@ class Notification(Value):
         type: The gateway's name for what happened.
         session_id: Our session's id, if the notification carries it.
         references: The gateway's ids in it.
-        effects: What a gateway that cannot be asked tells, as JSON text.
+        effects: What a gateway that cannot be queried reports, as JSON text.
+        details: What else is known of the session by it (``data``, ``reference`` and ``payer``), as JSON
+            text; empty once it is processed.
         body: The raw body of a verified one; empty once it is processed.
         state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
         received_at: When it was stored; where a gateway does not sign, when the gateway was last queried
@@ -45,6 +47,7 @@ class Notification(Value):
     session_id: str | None = None
     references: tuple[str, ...] = ()
     effects: str = "[]"
+    details: str = "{}"
     body: bytes = b""
     state: str = "received"
     due_at: datetime | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import field, frozen
 from attrs.validators import in_, instance_of
 
+from paysession.checkout import reported
 from paysession.money import Money
 from paysession.operation import Kind
 from paysession.text import storable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
+    from paysession.checkout import Payer
     from paysession.operation import Operation
     from paysession.values import NextAction
 
@@ -117,8 +119,9 @@ class Outcome(Value):
     """What became of an operation: made with one of the six class methods.
 
     Each takes ``data=`` (replaces the session's data; None leaves it), ``reference=`` (the
-    gateway's id: of the session's object, or of the capture or refund just made), ``next_action=``
-    and ``expires_at=``. Amounts are this operation's, not totals.
+    gateway's id: of the session's object, or of the capture or refund just made), ``payer=`` (who
+    paid, as far as it is reported), ``next_action=`` and ``expires_at=``. Amounts are this
+    operation's, not totals.
     """
 
     answer: Answer
@@ -130,6 +133,7 @@ class Outcome(Value):
     next_action: NextAction | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     check_after: timedelta | None = None
+    payer: Payer | None = field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Asked of what was given only: a validator would be a call for each attribute of each answer.
@@ -145,6 +149,8 @@ class Outcome(Value):
             self.__dict__["check_after"] = min(max(timedelta(0), self.check_after), _LONGEST_WAIT)
         if self.expires_at is not None:
             self.__dict__["expires_at"] = _expiry(self.expires_at)
+        if self.payer is not None:
+            self.__dict__["payer"] = reported(self.payer)
 
     @classmethod
     def pending(
@@ -152,6 +158,7 @@ class Outcome(Value):
         *,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
         check_after: timedelta | None = None,
@@ -165,6 +172,7 @@ class Outcome(Value):
             answer=Answer.PENDING,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
             check_after=check_after,
@@ -177,6 +185,7 @@ class Outcome(Value):
         next_action: NextAction | None = None,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
         """The payer must act: ``next_action`` says how."""
@@ -184,6 +193,7 @@ class Outcome(Value):
             answer=Answer.REQUIRES_MORE,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
         )
@@ -195,6 +205,7 @@ class Outcome(Value):
         amount: Money | None = None,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
@@ -204,6 +215,7 @@ class Outcome(Value):
             amount=amount,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
         )
@@ -216,6 +228,7 @@ class Outcome(Value):
         released: bool = False,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
@@ -231,6 +244,7 @@ class Outcome(Value):
             released=released,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
         )
@@ -242,6 +256,7 @@ class Outcome(Value):
         *,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
@@ -251,6 +266,7 @@ class Outcome(Value):
             amount=amount,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
         )
@@ -261,6 +277,7 @@ class Outcome(Value):
         *,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
+        payer: Payer | None = None,
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
@@ -269,6 +286,7 @@ class Outcome(Value):
             answer=Answer.CANCELED,
             data=data,
             reference=reference,
+            payer=payer,
             next_action=next_action,
             expires_at=expires_at,
         )
@@ -353,6 +371,7 @@ class Snapshot(Value):
         next_action: What the payer must do, with ``requires_more``.
         expires_at: When the object, or its authorization, expires.
         error: Why it failed, with ``error``.
+        payer: Who paid, as far as it is reported: what it leaves out stays as it is known.
     """
 
     status: Status | None = field(converter=_status)
@@ -368,6 +387,7 @@ class Snapshot(Value):
     next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
     expires_at: datetime | None = field(default=None, converter=_expiry, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
+    payer: Payer | None = field(default=None, converter=reported, kw_only=True, repr=False)
 
     def tells(self, kind: Kind) -> bool:
         """Return whether an effect of this kind would show here, so that its absence is evidence."""
@@ -394,7 +414,12 @@ class WebhookEvent(Value):
         type: The gateway's name for what happened.
         session_id: Our session's id, if the notification carries it.
         references: The gateway's ids in it, by which the session may be found.
-        effects: Only from a gateway that cannot be asked, such as a bank's statement.
+        effects: Only from a gateway that cannot be queried, such as a bank's statement.
+        reference: The gateway's id that later hooks need, as ``session.reference``. Where it is not given,
+            and nothing else has named the gateway's object, an authorization's own id is.
+        data: The gateway's own data for later hooks. Its names are added to the session's ``data``: here
+            nobody knows what is there already.
+        payer: Who paid, as far as it is reported.
     """
 
     id: str | None = field(converter=_storable, validator=_TEXT)
@@ -402,6 +427,9 @@ class WebhookEvent(Value):
     session_id: str | None = field(default=None, converter=_storable, validator=_TEXT)
     references: Sequence[str] = field(default=(), converter=_texts)
     effects: Sequence[Effect] = field(default=(), converter=_effects)
+    reference: str | None = field(default=None, converter=_storable, validator=_TEXT)
+    data: str | None = field(default=None, converter=_json, repr=False)
+    payer: Payer | None = field(default=None, converter=reported, repr=False)
 
 
 @frozen(slots=False, eq=False, repr=False)

@@ -77,12 +77,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from paysession._ledger.ledger import Ledger
+    from paysession.checkout import Checkout
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
     from paysession.reports import Recovery
     from paysession.session import Conflict
     from paysession.store import Store
-    from paysession.values import Checkout
     from paysession.webhooks import Headers
 
 __all__ = ["Payments"]

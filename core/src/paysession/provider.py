@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.endpoint import Endpoint
 from paysession.errors import Declined, InvalidAmount, NotApplied, OutcomeUnknown, WebhookRejected
 from paysession.hooks import API_VERSION, hookimpl
@@ -9,10 +10,11 @@ from paysession.money import Money
 from paysession.operation import Kind, Operation
 from paysession.outcome import Answer, Capabilities, Effect, Outcome, Snapshot, WebhookEvent
 from paysession.session import PaymentSession
-from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Secret, Status
+from paysession.values import ClientAction, Failure, Instructions, Redirect, Secret, Status
 
 __all__ = [
     "API_VERSION",
+    "Address",
     "Answer",
     "Capabilities",
     "Checkout",
@@ -23,12 +25,14 @@ __all__ = [
     "Failure",
     "Instructions",
     "InvalidAmount",
+    "Item",
     "Kind",
     "Money",
     "NotApplied",
     "Operation",
     "Outcome",
     "OutcomeUnknown",
+    "Payer",
     "PaymentSession",
     "Redirect",
     "Secret",

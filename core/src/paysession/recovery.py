@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.evidence import (
     from_answer,
+    from_details,
     from_effects,
     from_snapshot,
     is_readable,
     still_in_doubt,
 )
-from paysession._ledger.facts import CancelRequested, OperatorNeeded, Postponed, Released
+from paysession._ledger.facts import CancelRequested, Details, OperatorNeeded, Postponed, Released
 from paysession._ledger.rules import LEASE_MARGIN, Request, claim
 from paysession._ledger.schedule import schedule
 from paysession._ledger.verdict import (
@@ -37,6 +38,7 @@ from paysession._ledger.verdict import (
 from paysession.elapsed import InFlight, is_in_flight
 from paysession.errors import (
     Declined,
+    InvalidData,
     InvalidTransition,
     NotApplied,
     NotFound,
@@ -364,12 +366,26 @@ class Recoverer:
             logger.info("session %s could not be queried: %s", session.id, error)
             return self._engine.load(session.id)
 
-    def book_effects(self, provider: Provider, session_id: str, effects: Sequence[Effect]) -> PaymentSession:
-        """Book what is known to have happened at a provider that cannot be asked."""
+    def book_effects(
+        self,
+        provider: Provider,
+        session_id: str,
+        effects: Sequence[Effect],
+        details: Details | None = None,
+    ) -> PaymentSession:
+        """Record what a gateway that cannot be queried reports, and what else a notification says.
+
+        Data that cannot be added to the session's is logged and left out.
+        """
 
         def rule(session: PaymentSession) -> Ledger | None:
-            ledger = self._engine.ledger(session, whole=True)
-            from_effects(ledger, effects, provider.capabilities, room=self._room(session))
+            ledger = self._engine.ledger(session, whole=bool(effects))
+            if effects:
+                from_effects(ledger, effects, provider.capabilities, room=self._room(session))
+            try:
+                from_details(ledger, details or Details())
+            except InvalidData as error:
+                logger.warning("session %s: a notification's data is left out: %s", session_id, error)
             return ledger if ledger.changed else None
 
         return self._engine.decide(session_id, rule)

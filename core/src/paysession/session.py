@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from attrs import Factory, field, frozen
 
+from paysession.checkout import Checkout
 from paysession.money import Money, Totals
-from paysession.values import Checkout, Status, Value, decode, replace
+from paysession.values import Status, Value, decode, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from paysession.checkout import Payer
     from paysession.values import Failure, NextAction
 
 __all__ = ["Conflict", "ConflictKind", "PaymentCollection", "PaymentSession", "Sums", "summarize"]
@@ -81,7 +83,8 @@ class PaymentSession(Totals):
         expires_at: When the provider's object, or its authorization, expires.
         capture: ``manual``, or ``automatic`` if capture at authorization was asked for.
         reference: The gateway's id.
-        checkout: What the host told of the payer's visit.
+        checkout: What the host said of the payer's visit.
+        payer: Who paid, as far as the gateway reports it. Kept out of events and reprs.
         error: Why authorizing failed.
         conflict: The kind of the newest open conflict with what the gateway showed
             (``authorized_after_cancel``, ``over_limit``, ``over_captured``, ``amount``, ...), or None.
@@ -100,6 +103,7 @@ class PaymentSession(Totals):
     status: Status = Status.PENDING
     capture: str = "manual"
     checkout: Checkout = field(default=Factory(Checkout), repr=False)
+    payer: Payer | None = field(default=None, repr=False)
     reference: str | None = None
     next_action: NextAction | None = field(default=None, repr=False)
     expires_at: datetime | None = None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_DEPTH",
     "MAX_JSON",
-    "Checkout",
     "ClientAction",
     "Failure",
     "Instructions",
@@ -35,6 +34,7 @@ __all__ = [
     "encode",
     "load_action",
     "made",
+    "merged",
     "replace",
 ]
 
@@ -244,48 +244,6 @@ _ACTIONS: Final[dict[str, type[NextAction]]] = {
 _NAMES: Final[dict[type, str]] = {cls: name for name, cls in _ACTIONS.items()}
 
 
-@frozen(slots=False, eq=False, repr=False, kw_only=True)
-class Checkout(Value):
-    """What the host knows of the payer's visit; every field is optional.
-
-    ``{session_id}`` in a URL is filled in when the session is initiated; so is ``%7Bsession_id%7D``,
-    which a framework's ``url_for`` makes of it.
-
-    Attributes:
-        return_url: Where the provider sends the payer back to.
-        cancel_url: Where it sends a payer who gave up.
-        locale: The payer's language, as a BCP 47 tag.
-        email: The payer's address.
-        ip: The payer's IP address.
-        user_agent: The payer's browser.
-        description: What is paid for, in words for the payer.
-    """
-
-    return_url: str | None = None
-    cancel_url: str | None = None
-    locale: str | None = None
-    email: str | None = field(default=None, repr=False)
-    ip: str | None = field(default=None, repr=False)
-    user_agent: str | None = field(default=None, repr=False)
-    description: str | None = None
-
-    def filled(self, session_id: str) -> Checkout:
-        """Return a copy whose URLs carry the session's id."""
-        return Checkout(
-            return_url=_filled(self.return_url, session_id),
-            cancel_url=_filled(self.cancel_url, session_id),
-            locale=self.locale,
-            email=self.email,
-            ip=self.ip,
-            user_agent=self.user_agent,
-            description=self.description,
-        )
-
-
-def _filled(url: str | None, session_id: str) -> str | None:
-    return url and url.replace("{session_id}", session_id).replace("%7Bsession_id%7D", session_id)
-
-
 def replace(value: _Value, /, **changes: Any) -> _Value:
     """Return a copy of a frozen value with some attributes changed.
 
@@ -349,6 +307,15 @@ def _check_depth(text: str, name: str) -> None:
 def decode(text: str | None) -> dict[str, Any]:
     """Return the mapping that `encode` wrote, a new one at each call."""
     return json.loads(text) if text and text != "{}" else {}
+
+
+def merged(text: str, more: str) -> str:
+    """Return the JSON text of a mapping with the names of another added, or put in their place.
+
+    Raises:
+        InvalidData: It would be longer than `MAX_JSON`.
+    """
+    return more if text == "{}" else encode({**decode(text), **decode(more)}, "data")
 
 
 def dump_action(action: NextAction | None) -> str | None:

@@ -18,8 +18,10 @@ from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
+from paysession._ledger.facts import Details
 from paysession.arguments import checked_flag
 from paysession.change import Change, Notification
+from paysession.checkout import dump_payer, load_payer
 from paysession.errors import (
     ConfigurationError,
     InvalidData,
@@ -157,6 +159,7 @@ class Inbox:
             session_id=event.session_id,
             references=tuple(event.references),
             effects=_dump(event.effects),
+            details=_dump_details(event),
             body=body,
             due_at=now,
         )
@@ -252,8 +255,12 @@ class Inbox:
         wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
         due_at = None if done else again or now + wait
         # What was in it has been put to use; the payer's data need not be kept for longer.
-        body = b"" if state == "processed" else notification.body
-        seen = replace(notification, state=state, attempts=attempts, due_at=due_at, body=body)
+        body, details = notification.body, notification.details
+        if state == "processed":
+            body, details = b"", "{}"
+        seen = replace(
+            notification, state=state, attempts=attempts, due_at=due_at, body=body, details=details
+        )
         try:
             self._store.commit(Change(notification=seen, notification_seen=True))
         except Stale:  # another worker has written what became of it, or there is more to look into
@@ -287,15 +294,18 @@ class Inbox:
     ) -> datetime | None:
         """Record what a notification leads to; return when to query again, if it may have been too early."""
         recovery = self._engine.recovery
-        effects = _load(notification.effects)
-        if not effects or provider.capabilities.lookup != "none":
-            shown_by = notification.received_at + provider.capabilities.lookup_lag
-            lagging = provider.capabilities.lookup == "lagging"
-            early = first and lagging and self._store.now() < shown_by
-            recovery.sync(session_id)
-            return shown_by if early else None
-        recovery.book_effects(provider, session_id, effects)
-        return None
+        effects, details = _load(notification.effects), _load_details(notification.details)
+        if provider.capabilities.lookup != "none":
+            effects = []  # the gateway is queried instead; the lookup may need the details
+        if effects or details is not None:
+            recovery.book_effects(provider, session_id, effects, details)
+        if effects:
+            return None
+        shown_by = notification.received_at + provider.capabilities.lookup_lag
+        lagging = provider.capabilities.lookup == "lagging"
+        early = first and lagging and self._store.now() < shown_by
+        recovery.sync(session_id)
+        return shown_by if early else None
 
 
 def _lowered(headers: Headers) -> dict[str, str]:
@@ -324,6 +334,20 @@ def _dump(effects: Sequence[Effect]) -> str:
             for effect in effects
         ]
     )
+
+
+def _dump_details(event: WebhookEvent) -> str:
+    """Return what an event says beside its effects, as JSON text."""
+    parts = {"data": event.data, "reference": event.reference, "payer": dump_payer(event.payer)}
+    known = {name: part for name, part in parts.items() if part is not None}
+    return json.dumps(known) if known else "{}"
+
+
+def _load_details(text: str) -> Details | None:
+    if text == "{}":
+        return None
+    parts = json.loads(text)
+    return Details(parts.get("data"), parts.get("reference"), payer=load_payer(parts.get("payer")))
 
 
 def _load(text: str) -> list[Effect]:

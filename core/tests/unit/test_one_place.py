@@ -21,6 +21,9 @@ COPIES = {
     ("recovery.py", "_send_again", "session"): "what a hook is shown of the session: as it was when it began",
     ("recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("payments.py", "update_collection", "row"): "a collection, not a session",
+    ("checkout.py", "filled", "self"): "a checkout, not a session",
+    ("checkout.py", "reported", "payer"): "a payer, not a session",
+    ("checkout.py", "_storable", "part"): "a payer's address",
     ("session.py", "summarize", "collection"): "a collection that is read, with its totals",
     ("store.py", "_collection_after", "row"): "a store's own copy of a collection",
 }
@@ -35,7 +38,7 @@ MAKERS = {
 
 NO_IO = {
     "__future__", "attrs", "collections", "datetime", "enum", "hashlib", "typing", "zlib",
-    "paysession.change", "paysession.errors", "paysession.money", "paysession.operation", "paysession.outcome",
+    "paysession.change", "paysession.checkout", "paysession.errors", "paysession.money", "paysession.operation", "paysession.outcome",
     "paysession.session", "paysession.values",
 }  # fmt: skip
 """What a rule may import: values, and no clock, no process, no log, no store and no plugin."""

@@ -43,7 +43,7 @@ from paysession.operation import (
     State,
 )
 from paysession.outcome import ANSWERS, Answer, Outcome
-from paysession.values import Failure, Status, encode
+from paysession.values import Failure, Status, encode, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "from_answer",
+    "from_details",
     "from_effects",
     "from_late_answer",
     "from_snapshot",
@@ -147,8 +148,11 @@ def _from_outcome(
 ) -> None:
     kind, answer, row = operation.kind, outcome.answer, ledger.row
     of_object = outcome.reference if kind not in (CAPTURE, REFUND) else None
-    if outcome.data is not None or of_object is not None or outcome.expires_at is not None:
-        ledger.apply(Details(outcome.data, of_object, outcome.expires_at))
+    data = outcome.data
+    if data is not None and row.data_text != operation.data_text:
+        data = merged(row.data_text, data)  # a notification has added to it since the request was sent
+    if data is not None or of_object is not None or outcome.expires_at or outcome.payer is not None:
+        ledger.apply(Details(data, of_object, outcome.expires_at, payer=outcome.payer))
     if kind is INITIATE or kind is UPDATE:
         action = outcome.next_action if kind is INITIATE else outcome.next_action or row.next_action
         # What was shown since it was sent is newer than its answer.
@@ -202,6 +206,7 @@ def from_late_answer(
             outcome.next_action
             if row.next_action is None and row.status in (Status.PENDING, Status.REQUIRES_MORE)
             else None,
+            outcome.payer,
         )
     )
     schedule(ledger, capabilities)
@@ -238,7 +243,7 @@ def from_snapshot(
         ledger.apply(ConflictOpened("currency", session.amount.currency, other))
         schedule(ledger, capabilities)
         return
-    ledger.apply(Details(snapshot.data, snapshot.reference, snapshot.expires_at))
+    ledger.apply(Details(snapshot.data, snapshot.reference, snapshot.expires_at, payer=snapshot.payer))
     ledger.apply(ConflictClosed("currency"))
     if snapshot.status not in UNAUTHORIZED:
         ledger.apply(ConflictClosed("status"))
@@ -249,6 +254,17 @@ def from_snapshot(
     matching.compare(room)
     _after(ledger)
     schedule(ledger, capabilities)
+
+
+def from_details(ledger: Ledger, details: Details) -> None:
+    """Record what a notification says beside its effects: its data is added to the session's.
+
+    Raises:
+        InvalidData: There is too much data; the rest is recorded.
+    """
+    ledger.apply(details._replace(data=None))
+    if details.data is not None:
+        ledger.apply(Details(data=merged(ledger.row.data_text, details.data)))
 
 
 def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabilities, *, room: int) -> None:
@@ -273,6 +289,10 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
     matching = _Matching(ledger, capabilities, fresh=True, single=True, told=False)
     for effect in effects:
         matching.record_effect(effect)
+    if ledger.row.reference is None:
+        # Later requests have to name something: where nothing else is the gateway's object, this is.
+        named = (e.reference for e in effects if e.kind is AUTHORIZE and e.state == "succeeded")
+        ledger.apply(Details(reference=next(filter(None, named), None)))
     matching.compare(room)
     _after(ledger)
     schedule(ledger, capabilities)
@@ -593,8 +613,11 @@ class _Matching:
             lost = self._lost(effect.key) if effect is not None else None
             ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference, lost=lost))
         else:
-            reference = operation.reference or reference
-            ledger.apply(Succeeded(operation, "authorized", amount, reference))
+            known = operation.reference
+            if self._single and reference is not None:
+                ledger.apply(Succeeded(operation, "found", amount, reference))
+            else:
+                ledger.apply(Succeeded(operation, "authorized", amount, known or reference))
 
     def _imply(self, minor: int) -> None:
         """Record the authorization that a capture implies, unless a lookup shows how that stands."""
@@ -629,9 +652,7 @@ class _Matching:
             if granting and operation is not None:
                 self._identify(operation, effect)
                 return
-            # An answer names the object, not the authorization.
-            anonymous = (None, ledger.before.reference)
-            unnamed = next((op for op in rows if _grants(op) and op.reference in anonymous), None)
+            unnamed = next((op for op in rows if _grants(op) and _is_unnamed(op)), None)
             if (
                 row.status is Status.AUTHORIZED
                 and not named
@@ -651,9 +672,8 @@ class _Matching:
             self.reduce(max(row.kept, row.authorized - effect.amount.minor))
 
     def _identify(self, operation: Operation, effect: Effect) -> None:
-        anonymous = (None, self.ledger.before.reference)
-        if operation.reference in anonymous and effect.reference not in (None, operation.reference):
-            self.ledger.apply(Identified(operation, effect.reference))
+        if effect.reference is not None and _is_unnamed(operation):
+            self.ledger.apply(Identified(operation, effect.reference, "found"))
 
     def settle_update(self, amount: Money | None) -> None:
         """The payer confirmed while an update was in doubt: the amount says whether it was in time.
@@ -1011,6 +1031,11 @@ def _names(effect: Effect, operation: Operation) -> bool:
     """Return whether an effect carries the identity of an operation."""
     same = effect.key == operation.id
     return same or (operation.reference is not None and operation.reference in (effect.reference, effect.key))
+
+
+def _is_unnamed(operation: Operation) -> bool:
+    """Return whether no notification has named an authorization: an answer names the gateway's object."""
+    return operation.reference is None or operation.answer not in ("found", IMPLIED)
 
 
 def _is_over(operation: Operation | None) -> bool:

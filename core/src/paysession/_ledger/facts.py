@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from paysession.checkout import Payer
     from paysession.money import Money
     from paysession.operation import EventType, Kind, Operation, State
     from paysession.session import ConflictKind
@@ -148,10 +149,17 @@ class Found(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """The gateway's id of an operation's effect became known."""
+    """The gateway's id of an operation's effect became known.
+
+    Attributes:
+        operation: The operation.
+        reference: The id.
+        answer: What showed it, in a word, where that matters; None: as it was.
+    """
 
     operation: Operation
     reference: str | None
+    answer: str | None = None
 
 
 class Reversed(NamedTuple):
@@ -201,6 +209,7 @@ class Details(NamedTuple):
     reference: str | None = None
     expires_at: datetime | None = None
     next_action: NextAction | None = None
+    payer: Payer | None = None
 
 
 class CancelRequested(NamedTuple):

@@ -40,6 +40,7 @@ from paysession._ledger.facts import (
     Unanswered,
 )
 from paysession.change import Change
+from paysession.checkout import with_payer
 from paysession.operation import (
     AUTHORIZE,
     CANCEL,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession._ledger.facts import Fact
+    from paysession.checkout import Payer
     from paysession.money import Money
     from paysession.operation import EventType
     from paysession.session import ConflictKind
@@ -98,6 +100,7 @@ class _Row:
     status: Status
     next_action: NextAction | None
     expires_at: datetime | None
+    payer: Payer | None
     reference: str | None
     error: Failure | None
     conflict: ConflictKind | None
@@ -595,7 +598,8 @@ class Ledger:
         self._record("session.released", operation)
 
     def _identified(self, fact: Identified) -> None:
-        self._put(fact.operation, reference=fact.reference)
+        operation = fact.operation
+        self._put(operation, reference=fact.reference, answer=fact.answer or operation.answer)
 
     def _reversed(self, fact: Reversed) -> None:
         row, amount = self.row, fact.amount
@@ -656,6 +660,8 @@ class Ledger:
             row.expires_at = fact.expires_at
         if fact.next_action is not None:
             row.next_action = fact.next_action
+        if fact.payer is not None:
+            row.payer = with_payer(row.payer, fact.payer)
 
     def _cancel_requested(self, _: CancelRequested) -> None:
         if not self.row.cancel_wanted:  # its attempts are counted from now on

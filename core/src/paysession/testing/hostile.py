@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from paysession.checkout import Checkout
 from paysession.errors import ConfigurationError, PaysessionError, RequestError
 from paysession.money import Money
 from paysession.operation import State
@@ -32,7 +33,7 @@ from paysession.provider import (
 )
 from paysession.testing.fake import FakeProvider
 from paysession.text import storable
-from paysession.values import Checkout, Secret
+from paysession.values import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

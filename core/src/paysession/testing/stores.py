@@ -11,13 +11,14 @@ import pytest
 from attrs import asdict, fields
 
 from paysession.change import Change, Notification
+from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.errors import CursorLost
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import Conflict, PaymentCollection, PaymentSession, Sums
 from paysession.store import Identity, OverLimit, Stale
 from paysession.testing import hostile
-from paysession.values import Checkout, ClientAction, Failure, Instructions, Redirect, Status, replace
+from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,15 @@ def a_session(number: int = 1, **changes: Any) -> PaymentSession:
         updated_at=NOW + timedelta(microseconds=1),
         status=Status.REQUIRES_MORE,
         capture="automatic",
-        checkout=Checkout(return_url="https://x/?a=1&b=ü", email="a@b.c", locale="de-DE"),
+        checkout=Checkout(
+            return_url="https://x/?a=1&b=ü",
+            email="a@b.c",
+            locale="de-DE",
+            address=Address(line1="Ü 1", country="DE"),
+            items=[Item("Book", Money.from_minor(2100, EUR), quantity=2, reference="b1")],
+            payer=Payer(name="A", address=Address(city="B")),
+        ),
+        payer=Payer(name="Ä", email="a@b.c", address=Address(postal_code="1")),
         reference=f"gw_{number}",
         next_action=Redirect("https://x", "POST", {"k": "v"}),
         expires_at=NOW + timedelta(days=1),
@@ -148,6 +157,7 @@ def a_notification(number: int = 1, **changes: Any) -> Notification:
         session_id="ps_0001",
         references=("a", "b"),
         effects="[1]",
+        details='{"data":"{}"}',
         body=b"\x00\xff body",
         state="received",
         due_at=NOW + timedelta(seconds=number),

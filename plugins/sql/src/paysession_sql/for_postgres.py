@@ -59,13 +59,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT session.id, session.collection_id, session.collection_reference, "
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
-            "session.reference, session.next_action, session.expires_at, session.error_code, "
-            "session.error_message, session.conflict, session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.id = $1::VARCHAR"
+            "session.payer, session.reference, session.next_action, session.expires_at, "
+            "session.error_code, session.error_message, session.conflict, session.version, "
+            "session.data, session.authorized, session.captured, session.refunded, "
+            "session.capturing, session.refunding, session.pending, session.granted, "
+            "session.released, session.held, session.initiated, session.ordinal, session.open, "
+            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
+            "session.checks FROM session WHERE session.id = $1::VARCHAR"
         ),
         (
             "key",
@@ -212,14 +212,14 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT session.id, session.collection_id, session.collection_reference, "
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
-            "session.reference, session.next_action, session.expires_at, session.error_code, "
-            "session.error_message, session.conflict, session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
-            "session.id LIMIT $1"
+            "session.payer, session.reference, session.next_action, session.expires_at, "
+            "session.error_code, session.error_message, session.conflict, session.version, "
+            "session.data, session.authorized, session.captured, session.refunded, "
+            "session.capturing, session.refunding, session.pending, session.granted, "
+            "session.released, session.held, session.initiated, session.ordinal, session.open, "
+            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
+            "session.checks FROM session WHERE session.attention_at IS NOT NULL ORDER BY "
+            "session.attention_at, session.id LIMIT $1"
         ),
         (
             "most",
@@ -343,8 +343,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id = $1::VARCHAR"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id = "
+            "$1::VARCHAR"
         ),
         (
             "key",
@@ -363,10 +364,10 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.provider = $1::VARCHAR "
-            "AND notification.due_at <= $2::BIGINT ORDER BY notification.due_at, notification.id "
-            "LIMIT $3"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE "
+            "notification.provider = $1::VARCHAR AND notification.due_at <= $2::BIGINT ORDER BY "
+            "notification.due_at, notification.id LIMIT $3"
         ),
         (
             "provider", "now", "most",
@@ -376,9 +377,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id > $1::VARCHAR AND "
-            "notification.state != 'processed' ORDER BY notification.id LIMIT $2"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id > "
+            "$1::VARCHAR AND notification.state != 'processed' ORDER BY notification.id LIMIT $2"
         ),
         (
             "after", "most",
@@ -388,10 +389,10 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id > $1::VARCHAR AND "
-            "notification.state != 'processed' AND notification.provider = $2::VARCHAR ORDER BY "
-            "notification.id LIMIT $3"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id > "
+            "$1::VARCHAR AND notification.state != 'processed' AND notification.provider = "
+            "$2::VARCHAR ORDER BY notification.id LIMIT $3"
         ),
         (
             "after", "provider", "most",

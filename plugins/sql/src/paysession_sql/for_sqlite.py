@@ -59,13 +59,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT session.id, session.collection_id, session.collection_reference, "
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
-            "session.reference, session.next_action, session.expires_at, session.error_code, "
-            "session.error_message, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.id = ?"
+            "session.payer, session.reference, session.next_action, session.expires_at, "
+            "session.error_code, session.error_message, session.\"conflict\", session.version, "
+            "session.data, session.authorized, session.captured, session.refunded, "
+            "session.capturing, session.refunding, session.pending, session.granted, "
+            "session.released, session.held, session.initiated, session.ordinal, session.open, "
+            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
+            "session.checks FROM session WHERE session.id = ?"
         ),
         (
             "key",
@@ -212,14 +212,14 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT session.id, session.collection_id, session.collection_reference, "
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
-            "session.reference, session.next_action, session.expires_at, session.error_code, "
-            "session.error_message, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
-            "session.id LIMIT ?"
+            "session.payer, session.reference, session.next_action, session.expires_at, "
+            "session.error_code, session.error_message, session.\"conflict\", session.version, "
+            "session.data, session.authorized, session.captured, session.refunded, "
+            "session.capturing, session.refunding, session.pending, session.granted, "
+            "session.released, session.held, session.initiated, session.ordinal, session.open, "
+            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
+            "session.checks FROM session WHERE session.attention_at IS NOT NULL ORDER BY "
+            "session.attention_at, session.id LIMIT ?"
         ),
         (
             "most",
@@ -332,8 +332,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id = ?"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id = "
+            "?"
         ),
         (
             "key",
@@ -352,9 +353,10 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.provider = ? AND "
-            "notification.due_at <= ? ORDER BY notification.due_at, notification.id LIMIT ?"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE "
+            "notification.provider = ? AND notification.due_at <= ? ORDER BY notification.due_at, "
+            "notification.id LIMIT ?"
         ),
         (
             "provider", "now", "most",
@@ -364,9 +366,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id > ? AND "
-            "notification.state != 'processed' ORDER BY notification.id LIMIT ?"
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id > "
+            "? AND notification.state != 'processed' ORDER BY notification.id LIMIT ?"
         ),
         (
             "after", "most",
@@ -376,9 +378,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT notification.id, notification.provider, notification.type, "
             "notification.received_at, notification.session_id, notification.references_, "
-            "notification.effects, notification.body, notification.state, notification.due_at, "
-            "notification.attempts FROM notification WHERE notification.id > ? AND "
-            "notification.state != 'processed' AND notification.provider = ? ORDER BY "
+            "notification.effects, notification.details, notification.body, notification.state, "
+            "notification.due_at, notification.attempts FROM notification WHERE notification.id > "
+            "? AND notification.state != 'processed' AND notification.provider = ? ORDER BY "
             "notification.id LIMIT ?"
         ),
         (
@@ -391,16 +393,16 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "insert_session": (
         (
             "INSERT INTO session (id, collection_id, collection_reference, provider, amount, "
-            "currency, created_at, updated_at, status, capture, checkout, reference, next_action, "
-            "expires_at, error_code, error_message, \"conflict\", version, data, authorized, "
-            "captured, refunded, capturing, refunding, pending, granted, released, held, "
-            "initiated, ordinal, open, authorizing, cancel_wanted, due_at, attention_at, checks) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "currency, created_at, updated_at, status, capture, checkout, payer, reference, "
+            "next_action, expires_at, error_code, error_message, \"conflict\", version, data, "
+            "authorized, captured, refunded, capturing, refunding, pending, granted, released, "
+            "held, initiated, ordinal, open, authorizing, cancel_wanted, due_at, attention_at, "
+            "checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "collection_id", "collection_reference", "provider", "amount", "currency",
-            "created_at", "updated_at", "status", "capture", "checkout", "reference",
+            "created_at", "updated_at", "status", "capture", "checkout", "payer", "reference",
             "next_action", "expires_at", "error_code", "error_message", "conflict", "version",
             "data", "authorized", "captured", "refunded", "capturing", "refunding", "pending",
             "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
@@ -409,15 +411,15 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "update_session": (
         (
-            "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, reference=?, "
-            "next_action=?, expires_at=?, error_code=?, error_message=?, \"conflict\"=?, version=?, "
-            "data=?, authorized=?, captured=?, refunded=?, capturing=?, refunding=?, pending=?, "
-            "granted=?, released=?, held=?, initiated=?, ordinal=?, open=?, authorizing=?, "
-            "cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE session.id = ? AND "
-            "session.version = ?"
+            "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, payer=?, "
+            "reference=?, next_action=?, expires_at=?, error_code=?, error_message=?, "
+            "\"conflict\"=?, version=?, data=?, authorized=?, captured=?, refunded=?, capturing=?, "
+            "refunding=?, pending=?, granted=?, released=?, held=?, initiated=?, ordinal=?, "
+            "open=?, authorizing=?, cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE "
+            "session.id = ? AND session.version = ?"
         ),
         (
-            "amount", "currency", "updated_at", "status", "reference", "next_action",
+            "amount", "currency", "updated_at", "status", "payer", "reference", "next_action",
             "expires_at", "error_code", "error_message", "conflict", "version", "data",
             "authorized", "captured", "refunded", "capturing", "refunding", "pending",
             "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
@@ -482,20 +484,21 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "insert_notification": (
         (
             "INSERT INTO notification (id, provider, type, received_at, session_id, references_, "
-            "effects, body, state, due_at, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "effects, details, body, state, due_at, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?)"
         ),
         (
             "id", "provider", "type", "received_at", "session_id", "references_", "effects",
-            "body", "state", "due_at", "attempts",
+            "details", "body", "state", "due_at", "attempts",
         ),
     ),
     "update_notification": (
         (
-            "UPDATE notification SET received_at=?, body=?, state=?, due_at=?, attempts=? WHERE "
-            "notification.id = ? AND notification.attempts = ?"
+            "UPDATE notification SET received_at=?, details=?, body=?, state=?, due_at=?, "
+            "attempts=? WHERE notification.id = ? AND notification.attempts = ?"
         ),
         (
-            "received_at", "body", "state", "due_at", "attempts", "key", "earlier",
+            "received_at", "details", "body", "state", "due_at", "attempts", "key", "earlier",
         ),
     ),
     "update_amount": (
@@ -569,7 +572,8 @@ SCHEMA: Final = (
         "CREATE TABLE notification ( id TEXT NOT NULL, provider TEXT NOT NULL, type TEXT NOT "
         "NULL, received_at BIGINT NOT NULL, session_id TEXT, references_ TEXT NOT NULL, "
         "effects TEXT NOT NULL, body BLOB NOT NULL, state TEXT NOT NULL, due_at BIGINT, "
-        "attempts BIGINT NOT NULL, CONSTRAINT pk_notification PRIMARY KEY (id) )"
+        "attempts BIGINT NOT NULL, details TEXT DEFAULT '{}' NOT NULL, CONSTRAINT "
+        "pk_notification PRIMARY KEY (id) )"
     ),
     (
         "CREATE TABLE operation ( id TEXT NOT NULL, session_id TEXT NOT NULL, kind TEXT NOT "
@@ -597,7 +601,7 @@ SCHEMA: Final = (
         "BOOLEAN NOT NULL, ordinal BIGINT NOT NULL, open TEXT, authorizing TEXT, "
         "cancel_wanted BOOLEAN NOT NULL, due_at BIGINT, checks BIGINT NOT NULL, mark BIGINT, "
         "granted BIGINT DEFAULT '0' NOT NULL, released BOOLEAN DEFAULT 0 NOT NULL, "
-        "attention_at BIGINT, CONSTRAINT pk_session PRIMARY KEY (id) )"
+        "attention_at BIGINT, payer TEXT, CONSTRAINT pk_session PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_reference ON operation (reference) WHERE reference IS NOT "
@@ -672,7 +676,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0006')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0007')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

@@ -14,13 +14,14 @@ from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from paysession.change import Notification
+from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.money import Money
 from paysession.operation import Event, Kind, Operation, State
 from paysession.session import Conflict, PaymentCollection, PaymentSession
-from paysession.values import Checkout, Failure, Status, dump_action, load_action, made
+from paysession.values import Failure, Status, dump_action, load_action, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -225,18 +226,6 @@ class Layout(Generic[_Value]):
         return made(self.cls, attributes)
 
 
-def _dump_checkout(checkout: Checkout) -> str:
-    if checkout == _NO_CHECKOUT:
-        return "{}"
-    return json.dumps(asdict(checkout, filter=lambda _, value: value is not None), separators=(",", ":"))
-
-
-def _load_checkout(text: str) -> Checkout:
-    return _NO_CHECKOUT if text == "{}" else Checkout(**json.loads(text))
-
-
-_NO_CHECKOUT: Final = Checkout()
-
 COLLECTION: Final = Layout(
     PaymentCollection,
     "collection",
@@ -265,7 +254,8 @@ SESSION: Final = Layout(
         _time("updated_at"),
         _word("status", Status),
         _text("capture", fixed=True),
-        _json("checkout", _dump_checkout, _load_checkout, fixed=True),
+        _json("checkout", dump_checkout, load_checkout, fixed=True),
+        _json("payer", dump_payer, load_payer, nullable=True),
         _text("reference", nullable=True),
         _json("next_action", dump_action, load_action, nullable=True),
         _time("expires_at", nullable=True),
@@ -382,6 +372,7 @@ NOTIFICATION: Final = Layout(
             "references", json.dumps, lambda text: tuple(json.loads(text)), column="references_", fixed=True
         ),
         _text("effects", fixed=True),
+        _text("details"),
         Place("body", ("body",), ("bytes",), (("body", None),)),
         _text("state"),
         _time("due_at", nullable=True),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from attrs import frozen
 
+from paysession.checkout import Checkout
 from paysession.errors import PaysessionError, ProviderError
 from paysession.money import Money
 from paysession.operation import Kind, Operation, State, digest_of
@@ -21,7 +22,7 @@ from paysession.testing.contract import advice
 from paysession.testing.contract.counterpart import FEATURES
 from paysession.testing.contract.recorder import Call, Crash, Recorder
 from paysession.testing.contract.verdict import broken, not_declared
-from paysession.values import Checkout, Status, replace
+from paysession.values import Status, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
