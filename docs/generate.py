@@ -36,10 +36,11 @@ from paysession._ledger.verdict import ABSENT, REPEATED
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
 from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
+from paysession.reasons import CATEGORIES, PAYER_MESSAGES
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from paysession._ledger.verdict import Rule
 
@@ -330,6 +331,12 @@ def verdict_table(rules: Sequence[Rule[Any]]) -> str:
     return "\n".join([*rows, *(f"| {rule.evidence} | {rule.verdict} | {rule.reason} |" for rule in rules)])
 
 
+def words_table(heading: str, meanings: Iterable[tuple[str, str]]) -> str:
+    """Return the table of words of which there are few, with what each means."""
+    rows = [f"| {heading} |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{word}` | {meaning} |" for word, meaning in meanings)])
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
@@ -350,6 +357,13 @@ def generated() -> dict[Path, str]:
     protocol = REFERENCE / "protocol.md"
     protocol_page = _between(protocol.read_text(), "absent", verdict_table(ABSENT))
     protocol_page = _between(protocol_page, "repeated", verdict_table(REPEATED))
+    errors = REFERENCE / "errors.md"
+    errors_page = _between(
+        errors.read_text(), "categories", words_table("`category` | what may follow", CATEGORIES.items())
+    )
+    errors_page = _between(
+        errors_page, "payer messages", words_table("`payer_message_key` | in English", PAYER_MESSAGES.items())
+    )
     packages, tests = REFERENCE / "plugins.md", REFERENCE / "testing.md"
     return {
         tests: _between(tests.read_text(), "contracts", contracts()),
@@ -358,6 +372,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "lifecycle.svg": lifecycle_svg(),
         hooks: hooks_page,
         protocol: protocol_page,
+        errors: errors_page,
         REFERENCE / "cli.md": command_line(),
     }
 

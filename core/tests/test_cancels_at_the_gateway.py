@@ -241,7 +241,8 @@ def test_canceled_settles_what_is_in_doubt(told, kind, before, arguments, row, t
         assert told.payments.events()[-1].operation_id == operation_id
     else:
         failed = next(r for r in told.payments.history(session.id) if r.id == operation_id)
-        assert failed.error == Failure("canceled", "the provider has canceled the session")
+        told_why = "the provider has canceled the session"
+        assert failed.error == Failure("canceled", told_why, payer_message_key="canceled")
         assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 4200)
         assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
     assert told.payments.collection(told.order.id).held == 0

@@ -29,6 +29,7 @@ from paysession.errors import (
     IdempotencyMismatch,
     InvalidAmount,
     InvalidTransition,
+    Mistaken,
     NotApplied,
     NotFound,
     NotSupported,
@@ -410,7 +411,11 @@ class Engine:
         if state is State.STARTED:
             raise self._in_doubt(operation)
         if state is State.NOT_APPLIED:
-            error = answer if isinstance(answer, NotApplied) else NotApplied(operation.message)
+            error: PaysessionError = (
+                answer if isinstance(answer, NotApplied) else NotApplied(operation.message)
+            )
+            if isinstance(error, Mistaken):
+                error = error.mistake
             error.session_id, error.operation_id = session.id, operation.id
             raise error
         if state is State.DECLINED and operation.kind is not AUTHORIZE:
@@ -430,6 +435,8 @@ class Engine:
         return Declined(
             error.code if error is not None else "declined",
             operation.message,
+            category=error.category if error is not None else None,
+            payer_message_key=error.payer_message_key if error is not None else None,
             session_id=operation.session_id,
             operation_id=operation.id,
         )

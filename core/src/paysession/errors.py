@@ -31,12 +31,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paysession.reasons import category_of, payer_message_key_of
 from paysession.text import as_text, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
     from typing import Any
+
+    from paysession.reasons import FailureCategory, PayerMessageKey
 
 __all__ = [
     "ConfigurationError",
@@ -185,6 +188,9 @@ class Declined(ProviderError):
             still have, the effect: the authorization has expired, say. Then the operation is settled at once,
             also where it was sent before. Leave it out for anything that our own earlier request may have
             caused, such as "already captured".
+        category: What may follow: ``hard``, ``soft``, ``authentication`` or ``try_later``. A mistake of ours
+            is no decline: raise `ConfigurationError` or `InvalidData` for that.
+        payer_message_key: What the payer may be told; by default that of the category.
     """
 
     def __init__(
@@ -193,6 +199,8 @@ class Declined(ProviderError):
         message: str = "",
         *,
         conclusive: bool = False,
+        category: FailureCategory | None = None,
+        payer_message_key: PayerMessageKey | None = None,
         data: Mapping[str, Any] | None = None,
         reference: str | None = None,
         session_id: str | None = None,
@@ -207,6 +215,8 @@ class Declined(ProviderError):
         )
         self.code = as_text(code)
         self.conclusive = conclusive
+        self.category: FailureCategory = category_of(category)
+        self.payer_message_key: PayerMessageKey = payer_message_key_of(payer_message_key, self.category)
 
 
 class NotApplied(ProviderError):
@@ -232,6 +242,21 @@ class NotApplied(ProviderError):
             message, data=data, reference=reference, session_id=session_id, operation_id=operation_id
         )
         self.retry_after = retry_after
+
+
+class Mistaken(NotApplied):
+    """What a hook's `ConfigurationError` or `InvalidData` counts as: it did not happen, by a mistake of ours.
+
+    The caller is raised the mistake itself; this is for the core alone.
+
+    Args:
+        mistake: What the hook raised.
+    """
+
+    def __init__(self, mistake: ConfigurationError | InvalidData) -> None:
+        super().__init__(mistake.message)
+        self.mistake = mistake
+        self.code = "invalid_data" if isinstance(mistake, InvalidData) else "configuration"
 
 
 class OutcomeUnknown(ProviderError):

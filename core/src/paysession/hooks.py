@@ -55,7 +55,8 @@ class ProviderHooks:
 
     ``initiate``, ``authorize`` and ``cancel`` are required. A hook may leave out arguments that
     it does not need. Instead of answering it may raise ``Declined``, ``NotApplied`` or
-    ``OutcomeUnknown``; whatever else happens counts as ``OutcomeUnknown``.
+    ``OutcomeUnknown``, or ``ConfigurationError`` or ``InvalidData`` for a mistake of ours that it finds
+    before anything happens; whatever else happens counts as ``OutcomeUnknown``.
     """
 
     @hookspec(firstresult=True)

@@ -36,6 +36,7 @@ from paysession.errors import (
     IdempotencyMismatch,
     InvalidAmount,
     InvalidData,
+    Mistaken,
     NotApplied,
     NotFound,
     NotOffered,
@@ -622,8 +623,13 @@ class Payments:
 
         Raises:
             NotApplied, OutcomeUnknown: The provider could not be asked.
+            ConfigurationError, InvalidData: It could not, because of a mistake of ours.
         """
-        return self._recovery.sync(session_id)
+        try:
+            return self._recovery.sync(session_id)
+        except Mistaken as error:
+            error.mistake.session_id = session_id
+            raise error.mistake from None
 
     def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
         """Settle what is due: doubt, pending operations, requested cancels, stored notifications.

@@ -22,6 +22,7 @@ from paysession.errors import (
     ConfigurationError,
     Declined,
     InvalidData,
+    Mistaken,
     NotApplied,
     OutcomeUnknown,
     PaysessionError,
@@ -232,7 +233,7 @@ class _Witness:
         self.seen.reached = True
         try:
             answer = yield
-        except ProviderError as error:
+        except PaysessionError as error:
             self.seen.error = error
             raise
         return answer
@@ -302,7 +303,7 @@ class Provider:
 
         Raises:
             Declined: It certainly refused.
-            NotApplied: It certainly did not happen.
+            NotApplied: It certainly did not happen. `Mistaken`, if the hook found a mistake of ours.
             OutcomeUnknown: Anything else than an `Outcome` came back.
         """
         seen = self._seen
@@ -311,14 +312,18 @@ class Provider:
             seen.error = None
         try:
             answer = self._hooks[kind](session=session, operation=operation)
-        except (Declined, NotApplied) as error:
+        except OutcomeUnknown as error:
+            raise self._clean(error) from None
+        except (Declined, NotApplied, ConfigurationError, InvalidData) as error:
             if seen is not None and seen.reached and error is not seen.error:
                 raise OutcomeUnknown(
                     f"a plugin raised {type(error).__name__} after {kind} was sent"
                 ) from None
-            raise self._clean(error) from None
-        except OutcomeUnknown as error:
-            raise self._clean(error) from None
+            if isinstance(error, ProviderError):
+                raise self._clean(error) from None
+            if _is_raised_here(error):
+                raise self._unknown(kind, error) from None
+            raise self._mistaken(error) from None
         except Exception as error:  # noqa: BLE001 - an unforeseen failure may have happened after the effect
             raise self._unknown(kind, error) from None
         if type(answer) is not Outcome:
@@ -329,13 +334,17 @@ class Provider:
         """Ask for the gateway's truth.
 
         Raises:
-            NotApplied: It cannot be reached now.
+            NotApplied: It cannot be reached now. `Mistaken`, if the hook found a mistake of ours.
             OutcomeUnknown: It answered something that is no snapshot of this session.
         """
         try:
             answer = self._hooks["retrieve"](session=session, operation=operation)
         except (NotApplied, OutcomeUnknown) as error:
             raise self._clean(error) from None
+        except (ConfigurationError, InvalidData) as error:
+            if _is_raised_here(error):
+                raise self._unknown("retrieve", error) from None
+            raise self._mistaken(error) from None
         except Exception as error:  # noqa: BLE001 - the lookup failed, whatever it was
             raise self._unknown("retrieve", error) from None
         if type(answer) is not Snapshot:
@@ -388,13 +397,26 @@ class Provider:
             logger.warning("%s raised %s with data that cannot be kept: %s", self.name, name, refused)
             data = None
         if isinstance(error, Declined):
-            code = as_text(_part(error, "code")) or "declined"
-            conclusive = _part(error, "conclusive") is True
-            return Declined(code, message, conclusive=conclusive, data=data, reference=reference)
+            return Declined(
+                as_text(_part(error, "code")) or "declined",
+                message,
+                conclusive=_part(error, "conclusive") is True,
+                category=_part(error, "category"),
+                payer_message_key=_part(error, "payer_message_key"),
+                data=data,
+                reference=reference,
+            )
         if isinstance(error, NotApplied):
             wait = _part(error, "retry_after")
             return NotApplied(message, retry_after=wait, data=data, reference=reference)
         return OutcomeUnknown(message, data=data, reference=reference)
+
+    def _mistaken(self, error: ConfigurationError | InvalidData) -> Mistaken:
+        """Return a mistake of ours that a hook found, made anew."""
+        message = self._said(error)
+        return Mistaken(
+            InvalidData(message) if isinstance(error, InvalidData) else ConfigurationError(message)
+        )
 
     def _said(self, error: PaysessionError) -> str:
         return redact(as_text(_part(error, "message")) or type(error).__name__, self._secrets)
@@ -412,6 +434,16 @@ class Provider:
         except Exception:  # noqa: BLE001 - it is no answer in any case
             text = type(answer).__name__
         return redact(text, self._secrets)[:500]
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Return whether a hook did not raise an error itself, but a value of ours that it made.
+
+    That may have been an answer, with data that cannot be kept, after the gateway had done what was asked.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    module = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _part(error: PaysessionError, name: str) -> Any:

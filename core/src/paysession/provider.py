@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.endpoint import Endpoint
-from paysession.errors import Declined, InvalidAmount, NotApplied, OutcomeUnknown, WebhookRejected
+from paysession.errors import (
+    ConfigurationError,
+    Declined,
+    InvalidAmount,
+    InvalidData,
+    NotApplied,
+    OutcomeUnknown,
+    WebhookRejected,
+)
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
 from paysession.operation import Kind, Operation
 from paysession.outcome import Answer, Capabilities, Effect, Outcome, Snapshot, WebhookEvent
+from paysession.reasons import FailureCategory, PayerMessageKey
 from paysession.session import PaymentSession
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Secret, Status
 
@@ -19,12 +28,15 @@ __all__ = [
     "Capabilities",
     "Checkout",
     "ClientAction",
+    "ConfigurationError",
     "Declined",
     "Effect",
     "Endpoint",
     "Failure",
+    "FailureCategory",
     "Instructions",
     "InvalidAmount",
+    "InvalidData",
     "Item",
     "Kind",
     "Money",
@@ -33,6 +45,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "Payer",
+    "PayerMessageKey",
     "PaymentSession",
     "Redirect",
     "Secret",

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 from attrs import Factory, asdict, field, fields, frozen
 
 from paysession.errors import InvalidData
+from paysession.reasons import category_of, payer_message_key_of
 from paysession.text import as_text, is_storable, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from attrs import Attribute, AttrsInstance
+
+    from paysession.reasons import FailureCategory, PayerMessageKey
 
 __all__ = [
     "MAX_DEPTH",
@@ -139,17 +142,31 @@ class Secret:
         self.__reduce__()
 
 
+def _as_it_is(key: PayerMessageKey | None) -> PayerMessageKey:
+    return cast("PayerMessageKey", key)  # what is none of them is replaced once the category is known
+
+
 @frozen(slots=False, eq=False, repr=False)
 class Failure(Value):
     """Why a session or an operation failed. What is no text is kept as it is written.
 
     Attributes:
         code: The provider's machine-readable reason, such as ``card_declined``.
-        message: A sentence for the merchant.
+        message: A sentence for the merchant: the payer must not read it.
+        category: What may follow: ``hard``, ``soft``, ``authentication``, ``try_later`` or
+            ``configuration``; ``soft`` if the provider says nothing else.
+        payer_message_key: What the payer may be told, as a stable key that a shop translates; by default
+            that of the category.
     """
 
     code: str = field(converter=as_text)
     message: str = field(converter=as_text)
+    category: FailureCategory = field(default=None, converter=category_of)
+    payer_message_key: PayerMessageKey = field(default=None, converter=_as_it_is)
+
+    def __attrs_post_init__(self) -> None:
+        key = payer_message_key_of(self.payer_message_key, self.category)
+        self.__dict__["payer_message_key"] = key
 
 
 def _action_text(value: str) -> str:

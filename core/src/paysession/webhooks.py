@@ -329,7 +329,7 @@ def _dump(effects: Sequence[Effect]) -> str:
                 "reference": effect.reference,
                 "key": effect.key,
                 "capture": effect.capture,
-                "error": effect.error and [effect.error.code, effect.error.message],
+                "error": effect.error and list(_reason(effect.error)),
             }
             for effect in effects
         ]
@@ -348,6 +348,10 @@ def _load_details(text: str) -> Details | None:
         return None
     parts = json.loads(text)
     return Details(parts.get("data"), parts.get("reference"), payer=load_payer(parts.get("payer")))
+
+
+def _reason(error: Failure) -> tuple[str, ...]:
+    return error.code, error.message, error.category, error.payer_message_key
 
 
 def _load(text: str) -> list[Effect]:

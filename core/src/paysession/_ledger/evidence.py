@@ -28,7 +28,7 @@ from paysession._ledger.facts import (
 )
 from paysession._ledger.ledger import FAILED, IMPLIED, OPEN, UNAUTHORIZED
 from paysession._ledger.schedule import schedule
-from paysession.errors import Declined, NotApplied, OutcomeUnknown
+from paysession.errors import Declined, Mistaken, NotApplied, OutcomeUnknown
 from paysession.money import Money
 from paysession.operation import (
     AUTHORIZE,
@@ -187,8 +187,16 @@ def _from_outcome(
 
 def _refusal(operation: Operation, refusal: Declined | NotApplied, note: str | None = None) -> Refused:
     if isinstance(refusal, Declined):
-        return Refused(operation, State.DECLINED, Failure(refusal.code, refusal.message), note)
-    return Refused(operation, State.NOT_APPLIED, Failure("not_applied", refusal.message), note)
+        return Refused(operation, State.DECLINED, _reason(refusal), note)
+    if isinstance(refusal, Mistaken):
+        failure = Failure(refusal.code, refusal.message, "configuration")
+    else:
+        failure = Failure("not_applied", refusal.message, "try_later")
+    return Refused(operation, State.NOT_APPLIED, failure, note)
+
+
+def _reason(refusal: Declined) -> Failure:
+    return Failure(refusal.code, refusal.message, refusal.category, refusal.payer_message_key)
 
 
 def from_late_answer(
@@ -707,7 +715,7 @@ class _Matching:
     def canceled(self) -> None:
         """Record that the gateway holds nothing beyond what was captured."""
         ledger, row, opened = self.ledger, self.ledger.row, self.open
-        gone = Declined("canceled", "the provider has canceled the session")
+        gone = Declined("canceled", "the provider has canceled the session", payer_message_key="canceled")
         cancels = [op for op in ledger.operations if op.kind is CANCEL and op.state in OPEN]
         for cancel in cancels:
             ledger.apply(Succeeded(cancel, "found"))
@@ -1071,4 +1079,5 @@ def _failure(error: Failure | None) -> Failure:
 
 def _declined(error: Failure | None) -> Declined:
     failure = _failure(error)
-    return Declined(failure.code, failure.message)
+    key = failure.payer_message_key
+    return Declined(failure.code, failure.message, category=failure.category, payer_message_key=key)

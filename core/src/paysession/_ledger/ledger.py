@@ -428,7 +428,7 @@ class Ledger:
             fact.operation,
             lease_until=None,
             doubted_at=fact.lost_at or self.now,
-            error=Failure("unknown", fact.reason),
+            error=Failure("unknown", fact.reason, "try_later", "being_checked"),
         )
 
     def _accepted(self, fact: Accepted) -> None:

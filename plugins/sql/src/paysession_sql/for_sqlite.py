@@ -60,12 +60,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
-            "session.error_code, session.error_message, session.\"conflict\", session.version, "
-            "session.data, session.authorized, session.captured, session.refunded, "
-            "session.capturing, session.refunding, session.pending, session.granted, "
-            "session.released, session.held, session.initiated, session.ordinal, session.open, "
-            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
-            "session.checks FROM session WHERE session.id = ?"
+            "session.error_code, session.error_message, session.error_category, "
+            "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
+            "session.authorized, session.captured, session.refunded, session.capturing, "
+            "session.refunding, session.pending, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.id = ?"
         ),
         (
             "key",
@@ -96,10 +97,11 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.id = ?"
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.id = ?"
         ),
         (
             "key",
@@ -112,10 +114,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.session_id = ? ORDER BY operation.ordinal"
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.session_id = ? ORDER BY "
+            "operation.ordinal"
         ),
         (
             "key",
@@ -128,24 +132,28 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.id = ? UNION ALL SELECT operation.id, "
-            "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
-            "operation.currency, operation.state, operation.created_at, operation.updated_at, "
-            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
-            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
-            "operation.answer, operation.error_code, operation.error_message, operation.note, "
-            "operation.payload, operation.data, operation.session_reference, "
-            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
-            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.capture_id = "
-            "? UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
-            "operation.ordinal, operation.amount, operation.currency, operation.state, "
-            "operation.created_at, operation.updated_at, operation.origin, "
-            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
-            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
-            "operation.error_code, operation.error_message, operation.note, operation.payload, "
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.id = ? UNION ALL SELECT "
+            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.capture_id = ? UNION ALL SELECT "
+            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.amount, operation.currency, operation.state, operation.created_at, "
+            "operation.updated_at, operation.origin, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
             "operation.data, operation.session_reference, operation.session_status, "
             "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
             "operation.doubted_at FROM operation WHERE operation.reverses = ? UNION ALL SELECT "
@@ -154,11 +162,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.reverses IN (SELECT refund.id FROM operation AS "
-            "refund WHERE refund.capture_id = ?)"
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.reverses IN (SELECT refund.id "
+            "FROM operation AS refund WHERE refund.capture_id = ?)"
         ),
         (
             "key", "key", "key", "key",
@@ -171,16 +180,18 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.session_id = ? AND operation.idempotency_key = ? "
-            "UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
-            "operation.ordinal, operation.amount, operation.currency, operation.state, "
-            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.session_id = ? AND "
+            "operation.idempotency_key = ? UNION ALL SELECT operation.id, operation.session_id, "
+            "operation.kind, operation.ordinal, operation.amount, operation.currency, "
+            "operation.state, operation.created_at, operation.updated_at, operation.origin, "
             "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
             "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
-            "operation.error_code, operation.error_message, operation.note, operation.payload, "
+            "operation.error_code, operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
             "operation.data, operation.session_reference, operation.session_status, "
             "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
             "operation.doubted_at FROM operation WHERE operation.session_id = ? AND "
@@ -197,11 +208,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.note, operation.payload, operation.data, "
-            "operation.session_reference, operation.session_status, operation.hold, "
-            "operation.attempt, operation.lease_until, operation.sent_at, operation.doubted_at "
-            "FROM operation WHERE operation.state = 'started' ORDER BY operation.created_at, "
-            "operation.id LIMIT ?"
+            "operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.payload, "
+            "operation.data, operation.session_reference, operation.session_status, "
+            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
+            "operation.doubted_at FROM operation WHERE operation.state = 'started' ORDER BY "
+            "operation.created_at, operation.id LIMIT ?"
         ),
         (
             "most",
@@ -213,13 +225,14 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.provider, session.amount, session.currency, session.created_at, "
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
-            "session.error_code, session.error_message, session.\"conflict\", session.version, "
-            "session.data, session.authorized, session.captured, session.refunded, "
-            "session.capturing, session.refunding, session.pending, session.granted, "
-            "session.released, session.held, session.initiated, session.ordinal, session.open, "
-            "session.authorizing, session.cancel_wanted, session.due_at, session.attention_at, "
-            "session.checks FROM session WHERE session.attention_at IS NOT NULL ORDER BY "
-            "session.attention_at, session.id LIMIT ?"
+            "session.error_code, session.error_message, session.error_category, "
+            "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
+            "session.authorized, session.captured, session.refunded, session.capturing, "
+            "session.refunding, session.pending, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
+            "session.id LIMIT ?"
         ),
         (
             "most",
@@ -394,59 +407,65 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "INSERT INTO session (id, collection_id, collection_reference, provider, amount, "
             "currency, created_at, updated_at, status, capture, checkout, payer, reference, "
-            "next_action, expires_at, error_code, error_message, \"conflict\", version, data, "
-            "authorized, captured, refunded, capturing, refunding, pending, granted, released, "
-            "held, initiated, ordinal, open, authorizing, cancel_wanted, due_at, attention_at, "
-            "checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "next_action, expires_at, error_code, error_message, error_category, "
+            "error_payer_message_key, \"conflict\", version, data, authorized, captured, refunded, "
+            "capturing, refunding, pending, granted, released, held, initiated, ordinal, open, "
+            "authorizing, cancel_wanted, due_at, attention_at, checks) VALUES (?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?)"
         ),
         (
             "id", "collection_id", "collection_reference", "provider", "amount", "currency",
             "created_at", "updated_at", "status", "capture", "checkout", "payer", "reference",
-            "next_action", "expires_at", "error_code", "error_message", "conflict", "version",
-            "data", "authorized", "captured", "refunded", "capturing", "refunding", "pending",
-            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
-            "cancel_wanted", "due_at", "attention_at", "checks",
+            "next_action", "expires_at", "error_code", "error_message", "error_category",
+            "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
+            "refunded", "capturing", "refunding", "pending", "granted", "released", "held",
+            "initiated", "ordinal", "open", "authorizing", "cancel_wanted", "due_at",
+            "attention_at", "checks",
         ),
     ),
     "update_session": (
         (
             "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, payer=?, "
             "reference=?, next_action=?, expires_at=?, error_code=?, error_message=?, "
-            "\"conflict\"=?, version=?, data=?, authorized=?, captured=?, refunded=?, capturing=?, "
-            "refunding=?, pending=?, granted=?, released=?, held=?, initiated=?, ordinal=?, "
-            "open=?, authorizing=?, cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE "
-            "session.id = ? AND session.version = ?"
+            "error_category=?, error_payer_message_key=?, \"conflict\"=?, version=?, data=?, "
+            "authorized=?, captured=?, refunded=?, capturing=?, refunding=?, pending=?, "
+            "granted=?, released=?, held=?, initiated=?, ordinal=?, open=?, authorizing=?, "
+            "cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE session.id = ? AND "
+            "session.version = ?"
         ),
         (
             "amount", "currency", "updated_at", "status", "payer", "reference", "next_action",
-            "expires_at", "error_code", "error_message", "conflict", "version", "data",
-            "authorized", "captured", "refunded", "capturing", "refunding", "pending",
-            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
-            "cancel_wanted", "due_at", "attention_at", "checks", "key", "earlier",
+            "expires_at", "error_code", "error_message", "error_category",
+            "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
+            "refunded", "capturing", "refunding", "pending", "granted", "released", "held",
+            "initiated", "ordinal", "open", "authorizing", "cancel_wanted", "due_at",
+            "attention_at", "checks", "key", "earlier",
         ),
     ),
     "write_operation": (
         (
             "INSERT INTO operation (id, session_id, kind, ordinal, amount, currency, state, "
             "created_at, updated_at, origin, idempotency_key, fingerprint, final, reason, "
-            "capture_id, reverses, reference, answer, error_code, error_message, note, payload, "
-            "data, session_reference, session_status, hold, attempt, lease_until, sent_at, "
-            "doubted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, "
-            "currency = excluded.currency, state = excluded.state, updated_at = "
-            "excluded.updated_at, final = excluded.final, reference = excluded.reference, answer "
-            "= excluded.answer, error_code = excluded.error_code, error_message = "
-            "excluded.error_message, note = excluded.note, payload = excluded.payload, attempt = "
-            "excluded.attempt, lease_until = excluded.lease_until, sent_at = excluded.sent_at, "
-            "doubted_at = excluded.doubted_at"
+            "capture_id, reverses, reference, answer, error_code, error_message, error_category, "
+            "error_payer_message_key, note, payload, data, session_reference, session_status, "
+            "hold, attempt, lease_until, sent_at, doubted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT "
+            "(id) DO UPDATE SET amount = excluded.amount, currency = excluded.currency, state = "
+            "excluded.state, updated_at = excluded.updated_at, final = excluded.final, reference "
+            "= excluded.reference, answer = excluded.answer, error_code = excluded.error_code, "
+            "error_message = excluded.error_message, error_category = excluded.error_category, "
+            "error_payer_message_key = excluded.error_payer_message_key, note = excluded.note, "
+            "payload = excluded.payload, attempt = excluded.attempt, lease_until = "
+            "excluded.lease_until, sent_at = excluded.sent_at, doubted_at = excluded.doubted_at"
         ),
         (
             "id", "session_id", "kind", "ordinal", "amount", "currency", "state", "created_at",
             "updated_at", "origin", "idempotency_key", "fingerprint", "final", "reason",
             "capture_id", "reverses", "reference", "answer", "error_code", "error_message",
-            "note", "payload", "data", "session_reference", "session_status", "hold", "attempt",
-            "lease_until", "sent_at", "doubted_at",
+            "error_category", "error_payer_message_key", "note", "payload", "data",
+            "session_reference", "session_status", "hold", "attempt", "lease_until", "sent_at",
+            "doubted_at",
         ),
     ),
     "write_conflict": (
@@ -583,8 +602,8 @@ SCHEMA: Final = (
         "TEXT, capture_id TEXT, reverses TEXT, reference TEXT, answer TEXT, error_code TEXT, "
         "error_message TEXT, note TEXT, payload TEXT, data TEXT NOT NULL, session_reference "
         "TEXT, session_status TEXT NOT NULL, hold BIGINT NOT NULL, attempt BIGINT NOT NULL, "
-        "lease_until BIGINT, sent_at BIGINT, doubted_at BIGINT, CONSTRAINT pk_operation "
-        "PRIMARY KEY (id) )"
+        "lease_until BIGINT, sent_at BIGINT, doubted_at BIGINT, error_category TEXT, "
+        "error_payer_message_key TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_session_id_ordinal ON operation (session_id, ordinal)"
@@ -601,7 +620,8 @@ SCHEMA: Final = (
         "BOOLEAN NOT NULL, ordinal BIGINT NOT NULL, open TEXT, authorizing TEXT, "
         "cancel_wanted BOOLEAN NOT NULL, due_at BIGINT, checks BIGINT NOT NULL, mark BIGINT, "
         "granted BIGINT DEFAULT '0' NOT NULL, released BOOLEAN DEFAULT 0 NOT NULL, "
-        "attention_at BIGINT, payer TEXT, CONSTRAINT pk_session PRIMARY KEY (id) )"
+        "attention_at BIGINT, payer TEXT, error_category TEXT, error_payer_message_key TEXT, "
+        "CONSTRAINT pk_session PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_reference ON operation (reference) WHERE reference IS NOT "
@@ -676,7 +696,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0007')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0008')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

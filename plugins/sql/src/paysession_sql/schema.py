@@ -127,9 +127,11 @@ def _money(name: str) -> Place:
 
 
 def _failure(name: str) -> Place:
-    columns = f"{name}_code", f"{name}_message"
-    sources = (name, attrgetter("code")), (name, attrgetter("message"))
-    return Place(name, columns, ("text", "text"), sources, Failure, nullable=True)
+    parts = "code", "message", "category", "payer_message_key"
+    columns = tuple(f"{name}_{part}" for part in parts)
+    sources = tuple((name, attrgetter(part)) for part in parts)
+    types: Sequence[Type] = ["text" for _ in parts]
+    return Place(name, columns, tuple(types), sources, Failure, nullable=True)
 
 
 class Packer:
@@ -197,8 +199,8 @@ class Layout(Generic[_Value]):
             for place in self.places
             if place.read is not None and len(place.columns) == 1
         ]
-        self._double = [
-            (place.attribute, start, place.read)
+        self._several = [
+            (place.attribute, start, start + len(place.columns), place.read)
             for place, start in zip(self.places, starts, strict=True)
             if place.read is not None and len(place.columns) > 1
         ]
@@ -219,9 +221,8 @@ class Layout(Generic[_Value]):
             part = attributes[name]
             if part is not None:
                 attributes[name] = read(part)
-        for name, start, read in self._double:
-            part = row[start]
-            attributes[name] = None if part is None else read(part, row[start + 1])
+        for name, start, end, read in self._several:
+            attributes[name] = None if row[start] is None else read(*row[start:end])
         attributes.update(self.unstored)
         return made(self.cls, attributes)
 
