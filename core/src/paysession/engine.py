@@ -262,7 +262,7 @@ class Engine:
             return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
         try:
             outcome = provider.perform(operation.kind, session, operation)
-            verify(session, operation, outcome)
+            verify(session, operation, outcome, provider.capabilities)
         except ProviderError as error:
             return error
         return outcome

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from attrs.validators import in_, instance_of
 
 from paysession.checkout import reported
-from paysession.money import Money
+from paysession.errors import InvalidAmount
+from paysession.money import Money, exponent
 from paysession.operation import Kind
 from paysession.text import storable
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, Value, encode
@@ -162,14 +163,17 @@ class Outcome(Value):
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
         check_after: timedelta | None = None,
+        released: bool = False,
     ) -> Outcome:
         """``initiate``/``update``: waiting for the payer. Other hooks: accepted, not finished there.
 
         Args:
+            released: For a capture: the gateway has released the rest of the authorization already.
             check_after: When to ask the provider again, if no notification comes first: within 366 days.
         """
         return cls(
             answer=Answer.PENDING,
+            released=released,
             data=data,
             reference=reference,
             payer=payer,
@@ -442,6 +446,21 @@ class WebhookReply(Value):
 
 Windows = timedelta | Mapping[str, timedelta]
 
+_MOST_DECIMALS: Final = 6
+
+
+def _power(places: int) -> int:
+    return int(10**places)
+
+
+def _exponents(given: Mapping[str, int]) -> Mapping[str, int]:
+    """Return a gateway's own numbers of decimals, checked."""
+    for currency, decimals in given.items():
+        exponent(currency)
+        if type(decimals) is not int or not 0 <= decimals <= _MOST_DECIMALS:
+            raise InvalidAmount(f"currency_exponents: {currency} has 0 to {_MOST_DECIMALS} decimals")
+    return dict(given)
+
 
 @frozen(slots=False, eq=False, repr=False, kw_only=True)
 class Capabilities(Value):
@@ -468,6 +487,12 @@ class Capabilities(Value):
             of them. Needs a ``lookup``.
         operator_only: Only an operator may begin a payment with it, such as cash at a till: a payer
             may not choose it.
+        partial_authorization: The payer may pay less than was asked, as with a bank transfer. What comes is
+            recorded, and its collection is ``partially_authorized`` until the rest comes, here or in another
+            session. More than was asked is a conflict all the same.
+        currency_exponents: How many decimals the gateway counts with, where that is not ISO 4217's number:
+            ``{"HUF": 0, "ISK": 2}``. An amount that it cannot state is refused before anything is sent.
+            `minor` and `money` convert with it.
     """
 
     capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
@@ -481,9 +506,55 @@ class Capabilities(Value):
     local: bool = False
     unsigned_webhooks: bool = False
     operator_only: bool = False
+    partial_authorization: bool = False
+    currency_exponents: Mapping[str, int] = field(default=Factory(dict[str, int]), converter=_exponents)
 
     def window(self, kind: Kind) -> timedelta:
         """Return how long the gateway keeps the key of an operation of this kind."""
         if isinstance(self.replay_window, timedelta):
             return self.replay_window
         return self.replay_window.get(kind, timedelta(0))
+
+    def exponent(self, currency: str) -> int:
+        """Return with how many decimals the gateway counts a currency: its own number, or ISO 4217's.
+
+        Raises:
+            InvalidAmount: There is no such currency.
+        """
+        own = self.currency_exponents.get(currency)
+        return exponent(currency) if own is None else own
+
+    def minor(self, money: Money) -> int:
+        """Return an amount in the smallest unit that the gateway counts in: 5 ISK is 500 where it has 2.
+
+        Raises:
+            InvalidAmount: The amount has more decimals than the gateway takes.
+        """
+        places = self.exponent(money.currency) - exponent(money.currency)
+        if places >= 0:
+            return money.minor * _power(places)
+        minor, rest = divmod(money.minor, _power(-places))
+        if rest:
+            taken = self.exponent(money.currency) or "no"
+            raise InvalidAmount(
+                f"the gateway takes {taken} decimals of {money.currency}, and {money} has more"
+            )
+        return minor
+
+    def money(self, minor: int, currency: str) -> Money:
+        """Return the amount that the gateway states in its smallest unit: 500 ISK is 5 where it has 2.
+
+        Raises:
+            InvalidAmount: It is no amount, or has a fraction that the currency does not have.
+        """
+        if type(minor) is not int:
+            raise InvalidAmount(f"minor units are given as an int, not as {type(minor).__name__}")
+        places = self.exponent(currency) - exponent(currency)
+        if places <= 0:
+            return Money.from_minor(minor * _power(-places), currency)
+        whole, rest = divmod(minor, _power(places))
+        if rest:
+            raise InvalidAmount(
+                f"{minor} is a fraction of {currency} where it has {exponent(currency)} decimals"
+            )
+        return Money.from_minor(whole, currency)

@@ -807,7 +807,9 @@ class Payments:
             check_card_data(decode(data), "data")
         if isinstance(outcome, Outcome) and operation is not None:
             try:
-                verify(self.get(operation.session_id), operation, outcome)
+                session = self.get(operation.session_id)
+                capabilities = self._registry.provider(session.provider).capabilities
+                verify(session, operation, outcome, capabilities)
             except OutcomeUnknown as error:
                 raise InvalidData(f"that does not fit the operation: {error}") from None
         return self._recovery.resolve(operation_id, outcome, note)

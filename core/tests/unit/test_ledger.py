@@ -132,9 +132,9 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
     told = outcome(answer, operation)
     if answer not in ANSWERS[kind]:
         with pytest.raises(OutcomeUnknown):
-            verify(session, operation, told)
+            verify(session, operation, told, CAN)
         return
-    verify(session, operation, told)
+    verify(session, operation, told, CAN)
     ledger = applied(session, operation, told)
     after, change = ledger.session, ledger.change()
     if kind is Kind.CANCEL:

@@ -71,7 +71,9 @@ __all__ = [
 # --- an answer to our own request --------------------------------------------------------------------
 
 
-def verify(session: PaymentSession, operation: Operation, outcome: Outcome) -> None:
+def verify(
+    session: PaymentSession, operation: Operation, outcome: Outcome, capabilities: Capabilities
+) -> None:
     """Compare an answer with what was asked: its kind, its amount and its currency.
 
     Raises:
@@ -81,8 +83,12 @@ def verify(session: PaymentSession, operation: Operation, outcome: Outcome) -> N
     if outcome.answer not in ANSWERS[kind]:
         raise OutcomeUnknown(f"the provider answered {outcome.answer!s} to {kind}")
     expected = session.amount if kind is AUTHORIZE else operation.amount
-    if outcome.amount is not None and outcome.amount != expected:
-        raise OutcomeUnknown(f"the provider answered {outcome.amount} where {expected} was asked")
+    amount = outcome.amount
+    if amount is None or amount == expected:
+        return
+    partial = kind is AUTHORIZE and capabilities.partial_authorization
+    if not (partial and amount.currency == expected.currency and 0 < amount.minor < expected.minor):
+        raise OutcomeUnknown(f"the provider answered {amount} where {expected} was asked")
 
 
 def from_answer(
@@ -104,7 +110,7 @@ def from_answer(
     """
     if isinstance(answer, Outcome):
         _from_outcome(ledger, operation, answer, capabilities, note)
-        _after(ledger)
+        _after(ledger, capabilities)
         schedule(ledger, capabilities, first=answer.check_after)
     elif isinstance(answer, Declined | NotApplied):
         _learn(ledger, answer)
@@ -161,19 +167,20 @@ def _from_outcome(
         ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
         return
     if answer is Answer.PENDING:
-        ledger.apply(Accepted(operation, outcome.reference, note=note))
+        ledger.apply(Accepted(operation, outcome.reference, note=note, released=outcome.released))
         if kind is AUTHORIZE and row.status is not Status.CANCELED:
             ledger.apply(Presented(Status.PENDING))
         return
     released = outcome.released or _releases(operation, capabilities)
     granted = answer is Answer.AUTHORIZED or answer is Answer.CAPTURED
+    amount = outcome.amount if kind is AUTHORIZE else None
     ledger.apply(
-        Succeeded(operation, answer, None, outcome.reference, released=released, granted=granted, note=note)
+        Succeeded(operation, answer, amount, outcome.reference, released=released, granted=granted, note=note)
     )
     if kind is not AUTHORIZE:
         return
     if answer is Answer.CAPTURED:
-        ledger.apply(Found(CAPTURE, row.amount, State.SUCCEEDED, answer="captured"))
+        ledger.apply(Found(CAPTURE, amount or row.amount, State.SUCCEEDED, answer="captured"))
     if row.status is Status.CANCELED:
         return
     if answer is Answer.REQUIRES_MORE:
@@ -260,7 +267,7 @@ def from_snapshot(
     matching = _Matching(ledger, capabilities, fresh=not stale, single=False, told=told)
     _Lookup(matching, snapshot, quiet=quiet).record()
     matching.compare(room)
-    _after(ledger)
+    _after(ledger, capabilities)
     schedule(ledger, capabilities)
 
 
@@ -302,7 +309,7 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
         named = (e.reference for e in effects if e.kind is AUTHORIZE and e.state == "succeeded")
         ledger.apply(Details(reference=next(filter(None, named), None)))
     matching.compare(room)
-    _after(ledger)
+    _after(ledger, capabilities)
     schedule(ledger, capabilities)
 
 
@@ -354,7 +361,7 @@ class _Matching:
     ) -> None:
         self.ledger = ledger
         self.fresh, self._single, self._told = fresh, single, told
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._matched: set[str] = set()
         self.granted: int | None = None
         """How much the gateway showed as authorized that was not known before, in minor units."""
@@ -501,7 +508,7 @@ class _Matching:
         if kind is CAPTURE:
             self._imply(amount.minor)
         known = set(ledger.written)
-        once = self._capabilities.capture == "once"
+        once = self.capabilities.capture == "once"
         released = kind is CAPTURE and once and state is State.SUCCEEDED
         ledger.apply(
             Found(kind, amount, state, "found", reference, capture_id, refused, released, self._lost(key))
@@ -517,7 +524,7 @@ class _Matching:
     def _succeed(self, operation: Operation, amount: Money) -> None:
         if operation.kind is CAPTURE:
             self._imply(amount.minor)
-        released = _releases(operation, self._capabilities)
+        released = _releases(operation, self.capabilities)
         self.ledger.apply(Succeeded(operation, "found", amount, released=released))
 
     def _reverse(self, operation: Operation, error: Failure | None) -> None:
@@ -765,7 +772,7 @@ class _Matching:
                 pass
             elif beyond:
                 ledger.apply(ConflictOpened("over_limit", Money.from_minor(room, currency), found))
-            elif found != row.amount:
+            elif not _is_as_asked(found.minor, row.amount.minor, self.capabilities):
                 ledger.apply(ConflictOpened("amount", row.amount, found))
             if beyond and not row.kept and before.status is not Status.AUTHORIZED:
                 ledger.apply(CancelRequested())
@@ -872,7 +879,8 @@ class _Lookup:
                 ledger, row.authorized, found, found - (row.kept if row.released else row.granted)
             )
             ledger.apply(Found(AUTHORIZE, more, State.SUCCEEDED))
-            if found > before.authorized:
+            partly = matching.capabilities.partial_authorization and found <= row.amount.minor
+            if found > before.authorized and not partly:
                 ledger.apply(ConflictOpened("amount", known, shown))
 
     def _waiting(self) -> None:
@@ -970,7 +978,7 @@ def _show(
     ledger.apply(Presented(status, action, error, event))
 
 
-def _after(ledger: Ledger) -> None:
+def _after(ledger: Ledger, capabilities: Capabilities) -> None:
     """Record what follows from what was recorded: the rest of a final capture, conflicts that are over."""
     row, before = ledger.row, ledger.before
     if (
@@ -991,7 +999,7 @@ def _after(ledger: Ledger) -> None:
         kept = _money(ledger, row.captured - row.refunded)
         ledger.apply(ConflictOpened("authorized_after_cancel", "nothing", *kept))
     for kind in list(ledger.conflicts):
-        if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind):
+        if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind, capabilities):
             ledger.apply(ConflictClosed(kind))
 
 
@@ -1005,7 +1013,12 @@ def _leaves_rest(ledger: Ledger, operation: Operation) -> bool:
     return any(op.updated_at >= operation.created_at for op in finals)
 
 
-def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:
+def _is_as_asked(found: int, asked: int, capabilities: Capabilities) -> bool:
+    """Return whether an authorized amount is what was asked, or a part of it where that may come."""
+    return found == asked or (capabilities.partial_authorization and found < asked)
+
+
+def _is_resolved(ledger: Ledger, conflict: ConflictKind, capabilities: Capabilities) -> bool:
     """Return whether the cause of a conflict is gone."""
     row = ledger.row
     if conflict == "authorized_after_cancel":
@@ -1016,7 +1029,7 @@ def _is_resolved(ledger: Ledger, conflict: ConflictKind) -> bool:
         return row.refunded <= row.captured
     if conflict == "over_limit":
         return row.authorized <= row.refunded
-    return conflict == "amount" and row.authorized == row.amount.minor
+    return conflict == "amount" and _is_as_asked(row.authorized, row.amount.minor, capabilities)
 
 
 def _money(ledger: Ledger, *minor: int) -> tuple[Money, ...]:

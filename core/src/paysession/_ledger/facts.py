@@ -70,12 +70,21 @@ class Unanswered(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The gateway accepted an operation, and has not finished it."""
+    """The gateway accepted an operation, and has not finished it.
+
+    Attributes:
+        operation: The operation.
+        reference: The gateway's id of the effect.
+        answer: What showed it, in a word.
+        note: What an operator said.
+        released: For a capture: the rest of the authorization is gone already.
+    """
 
     operation: Operation
     reference: str | None = None
     answer: str = "pending"
     note: str | None = None
+    released: bool = False
 
 
 class Succeeded(NamedTuple):

@@ -443,6 +443,7 @@ class Ledger:
         if operation.kind is CANCEL:
             self.row.cancel_wanted = False
         elif operation.kind is CAPTURE:
+            self.row.released = self.row.released or fact.released
             self._derive()  # it may be of more than was known to be authorized
         elif operation.kind is AUTHORIZE and self.row.status in UNAUTHORIZED:
             self.row.held = operation.amount.minor

@@ -178,6 +178,8 @@ def begin(
     kind = request.kind
     _check_status(session, kind)
     amount = _amount(session, request, capabilities)
+    if capabilities.currency_exponents and kind is not CANCEL:
+        _check_decimals(session, amount, capabilities)
     held = session.held
     hold = 0
     if kind is AUTHORIZE or (kind is UPDATE and held):
@@ -222,6 +224,14 @@ def begin(
     ledger = Ledger(session, now)
     ledger.apply(Begun(operation))
     return ledger, operation
+
+
+def _check_decimals(session: PaymentSession, amount: Money, capabilities: Capabilities) -> None:
+    """Refuse an amount that the gateway has no decimals for, before anything is sent."""
+    try:
+        capabilities.minor(amount)
+    except InvalidAmount as error:
+        raise InvalidAmount(f"{session.provider}: {error}", session_id=session.id) from None
 
 
 def _check_status(session: PaymentSession, kind: Kind) -> None:
