@@ -104,7 +104,7 @@ def _after(session: PaymentSession, kind: Kind, answer: str, key: str | None = N
 
 def transitions() -> Iterator[tuple[Kind, str, str, str]]:
     """Yield (operation, answer, status before, status after) for all that the rules allow."""
-    for kind in Kind:
+    for kind in ALLOWED:
         answers = [*(answer for answer in Answer if answer in ANSWERS[kind]), *REFUSALS]
         for answer in answers:
             if kind is Kind.INITIATE:
@@ -211,7 +211,7 @@ def allowed_table() -> str:
     rows = ["| operation | may begin from | the provider may answer |", "|---|---|---|"]
     rows += [
         f"| {kind} | {', '.join(sorted(ALLOWED[kind]))} | {', '.join(sorted(ANSWERS[kind]))} |"
-        for kind in Kind
+        for kind in ALLOWED
     ]
     return "\n".join(rows)
 

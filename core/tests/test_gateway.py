@@ -187,6 +187,11 @@ def test_slow_captures_and_refunds_reserve_and_may_fail_or_be_reversed():
     assert gateway.dashboard("s", "capture", 30)
     assert gateway.dashboard("s", "chargeback", 30)
     assert not gateway.dashboard("s", "refund", 1)
+    assert account.post("orders/ord_1/chargeback", amount=1) == (404, "no_such_action")
+    view = gateway.lookup("ord_1").body
+    assert (view["captured"], view["refunded"], view["charged_back"]) == (30, 0, 30)
+    assert gateway.bank(5, "reversed")
+    assert gateway.lookup("ord_1").body["charged_back"] == 0
     assert not gateway.dashboard("nobody", "cancel")
     assert [row["by"] for row in gateway.entries()] == ["api", "payer", "api", "dashboard", "bank"]
 

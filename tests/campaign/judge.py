@@ -33,7 +33,7 @@ INVARIANTS = {
 }
 
 SECRETS = ("sk_gateway", "whsec_gateway", PAYLOAD_SECRET)
-MONEY = ("capture", "refund")
+MONEY = ("capture", "refund", "chargeback")
 STEPS = {
     "pending": {"pending", "requires_more", "authorized", "error", "canceled"},
     "requires_more": {"pending", "requires_more", "authorized", "error", "canceled"},
@@ -41,10 +41,15 @@ STEPS = {
     "authorized": {"authorized", "canceled"},
     "canceled": {"canceled"},
 }
-TOLD = {"capture": "session.captured", "refund": "session.refunded"}
+TOLD = {
+    "capture": "session.captured",
+    "refund": "session.refunded",
+    "chargeback": "session.charged_back",
+}
 REFUSALS = {
     "initiate": ("operation.failed", "session.canceled"),
     "authorize": ("operation.failed", "session.error"),
+    "chargeback": ("session.dispute_won",),
 }
 """Which event reports that an operation was refused; ``operation.failed`` for the other kinds. A pending
 capture that fails once the rest was released also ends its session, with an event of the session's."""
@@ -191,10 +196,16 @@ def _books(verdict, session, history, entries, views, *, restored=False):
     def total(kind):
         return sum(row["amount"] for row in entries if row["kind"] == kind and row["state"] == "succeeded")
 
-    books = {"captured": session.captured, "refunded": session.refunded, "authorized": session.authorized}
+    books = {
+        "captured": session.captured,
+        "refunded": session.refunded,
+        "charged_back": session.charged_back,
+        "authorized": session.authorized,
+    }
     truth = {
         "captured": total("capture"),
         "refunded": total("refund"),
+        "charged_back": total("chargeback"),
         "authorized": sum(view["authorized"] for view in views),
     }
     if books != truth:
@@ -203,7 +214,8 @@ def _books(verdict, session, history, entries, views, *, restored=False):
     usable = [
         view
         for view in alive
-        if view["status"] != "authorized" or not view["authorized"] == view["captured"] == view["refunded"]
+        if view["status"] != "authorized"
+        or not view["authorized"] == view["captured"] == view["refunded"] + view["charged_back"]
     ]
     if session.status == "canceled" and usable and not session.conflict:
         verdict.find("2", f"{session.id} is canceled, and the order is {alive[0]['status']}")
@@ -278,7 +290,7 @@ def _transitions(verdict, session, history, events):
         if row.kind in MONEY and row.reverses is None:
             expected[TOLD[row.kind]] = 1 if row.state == "succeeded" else 0
         if row.reverses is not None:
-            expected["session.reversed"] = 1
+            expected["session.dispute_won" if row.kind == "chargeback" else "session.reversed"] = 1
         if row.kind == "initiate":
             expected["session.initiated"] = 1 if row.state == "succeeded" else 0
         if row.state in ("declined", "not_applied"):

@@ -35,7 +35,7 @@ from paysession.errors import (
 )
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
-from paysession.operation import Event, Kind, Operation, State
+from paysession.operation import Dispute, Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
 from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched, Unsynced
@@ -66,6 +66,7 @@ __all__ = [
     "Conflict",
     "CursorLost",
     "Declined",
+    "Dispute",
     "Event",
     "Failure",
     "IdempotencyMismatch",

@@ -540,7 +540,8 @@ def _tells_more(session: PaymentSession, operation: Operation, answer: Outcome) 
     # Settled by a total, which may have been of somebody else's: ours comes on top of it.
     if operation.kind is CAPTURE:
         return session.authorized > session.captured + session.capturing
-    return operation.kind is REFUND and session.captured > session.refunded + session.refunding
+    returned = session.refunded + session.refunding + session.charged_back
+    return operation.kind is REFUND and session.captured > returned
 
 
 def _shown(answer: Outcome | ProviderError) -> str:

@@ -184,15 +184,16 @@ class Money(Value):
 
 
 class Totals(Value):
-    """What was authorized, captured and refunded, of an amount and in its currency.
+    """What was authorized, captured, refunded and charged back, of an amount and in its currency.
 
-    The totals are kept as integer minor units (``authorized``); they are told as `Money`.
+    The totals are kept as integer minor units (``authorized``), and shown as `Money`.
     """
 
     amount: Money
     authorized: int
     captured: int
     refunded: int
+    charged_back: int
 
     @property
     def authorized_amount(self) -> Money:
@@ -201,13 +202,18 @@ class Totals(Value):
 
     @property
     def captured_amount(self) -> Money:
-        """What was captured, refunds not deducted."""
+        """What was captured, refunds and chargebacks not deducted."""
         return Money.from_minor(self.captured, self.amount.currency)
 
     @property
     def refunded_amount(self) -> Money:
-        """What was given back."""
+        """What was given back, chargebacks not included."""
         return Money.from_minor(self.refunded, self.amount.currency)
+
+    @property
+    def charged_back_amount(self) -> Money:
+        """What disputes took back, without what came back when they were won."""
+        return Money.from_minor(self.charged_back, self.amount.currency)
 
 
 def _set(money: Money, minor: int, currency: str) -> None:

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
+from attrs.validators import in_, instance_of, optional
 
 from paysession.money import Money, Totals
-from paysession.values import Status, Value, decode
+from paysession.values import Status, Value, decode, in_utc, text_or_none
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from paysession.values import Failure
 
 __all__ = [
     "AUTHORIZE",
     "CANCEL",
     "CAPTURE",
+    "CHARGEBACK",
     "INITIATE",
     "KEY_LENGTH",
     "REFUND",
     "REFUSED",
     "UPDATE",
+    "Dispute",
+    "DisputeStatus",
     "Event",
     "EventType",
     "Kind",
     "Operation",
     "State",
     "digest_of",
+    "dump_dispute",
     "found_id",
+    "load_dispute",
     "number_of",
 ]
 
@@ -44,7 +50,7 @@ _NUMBERED = re.compile(r"([1-9][0-9]{0,8})-[a-z2-7]{8}")
 
 
 class Kind(StrEnum):
-    """Which effect an operation is to cause."""
+    """Which effect an operation is to cause, or, for one of the provider's, has had."""
 
     INITIATE = "initiate"
     UPDATE = "update"
@@ -52,9 +58,11 @@ class Kind(StrEnum):
     CAPTURE = "capture"
     REFUND = "refund"
     CANCEL = "cancel"
+    CHARGEBACK = "chargeback"
+    """The payer's bank took money back in a dispute, or may: a gateway reports it, and nobody asks for it."""
 
 
-INITIATE, UPDATE, AUTHORIZE, CAPTURE, REFUND, CANCEL = Kind
+INITIATE, UPDATE, AUTHORIZE, CAPTURE, REFUND, CANCEL, CHARGEBACK = Kind
 """The kinds by themselves: the rules ask for them dozens of times an operation, and `Kind.CAPTURE` is
 looked up in a class of classes, five times slower than a name."""
 
@@ -82,6 +90,72 @@ class State(StrEnum):
 _OPEN: Final = (State.STARTED, State.PENDING)
 REFUSED: Final = (State.DECLINED, State.NOT_APPLIED)
 """The states of an operation that had no effect."""
+
+
+DisputeStatus = Literal["opened", "under_review", "won", "lost"]
+"""How a dispute stands: see `Dispute`."""
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Dispute(Value):
+    """How a payer's dispute stands, besides the money that it moved.
+
+    Attributes:
+        status: ``opened`` (the merchant may answer it), ``under_review`` (it was answered), ``won`` or
+            ``lost``, as the merchant sees it.
+        reason: Why the payer disputes, in the gateway's word, such as ``fraudulent``.
+        evidence_due_by: Until when the merchant may answer, in UTC.
+        fee: What the gateway charges the merchant for it. It is in no total of the session, and may be in
+            another currency.
+    """
+
+    status: DisputeStatus = field(validator=in_(("opened", "under_review", "won", "lost")))
+    reason: str | None = field(
+        default=None, converter=text_or_none, validator=optional(instance_of(str)), kw_only=True
+    )
+    evidence_due_by: datetime | None = field(default=None, converter=in_utc, kw_only=True)
+    fee: Money | None = field(default=None, validator=optional(instance_of(Money)), kw_only=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not decided yet."""
+        return self.status in ("opened", "under_review")
+
+    @property
+    def summary(self) -> str:
+        """How it stands, in one line, as the ``detail`` of events has it."""
+        parts: list[str] = [self.status]
+        if self.reason is not None:
+            parts.append(self.reason)
+        if self.evidence_due_by is not None and self.status == "opened":
+            parts.append(f"evidence due by {self.evidence_due_by:%Y-%m-%dT%H:%M:%SZ}")
+        if self.fee is not None:
+            parts.append(f"fee {self.fee}")
+        return "; ".join(parts)
+
+
+def dump_dispute(dispute: Dispute) -> str:
+    """Return a dispute as JSON text, for a store."""
+    tree: dict[str, Any] = {"status": dispute.status}
+    if dispute.reason is not None:
+        tree["reason"] = dispute.reason
+    if dispute.evidence_due_by is not None:
+        tree["evidence_due_by"] = dispute.evidence_due_by.isoformat()
+    if dispute.fee is not None:
+        tree["fee"] = [dispute.fee.minor, dispute.fee.currency]
+    return json.dumps(tree, separators=(",", ":"))
+
+
+def load_dispute(text: str) -> Dispute:
+    """Return the dispute that `dump_dispute` made a text of."""
+    tree = json.loads(text)
+    moment, fee = tree.get("evidence_due_by"), tree.get("fee")
+    return Dispute(
+        tree["status"],
+        reason=tree.get("reason"),
+        evidence_due_by=datetime.fromisoformat(moment) if moment is not None else None,
+        fee=Money.from_minor(*fee) if fee is not None else None,
+    )
 
 
 _DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -139,11 +213,12 @@ class Operation(Value):
         final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
             not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.
         reason: For a refund: why.
-        capture_id: For a refund: the id of the capture operation that it refers to.
+        capture_id: For a refund or chargeback: the id of the capture operation that it refers to.
         capture: The capture operation itself; filled in when a hook is called.
         reverses: The id of the operation that this one undoes (a refund that failed after it
-            had succeeded, a capture lost to a chargeback), or None.
+            had succeeded, a chargeback whose dispute was won), or None.
         reference: The gateway's id of this effect, if known.
+        dispute: For a chargeback: how the dispute stands, if the gateway reports that.
         answer: The provider's answer in one word, once it is closed or pending.
         error: Why it was declined, was not applied or is in doubt.
         note: What a person or a late answer added.
@@ -173,6 +248,7 @@ class Operation(Value):
     answer: str | None = None
     error: Failure | None = None
     note: str | None = None
+    dispute: Dispute | None = None
     _payload: str | None = field(default=None, repr=False, alias="payload")
     _data: str = field(default="{}", repr=False, alias="data")
     """The session's ``data`` as it was at begin, as JSON text: what a repetition is sent with."""
@@ -232,7 +308,10 @@ EventType = Literal[
     "session.canceled",
     "session.captured",
     "session.changed",
+    "session.charged_back",
     "session.conflict",
+    "session.dispute_won",
+    "session.disputed",
     "session.error",
     "session.initiated",
     "session.refunded",
@@ -264,7 +343,8 @@ class Event(Totals):
         amount: That operation's amount, or the session's.
         status: The session's status after it.
         version: The session's version after it: events of one session are in its order.
-        detail: For a conflict, what was expected and what was found; for a failure its code.
+        detail: For a conflict, what was expected and what was found; for a failure its code; for a dispute
+            how it stands (see `Dispute`).
         occurred_at: When the transition was written.
     """
 
@@ -281,6 +361,7 @@ class Event(Totals):
     authorized: int
     captured: int
     refunded: int
+    charged_back: int = 0
     version: int
     detail: str | None = None
     occurred_at: datetime

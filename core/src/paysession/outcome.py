@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,9 +13,19 @@ from attrs.validators import in_, instance_of
 from paysession.checkout import reported
 from paysession.errors import InvalidAmount
 from paysession.money import Money, exponent
-from paysession.operation import Kind
+from paysession.operation import Dispute, Kind
 from paysession.text import storable
-from paysession.values import ClientAction, Failure, Instructions, Redirect, Status, Value, encode
+from paysession.values import (
+    ClientAction,
+    Failure,
+    Instructions,
+    Redirect,
+    Status,
+    Value,
+    encode,
+    in_utc,
+    text_or_none,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,8 +69,10 @@ ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
     Kind.CAPTURE: frozenset({Answer.PENDING, Answer.CAPTURED}),
     Kind.REFUND: frozenset({Answer.PENDING, Answer.REFUNDED}),
     Kind.CANCEL: frozenset({Answer.PENDING, Answer.CANCELED}),
+    Kind.CHARGEBACK: frozenset({Answer.REFUNDED}),
 }
-"""Which hook may answer what. Any other answer counts as unknown."""
+"""Which hook may answer what. Any other answer counts as unknown. No hook charges back: an operator may say
+that a dispute took the money."""
 
 
 def _check(name: str, types: tuple[type, ...], value: object) -> None:
@@ -83,28 +95,11 @@ _ACTIONS: Final = (Redirect, ClientAction, Instructions)
 _ACTION = _optional(*_ACTIONS)
 _TEXT = _optional(str)
 _AMOUNT = _optional(Money)
-_EARLIEST, _LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 _LONGEST_WAIT: Final = timedelta(days=366)
 
 
 def _storable_word(word: str) -> str:
     return storable(word) if isinstance(word, str) else word
-
-
-def _storable(text: str | None) -> str | None:
-    return storable(text) if isinstance(text, str) else text  # what is none, the validator refuses
-
-
-def _expiry(moment: datetime | None) -> datetime | None:
-    """Return when something expires, in UTC: at the end of the year 9999, if it is later than that there."""
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise TypeError("expires_at is a datetime with a time zone, such as datetime.now(UTC)")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        return _LATEST if moment.year > 1 else _EARLIEST
 
 
 def _status(status: Status | str | None) -> Status | None:
@@ -149,7 +144,7 @@ class Outcome(Value):
             _check("check_after", (timedelta,), self.check_after)
             self.__dict__["check_after"] = min(max(timedelta(0), self.check_after), _LONGEST_WAIT)
         if self.expires_at is not None:
-            self.__dict__["expires_at"] = _expiry(self.expires_at)
+            self.__dict__["expires_at"] = in_utc(self.expires_at)
         if self.payer is not None:
             self.__dict__["payer"] = reported(self.payer)
 
@@ -319,16 +314,19 @@ class Effect(Value):
     """One thing that happened at the gateway, whoever caused it.
 
     Attributes:
-        kind: ``authorize``, ``capture``, ``refund`` or ``cancel``. A chargeback is a refund.
+        kind: ``authorize``, ``capture``, ``refund``, ``cancel``, or ``chargeback``: the payer disputes a
+            payment with their bank, which is no refund. The disputed capture stays ``succeeded``.
         amount: Its amount.
         state: ``pending``, ``succeeded``, ``failed``, or ``reversed`` (it had succeeded, and was
-            undone since).
+            undone since). A chargeback is ``pending`` while the money is not taken back, ``failed`` if the
+            dispute ended without that, and ``reversed`` once money that was taken came back.
         reference: The gateway's id of it. What has one is never taken for something else.
         key: The operation's key, if the gateway keeps it (in metadata, say). What has one is
             matched beyond doubt.
-        capture: For a refund: the gateway's id of the capture that it refers to, so that it counts
-            against what is left of that one.
+        capture: For a refund or chargeback: the gateway's id of the capture that it refers to, so that it
+            counts against what is left of that one.
         error: For one that failed or was reversed: why.
+        dispute: For a chargeback: how the dispute stands.
     """
 
     kind: Kind = field(converter=Kind)
@@ -336,10 +334,15 @@ class Effect(Value):
     state: EffectState = field(
         default="succeeded", validator=in_(("pending", "succeeded", "failed", "reversed"))
     )
-    reference: str | None = field(default=None, converter=_storable, validator=_TEXT)
-    key: str | None = field(default=None, converter=_storable, validator=_TEXT)
-    capture: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
+    reference: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
+    key: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
+    capture: str | None = field(default=None, converter=text_or_none, validator=_TEXT, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
+    dispute: Dispute | None = field(default=None, validator=_optional(Dispute), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.dispute is not None and self.kind is not Kind.CHARGEBACK:
+            raise TypeError("only an effect of the kind chargeback has a dispute")
 
 
 def _effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
@@ -365,7 +368,8 @@ class Snapshot(Value):
         amount: What the gateway's object is to authorize; None: not told. It settles an update.
         authorized: What is authorized now, captured parts included; None: not told.
         captured: All that was captured; None: not told.
-        refunded: All that was given back; None: not told.
+        refunded: All that was given back, chargebacks not included; None: not told.
+        charged_back: All that disputes took back and did not return; None: not told.
         effects: What happened there, one by one.
         ready: The payer approved, and our ``authorize`` may go on.
         session_id: Our session's id as the object carries it. One that carries another is refused, and
@@ -383,13 +387,14 @@ class Snapshot(Value):
     authorized: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     captured: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     refunded: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
+    charged_back: Money | None = field(default=None, validator=_AMOUNT, kw_only=True)
     effects: Sequence[Effect] = field(default=(), converter=_effects, kw_only=True)
     ready: bool = field(default=False, kw_only=True)
-    session_id: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
+    session_id: str | None = field(default=None, converter=text_or_none, validator=_TEXT, kw_only=True)
     data: str | None = field(default=None, converter=_json, kw_only=True, repr=False)
-    reference: str | None = field(default=None, converter=_storable, validator=_TEXT, kw_only=True)
+    reference: str | None = field(default=None, converter=text_or_none, validator=_TEXT, kw_only=True)
     next_action: NextAction | None = field(default=None, validator=_ACTION, kw_only=True, repr=False)
-    expires_at: datetime | None = field(default=None, converter=_expiry, kw_only=True)
+    expires_at: datetime | None = field(default=None, converter=in_utc, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
     payer: Payer | None = field(default=None, converter=reported, kw_only=True, repr=False)
 
@@ -426,12 +431,12 @@ class WebhookEvent(Value):
         payer: Who paid, as far as it is reported.
     """
 
-    id: str | None = field(converter=_storable, validator=_TEXT)
+    id: str | None = field(converter=text_or_none, validator=_TEXT)
     type: str = field(converter=_storable_word, validator=instance_of(str))
-    session_id: str | None = field(default=None, converter=_storable, validator=_TEXT)
+    session_id: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
     references: Sequence[str] = field(default=(), converter=_texts)
     effects: Sequence[Effect] = field(default=(), converter=_effects)
-    reference: str | None = field(default=None, converter=_storable, validator=_TEXT)
+    reference: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
     data: str | None = field(default=None, converter=_json, repr=False)
     payer: Payer | None = field(default=None, converter=reported, repr=False)
 

@@ -15,7 +15,7 @@ from paysession.errors import (
 )
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
-from paysession.operation import Kind, Operation
+from paysession.operation import Dispute, Kind, Operation
 from paysession.outcome import Answer, Capabilities, Effect, Outcome, Snapshot, WebhookEvent
 from paysession.reasons import FailureCategory, PayerMessageKey
 from paysession.session import PaymentSession
@@ -30,6 +30,7 @@ __all__ = [
     "ClientAction",
     "ConfigurationError",
     "Declined",
+    "Dispute",
     "Effect",
     "Endpoint",
     "Failure",

@@ -115,12 +115,15 @@ class PaymentSession(Totals):
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
+    charged_back: int = 0
     capturing: int = 0
     """Captures that are accepted and not finished: reserved, and not yet in ``captured``."""
     refunding: int = 0
     """Refunds that are accepted and not finished: reserved, and not yet in ``refunded``."""
     pending: int = 0
     """How many operations are accepted and not finished."""
+    disputes: int = 0
+    """How many disputes of it are not decided."""
     granted: int = 0
     """What was authorized by all authorizations together, without what was released or reversed."""
     released: bool = False
@@ -175,7 +178,8 @@ class PaymentCollection(Totals):
             ``canceled``; derived from its sessions when it is read.
         authorized_amount: The total of its sessions.
         captured_amount: The total of its sessions.
-        refunded_amount: The total of its sessions.
+        refunded_amount: The total of its sessions, chargebacks not included.
+        charged_back_amount: The total of its sessions. The status says nothing of it.
         held: Minor units that sessions hold, from the moment that authorizing begins.
         created_at: When it was created.
         updated_at: When its amount last changed.
@@ -191,6 +195,7 @@ class PaymentCollection(Totals):
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
+    charged_back: int = 0
 
 
 class Sums(NamedTuple):
@@ -203,6 +208,7 @@ class Sums(NamedTuple):
         authorized: What they authorized, captured parts included.
         captured: What they captured, refunds not deducted.
         refunded: What they gave back.
+        charged_back: What disputes took back.
     """
 
     sessions: int = 0
@@ -211,6 +217,7 @@ class Sums(NamedTuple):
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
+    charged_back: int = 0
 
     @classmethod
     def of(cls, sessions: Sequence[PaymentSession]) -> Sums:
@@ -222,6 +229,7 @@ class Sums(NamedTuple):
             sum(row.authorized for row in sessions),
             sum(row.captured for row in sessions),
             sum(row.refunded for row in sessions),
+            sum(row.charged_back for row in sessions),
         )
 
 
@@ -249,4 +257,5 @@ def summarize(collection: PaymentCollection, sums: Sums) -> PaymentCollection:
         authorized=sums.authorized,
         captured=sums.captured,
         refunded=sums.refunded,
+        charged_back=sums.charged_back,
     )

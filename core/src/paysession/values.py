@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
@@ -35,10 +36,12 @@ __all__ = [
     "decode",
     "dump_action",
     "encode",
+    "in_utc",
     "load_action",
     "made",
     "merged",
     "replace",
+    "text_or_none",
 ]
 
 MAX_JSON: Final = 65_536
@@ -47,9 +50,33 @@ MAX_JSON: Final = 65_536
 MAX_DEPTH: Final = 100
 """How deep ``data`` or ``payload`` may be nested: far below where Python's JSON reader gives up."""
 
+_EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
 _Value = TypeVar("_Value")
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')  # a bracket within a text is none
 _write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def text_or_none(text: str | None) -> str | None:
+    """Return an optional text as a database can hold it: the converter of such an attribute."""
+    return storable(text) if isinstance(text, str) else text  # what is none, the validator refuses
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Return an optional time in UTC; what is beyond the years 1 to 9999 there, at their end.
+
+    Raises:
+        TypeError: It is no time, or one without a time zone.
+    """
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise TypeError("a time is a datetime with a time zone, such as datetime.now(UTC)")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _LATEST if moment.year > 1 else _EARLIEST
 
 
 class Status(StrEnum):

@@ -31,7 +31,7 @@ from paysession.errors import (
     WebhookRejected,
 )
 from paysession.money import Money
-from paysession.operation import Kind
+from paysession.operation import Kind, dump_dispute, load_dispute
 from paysession.outcome import Effect, WebhookReply
 from paysession.store import Stale
 from paysession.values import Failure, replace
@@ -330,6 +330,7 @@ def _dump(effects: Sequence[Effect]) -> str:
                 "key": effect.key,
                 "capture": effect.capture,
                 "error": effect.error and list(_reason(effect.error)),
+                "dispute": effect.dispute and dump_dispute(effect.dispute),
             }
             for effect in effects
         ]
@@ -364,6 +365,7 @@ def _load(text: str) -> list[Effect]:
             part["key"],
             capture=part["capture"],
             error=part["error"] and Failure(*part["error"]),
+            dispute=load_dispute(part["dispute"]) if part.get("dispute") else None,
         )
         for part in json.loads(text)
     ]

@@ -76,8 +76,22 @@ class CancelAsDeclined(Telling):
 @breaks("test_what_others_do_at_the_gateway_is_booked[chargeback]")
 class ChargebackNotTold(Telling):
     def told(self, snapshot):
-        effects = [effect for effect in snapshot.effects if effect.kind != "refund" or effect.key]
-        return {"effects": effects, "refunded": total(effects, "refund", "succeeded")}
+        effects = [effect for effect in snapshot.effects if effect.kind != "chargeback"]
+        return {"effects": effects, "charged_back": None}
+
+
+@breaks("test_what_others_do_at_the_gateway_is_booked[chargeback]")
+class ChargebackAsRefund(Telling):
+    mend = "a dispute as an Effect of the kind chargeback"
+
+    def told(self, snapshot):
+        effects = [
+            Effect("refund", effect.amount, effect.state, effect.reference)
+            if effect.kind == "chargeback"
+            else effect
+            for effect in snapshot.effects
+        ]
+        return {"effects": effects, "charged_back": None, "refunded": total(effects, "refund", "succeeded")}
 
 
 @breaks("test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[refund-after]")

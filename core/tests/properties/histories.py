@@ -27,7 +27,7 @@ from paysession import (
     hookimpl,
 )
 from paysession.errors import PaysessionError
-from paysession.operation import REFUSED, Kind, State
+from paysession.operation import REFUSED, Dispute, Kind, State
 from paysession.outcome import Effect, Snapshot, WebhookEvent
 from paysession.plugins import Registry
 from paysession.values import Failure
@@ -40,6 +40,12 @@ UNDER_WAY = timedelta(seconds=100)
 
 def eur(minor):
     return Money.from_minor(minor, "EUR")
+
+
+def dispute_of(kind, state):
+    """How a dispute stands, as far as what it did to the money says."""
+    stands = {"pending": "opened", "succeeded": "under_review", "failed": "won", "reversed": "won"}
+    return Dispute(stands[state]) if kind == "chargeback" else None
 
 
 class Timeline:
@@ -152,8 +158,19 @@ class Model:
     def authorized(self, at):
         return self.free.at(at) + self.captured(at) + self.sum(Kind.CAPTURE, at, "pending")
 
+    def charged_back(self, at):
+        return self.sum(Kind.CHARGEBACK, at, "succeeded")
+
     def refundable(self, at):
-        return self.captured(at) - self.refunded(at) - self.sum(Kind.REFUND, at, "pending")
+        return (
+            self.captured(at)
+            - self.refunded(at)
+            - self.sum(Kind.REFUND, at, "pending")
+            - self.charged_back(at)
+        )
+
+    def disputable(self, at):
+        return self.captured(at) - self.charged_back(at) - self.sum(Kind.CHARGEBACK, at, "pending")
 
     def status(self, at):
         phase = self.phase.at(at)
@@ -183,6 +200,7 @@ class Model:
             done.reference,
             done.key,
             error=Failure("bank", "the bank said no") if failed else None,
+            dispute=dispute_of(done.kind, done.states.at(at)),
         )
 
     def snapshot(self, session, at):
@@ -201,6 +219,7 @@ class Model:
                 "authorized": eur(self.authorized(at)),
                 "captured": eur(self.captured(at)),
                 "refunded": eur(self.refunded(at)),
+                "charged_back": eur(self.charged_back(at)),
             }
         return Snapshot(
             status,
@@ -392,7 +411,15 @@ class Provider:
     def parse_webhook(self, body):
         number, session_id, parts = json.loads(body)
         effects = [
-            Effect(Kind(k), eur(m), s, r, key, error=Failure("bank", "no") if s == "failed" else None)
+            Effect(
+                Kind(k),
+                eur(m),
+                s,
+                r,
+                key,
+                error=Failure("bank", "no") if s == "failed" else None,
+                dispute=dispute_of(k, s),
+            )
             for k, m, s, r, key in parts
         ]
         shown = effects if self.setup.lookup == "none" else ()
@@ -573,11 +600,16 @@ class Life:
         """What is done at the gateway by others."""
         model, now, random = self.model, self.now, self.random
         left, room = model.free.at(now), model.refundable(now)
-        what = random.choice(["capture", "refund", "cancel", "reverse", "reverse", "part", "again"])
+        what = random.choice(
+            ["capture", "refund", "cancel", "reverse", "reverse", "part", "again", "dispute"]
+        )
         if what == "capture" and left > 1 and not (self.setup.once and model.authorized(now) > left):
             self.made(Kind.CAPTURE, random.choice([min(100, left), random.randrange(1, left)]))
         elif what == "refund" and room > 1:
             self.made(Kind.REFUND, random.choice([min(100, room), random.randrange(1, room)]))
+        elif what == "dispute" and model.disputable(now) > 1:
+            # The payer's bank asks nobody what was refunded already.
+            self.made(Kind.CHARGEBACK, random.randrange(1, model.disputable(now)))
         elif (
             what == "cancel"
             and random.random() < 0.3
@@ -586,9 +618,7 @@ class Life:
         ):
             self.happened(model.add(Kind.CANCEL, left, now, None, "succeeded"))
         elif what == "reverse":
-            standing = [
-                e for e in model.effects if e.kind in (Kind.CAPTURE, Kind.REFUND) and e.now == "succeeded"
-            ]
+            standing = [e for e in model.effects if e.kind in SUMMED and e.now == "succeeded"]
             if standing:
                 done = random.choice(standing)
                 model.move(done, now, "reversed")
@@ -756,9 +786,24 @@ LIMITS = {
 """What the contract does not ask of a gateway, so that the model does not do it."""
 
 UNAUTHORIZED = ("pending", "requires_more", "error")
-SUMMED = {Kind.CAPTURE: ("captured", "capturing"), Kind.REFUND: ("refunded", "refunding")}
+SUMMED = {
+    Kind.CAPTURE: ("captured", "capturing"),
+    Kind.REFUND: ("refunded", "refunding"),
+    Kind.CHARGEBACK: ("charged_back", "disputed"),
+}
+"""What each kind adds to once it has succeeded, and while it is pending: of a dispute the session has no sum."""
+MOVED = {
+    Kind.CAPTURE: ("session.captured", "session.reversed"),
+    Kind.REFUND: ("session.refunded", "session.reversed"),
+    Kind.CHARGEBACK: ("session.charged_back", "session.dispute_won"),
+}
+"""The event of each kind, and of what undoes it."""
 
-REFUSALS = {Kind.INITIATE: "session.canceled", Kind.AUTHORIZE: "session.error"}
+REFUSALS = {
+    Kind.INITIATE: "session.canceled",
+    Kind.AUTHORIZE: "session.error",
+    Kind.CHARGEBACK: "session.dispute_won",
+}
 """What reports a refusal, unless ``operation.failed`` does."""
 
 DIFFERENCES = {
@@ -817,7 +862,8 @@ class Fold:
         self.rows[row.id] = row
         was, before = (old.state, old.amount.minor) if old is not None else (State.STARTED, 0)
         minor, succeeded = row.amount.minor, row.state is State.SUCCEEDED and was is not State.SUCCEEDED
-        (self.pending.add if row.state is State.PENDING else self.pending.discard)(row.id)
+        waits = row.state is State.PENDING and row.kind is not Kind.CHARGEBACK
+        (self.pending.add if waits else self.pending.discard)(row.id)
         if row.kind in SUMMED:
             done, waiting = SUMMED[row.kind]
             self.figures[waiting] += minor * (row.state is State.PENDING) - before * (was is State.PENDING)
@@ -886,7 +932,7 @@ class Judge:
         """No more is recorded than had happened by then, effect by effect where it can be told."""
         rows = self.fold.rows.values()
         by_reference = {e.reference: e for e in model.effects}
-        for kind in (Kind.CAPTURE, Kind.REFUND):
+        for kind in SUMMED:
             ever = sum(e.minor for e in model.effects if e.kind is kind and e.was("succeeded", now))
             undone = sum(e.minor for e in model.effects if e.kind is kind and e.was("reversed", now))
             own = [row for row in rows if row.kind is kind and row.state is State.SUCCEEDED]
@@ -937,7 +983,17 @@ class Judge:
     def _replay(self, session):
         fold = self.fold
         fold.released = fold.released or session.released
-        figures = {name: getattr(session, name) for pair in SUMMED.values() for name in pair}
+        figures = {
+            name: getattr(session, name) for pair in SUMMED.values() for name in pair if name != "disputed"
+        }
+        disputes = [row for row in fold.rows.values() if row.kind is Kind.CHARGEBACK and not row.reverses]
+        undecided = [
+            row
+            for row in disputes
+            if row.state is State.PENDING
+            or (row.state is State.SUCCEEDED and row.dispute is not None and row.dispute.is_open)
+        ]
+        assert session.disputes == len(undecided), "replay: disputes"
         assert figures == {name: fold.figures[name] for name in figures}, "replay: the sums"
         assert session.pending == len(fold.pending), "replay: pending"
         authorizing = [key for key in fold.pending if fold.rows[key].kind is Kind.AUTHORIZE]
@@ -967,6 +1023,7 @@ class Judge:
             "capturing": 0,
             "refunded": model.refunded(now),
             "refunding": 0,
+            "charged_back": model.charged_back(now),
         }
         figures = {name: getattr(session, name) for name in truth}
         assert figures == truth, f"figures: {figures}, at the gateway {truth}"
@@ -974,7 +1031,7 @@ class Judge:
         if session.status == "canceled":
             if status != "canceled" and session.initiated:
                 kinds = {c.kind for c in life.payments.conflicts()}
-                assert kinds or session.authorized <= session.refunded, (
+                assert kinds or session.authorized <= session.refunded + session.charged_back, (
                     "the gateway goes on, and nobody says so"
                 )
         elif session.initiated:  # else the object there is not used
@@ -988,6 +1045,8 @@ class Judge:
         settled = session.released or cancels or again or not model.free.at(now)
         assert settled or not finals, "a final capture left the rest"
         self._conflicts(session, status)
+        standing = model.of(Kind.CHARGEBACK, now, "pending", "succeeded")
+        assert session.disputes == (len(standing) if setup.totals != "only" else 0), "disputes"
         if setup.totals != "only":
             self._effects()
         if setup.keyed:
@@ -997,13 +1056,14 @@ class Judge:
     def _conflicts(self, session, status):
         """The conflicts of state are those that the state has."""
         kinds = {conflict.kind for conflict in self.life.payments.conflicts()}
-        assert ("over_captured" in kinds) == (session.refunded > session.captured), "over_captured"
+        returned = session.refunded + session.charged_back
+        assert ("over_captured" in kinds) == (returned > session.captured), "over_captured"
         assert "status" not in kinds and "currency" not in kinds
-        left = not session.authorized <= session.captured <= session.refunded
+        left = not session.authorized <= session.captured <= returned
         assert ("authorized_after_cancel" in kinds) == (session.status == "canceled" and left), (
             "authorized_after_cancel"
         )
-        beyond = session.held > max(AMOUNT, session.refunded)
+        beyond = session.held > max(AMOUNT, returned)
         ever = {conflict.kind for conflict in self.life.payments.conflicts(open=False)}
         ever &= {"over_limit", "amount", "authorized_after_cancel"}  # DIFFERENCES["closed"]
         assert not beyond or ever, "over_limit"
@@ -1043,21 +1103,30 @@ class Judge:
         events = list(life.payments.events(limit=1000))
         rows = {row.id: row for row in life.payments.history(life.session_id)}
         place = {(e.type, e.operation_id): n for n, e in enumerate(events)}
+        place_first = {(e.type, e.operation_id): n for n, e in reversed([*enumerate(events)])}
         counted = Counter((e.type, e.operation_id) for e in events)
         for row in rows.values():
             if row.state in REFUSED:
                 names = ("operation.failed", REFUSALS.get(row.kind))
                 assert sum(counted[name, row.id] for name in names) == 1, f"events of {row.kind} {row.state}"
-            name = {Kind.CAPTURE: "session.captured", Kind.REFUND: "session.refunded"}.get(row.kind)
-            if name is None:
+            if row.kind not in SUMMED:
                 continue
-            name = "session.reversed" if row.reverses else name
+            done, undone = MOVED[row.kind]
+            name = undone if row.reverses else done
             assert counted[name, row.id] == (row.state is State.SUCCEEDED), (
                 f"events of {row.kind} {row.state}"
             )
             if row.reverses:
-                origin = "session.captured" if row.kind is Kind.CAPTURE else "session.refunded"
-                assert place[origin, row.reverses] < place[name, row.id], "undone before it was done"
+                assert place[done, row.reverses] < place[name, row.id], "undone before it was done"
+            elif row.kind is Kind.CHARGEBACK and counted[done, row.id]:
+                assert place_first["session.disputed", row.id] < place[done, row.id], (
+                    "taken before it was disputed"
+                )
+            elif row.kind is Kind.CHARGEBACK and counted["session.disputed", row.id]:
+                over = row.state in REFUSED
+                assert counted["session.dispute_won", row.id] == over, (
+                    "a dispute that ended without a loss is won"
+                )
         types = [e.type for e in events]
         if "session.captured" in types:
             first = types.index("session.captured")

@@ -39,6 +39,15 @@ MUTATIONS = [
     (ledger, "the end is not final", "if self.before.status is not Status.CANCELED:", "if True:"),
     (ledger, "a session never ends", "Status.AUTHORIZED if row.authorized else Status.CANCELED", "Status.AUTHORIZED"),
     (ledger, "a lost key gets another number", "ordinal, id_ = max(ordinal, number), lost", "ordinal, id_ = ordinal, lost + 'x'"),
+    # --- disputes ---
+    (ledger, "a chargeback is not counted", "row.charged_back += minor", "pass"),
+    (ledger, "a dispute that was won is kept", "row.charged_back -= amount.minor", "pass"),
+    (ledger, "a dispute is not counted", "self.row.disputes += _is_disputed(changed) - _is_disputed(operation)", "pass"),
+    (ledger, "a dispute is no event", 'self._record("session.disputed", operation, detail=_summary(operation))', "pass"),
+    (ledger, "a dispute that is lost is no event", 'self._record("session.charged_back"', 'bool("session.charged_back"'),
+    (evidence, "a dispute that was decided is opened again", "return False  # the money came back: it is over", "pass"),
+    (evidence, "over_captured forgets chargebacks", "if row.returned - row.captured > max(0, returned - before.captured):", "if row.refunded > row.captured:"),
+    (rules, "what was charged back is refunded", "session.refunding - session.charged_back", "session.refunding"),
     # --- events ---
     (ledger, "a capture is no event", 'self._record("session.captured", operation)', "pass"),
     (ledger, "a reversal is no event", 'self._record("session.reversed", undone)', "pass"),
@@ -90,8 +99,8 @@ MUTATIONS = [
     (evidence, "a final capture releases nothing", "final = operation.final and capabilities.final_capture_releases", "final = False"),
     (evidence, "a final capture always releases", "final = operation.final and capabilities.final_capture_releases", "final = operation.final"),
     # --- conflicts ---
-    (evidence, "over_captured is not seen", "if row.refunded - row.captured > max(0, before.refunded - before.captured):", "if False:"),
-    (evidence, "over_captured stays", "return row.refunded <= row.captured", "return False"),
+    (evidence, "over_captured is not seen", "if row.returned - row.captured > max(0, returned - before.captured):", "if False:"),
+    (evidence, "over_captured stays", "return row.returned <= row.captured", "return False"),
     (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
     # --- what may begin ---
     (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),

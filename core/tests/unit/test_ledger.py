@@ -41,7 +41,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent")
 EUR42 = Money("42.00", "EUR")
-CALLED = [kind for kind in Kind if kind is not Kind.INITIATE]
+CALLED = [kind for kind in ALLOWED if kind is not Kind.INITIATE]
 
 
 def a_session(status=Status.PENDING, **changes):

@@ -183,6 +183,7 @@ def test_what_it_declares():
     assert hours == {
         Kind.INITIATE: 6, Kind.AUTHORIZE: 6, Kind.UPDATE: 0,
         Kind.CAPTURE: 45 * 24, Kind.REFUND: 45 * 24, Kind.CANCEL: 45 * 24,
+        Kind.CHARGEBACK: 0,
     }  # fmt: skip
     assert (capabilities.capture, capabilities.refund, capabilities.refund_needs_capture) == (
         "multiple",

@@ -16,6 +16,7 @@ from paysession._ledger.facts import (
     ConflictClosed,
     ConflictOpened,
     Details,
+    Disputed,
     Found,
     Identified,
     Presented,
@@ -34,6 +35,7 @@ from paysession.operation import (
     AUTHORIZE,
     CANCEL,
     CAPTURE,
+    CHARGEBACK,
     INITIATE,
     REFUND,
     REFUSED,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
     from paysession._ledger.ledger import Ledger
     from paysession.errors import ProviderError
-    from paysession.operation import EventType
+    from paysession.operation import Dispute, EventType
     from paysession.outcome import Capabilities, Effect, Snapshot
     from paysession.session import ConflictKind, PaymentSession
     from paysession.values import NextAction
@@ -331,14 +333,18 @@ def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
     """Return an amount of a snapshot that is in another currency than the session's."""
     totals = (snapshot.amount, snapshot.authorized, snapshot.captured, snapshot.refunded)
     currency = session.amount.currency
-    for money in (*totals, *(effect.amount for effect in snapshot.effects)):
+    for money in (*totals, snapshot.charged_back, *(effect.amount for effect in snapshot.effects)):
         if money is not None and money.currency != currency:
             return money
     return None
 
 
-_ORDER: Final = (INITIATE, UPDATE, AUTHORIZE, CAPTURE, CANCEL, REFUND)
+_ORDER: Final = (INITIATE, UPDATE, AUTHORIZE, CAPTURE, CANCEL, REFUND, CHARGEBACK)
 """Cause before effect: the order in which the effects of one lookup or notification are recorded."""
+
+
+_STAGES: Final = ("opened", "under_review", "lost", "won")
+"""How a dispute goes on, where single reports come in any order: what was lost may still be won."""
 
 
 class _Matching:
@@ -390,10 +396,10 @@ class _Matching:
                 self.canceled()
             else:
                 self.cancel(effect)
-        elif effect.kind in (CAPTURE, REFUND):
+        elif effect.kind in (CAPTURE, REFUND, CHARGEBACK):
             self.money(effect)
 
-    # --- captures and refunds ---
+    # --- captures, refunds and chargebacks ---
 
     def _match(self, effect: Effect) -> Operation | None:
         """Return the operation that an effect belongs to, or None."""
@@ -431,13 +437,16 @@ class _Matching:
         return None
 
     def money(self, effect: Effect) -> None:
-        """Record one capture or refund that the gateway shows."""
+        """Record one capture, refund or chargeback that the gateway shows."""
         ledger, operation = self.ledger, self._match(effect)
         if operation is not None:
             self._matched.add(operation.id)
             known = operation.reference
             if effect.reference is not None and known != effect.reference and self._is_anonymous(known):
                 ledger.apply(Identified(operation, effect.reference))
+                operation = self._now(operation)
+            if effect.dispute is not None and self._is_news(operation, effect.dispute):
+                ledger.apply(Disputed(operation, effect.dispute))
                 operation = self._now(operation)
         if operation is None or operation.state in REFUSED:
             self._unasked(effect, operation)
@@ -453,6 +462,17 @@ class _Matching:
         elif operation.state is State.STARTED:
             ledger.apply(Accepted(operation))
 
+    def _is_news(self, operation: Operation, dispute: Dispute) -> bool:
+        """Return whether a dispute stands otherwise than is known, and is not shown as it once stood."""
+        known = operation.dispute
+        if dispute == known or operation.state in REFUSED:
+            return False
+        if dispute.is_open and operation.state is State.SUCCEEDED and not self.ledger.left_of(operation):
+            return False  # the money came back: it is over
+        if known is None or (self.fresh and not self._single):
+            return True
+        return _STAGES.index(dispute.status) >= _STAGES.index(known.status)
+
     def _is_anonymous(self, reference: str | None) -> bool:
         """Return whether this is no id of the gateway's, but a key of ours or nothing."""
         return reference is None or self.ledger.operation(reference) is not None
@@ -463,24 +483,39 @@ class _Matching:
     def _unasked(self, effect: Effect, refused: Operation | None) -> None:
         """Record an effect that no open operation asked for; ``refused``: one did, and was settled."""
         if effect.state == "failed":
-            if refused is None and self._single and effect.reference is not None:
+            reports_all = self._single or effect.kind is CHARGEBACK
+            if refused is None and reports_all and effect.reference is not None:
                 # Its earlier states may come later, and are over then.
                 self._failed_before(effect, effect.reference)
             return
-        if effect.state == "reversed" and not self._single and not self._lessens(effect):
+        known_by_itself = effect.kind is CHARGEBACK or self._lessens(effect)
+        if effect.state == "reversed" and not self._single and not known_by_itself:
             return  # it came and went before anybody looked
         if refused is not None and self._is_older(effect, refused):
             return
         token = effect.reference or effect.key or None
         state = State.PENDING if effect.state == "pending" else State.SUCCEEDED
         capture_id = self._capture_of(effect)
-        found = self._found(effect.kind, effect.amount, state, refused, token, capture_id, effect.key)
+        found = self._found(
+            effect.kind, effect.amount, state, refused, token, capture_id, effect.key, effect.dispute
+        )
         if effect.state == "reversed" and found is not None:
             self._reverse(found, effect.error)
 
     def _failed_before(self, effect: Effect, reference: str) -> None:
         error = _failure(effect.error)
-        self.ledger.apply(Found(effect.kind, effect.amount, State.DECLINED, FAILED, reference, error=error))
+        self.ledger.apply(
+            Found(
+                effect.kind,
+                effect.amount,
+                State.DECLINED,
+                FAILED,
+                reference,
+                self._capture_of(effect),
+                dispute=effect.dispute,
+                error=error,
+            )
+        )
 
     def _lessens(self, effect: Effect) -> bool:
         """Return whether nothing but an effect that was reversed says that less is authorized."""
@@ -503,6 +538,7 @@ class _Matching:
         reference: str | None = None,
         capture_id: str | None = None,
         key: str | None = None,
+        dispute: Dispute | None = None,
     ) -> Operation | None:
         ledger = self.ledger
         if kind is CAPTURE:
@@ -510,8 +546,11 @@ class _Matching:
         known = set(ledger.written)
         once = self.capabilities.capture == "once"
         released = kind is CAPTURE and once and state is State.SUCCEEDED
+        lost = self._lost(key)
         ledger.apply(
-            Found(kind, amount, state, "found", reference, capture_id, refused, released, self._lost(key))
+            Found(
+                kind, amount, state, "found", reference, capture_id, refused, released, lost, dispute=dispute
+            )
         )
         found = [operation for key, operation in ledger.written.items() if key not in known]
         self._matched.update(operation.id for operation in found)
@@ -535,7 +574,7 @@ class _Matching:
             self.ledger.apply(Reversed(operation, amount, error))
 
     def _capture_of(self, effect: Effect) -> str | None:
-        """Return the id of the capture operation that a refund found there refers to."""
+        """Return the id of the capture operation that a refund or chargeback found there refers to."""
         if effect.capture is None:
             return None
         captures = (op for op in self.ledger.operations if op.kind is CAPTURE)
@@ -568,7 +607,8 @@ class _Matching:
         if total is None:
             return
         row, currency = self.ledger.row, total.currency
-        more = total.minor - (row.captured if kind is CAPTURE else row.refunded)
+        known = {CAPTURE: row.captured, REFUND: row.refunded, CHARGEBACK: row.charged_back}
+        more = total.minor - known[kind]
         if not self.fresh:  # it may be from before something was undone, as far as that is known
             undone = (op for op in self.ledger.operations if op.kind is kind and op.reverses is not None)
             more -= sum(op.amount.minor for op in undone)
@@ -782,7 +822,7 @@ class _Matching:
 
 
 class _Lookup:
-    """Records one lookup: first what was authorized, then what was captured, refunded and released.
+    """Records one lookup: what was authorized, then what was captured, refunded and released, and disputes.
 
     Args:
         matching: Records the effects.
@@ -817,6 +857,10 @@ class _Lookup:
                 silent = snapshot.authorized is None and status is Status.AUTHORIZED
                 matching.cancel(effect, silent=silent)
         matching.total(REFUND, snapshot.refunded)
+        for effect in snapshot.effects:
+            if effect.kind is CHARGEBACK:
+                matching.money(effect)
+        matching.total(CHARGEBACK, snapshot.charged_back)
         if status is Status.AUTHORIZED:
             self._authorized_total()
         elif status is Status.CANCELED:
@@ -990,13 +1034,12 @@ def _after(ledger: Ledger, capabilities: Capabilities) -> None:
         ledger.apply(CancelRequested())  # the gateway kept the rest authorized
     if row.status is Status.CANCELED and row.authorized > max(row.kept, before.authorized):
         ledger.apply(CancelRequested())
-    if row.refunded - row.captured > max(0, before.refunded - before.captured):
+    returned = before.refunded + before.charged_back
+    if row.returned - row.captured > max(0, returned - before.captured):
         # A chargeback of what was refunded already: the merchant has paid twice.
         ledger.apply(ConflictOpened("over_captured", *_totals(ledger)))
-    if before.status is Status.CANCELED and row.captured - row.refunded > max(
-        0, before.captured - before.refunded
-    ):
-        kept = _money(ledger, row.captured - row.refunded)
+    if before.status is Status.CANCELED and row.captured - row.returned > max(0, before.captured - returned):
+        kept = _money(ledger, row.captured - row.returned)
         ledger.apply(ConflictOpened("authorized_after_cancel", "nothing", *kept))
     for kind in list(ledger.conflicts):
         if ledger.conflicts[kind] not in ledger.opened and _is_resolved(ledger, kind, capabilities):
@@ -1022,13 +1065,13 @@ def _is_resolved(ledger: Ledger, conflict: ConflictKind, capabilities: Capabilit
     """Return whether the cause of a conflict is gone."""
     row = ledger.row
     if conflict == "authorized_after_cancel":
-        return row.authorized <= row.kept <= row.refunded
+        return row.authorized <= row.kept <= row.returned
     if conflict in ("open_after_cancel", "cancel_refused"):
         return row.released
     if conflict == "over_captured":
-        return row.refunded <= row.captured
+        return row.returned <= row.captured
     if conflict == "over_limit":
-        return row.authorized <= row.refunded
+        return row.authorized <= row.returned
     return conflict == "amount" and _is_as_asked(row.authorized, row.amount.minor, capabilities)
 
 
@@ -1038,8 +1081,8 @@ def _money(ledger: Ledger, *minor: int) -> tuple[Money, ...]:
 
 
 def _totals(ledger: Ledger) -> tuple[Money, Money]:
-    captured, refunded = _money(ledger, ledger.row.captured, ledger.row.refunded)
-    return captured, refunded
+    captured, returned = _money(ledger, ledger.row.captured, ledger.row.returned)
+    return captured, returned
 
 
 def _releases(operation: Operation, capabilities: Capabilities) -> bool:

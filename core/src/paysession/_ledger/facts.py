@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from paysession.checkout import Payer
     from paysession.money import Money
-    from paysession.operation import EventType, Kind, Operation, State
+    from paysession.operation import Dispute, EventType, Kind, Operation, State
     from paysession.session import ConflictKind
     from paysession.values import Failure, NextAction, Status
 
@@ -26,6 +26,7 @@ __all__ = [
     "ConflictClosed",
     "ConflictOpened",
     "Details",
+    "Disputed",
     "Fact",
     "Found",
     "Identified",
@@ -137,12 +138,13 @@ class Found(NamedTuple):
         state: ``PENDING``, ``SUCCEEDED``, or ``DECLINED``: it failed there.
         answer: What showed it, in a word.
         reference: The gateway's id of it.
-        capture_id: For a refund: the id of the capture operation that it refers to.
+        capture_id: For a refund or chargeback: the id of the capture operation that it refers to.
         refused: The operation that asked for it and was settled as refused, if there is one.
         released: For a capture: the rest of the authorization is gone.
         lost: The key of ours that it carries, where the ledger has no operation with it: the operation was
             lost when a backup was restored, and gets its id back.
         error: Why it failed, with ``DECLINED``.
+        dispute: For a chargeback: how the dispute stands.
     """
 
     kind: Kind
@@ -155,6 +157,14 @@ class Found(NamedTuple):
     released: bool = False
     lost: str | None = None
     error: Failure | None = None
+    dispute: Dispute | None = None
+
+
+class Disputed(NamedTuple):
+    """The dispute of a chargeback stands otherwise than it did: that moves no money by itself."""
+
+    operation: Operation
+    dispute: Dispute
 
 
 class Identified(NamedTuple):
@@ -274,6 +284,7 @@ Fact: TypeAlias = (
     | Succeeded
     | Refused
     | Found
+    | Disputed
     | Identified
     | Reversed
     | Released

@@ -7,6 +7,9 @@ are derived from them (`Ledger._derive`), never set:
 
     kept = captured + capturing
     authorized = kept, once the rest is released; else the larger of what was granted and kept
+
+A chargeback takes nothing from that: what a payer disputes was captured, and stays so. It is counted apart,
+in ``charged_back``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from paysession._ledger.facts import (
     ConflictClosed,
     ConflictOpened,
     Details,
+    Disputed,
     Found,
     Identified,
     Noted,
@@ -45,8 +49,10 @@ from paysession.operation import (
     AUTHORIZE,
     CANCEL,
     CAPTURE,
+    CHARGEBACK,
     INITIATE,
     REFUND,
+    Dispute,
     Event,
     Kind,
     Operation,
@@ -108,11 +114,13 @@ class _Row:
     authorized: int
     captured: int
     refunded: int
+    charged_back: int
     capturing: int
     refunding: int
     granted: int
     released: bool
     pending: int
+    disputes: int
     held: int
     initiated: bool
     ordinal: int
@@ -143,6 +151,11 @@ class _Row:
         """What was captured, or is being captured."""
         return self.captured + self.capturing
 
+    @property
+    def returned(self) -> int:
+        """What the merchant has not any more of what was captured: refunded, or charged back."""
+        return self.refunded + self.charged_back
+
 
 class _Changes(TypedDict, total=False):
     """What a fact may change of an operation."""
@@ -154,6 +167,7 @@ class _Changes(TypedDict, total=False):
     error: Failure | None
     note: str | None
     attempt: int
+    dispute: Dispute | None
     lease_until: datetime | None
     doubted_at: datetime | None
     _payload: str | None
@@ -164,6 +178,7 @@ class _Extra(TypedDict, total=False):
 
     capture_id: str | None
     reverses: str | None
+    dispute: Dispute | None
     idempotency_key: str | None
     fingerprint: str | None
 
@@ -287,6 +302,7 @@ class Ledger:
             "authorized": session.authorized,
             "captured": session.captured,
             "refunded": session.refunded,
+            "charged_back": session.charged_back,
             "version": session.version,
             "detail": detail,
             "occurred_at": self.now,
@@ -303,8 +319,10 @@ class Ledger:
 
     def _put(self, operation: Operation, **changes: Unpack[_Changes]) -> Operation:
         attributes: dict[str, Any] = {**vars(operation), **changes, "updated_at": self.now}
-        operation = self.written[operation.id] = made(Operation, attributes)
-        return operation
+        changed = self.written[operation.id] = made(Operation, attributes)
+        if operation.kind is CHARGEBACK:
+            self.row.disputes += _is_disputed(changed) - _is_disputed(operation)
+        return changed
 
     def _close(
         self,
@@ -322,7 +340,7 @@ class Ledger:
             row.open = None
             # A requested cancel is attempted at growing intervals, a new operation each time.
             row.checks = row.checks if row.cancel_wanted and operation.kind is CANCEL else 0
-        if operation.state is State.PENDING:
+        if operation.state is State.PENDING and operation.kind is not CHARGEBACK:
             self._reserve(operation, -1)
             if not row.cancel_wanted:
                 row.checks = 0  # they were queries about what was pending
@@ -337,7 +355,7 @@ class Ledger:
             doubted_at=None,
             _payload=None,
         )
-        if state is State.PENDING:
+        if state is State.PENDING and operation.kind is not CHARGEBACK:
             self._reserve(operation, +1)
             self._record("operation.pending", operation)
         return operation
@@ -460,9 +478,11 @@ class Ledger:
             reference=fact.reference,
         )
         if fact.amount is not None and fact.amount != asked:
-            note = operation.note if fact.operation.answer == IMPLIED else f"{asked} was asked for"
+            asked_for = "disputed" if operation.kind is CHARGEBACK else "asked for"
+            note = operation.note if fact.operation.answer == IMPLIED else f"{asked} was {asked_for}"
             operation = self._put(operation, amount=fact.amount, note=note)
-            if operation.kind is not AUTHORIZE:  # what is authorized is compared as a whole
+            # What is authorized is compared as a whole; nobody asked for a chargeback.
+            if operation.kind is not AUTHORIZE and operation.kind is not CHARGEBACK:
                 self._conflict_opened(ConflictOpened("amount", asked, fact.amount))
         minor = operation.amount.minor
         if operation.kind is AUTHORIZE:
@@ -481,6 +501,9 @@ class Ledger:
         elif operation.kind is REFUND:
             row.refunded += minor
             self._record("session.refunded", operation)
+        elif operation.kind is CHARGEBACK:
+            row.charged_back += minor
+            self._record("session.charged_back", operation, detail=_summary(operation))
         elif operation.kind is CANCEL:
             self._released(Released(operation))
         elif operation.kind is INITIATE:
@@ -536,6 +559,9 @@ class Ledger:
         )
         declined = fact.state is State.DECLINED
         kind, code = operation.kind, fact.failure.code
+        if kind is CHARGEBACK:  # the dispute is over, and the money was never taken
+            self._record("session.dispute_won", operation, detail=_summary(self._won(operation)))
+            return
         repeatable = operation.idempotency_key is not None and not row.cancel_wanted
         if kind is INITIATE and (declined or not repeatable):
             # Nothing was accepted, so nothing can be authorized. With a caller's key it can be repeated,
@@ -563,7 +589,7 @@ class Ledger:
 
     def _found(self, fact: Found) -> None:
         refused = fact.refused
-        extra: _Extra = {"capture_id": fact.capture_id}
+        extra: _Extra = {"capture_id": fact.capture_id, "dispute": fact.dispute}
         if refused is not None:
             was = f"{refused.id} {refused.state}"
             self._conflict_opened(ConflictOpened("effect_after_refusal", was, f"{fact.amount} {fact.state}"))
@@ -571,16 +597,22 @@ class Ledger:
             # It answers for the caller's key from now on, so that a repeated call is no second effect.
             extra = {
                 "capture_id": refused.capture_id or fact.capture_id,
+                "dispute": fact.dispute,
                 "idempotency_key": refused.idempotency_key,
                 "fingerprint": refused.fingerprint,
             }
         operation = self._new(fact.kind, fact.amount, fact.reference, extra, fact.lost)
+        if fact.kind is CHARGEBACK:
+            self._record("session.disputed", operation, detail=_summary(operation))
         if fact.state is State.DECLINED:
             operation = self._close(
                 operation, fact.state, answer=FAILED, error=fact.error, note=None, reference=None
             )
             detail = fact.error.code if fact.error is not None else None
-            self._record("operation.failed", operation, detail=detail)
+            if fact.kind is CHARGEBACK:
+                self._record("session.dispute_won", operation, detail=_summary(self._won(operation)))
+            else:
+                self._record("operation.failed", operation, detail=detail)
             return
         if fact.state is State.PENDING:
             self._accepted(Accepted(operation, answer=fact.answer))
@@ -602,6 +634,18 @@ class Ledger:
         operation = fact.operation
         self._put(operation, reference=fact.reference, answer=fact.answer or operation.answer)
 
+    def _disputed(self, fact: Disputed) -> None:
+        operation = self._put(fact.operation, dispute=fact.dispute)
+        if fact.dispute.status != "won":  # that is recorded when the money is the merchant's again
+            self._record("session.disputed", operation, detail=_summary(operation))
+
+    def _won(self, operation: Operation) -> Operation:
+        """Return a chargeback with a dispute that is decided: the money is the merchant's."""
+        dispute = operation.dispute
+        if dispute is None or not dispute.is_open:
+            return operation
+        return self._put(operation, dispute=evolve(dispute, status="won"))
+
     def _reversed(self, fact: Reversed) -> None:
         row, amount = self.row, fact.amount
         was = row.status
@@ -611,6 +655,10 @@ class Ledger:
         )
         if undone.kind is REFUND:
             row.refunded -= amount.minor
+        elif undone.kind is CHARGEBACK:
+            row.charged_back -= amount.minor
+            self._record("session.dispute_won", undone, detail=_summary(self._won(fact.operation)))
+            return
         else:
             row.captured -= amount.minor
             row.granted -= amount.minor
@@ -729,6 +777,7 @@ class Ledger:
         ConflictClosed: _conflict_closed,
         ConflictOpened: _conflict_opened,
         Details: _details,
+        Disputed: _disputed,
         Found: _found,
         Identified: _identified,
         Noted: _noted,
@@ -742,3 +791,15 @@ class Ledger:
         Succeeded: _succeeded,
         Unanswered: _unanswered,
     }
+
+
+def _is_disputed(operation: Operation) -> bool:
+    """Return whether the dispute of a chargeback is not decided: the money may still go, or come back."""
+    if operation.state is State.PENDING:
+        return True
+    dispute = operation.dispute
+    return operation.state is State.SUCCEEDED and dispute is not None and dispute.is_open
+
+
+def _summary(operation: Operation) -> str | None:
+    return operation.dispute.summary if operation.dispute is not None else None

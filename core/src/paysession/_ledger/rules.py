@@ -19,6 +19,7 @@ from paysession.operation import (
     AUTHORIZE,
     CANCEL,
     CAPTURE,
+    CHARGEBACK,
     INITIATE,
     REFUND,
     REFUSED,
@@ -125,7 +126,9 @@ def with_capture(
         if row.kind is CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
             left[row.id] = stands[row.id]
     for row in operations:
-        if row.kind is REFUND and row.capture_id in left and row.state not in REFUSED:
+        taken = row.kind is REFUND and row.state not in REFUSED
+        taken = taken or (row.kind is CHARGEBACK and row.state is State.SUCCEEDED)
+        if taken and row.reverses is None and row.capture_id in left:
             left[row.capture_id] -= stands[row.id]
     chosen = request.capture_id
     if chosen is not None and not (isinstance(chosen, str) and chosen in left):
@@ -161,7 +164,7 @@ def nothing_to_do(session: PaymentSession, request: Request) -> bool:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
     if request.kind is REFUND:
-        return session.refunded > 0 and session.captured - session.refunded - session.refunding == 0
+        return session.refunded > 0 and _refundable(session) == 0
     return False
 
 
@@ -208,6 +211,7 @@ def begin(
         "answer": None,
         "error": None,
         "note": None,
+        "dispute": None,
         "_payload": request.payload,
         "_data": session.data_text,
         "session_reference": session.reference,
@@ -310,7 +314,7 @@ def _capture_amount(session: PaymentSession, asked: Money | None, offered: str) 
 
 
 def _refund_amount(session: PaymentSession, request: Request, capabilities: Capabilities) -> Money:
-    left = session.captured - session.refunded - session.refunding
+    left = _refundable(session)
     if capabilities.refund == "none":
         raise NotSupported(f"{session.provider} does not refund", session_id=session.id)
     if request.capture_left is not None:
@@ -322,6 +326,11 @@ def _refund_amount(session: PaymentSession, request: Request, capabilities: Capa
             session_id=session.id,
         )
     return amount
+
+
+def _refundable(session: PaymentSession) -> int:
+    """Return how much is left to refund: not what was refunded, is being refunded, or was charged back."""
+    return session.captured - session.refunded - session.refunding - session.charged_back
 
 
 def _part(session: PaymentSession, asked: Money | None, left: int, verb: str) -> Money:

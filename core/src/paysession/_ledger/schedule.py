@@ -18,6 +18,7 @@ __all__ = ["schedule"]
 _DOUBT_FIRST, _DOUBT_MOST = timedelta(seconds=5), timedelta(hours=1)
 _PENDING_FIRST, _PENDING_MOST = timedelta(minutes=5), timedelta(hours=6)
 _PAYER_FIRST, _PAYER_MOST = timedelta(minutes=10), timedelta(hours=6)
+_DISPUTE_FIRST, _DISPUTE_MOST = timedelta(hours=6), timedelta(days=1)
 _PENDING_UNREPORTED: Final = timedelta(days=14)
 """How long a gateway that cannot be queried may take to report what it accepted, if it says nothing else: as
 long as a bank debit does at the most."""
@@ -60,6 +61,8 @@ def schedule(
         due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
     elif row.status in (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR) and row.initiated:
         due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks) if checks < _PAYER_CHECKS else None
+    elif row.disputes:
+        due_at = now + _backoff(_DISPUTE_FIRST, _DISPUTE_MOST, checks)
     elif row.expires_at is not None and row.authorized > row.captured:
         # The authorization expires: once it has, ask until the gateway says so.
         due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))

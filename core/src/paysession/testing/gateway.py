@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, frozen
 
-from paysession.testing.gateway_order import OPEN_STATES, Entry, Order
+from paysession.testing.gateway_order import Entry, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,9 +245,17 @@ class Gateway:
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
     ) -> Entry:
         amount = body["amount"]
-        if amount > order.total("capture") - order.total("refund", OPEN_STATES):
+        if amount > order.refundable:
             raise _Refused(409, "not_refundable")
         return self._book(order, "refund", amount, origin, state="pending" if slow else "succeeded")
+
+    def _chargeback(
+        self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
+    ) -> Entry:
+        amount = body["amount"]
+        if origin[2] != "bank" or amount > order.refundable:
+            raise _Refused(404, "no_such_action")
+        return self._book(order, "chargeback", amount, origin, state="pending" if slow else "succeeded")
 
     def _cancel(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
@@ -293,13 +301,12 @@ class Gateway:
             amount: Minor units; not for ``cancel``.
         """
         origin = ("", "", "bank" if act == "chargeback" else "dashboard")
-        verb = "refund" if act == "chargeback" else act
         with self._lock:
             order = self.of(ours)
             if order is None:
                 return False
             try:
-                getattr(self, f"_{verb}")(order, {"amount": amount}, origin, slow=False)
+                getattr(self, f"_{act}")(order, {"amount": amount}, origin, slow=False)
             except _Refused:
                 return False
             return True
@@ -309,12 +316,13 @@ class Gateway:
 
         Args:
             number: The ledger entry's.
-            outcome: ``succeeded``, ``failed`` or ``reversed`` (a capture or refund only).
+            outcome: ``succeeded``, ``failed`` or ``reversed`` (a capture, refund or chargeback only).
         """
         with self._lock:
             entry = self.ledger[number - 1]
             expected = "succeeded" if outcome == "reversed" else "pending"
-            if entry.state != expected or (outcome == "reversed" and entry.kind not in ("capture", "refund")):
+            moved = entry.kind in ("capture", "refund", "chargeback")
+            if entry.state != expected or (outcome == "reversed" and not moved):
                 return False
             order = self.orders[entry.order]
             entry.state = outcome

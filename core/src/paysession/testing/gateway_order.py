@@ -19,7 +19,7 @@ class Entry:
         number: Its place in the ledger, from 1.
         order: The gateway's id of the order.
         ours: The merchant's id of it.
-        kind: ``create``, ``update``, ``authorize``, ``capture``, ``refund`` or ``cancel``.
+        kind: ``create``, ``update``, ``authorize``, ``capture``, ``refund``, ``cancel`` or ``chargeback``.
         amount: Minor units.
         currency: Three letters.
         key: The idempotency key it was asked with; empty if not through the API.
@@ -82,6 +82,11 @@ class Order:
         return self.taken if self.released else max(self.granted, self.taken)
 
     @property
+    def refundable(self) -> int:
+        """What is captured, and was neither given back nor taken back."""
+        return self.total("capture") - self.total("refund", OPEN_STATES) - self.total("chargeback")
+
+    @property
     def pending(self) -> Entry | None:
         """A debit that the bank has not settled yet."""
         return next((e for e in self.entries if e.kind == "authorize" and e.state == "pending"), None)
@@ -110,9 +115,10 @@ class Order:
             "authorized": self.authorized,
             "captured": self.total("capture"),
             "refunded": self.total("refund"),
+            "charged_back": self.total("chargeback"),
             "effects": [
                 {"id": e.id, "kind": e.kind, "amount": e.amount, "state": e.state, "key": e.operation}
                 for e in self.entries
-                if e.kind in ("authorize", "capture", "refund", "cancel")
+                if e.kind in ("authorize", "capture", "refund", "cancel", "chargeback")
             ],
         }

@@ -178,6 +178,7 @@ class GatewayProvider:
             authorized=Money.from_minor(order["authorized"], currency),
             captured=Money.from_minor(order["captured"], currency),
             refunded=Money.from_minor(order["refunded"], currency),
+            charged_back=Money.from_minor(order["charged_back"], currency),
             effects=[_effect(effect, currency) for effect in order["effects"]],
             ready=order["ready"],
             session_id=order["ours"],

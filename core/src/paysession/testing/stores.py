@@ -14,7 +14,7 @@ from paysession.change import Change, Notification
 from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.errors import CursorLost
 from paysession.money import Money
-from paysession.operation import Event, Kind, Operation, State
+from paysession.operation import Dispute, Event, Kind, Operation, State
 from paysession.session import Conflict, PaymentCollection, PaymentSession, Sums
 from paysession.store import Identity, OverLimit, Stale
 from paysession.testing import hostile
@@ -73,9 +73,11 @@ def a_session(number: int = 1, **changes: Any) -> PaymentSession:
         authorized=9,
         captured=8,
         refunded=7,
+        charged_back=12,
         capturing=6,
         refunding=5,
         pending=4,
+        disputes=2,
         granted=11,
         released=True,
         held=3,
@@ -113,6 +115,7 @@ def an_operation(session: str = "ps_0001", ordinal: int = 1, **changes: Any) -> 
         answer="refunded",
         error=Failure("c", "m", "hard", "canceled"),
         note="n",
+        dispute=Dispute("lost", reason="ü", evidence_due_by=NOW, fee=Money.from_minor(1500, "JPY")),
         payload='{"a":1}',
         data='{"b":2}',
         session_reference="gw",
@@ -141,6 +144,7 @@ def an_event(session: str = "ps_0001", version: int = 1) -> Event:
         authorized=2,
         captured=3,
         refunded=4,
+        charged_back=5,
         version=version,
         detail="d",
         occurred_at=NOW,
@@ -483,10 +487,11 @@ class StoreContract:
                 authorized=number + 1,
                 captured=10 * number,
                 refunded=100 * number,
+                charged_back=1000 * number,
             )
         assert store.sums(["pc_0001", "pc_0002", "pc_0003"]) == {
-            "pc_0001": Sums(4, 1, 1, 12, 80, 800),
-            "pc_0002": Sums(1, 0, 1, 3, 20, 200),
+            "pc_0001": Sums(4, 1, 1, 12, 80, 800, 8000),
+            "pc_0002": Sums(1, 0, 1, 3, 20, 200, 2000),
         }
         assert store.sums(["pc_0002"])["pc_0002"].captured == 20
         assert store.sums([]) == {}

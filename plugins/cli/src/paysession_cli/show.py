@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession import (
+        Dispute,
         Event,
         InDoubt,
         Money,
@@ -113,6 +114,7 @@ def collection_json(collection: PaymentCollection) -> dict[str, Any]:
         "authorized": f"{collection.authorized_amount.amount:f}",
         "captured": f"{collection.captured_amount.amount:f}",
         "refunded": f"{collection.refunded_amount.amount:f}",
+        "charged_back": f"{collection.charged_back_amount.amount:f}",
         "created_at": _time(collection.created_at),
         "updated_at": _time(collection.updated_at),
     }
@@ -132,6 +134,8 @@ def session_json(session: PaymentSession) -> dict[str, Any]:
         "authorized": f"{session.authorized_amount.amount:f}",
         "captured": f"{session.captured_amount.amount:f}",
         "refunded": f"{session.refunded_amount.amount:f}",
+        "charged_back": f"{session.charged_back_amount.amount:f}",
+        "disputes": session.disputes,
         "capture": session.capture,
         "reference": session.reference,
         "next_action": action.to_json() if action is not None else None,
@@ -162,8 +166,20 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "final": operation.final,
         "error": asdict(operation.error) if operation.error is not None else None,
         "note": operation.note,
+        "dispute": _dispute_json(operation.dispute),
         "created_at": _time(operation.created_at),
         "updated_at": _time(operation.updated_at),
+    }
+
+
+def _dispute_json(dispute: Dispute | None) -> dict[str, Any] | None:
+    if dispute is None:
+        return None
+    return {
+        "status": dispute.status,
+        "reason": dispute.reason,
+        "evidence_due_by": _time(dispute.evidence_due_by),
+        "fee": _money(dispute.fee) if dispute.fee is not None else None,
     }
 
 
@@ -183,6 +199,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "authorized": f"{event.authorized_amount.amount:f}",
         "captured": f"{event.captured_amount.amount:f}",
         "refunded": f"{event.refunded_amount.amount:f}",
+        "charged_back": f"{event.charged_back_amount.amount:f}",
         "version": event.version,
         "detail": event.detail,
         "occurred_at": _time(event.occurred_at),
@@ -287,8 +304,11 @@ def show_session(session: PaymentSession) -> None:
     out.print(
         _word(str(session.status)),
         f"{session.amount}: authorized {session.authorized_amount.amount:f}, captured "
-        f"{session.captured_amount.amount:f}, refunded {session.refunded_amount.amount:f}",
+        f"{session.captured_amount.amount:f}, refunded {session.refunded_amount.amount:f}"
+        + (f", charged back {session.charged_back_amount.amount:f}" if session.charged_back else ""),
     )
+    if session.disputes:
+        out.print(text("a dispute is not decided: see `paysession session history`", style="yellow"))
     if session.in_doubt:
         out.print(text(f"in doubt: {session.open}; `paysession recover` settles it", "yellow"))
     if session.error is not None:
@@ -311,6 +331,8 @@ def show_history(operations: Sequence[Operation]) -> None:
     table = _table("#", "time (UTC)", "operation", "amount", "state", "by", "note")
     for row in operations:
         said = row.note or (f"{row.error.code}: {row.error.message}" if row.error is not None else "")
+        if row.dispute is not None:
+            said = f"{row.dispute.summary}; {said}" if said else row.dispute.summary
         kind = f"{row.kind} (reversed)" if row.reverses is not None else str(row.kind)
         table.add_row(
             str(row.ordinal),

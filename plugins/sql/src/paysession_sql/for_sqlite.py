@@ -47,8 +47,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT collection_id, count(*), CAST(sum(CASE WHEN status = 'canceled' THEN 1 ELSE 0 "
             "END) AS BIGINT), CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 "
             "ELSE 0 END) AS BIGINT), CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS "
-            "BIGINT), CAST(sum(refunded) AS BIGINT) FROM session WHERE collection_id IN (SELECT "
-            "value FROM json_each(?)) GROUP BY collection_id"
+            "BIGINT), CAST(sum(refunded) AS BIGINT), CAST(sum(charged_back) AS BIGINT) FROM "
+            "session WHERE collection_id IN (SELECT value FROM json_each(?)) GROUP BY "
+            "collection_id"
         ),
         (
             "ids",
@@ -62,11 +63,11 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
             "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.id = ?"
+            "session.authorized, session.captured, session.refunded, session.charged_back, "
+            "session.capturing, session.refunding, session.pending, session.disputes, "
+            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
+            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
+            "session.attention_at, session.checks FROM session WHERE session.id = ?"
         ),
         (
             "key",
@@ -98,10 +99,10 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.id = ?"
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.id = ?"
         ),
         (
             "key",
@@ -115,11 +116,11 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.session_id = ? ORDER BY "
-            "operation.ordinal"
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
+            "? ORDER BY operation.ordinal"
         ),
         (
             "key",
@@ -133,41 +134,41 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.id = ? UNION ALL SELECT "
-            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.id = ? UNION "
+            "ALL SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.capture_id = ? UNION ALL SELECT "
-            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
-            "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.reverses = ? UNION ALL SELECT "
-            "operation.id, operation.session_id, operation.kind, operation.ordinal, "
-            "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.reverses IN (SELECT refund.id "
-            "FROM operation AS refund WHERE refund.capture_id = ?)"
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.capture_id = "
+            "? UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
+            "operation.ordinal, operation.amount, operation.currency, operation.state, "
+            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses = ? "
+            "UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
+            "operation.ordinal, operation.amount, operation.currency, operation.state, "
+            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses IN "
+            "(SELECT refund.id FROM operation AS refund WHERE refund.capture_id = ?)"
         ),
         (
             "key", "key", "key", "key",
@@ -181,21 +182,21 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.session_id = ? AND "
-            "operation.idempotency_key = ? UNION ALL SELECT operation.id, operation.session_id, "
-            "operation.kind, operation.ordinal, operation.amount, operation.currency, "
-            "operation.state, operation.created_at, operation.updated_at, operation.origin, "
-            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
-            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.session_id = ? AND "
-            "operation.origin = 'provider' AND operation.id LIKE ?"
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
+            "? AND operation.idempotency_key = ? UNION ALL SELECT operation.id, "
+            "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
+            "operation.currency, operation.state, operation.created_at, operation.updated_at, "
+            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
+            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
+            "? AND operation.origin = 'provider' AND operation.id LIKE ?"
         ),
         (
             "key", "caller", "key", "ends",
@@ -209,11 +210,11 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
             "operation.reverses, operation.reference, operation.answer, operation.error_code, "
             "operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.payload, "
-            "operation.data, operation.session_reference, operation.session_status, "
-            "operation.hold, operation.attempt, operation.lease_until, operation.sent_at, "
-            "operation.doubted_at FROM operation WHERE operation.state = 'started' ORDER BY "
-            "operation.created_at, operation.id LIMIT ?"
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
+            "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.state = "
+            "'started' ORDER BY operation.created_at, operation.id LIMIT ?"
         ),
         (
             "most",
@@ -227,12 +228,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
             "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.capturing, "
-            "session.refunding, session.pending, session.granted, session.released, session.held, "
-            "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
-            "session.id LIMIT ?"
+            "session.authorized, session.captured, session.refunded, session.charged_back, "
+            "session.capturing, session.refunding, session.pending, session.disputes, "
+            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
+            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
+            "session.attention_at, session.checks FROM session WHERE session.attention_at IS NOT "
+            "NULL ORDER BY session.attention_at, session.id LIMIT ?"
         ),
         (
             "most",
@@ -243,8 +244,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "SELECT event.xact, event.position, event.id, event.type, event.session_id, "
             "event.collection_id, event.reference, event.provider, event.operation_id, "
             "event.amount, event.currency, event.status, event.authorized, event.captured, "
-            "event.refunded, event.version, event.detail, event.occurred_at FROM event WHERE "
-            "event.position >= ? ORDER BY event.position LIMIT ?"
+            "event.refunded, event.charged_back, event.version, event.detail, event.occurred_at "
+            "FROM event WHERE event.position >= ? ORDER BY event.position LIMIT ?"
         ),
         (
             "position", "most",
@@ -409,19 +410,19 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "currency, created_at, updated_at, status, capture, checkout, payer, reference, "
             "next_action, expires_at, error_code, error_message, error_category, "
             "error_payer_message_key, \"conflict\", version, data, authorized, captured, refunded, "
-            "capturing, refunding, pending, granted, released, held, initiated, ordinal, open, "
-            "authorizing, cancel_wanted, due_at, attention_at, checks) VALUES (?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?)"
+            "charged_back, capturing, refunding, pending, disputes, granted, released, held, "
+            "initiated, ordinal, open, authorizing, cancel_wanted, due_at, attention_at, checks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "collection_id", "collection_reference", "provider", "amount", "currency",
             "created_at", "updated_at", "status", "capture", "checkout", "payer", "reference",
             "next_action", "expires_at", "error_code", "error_message", "error_category",
             "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
-            "refunded", "capturing", "refunding", "pending", "granted", "released", "held",
-            "initiated", "ordinal", "open", "authorizing", "cancel_wanted", "due_at",
-            "attention_at", "checks",
+            "refunded", "charged_back", "capturing", "refunding", "pending", "disputes",
+            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
+            "cancel_wanted", "due_at", "attention_at", "checks",
         ),
     ),
     "update_session": (
@@ -429,18 +430,18 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, payer=?, "
             "reference=?, next_action=?, expires_at=?, error_code=?, error_message=?, "
             "error_category=?, error_payer_message_key=?, \"conflict\"=?, version=?, data=?, "
-            "authorized=?, captured=?, refunded=?, capturing=?, refunding=?, pending=?, "
-            "granted=?, released=?, held=?, initiated=?, ordinal=?, open=?, authorizing=?, "
-            "cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE session.id = ? AND "
-            "session.version = ?"
+            "authorized=?, captured=?, refunded=?, charged_back=?, capturing=?, refunding=?, "
+            "pending=?, disputes=?, granted=?, released=?, held=?, initiated=?, ordinal=?, "
+            "open=?, authorizing=?, cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE "
+            "session.id = ? AND session.version = ?"
         ),
         (
             "amount", "currency", "updated_at", "status", "payer", "reference", "next_action",
             "expires_at", "error_code", "error_message", "error_category",
             "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
-            "refunded", "capturing", "refunding", "pending", "granted", "released", "held",
-            "initiated", "ordinal", "open", "authorizing", "cancel_wanted", "due_at",
-            "attention_at", "checks", "key", "earlier",
+            "refunded", "charged_back", "capturing", "refunding", "pending", "disputes",
+            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
+            "cancel_wanted", "due_at", "attention_at", "checks", "key", "earlier",
         ),
     ),
     "write_operation": (
@@ -448,22 +449,23 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "INSERT INTO operation (id, session_id, kind, ordinal, amount, currency, state, "
             "created_at, updated_at, origin, idempotency_key, fingerprint, final, reason, "
             "capture_id, reverses, reference, answer, error_code, error_message, error_category, "
-            "error_payer_message_key, note, payload, data, session_reference, session_status, "
-            "hold, attempt, lease_until, sent_at, doubted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT "
-            "(id) DO UPDATE SET amount = excluded.amount, currency = excluded.currency, state = "
-            "excluded.state, updated_at = excluded.updated_at, final = excluded.final, reference "
-            "= excluded.reference, answer = excluded.answer, error_code = excluded.error_code, "
-            "error_message = excluded.error_message, error_category = excluded.error_category, "
-            "error_payer_message_key = excluded.error_payer_message_key, note = excluded.note, "
-            "payload = excluded.payload, attempt = excluded.attempt, lease_until = "
-            "excluded.lease_until, sent_at = excluded.sent_at, doubted_at = excluded.doubted_at"
+            "error_payer_message_key, note, dispute, payload, data, session_reference, "
+            "session_status, hold, attempt, lease_until, sent_at, doubted_at) VALUES (?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, currency = "
+            "excluded.currency, state = excluded.state, updated_at = excluded.updated_at, final = "
+            "excluded.final, reference = excluded.reference, answer = excluded.answer, error_code "
+            "= excluded.error_code, error_message = excluded.error_message, error_category = "
+            "excluded.error_category, error_payer_message_key = excluded.error_payer_message_key, "
+            "note = excluded.note, dispute = excluded.dispute, payload = excluded.payload, "
+            "attempt = excluded.attempt, lease_until = excluded.lease_until, sent_at = "
+            "excluded.sent_at, doubted_at = excluded.doubted_at"
         ),
         (
             "id", "session_id", "kind", "ordinal", "amount", "currency", "state", "created_at",
             "updated_at", "origin", "idempotency_key", "fingerprint", "final", "reason",
             "capture_id", "reverses", "reference", "answer", "error_code", "error_message",
-            "error_category", "error_payer_message_key", "note", "payload", "data",
+            "error_category", "error_payer_message_key", "note", "dispute", "payload", "data",
             "session_reference", "session_status", "hold", "attempt", "lease_until", "sent_at",
             "doubted_at",
         ),
@@ -482,13 +484,14 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "insert_event": (
         (
             "INSERT INTO event (id, type, session_id, collection_id, reference, provider, "
-            "operation_id, amount, currency, status, authorized, captured, refunded, version, "
-            "detail, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "operation_id, amount, currency, status, authorized, captured, refunded, "
+            "charged_back, version, detail, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "type", "session_id", "collection_id", "reference", "provider",
             "operation_id", "amount", "currency", "status", "authorized", "captured",
-            "refunded", "version", "detail", "occurred_at",
+            "refunded", "charged_back", "version", "detail", "occurred_at",
         ),
     ),
     "insert_collection": (
@@ -584,8 +587,8 @@ SCHEMA: Final = (
         "operation_id TEXT, amount BIGINT NOT NULL, currency TEXT NOT NULL, status TEXT NOT "
         "NULL, authorized BIGINT NOT NULL, captured BIGINT NOT NULL, refunded BIGINT NOT "
         "NULL, version BIGINT NOT NULL, detail TEXT, occurred_at BIGINT NOT NULL, position "
-        "INTEGER NOT NULL, xact BIGINT DEFAULT '0' NOT NULL, CONSTRAINT pk_event PRIMARY KEY "
-        "(position) )"
+        "INTEGER NOT NULL, xact BIGINT DEFAULT '0' NOT NULL, charged_back BIGINT DEFAULT '0' "
+        "NOT NULL, CONSTRAINT pk_event PRIMARY KEY (position) )"
     ),
     (
         "CREATE TABLE notification ( id TEXT NOT NULL, provider TEXT NOT NULL, type TEXT NOT "
@@ -603,7 +606,8 @@ SCHEMA: Final = (
         "error_message TEXT, note TEXT, payload TEXT, data TEXT NOT NULL, session_reference "
         "TEXT, session_status TEXT NOT NULL, hold BIGINT NOT NULL, attempt BIGINT NOT NULL, "
         "lease_until BIGINT, sent_at BIGINT, doubted_at BIGINT, error_category TEXT, "
-        "error_payer_message_key TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) )"
+        "error_payer_message_key TEXT, dispute TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) "
+        ")"
     ),
     (
         "CREATE INDEX ix_operation_session_id_ordinal ON operation (session_id, ordinal)"
@@ -621,6 +625,7 @@ SCHEMA: Final = (
         "cancel_wanted BOOLEAN NOT NULL, due_at BIGINT, checks BIGINT NOT NULL, mark BIGINT, "
         "granted BIGINT DEFAULT '0' NOT NULL, released BOOLEAN DEFAULT 0 NOT NULL, "
         "attention_at BIGINT, payer TEXT, error_category TEXT, error_payer_message_key TEXT, "
+        "charged_back BIGINT DEFAULT '0' NOT NULL, disputes BIGINT DEFAULT '0' NOT NULL, "
         "CONSTRAINT pk_session PRIMARY KEY (id) )"
     ),
     (
@@ -696,7 +701,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0008')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0009')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

@@ -62,7 +62,8 @@ _SUMS: Final = """
 SELECT collection_id, count(*),
     CAST(sum(CASE WHEN status = 'canceled' THEN 1 ELSE 0 END) AS BIGINT),
     CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 ELSE 0 END) AS BIGINT),
-    CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS BIGINT), CAST(sum(refunded) AS BIGINT)
+    CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS BIGINT), CAST(sum(refunded) AS BIGINT),
+    CAST(sum(charged_back) AS BIGINT)
 FROM session WHERE collection_id IN ({ids}) GROUP BY collection_id
 """
 """The sums of the sessions of some collections; see ``paysession.session.Sums``."""

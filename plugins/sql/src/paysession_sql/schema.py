@@ -19,7 +19,7 @@ from attrs import frozen
 from paysession.change import Notification
 from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.money import Money
-from paysession.operation import Event, Kind, Operation, State
+from paysession.operation import Event, Kind, Operation, State, dump_dispute, load_dispute
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.values import Failure, Status, dump_action, load_action, made
 
@@ -239,7 +239,7 @@ COLLECTION: Final = Layout(
         _time("updated_at"),
     ],
     # Derived from the sessions when a collection is read.
-    unstored={"status": "not_paid", "authorized": 0, "captured": 0, "refunded": 0},
+    unstored={"status": "not_paid", "authorized": 0, "captured": 0, "refunded": 0, "charged_back": 0},
 )
 
 SESSION: Final = Layout(
@@ -267,9 +267,11 @@ SESSION: Final = Layout(
         _number("authorized"),
         _number("captured"),
         _number("refunded"),
+        _number("charged_back"),
         _number("capturing"),
         _number("refunding"),
         _number("pending"),
+        _number("disputes"),
         _number("granted"),
         _flag("released"),
         _number("held"),
@@ -307,6 +309,7 @@ OPERATION: Final = Layout(
         _text("answer", nullable=True),
         _failure("error"),
         _text("note", nullable=True),
+        _json("dispute", dump_dispute, load_dispute, nullable=True),
         _text("_payload", nullable=True),
         _text("_data", fixed=True),
         _text("session_reference", nullable=True, fixed=True),
@@ -353,6 +356,7 @@ EVENT: Final = Layout(
         _number("authorized"),
         _number("captured"),
         _number("refunded"),
+        _number("charged_back"),
         _number("version"),
         _text("detail", nullable=True),
         _time("occurred_at", fixed=True),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "FaultsContract"]
 
-KINDS: Final = [str(kind) for kind in Kind]
+KINDS: Final = [str(kind) for kind in Kind if kind is not Kind.CHARGEBACK]
 
 _UNKNOWN: Final = (
     "reset",

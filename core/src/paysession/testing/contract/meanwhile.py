@@ -121,7 +121,7 @@ class MeanwhileContract:
 
     @pytest.mark.parametrize("what", ["capture", "cancel", "chargeback"])
     def test_what_others_do_at_the_gateway_is_booked(self, bench: Bench, what: str) -> None:
-        """A capture or a cancel in the dashboard, or a chargeback, shows in the books after a look."""
+        """A capture, a cancel or a chargeback of others shows after a look, and a chargeback is no refund."""
         bench.needs_lookup()
         if what == "chargeback":
             before = bench.captured()
@@ -140,13 +140,14 @@ class MeanwhileContract:
         right = {
             "capture": session.captured == session.amount.minor,
             "cancel": session.status is Status.CANCELED,
-            "chargeback": session.captured == session.refunded,
+            "chargeback": session.captured == session.charged_back and not session.refunded,
         }
         if not right[what] or row.origin != "provider":
             broken(
                 f"A {what} that we did not ask for is booked, as the provider's.",
                 found=f"{session!r}; {bench.last('retrieve').shown}",
-                mend="let retrieve tell all that happened to the object, whoever caused it; give the key of "
-                "an Effect only if it is ours",
+                mend="let retrieve tell all that happened to the object, whoever caused it: a dispute as an "
+                "Effect of the kind chargeback, beside its capture; give the key of an Effect only if it "
+                "is ours",
             )
         bench.compare(session)
