@@ -239,6 +239,10 @@ class AsyncPayments:
         """See `Payments.prune`."""
         return await self._run(self._payments.prune, retention, dry_run=dry_run, limit=limit)
 
+    async def forget(self, collection_id: str, *, by: str) -> PaymentCollection:
+        """See `Payments.forget`."""
+        return await self._run(self._payments.forget, collection_id, by=by)
+
     async def unmatched(
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> tuple[Unmatched, ...]:

@@ -73,6 +73,8 @@ class Change(NamedTuple):
         conflicts: New conflicts, or new states of conflicts, of the same session.
         notification: A notification to insert, or (``notification_seen``) to update.
         notification_seen: The notification exists, with one attempt less.
+        erased: The session's ``checkout``, which else never changes, is written as well, and what the rows
+            held before is erased from the database as far as the store can.
     """
 
     session: PaymentSession | None = None
@@ -86,3 +88,4 @@ class Change(NamedTuple):
     conflicts: tuple[Conflict, ...] = ()
     notification: Notification | None = None
     notification_seen: bool = False
+    erased: bool = False

@@ -313,6 +313,7 @@ EventType = Literal[
     "session.dispute_won",
     "session.disputed",
     "session.error",
+    "session.forgotten",
     "session.initiated",
     "session.refunded",
     "session.released",

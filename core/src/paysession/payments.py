@@ -8,9 +8,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession._ledger.evidence import verify
-from paysession._ledger.facts import ConflictClosed
+from paysession._ledger.facts import ConflictClosed, Forgotten
 from paysession._ledger.rules import Request
 from paysession.arguments import (
+    MOST_ROWS,
     check_amount,
     check_card_data,
     checked_capture,
@@ -36,6 +37,7 @@ from paysession.errors import (
     IdempotencyMismatch,
     InvalidAmount,
     InvalidData,
+    InvalidTransition,
     Mistaken,
     NotApplied,
     NotFound,
@@ -729,6 +731,47 @@ class Payments:
             if limit is not None or not any(done):
                 return total
 
+    def forget(self, collection_id: str, *, by: str) -> PaymentCollection:
+        """Erase a payer's personal data wherever it is kept, and keep the ledger.
+
+        Erased are, of each session of the collection: ``checkout``, ``payer``, ``data``, ``next_action``,
+        what came from the browser, the words of reasons, notes and failures (their codes stay), and the
+        bodies of notifications that wait. Amounts, states, times, ids and who asked for what stay. What the
+        gateway reports of the payer later is not kept; what it has itself, it keeps.
+
+        It may be repeated, and is recorded as the event ``session.forgotten`` of each session.
+
+        Args:
+            collection_id: What was paid.
+            by: Who asks for it: 1 to 200 characters.
+
+        Raises:
+            InvalidTransition: A session is not over: it waits for the payer, or holds money that is neither
+                captured nor canceled.
+            SessionBusy: An operation is in doubt, or pending at the gateway, or a dispute is not decided.
+            NotFound: There is no such collection.
+        """
+        by = checked_text(by, "by")
+        row = self._collection(collection_id)
+        sessions = self._store.sessions(collection_id=row.id, limit=None)
+        for session in sessions:
+            _check_over(session)
+
+        def rule(session: PaymentSession) -> Ledger | None:
+            _check_over(session)
+            ledger = self._engine.ledger(session, whole=True)
+            closed = self._store.conflicts(session_id=session.id, open=False, limit=MOST_ROWS)
+            ledger.apply(Forgotten(by, tuple(closed)))
+            return ledger if ledger.erased else None
+
+        references: set[str] = set()
+        for session in sessions:
+            references.update(filter(None, [session.reference]))
+            references.update(row.reference for row in self._store.operations(session.id) if row.reference)
+            self._engine.decide(session.id, rule)
+        self._inbox.forget(sessions, references)
+        return self._with_totals(row)
+
     def unmatched(
         self, *, provider: str | None = None, after: str | None = None, limit: int = 100
     ) -> tuple[Unmatched, ...]:
@@ -1008,3 +1051,31 @@ class Payments:
                 request itself brings raises nothing.
         """
         return self._inbox.receive(provider, headers, body, settle=settle)
+
+
+def _check_over(session: PaymentSession) -> None:
+    """Refuse to erase what a session still needs.
+
+    Raises:
+        InvalidTransition, SessionBusy: It is not over.
+    """
+    if session.open is not None or session.pending:
+        raise SessionBusy(
+            "an operation of this session is in doubt or pending; try again when it is settled",
+            session_id=session.id,
+            operation_id=session.open,
+        )
+    if session.disputes:
+        raise SessionBusy(
+            "a dispute of this session is not decided, and its evidence may be needed; try again afterwards",
+            session_id=session.id,
+        )
+    if session.status in _UNAUTHORIZED:
+        raise InvalidTransition(
+            f"the session {session.id} still waits for its payer: cancel it first", session_id=session.id
+        )
+    if session.authorized > session.captured or session.cancel_wanted:
+        raise InvalidTransition(
+            f"the session {session.id} holds money that is not captured: capture or cancel it first",
+            session_id=session.id,
+        )

@@ -88,6 +88,8 @@ class PaymentSession(Totals):
         error: Why authorizing failed.
         conflict: The kind of the newest open conflict with what the gateway showed
             (``authorized_after_cancel``, ``over_limit``, ``over_captured``, ``amount``, ...), or None.
+        forgotten_at: When what is personal in it was erased (`Payments.forget`), or None. Nothing of that
+            kind is kept from then on.
         version: Goes up with every change.
         created_at: When it was initiated.
         updated_at: When it last changed.
@@ -109,6 +111,7 @@ class PaymentSession(Totals):
     expires_at: datetime | None = None
     error: Failure | None = None
     conflict: ConflictKind | None = None
+    forgotten_at: datetime | None = None
     version: int = 1
     _data: str = field(default="{}", repr=False, alias="data")
 

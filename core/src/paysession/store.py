@@ -298,7 +298,7 @@ class MemoryStore:
         return cls(clock=clock or utc_now)
 
     def commit(self, change: Change) -> None:
-        session, expected, operations, events, hold, _, new, _, conflicts, notification, seen = change
+        session, expected, operations, events, hold, _, new, _, conflicts, notification, seen, _ = change
         with self._lock:
             collection = self._guard_collection(change) if hold or new is not None else None
             if notification is not None:

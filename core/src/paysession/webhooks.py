@@ -33,16 +33,19 @@ from paysession.errors import (
 from paysession.money import Money
 from paysession.operation import Kind, dump_dispute, load_dispute
 from paysession.outcome import Effect, WebhookReply
+from paysession.recovery import ATTEMPTS
 from paysession.store import Stale
 from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
+    from paysession.checkout import Payer
     from paysession.engine import Engine
     from paysession.outcome import WebhookEvent
     from paysession.plugins import Provider
+    from paysession.session import PaymentSession
 
 __all__ = ["Headers", "Inbox"]
 
@@ -159,7 +162,7 @@ class Inbox:
             session_id=event.session_id,
             references=tuple(event.references),
             effects=_dump(event.effects),
-            details=_dump_details(event),
+            details=_dump_details(event.data, event.reference, event.payer),
             body=body,
             due_at=now,
         )
@@ -255,17 +258,49 @@ class Inbox:
         wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
         due_at = None if done else again or now + wait
         # What was in it has been put to use; the payer's data need not be kept for longer.
-        body, details = notification.body, notification.details
+        seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
         if state == "processed":
-            body, details = b"", "{}"
-        seen = replace(
-            notification, state=state, attempts=attempts, due_at=due_at, body=body, details=details
-        )
+            seen = _emptied(seen)
         try:
             self._store.commit(Change(notification=seen, notification_seen=True))
         except Stale:  # another worker has written what became of it, or there is more to look into
             return False
         return done
+
+    def forget(self, sessions: Sequence[PaymentSession], references: Collection[str]) -> None:
+        """Erase what notifications that led to nothing yet say of sessions; what they are about is kept.
+
+        Args:
+            sessions: The sessions.
+            references: The gateway's ids of them and of their operations.
+        """
+        ids = {session.id for session in sessions}
+        for provider in sorted({session.provider for session in sessions}):
+            after = None
+            while rows := self._store.unprocessed(provider=provider, after=after, limit=1000):
+                after = rows[-1].id
+                for row in rows:
+                    if row.session_id in ids or any(name in references for name in row.references):
+                        self._erase(row)
+
+    def _erase(self, notification: Notification) -> None:
+        for _ in range(ATTEMPTS):
+            kept = _load_details(notification.details) or Details()
+            erased = replace(
+                notification,
+                body=b"",
+                details=_dump_details(None, kept.reference, None),
+                attempts=notification.attempts + 1,
+            )
+            try:
+                self._store.commit(Change(notification=erased, notification_seen=True, erased=True))
+            except Stale:
+                found = self._store.notification(notification.id)
+                if found is None or found.state == "processed":
+                    return  # it is empty
+                notification = found
+            else:
+                return
 
     def unmatched(self, provider: str | None, after: str | None, limit: int) -> list[Notification]:
         """Return notifications that match no session now, in the order of their ids."""
@@ -308,6 +343,10 @@ class Inbox:
         return shown_by if early else None
 
 
+def _emptied(notification: Notification) -> Notification:
+    return replace(notification, body=b"", details="{}", effects="[]")
+
+
 def _lowered(headers: Headers) -> dict[str, str]:
     try:
         return {str(key).lower(): str(value) for key, value in headers.items()}
@@ -337,9 +376,9 @@ def _dump(effects: Sequence[Effect]) -> str:
     )
 
 
-def _dump_details(event: WebhookEvent) -> str:
+def _dump_details(data: str | None, reference: str | None, payer: Payer | None) -> str:
     """Return what an event says beside its effects, as JSON text."""
-    parts = {"data": event.data, "reference": event.reference, "payer": dump_payer(event.payer)}
+    parts = {"data": data, "reference": reference, "payer": dump_payer(payer)}
     known = {name: part for name, part in parts.items() if part is not None}
     return json.dumps(known) if known else "{}"
 

@@ -35,6 +35,19 @@ def ask(run):
     return answered(run)
 
 
+def test_a_payers_data_is_erased_and_it_is_recorded_who_asked(run, ask, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann")
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001", "--email", "payer@example.com")["id"]
+    assert "waits for its payer" in run("collection", "forget", "order-1001", status=1).stderr
+    ask("session", "authorize", id_)
+    ask("session", "capture", id_)
+    assert ask("collection", "forget", "order-1001")["captured"] == "42.00"
+    ask("collection", "forget", "order-1001", "--by", "bob")  # nothing is left to erase, or to record
+    events = [row for row in ask("events") if row["type"] == "session.forgotten"]
+    assert [row["detail"] for row in events] == ["ann"]
+
+
 def test_a_payment_and_a_failure_in_processes_of_their_own(in_a_process, tmp_path):
     run = checked(in_a_process)
     ask = answered(run)

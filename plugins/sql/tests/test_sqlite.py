@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from attrs import fields
 from sqlalchemy import create_engine
 
-from paysession import Money, Payments, StoreError
+from paysession import Checkout, Money, Payer, Payments, StoreError
 from paysession.change import Change
 from paysession.plugins import Registry
 from paysession.testing import FakeProvider
@@ -413,6 +413,25 @@ def test_what_is_erased_is_gone_from_the_file_and_from_the_log(store, tmp_path, 
         store.close() if last == "the close" else store.session(session.id)
     assert not any(b"0000-erased" in path.read_bytes() for path in tmp_path.iterdir())
     assert last == "the close" or store._tidy_at > 0
+
+
+def test_a_payer_who_is_forgotten_is_gone_from_the_file_and_from_the_log(store, tmp_path):
+    pay = Payments(store, Registry({"fake": FakeProvider()}))
+    order = pay.create_collection(eur("42.00"), reference="order-1")
+    ann = Payer(name="Ann Miller " * 40, email="ann@example.com")
+    session = pay.initiate(order.id, provider="fake", data={"n": "Ann Miller"}, checkout=Checkout(payer=ann))
+    pay.authorize(session.id, payload={"n": "Ann Miller"})
+    pay.capture(session.id)
+    pay.refund(session.id, eur("1.00"), reason="Ann Miller complained", idempotency_key="r1")
+    assert any(b"Ann Miller" in path.read_bytes() for path in tmp_path.iterdir())
+    pay.forget(order.id, by="the data officer")
+    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Ann Miller" not in left
+    assert b"ann@example" not in left
+    assert (
+        pay.refund(session.id, eur("1.00"), reason="Ann Miller complained", idempotency_key="r1").refunded
+        == 100
+    )
 
 
 def test_a_log_that_a_reader_uses_is_emptied_later(store, tmp_path):

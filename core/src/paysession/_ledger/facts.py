@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from paysession.checkout import Payer
     from paysession.money import Money
     from paysession.operation import Dispute, EventType, Kind, Operation, State
-    from paysession.session import ConflictKind
+    from paysession.session import Conflict, ConflictKind
     from paysession.values import Failure, NextAction, Status
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Details",
     "Disputed",
     "Fact",
+    "Forgotten",
     "Found",
     "Identified",
     "Noted",
@@ -231,6 +233,18 @@ class Details(NamedTuple):
     payer: Payer | None = None
 
 
+class Forgotten(NamedTuple):
+    """What is personal in the session, its operations and its conflicts is to be erased.
+
+    Attributes:
+        by: Who asked for it.
+        conflicts: The session's conflicts, those that are closed as well.
+    """
+
+    by: str
+    conflicts: Sequence[Conflict] = ()
+
+
 class CancelRequested(NamedTuple):
     """A cancel was asked for, and is to be sent once nothing is in doubt."""
 
@@ -291,6 +305,7 @@ Fact: TypeAlias = (
     | Reopened
     | Presented
     | Details
+    | Forgotten
     | CancelRequested
     | CancelCleared
     | Noted

@@ -30,6 +30,7 @@ from paysession._ledger.facts import (
     ConflictOpened,
     Details,
     Disputed,
+    Forgotten,
     Found,
     Identified,
     Noted,
@@ -44,7 +45,7 @@ from paysession._ledger.facts import (
     Unanswered,
 )
 from paysession.change import Change
-from paysession.checkout import with_payer
+from paysession.checkout import Checkout, with_payer
 from paysession.operation import (
     AUTHORIZE,
     CANCEL,
@@ -106,7 +107,9 @@ class _Row:
     status: Status
     next_action: NextAction | None
     expires_at: datetime | None
+    checkout: Checkout
     payer: Payer | None
+    forgotten_at: datetime | None
     reference: str | None
     error: Failure | None
     conflict: ConflictKind | None
@@ -213,6 +216,9 @@ class Ledger:
         self._changed_conflicts: dict[ConflictKind, Conflict] = {}
         self.guarded = False
         """Whether the change relies on the room that the collection had, and is refused if that is gone."""
+        self._erased_conflicts: Sequence[Conflict] = ()
+        self.erased = False
+        """Whether something personal is erased, which else never changes."""
         self._made: PaymentSession | None = None
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
 
@@ -274,7 +280,8 @@ class Ledger:
             events=tuple(events),
             hold=session.held - self.before.held,
             guarded=guarded or self.guarded,
-            conflicts=tuple(self._changed_conflicts.values()),
+            conflicts=(*self._changed_conflicts.values(), *self._erased_conflicts),
+            erased=self.erased,
         )
 
     def _event(
@@ -701,7 +708,7 @@ class Ledger:
 
     def _details(self, fact: Details) -> None:
         row = self.row
-        if fact.data is not None:
+        if fact.data is not None and row.forgotten_at is None:
             row.data_text = fact.data
         if fact.reference is not None:
             row.reference = fact.reference
@@ -709,8 +716,31 @@ class Ledger:
             row.expires_at = fact.expires_at
         if fact.next_action is not None:
             row.next_action = fact.next_action
-        if fact.payer is not None:
+        if fact.payer is not None and row.forgotten_at is None:
             row.payer = with_payer(row.payer, fact.payer)
+
+    def _forgotten(self, fact: Forgotten) -> None:
+        row = self.row
+        before = dict(vars(row))
+        row.checkout, row.payer, row.data_text, row.next_action = Checkout(), None, "{}", None
+        row.error = _without_words(row.error)
+        row.forgotten_at = row.forgotten_at or self.now
+        for operation in self.operations:
+            # Not written by `_put`: what became of it, and when, stays as it is.
+            erased: dict[str, Any] = {
+                **vars(operation),
+                "_payload": None,
+                "_data": "{}",
+                "reason": None,
+                "note": None,
+                "error": _without_words(operation.error),
+            }
+            if erased != vars(operation):
+                self.written[operation.id] = made(Operation, erased)
+        self._erased_conflicts = [evolve(row, note=None) for row in fact.conflicts if row.note is not None]
+        self.erased = bool(self.written or self._erased_conflicts or before != vars(row))
+        if self.erased:
+            self._record("session.forgotten", detail=fact.by)
 
     def _cancel_requested(self, _: CancelRequested) -> None:
         if not self.row.cancel_wanted:  # its attempts are counted from now on
@@ -778,6 +808,7 @@ class Ledger:
         ConflictOpened: _conflict_opened,
         Details: _details,
         Disputed: _disputed,
+        Forgotten: _forgotten,
         Found: _found,
         Identified: _identified,
         Noted: _noted,
@@ -803,3 +834,8 @@ def _is_disputed(operation: Operation) -> bool:
 
 def _summary(operation: Operation) -> str | None:
     return operation.dispute.summary if operation.dispute is not None else None
+
+
+def _without_words(failure: Failure | None) -> Failure | None:
+    """Return a failure's code alone: a gateway's words may name the payer."""
+    return None if failure is None else evolve(failure, message="erased")

@@ -92,7 +92,8 @@ class Request:
         """What must be the same when an idempotency key is used again."""
         amount = self.amount
         asked = f"{amount.minor} {amount.currency}" if amount is not None else None
-        return f"{self.kind} {asked} {self.final} {self.reason} {self.capture_id} {self.extra}"
+        reason = digest_of(self.reason) if self.reason is not None else None  # its words may be erased
+        return f"{self.kind} {asked} {self.final} {reason} {self.capture_id} {self.extra}"
 
     def digest(self, session_id: str, amount: Money | None = None) -> str:
         """Return the digest that the id of this request's operation ends with.

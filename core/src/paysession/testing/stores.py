@@ -312,6 +312,38 @@ class StoreContract:
         store.commit(Change(session=replace(session, version=3), expected=2, operations=(settled,)))
         assert [settled] == list(store.operations(session.id))
 
+    def test_what_is_personal_is_erased_from_rows_that_else_keep_it(self, store: Store) -> None:
+        session = self.begun(store)
+        operation, conflict = an_operation(), a_conflict(note="words")
+        store.commit(
+            Change(
+                session=replace(session, version=2),
+                expected=1,
+                operations=(operation,),
+                conflicts=(conflict,),
+                notification=a_notification(attempts=0),
+            )
+        )
+        erased = replace(session, version=3, checkout=Checkout(), payer=None, _data="{}", forgotten_at=NOW)
+        changed = replace(operation, reason=None, note=None, _data="{}")
+        change = Change(
+            session=erased,
+            expected=2,
+            operations=(changed,),
+            conflicts=(replace(conflict, note=None),),
+            notification=a_notification(attempts=1, body=b"", details="{}", effects="[]"),
+            notification_seen=True,
+            erased=True,
+        )
+        store.commit(change)
+        kept = self.reopen(store)
+        assert erased == kept.session(session.id)
+        assert [changed] == list(kept.operations(session.id))
+        assert replace(conflict, note=None) == kept.conflict(conflict.id)
+        assert change.notification == kept.notification("wh_0001")
+        with pytest.raises(Stale):
+            kept.commit(change)
+
     def test_a_hold_within_the_amount_is_taken_and_released(self, store: Store) -> None:
         session = self.begun(store)
         store.commit(Change(session=replace(session, version=2), expected=1, hold=4200))

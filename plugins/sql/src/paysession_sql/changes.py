@@ -41,6 +41,7 @@ _insert_collection: Final = COLLECTION.packer(COLLECTION.columns)
 _update_amount: Final = COLLECTION.packer(("amount", "updated_at", "id"))
 _insert_session: Final = SESSION.packer(SESSION.columns)
 _update_session: Final = SESSION.packer((*_SESSION_CHANGES, "id"))
+_erase_session: Final = SESSION.packer((*_SESSION_CHANGES, "checkout", "id"))
 _operation: Final = OPERATION.packer(OPERATION.columns)
 _conflict: Final = CONFLICT.packer(CONFLICT.columns)
 _event: Final = EVENT.packer(EVENT.columns)
@@ -54,6 +55,7 @@ class _Shape(NamedTuple):
     new_collection: bool | None
     guarded_hold: bool | None
     new_session: bool | None
+    erased: bool
     operations: int
     conflicts: int
     events: int
@@ -79,6 +81,7 @@ class Changes:
             None if change.collection is None else not change.collection_amount,
             None if not change.hold else change.guarded and change.hold > 0,
             None if change.session is None else not change.expected,
+            change.erased,
             len(change.operations),
             len(change.conflicts),
             len(change.events),
@@ -100,7 +103,7 @@ def _parameters(change: Change, mark: int) -> list[Any]:
         if change.hold:
             found += (change.hold, session.collection_id)
         if change.expected:
-            found += _update_session(session)
+            found += (_erase_session if change.erased else _update_session)(session)
             found += (mark, change.expected)
         else:
             found += _insert_session(session)
@@ -132,7 +135,7 @@ class _Text:
         if shape.guarded_hold is not None:
             self._guard("held", self._hold(guarded=shape.guarded_hold))
         if shape.new_session is not None:
-            self._guard("written", self._session(new=shape.new_session))
+            self._guard("written", self._session(new=shape.new_session, erased=shape.erased))
         for place in range(shape.operations):
             self._parts.append(f"operation_{place} AS ({self._upsert(OPERATION)})")
         for place in range(shape.conflicts):
@@ -186,10 +189,10 @@ class _Text:
         limit = f" AND {held} <= amount" if guarded else ""
         return f"UPDATE collection SET held = {held} WHERE id = {self._next('text')}{limit}"
 
-    def _session(self, *, new: bool) -> str:
+    def _session(self, *, new: bool, erased: bool) -> str:
         if new:
             return f"{self._insert(SESSION, 'mark')} DO NOTHING"
-        changes = self._set(SESSION, _SESSION_CHANGES)
+        changes = self._set(SESSION, (*_SESSION_CHANGES, "checkout") if erased else _SESSION_CHANGES)
         key, mark, expected = self._next("text"), self._next(), self._next()
         return (
             f"UPDATE session SET {changes}, mark = {mark} "

@@ -62,12 +62,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
-            "session.error_payer_message_key, session.conflict, session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.charged_back, "
-            "session.capturing, session.refunding, session.pending, session.disputes, "
-            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
-            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
-            "session.attention_at, session.checks FROM session WHERE session.id = $1::VARCHAR"
+            "session.error_payer_message_key, session.conflict, session.forgotten_at, "
+            "session.version, session.data, session.authorized, session.captured, "
+            "session.refunded, session.charged_back, session.capturing, session.refunding, "
+            "session.pending, session.disputes, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.id = $1::VARCHAR"
         ),
         (
             "key",
@@ -229,13 +230,14 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
-            "session.error_payer_message_key, session.conflict, session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.charged_back, "
-            "session.capturing, session.refunding, session.pending, session.disputes, "
-            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
-            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
-            "session.attention_at, session.checks FROM session WHERE session.attention_at IS NOT "
-            "NULL ORDER BY session.attention_at, session.id LIMIT $1"
+            "session.error_payer_message_key, session.conflict, session.forgotten_at, "
+            "session.version, session.data, session.authorized, session.captured, "
+            "session.refunded, session.charged_back, session.capturing, session.refunding, "
+            "session.pending, session.disputes, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
+            "session.id LIMIT $1"
         ),
         (
             "most",

@@ -62,12 +62,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
-            "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.charged_back, "
-            "session.capturing, session.refunding, session.pending, session.disputes, "
-            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
-            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
-            "session.attention_at, session.checks FROM session WHERE session.id = ?"
+            "session.error_payer_message_key, session.\"conflict\", session.forgotten_at, "
+            "session.version, session.data, session.authorized, session.captured, "
+            "session.refunded, session.charged_back, session.capturing, session.refunding, "
+            "session.pending, session.disputes, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.id = ?"
         ),
         (
             "key",
@@ -227,13 +228,14 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.updated_at, session.status, session.capture, session.checkout, "
             "session.payer, session.reference, session.next_action, session.expires_at, "
             "session.error_code, session.error_message, session.error_category, "
-            "session.error_payer_message_key, session.\"conflict\", session.version, session.data, "
-            "session.authorized, session.captured, session.refunded, session.charged_back, "
-            "session.capturing, session.refunding, session.pending, session.disputes, "
-            "session.granted, session.released, session.held, session.initiated, session.ordinal, "
-            "session.open, session.authorizing, session.cancel_wanted, session.due_at, "
-            "session.attention_at, session.checks FROM session WHERE session.attention_at IS NOT "
-            "NULL ORDER BY session.attention_at, session.id LIMIT ?"
+            "session.error_payer_message_key, session.\"conflict\", session.forgotten_at, "
+            "session.version, session.data, session.authorized, session.captured, "
+            "session.refunded, session.charged_back, session.capturing, session.refunding, "
+            "session.pending, session.disputes, session.granted, session.released, session.held, "
+            "session.initiated, session.ordinal, session.open, session.authorizing, "
+            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
+            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
+            "session.id LIMIT ?"
         ),
         (
             "most",
@@ -409,39 +411,60 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "INSERT INTO session (id, collection_id, collection_reference, provider, amount, "
             "currency, created_at, updated_at, status, capture, checkout, payer, reference, "
             "next_action, expires_at, error_code, error_message, error_category, "
-            "error_payer_message_key, \"conflict\", version, data, authorized, captured, refunded, "
-            "charged_back, capturing, refunding, pending, disputes, granted, released, held, "
-            "initiated, ordinal, open, authorizing, cancel_wanted, due_at, attention_at, checks) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "error_payer_message_key, \"conflict\", forgotten_at, version, data, authorized, "
+            "captured, refunded, charged_back, capturing, refunding, pending, disputes, granted, "
+            "released, held, initiated, ordinal, open, authorizing, cancel_wanted, due_at, "
+            "attention_at, checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "collection_id", "collection_reference", "provider", "amount", "currency",
             "created_at", "updated_at", "status", "capture", "checkout", "payer", "reference",
             "next_action", "expires_at", "error_code", "error_message", "error_category",
-            "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
-            "refunded", "charged_back", "capturing", "refunding", "pending", "disputes",
-            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
-            "cancel_wanted", "due_at", "attention_at", "checks",
+            "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
+            "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
+            "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
+            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks",
         ),
     ),
     "update_session": (
         (
             "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, payer=?, "
             "reference=?, next_action=?, expires_at=?, error_code=?, error_message=?, "
-            "error_category=?, error_payer_message_key=?, \"conflict\"=?, version=?, data=?, "
-            "authorized=?, captured=?, refunded=?, charged_back=?, capturing=?, refunding=?, "
-            "pending=?, disputes=?, granted=?, released=?, held=?, initiated=?, ordinal=?, "
-            "open=?, authorizing=?, cancel_wanted=?, due_at=?, attention_at=?, checks=? WHERE "
-            "session.id = ? AND session.version = ?"
+            "error_category=?, error_payer_message_key=?, \"conflict\"=?, forgotten_at=?, "
+            "version=?, data=?, authorized=?, captured=?, refunded=?, charged_back=?, "
+            "capturing=?, refunding=?, pending=?, disputes=?, granted=?, released=?, held=?, "
+            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, due_at=?, "
+            "attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
         ),
         (
             "amount", "currency", "updated_at", "status", "payer", "reference", "next_action",
             "expires_at", "error_code", "error_message", "error_category",
-            "error_payer_message_key", "conflict", "version", "data", "authorized", "captured",
-            "refunded", "charged_back", "capturing", "refunding", "pending", "disputes",
-            "granted", "released", "held", "initiated", "ordinal", "open", "authorizing",
-            "cancel_wanted", "due_at", "attention_at", "checks", "key", "earlier",
+            "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
+            "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
+            "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
+            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks", "key",
+            "earlier",
+        ),
+    ),
+    "erase_session": (
+        (
+            "UPDATE session SET amount=?, currency=?, updated_at=?, status=?, checkout=?, "
+            "payer=?, reference=?, next_action=?, expires_at=?, error_code=?, error_message=?, "
+            "error_category=?, error_payer_message_key=?, \"conflict\"=?, forgotten_at=?, "
+            "version=?, data=?, authorized=?, captured=?, refunded=?, charged_back=?, "
+            "capturing=?, refunding=?, pending=?, disputes=?, granted=?, released=?, held=?, "
+            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, due_at=?, "
+            "attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
+        ),
+        (
+            "amount", "currency", "updated_at", "status", "checkout", "payer", "reference",
+            "next_action", "expires_at", "error_code", "error_message", "error_category",
+            "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
+            "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
+            "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
+            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks", "key",
+            "earlier",
         ),
     ),
     "write_operation": (
@@ -454,10 +477,11 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
             "?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, currency = "
             "excluded.currency, state = excluded.state, updated_at = excluded.updated_at, final = "
-            "excluded.final, reference = excluded.reference, answer = excluded.answer, error_code "
-            "= excluded.error_code, error_message = excluded.error_message, error_category = "
-            "excluded.error_category, error_payer_message_key = excluded.error_payer_message_key, "
-            "note = excluded.note, dispute = excluded.dispute, payload = excluded.payload, "
+            "excluded.final, reason = excluded.reason, reference = excluded.reference, answer = "
+            "excluded.answer, error_code = excluded.error_code, error_message = "
+            "excluded.error_message, error_category = excluded.error_category, "
+            "error_payer_message_key = excluded.error_payer_message_key, note = excluded.note, "
+            "dispute = excluded.dispute, payload = excluded.payload, data = excluded.data, "
             "attempt = excluded.attempt, lease_until = excluded.lease_until, sent_at = "
             "excluded.sent_at, doubted_at = excluded.doubted_at"
         ),
@@ -516,11 +540,12 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "update_notification": (
         (
-            "UPDATE notification SET received_at=?, details=?, body=?, state=?, due_at=?, "
-            "attempts=? WHERE notification.id = ? AND notification.attempts = ?"
+            "UPDATE notification SET received_at=?, effects=?, details=?, body=?, state=?, "
+            "due_at=?, attempts=? WHERE notification.id = ? AND notification.attempts = ?"
         ),
         (
-            "received_at", "details", "body", "state", "due_at", "attempts", "key", "earlier",
+            "received_at", "effects", "details", "body", "state", "due_at", "attempts", "key",
+            "earlier",
         ),
     ),
     "update_amount": (
@@ -626,7 +651,7 @@ SCHEMA: Final = (
         "granted BIGINT DEFAULT '0' NOT NULL, released BOOLEAN DEFAULT 0 NOT NULL, "
         "attention_at BIGINT, payer TEXT, error_category TEXT, error_payer_message_key TEXT, "
         "charged_back BIGINT DEFAULT '0' NOT NULL, disputes BIGINT DEFAULT '0' NOT NULL, "
-        "CONSTRAINT pk_session PRIMARY KEY (id) )"
+        "forgotten_at BIGINT, CONSTRAINT pk_session PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_reference ON operation (reference) WHERE reference IS NOT "
@@ -701,7 +726,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0009')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0010')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

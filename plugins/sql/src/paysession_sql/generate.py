@@ -261,6 +261,9 @@ def writes(insert: Callable[[Table], Any] = insert) -> dict[str, Executable]:
         "update_session": update(session)
         .where(session.c.id == bindparam("key"), session.c.version == bindparam("earlier"))
         .values(_changing(schema.SESSION)),
+        "erase_session": update(session)
+        .where(session.c.id == bindparam("key"), session.c.version == bindparam("earlier"))
+        .values({**_changing(schema.SESSION), "checkout": bindparam("checkout")}),
         "write_operation": _upsert(insert, tables.OPERATION, schema.OPERATION),
         "write_conflict": _upsert(insert, tables.CONFLICT, schema.CONFLICT),
         "insert_event": _insert(tables.EVENT, schema.EVENT),

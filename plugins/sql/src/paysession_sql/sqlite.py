@@ -420,9 +420,8 @@ class SqliteStore(Reads):
 
     def _write(self, connection: sqlite3.Connection, change: Change) -> None:
         statements = self._writes
-        session, expected, operations, events, hold, guarded, collection, _, conflicts, notification, seen = (
-            change
-        )
+        session, expected, operations, events, hold, guarded, collection, *_ = change
+        conflicts, notification, seen = change.conflicts, change.notification, change.notification_seen
         if collection is not None:
             self._write_collection(connection, collection, change.collection_amount)
         if session is not None:
@@ -433,7 +432,7 @@ class SqliteStore(Reads):
                     raise OverLimit(session.collection_id)
             if not expected:
                 _insert(connection, statements.insert_session, session)
-            elif not _run(connection, statements.update_session, session):
+            elif not _run(connection, statements.of_session(change), session):
                 raise Stale(session.id)
         for operation in operations:
             _run(connection, statements.write_operation, operation)
@@ -446,6 +445,8 @@ class SqliteStore(Reads):
                 _insert(connection, statements.insert_notification, notification)
             elif not _run(connection, statements.update_notification, notification):
                 raise Stale(notification.id)
+        if change.erased:
+            self._tidy_at = 0.0  # the write-ahead log holds it still
 
     def _write_collection(
         self, connection: sqlite3.Connection, collection: PaymentCollection, amount_only: bool

@@ -17,6 +17,7 @@ from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from paysession.change import Change
     from paysession_sql.schema import Layout
 
 __all__ = ["Statement", "Statements", "Write", "Writes"]
@@ -209,6 +210,7 @@ class Writes:
     def __init__(self, texts: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
         self.insert_session = Write(*texts["insert_session"], SESSION)
         self.update_session = Write(*texts["update_session"], SESSION)
+        self.erase_session = Write(*texts["erase_session"], SESSION)
         self.write_operation = Write(*texts["write_operation"], OPERATION)
         self.write_conflict = Write(*texts["write_conflict"], CONFLICT)
         self.insert_event = Write(*texts["insert_event"], EVENT)
@@ -220,3 +222,7 @@ class Writes:
         self.hold_within = Statement(*texts["hold_within"])
         self.prune_notifications = Statement(*texts["prune_notifications"])
         self.prune_events = Statement(*texts["prune_events"])
+
+    def of_session(self, change: Change) -> Write:
+        """Return the statement that updates the session of a change."""
+        return self.erase_session if change.erased else self.update_session
