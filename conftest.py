@@ -22,12 +22,12 @@ LONGEST = (
     "plugins/paypal/tests/test_restart.py",
     "plugins/cli/tests/test_check.py",
     "plugins/cli/tests/test_cli.py",
-    "core/tests/test_contract_broken.py",
+    "plugins/testing/tests/test_contract_broken.py",
     "tests/matrix/test_races.py",
     "tests/test_examples.py",
     "tests/test_examples_shops.py",
     "plugins/paypal/tests/test_contract.py",
-    "core/tests/test_contract.py",
+    "plugins/testing/tests/test_contract.py",
 )
 """The files that take longest in the two tiers, as measured."""
 

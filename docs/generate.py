@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+import paysession_testing
 from paysession import (
     Capabilities,
     Declined,
@@ -27,15 +28,14 @@ from paysession import (
     OutcomeUnknown,
     PaymentSession,
     Status,
-    testing,
 )
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import ALLOWED, Request, begin
 from paysession._ledger.verdict import ABSENT, REPEATED
+from paysession._plugins.registry import OBSERVER_HOOKS, PROVIDER_HOOKS
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
-from paysession.plugins import OBSERVER_HOOKS, PROVIDER_HOOKS
 from paysession.reasons import CATEGORIES, PAYER_MESSAGES
 from paysession_cli.main import cli
 
@@ -287,9 +287,9 @@ def _directive(module: str, name: str, thing: object) -> str:
 
 
 def contracts() -> str:
-    """Return what ``paysession.testing`` has for authors, besides what a shop's own tests use."""
-    names = [name for name in testing.__all__ if name not in FOR_SHOPS]
-    directives = [_directive("paysession.testing", name, getattr(testing, name)) for name in names]
+    """Return what ``paysession_testing`` has for authors, besides what a shop's own tests use."""
+    names = [name for name in paysession_testing.__all__ if name not in FOR_SHOPS]
+    directives = [_directive("paysession_testing", name, getattr(paysession_testing, name)) for name in names]
     return "```{eval-rst}\n" + "\n\n".join(directives) + "\n```"
 
 
@@ -298,8 +298,10 @@ def plugins() -> str:
     parts: list[str] = []
     for folder in sorted(REFERENCE.parent.parent.glob("plugins/*/pyproject.toml")):
         project = tomllib.loads(folder.read_text())["project"]
-        parts.append(f"## {project['name']}\n\n{project['description']}")
         found = project.get("entry-points", {}) | {"scripts": project.get("scripts", {})}
+        if not any(found.values()):
+            continue  # paysession-testing, which has a page of its own
+        parts.append(f"## {project['name']}\n\n{project['description']}")
         where = [f"`{name}` in `{group}`" for group, names in found.items() for name in names]
         if where:
             parts.append(f"Entry points: {', '.join(where)}.")

@@ -79,7 +79,7 @@ def test_the_oldest_supported_plugin_states_the_oldest_version(oldest):
 
 
 def test_the_oldest_plugin_is_carried_and_warned_by_the_next_api_version(oldest, monkeypatch):
-    monkeypatch.setattr("paysession.compatibility.API_VERSION", OLDEST_API_VERSION + 1)
+    monkeypatch.setattr("paysession._plugins.compatibility.API_VERSION", OLDEST_API_VERSION + 1)
     with pytest.warns(DeprecationWarning, match="provider 'oldest' is written for API_VERSION 1"):
         payments = Payments.open("memory:", providers={"oldest": oldest(api_key="sk")}, environ={})
     payments.close()

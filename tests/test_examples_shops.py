@@ -28,7 +28,7 @@ import pytest
 
 from paysession import ClientAction, Money, Payments, Redirect, hookimpl
 from paysession.provider import Outcome
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from paysession.testing.contract.counterpart import FEATURES
-from paysession.testing.contract.suite import TESTS
-from paysession.testing.contract.wire import FAULTS
+from paysession_testing.contract.counterpart import FEATURES
+from paysession_testing.contract.suite import TESTS
+from paysession_testing.contract.wire import FAULTS
 
 PAGE = (Path(__file__).parent.parent / "docs/contract-kit.md").read_text()
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from paysession import MemoryStore, Money, Payments, PaysessionError
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
-from paysession.testing.fake import FAULTS
+from paysession._plugins.registry import Registry
 from paysession_sql import SqliteStore
+from paysession_testing import FakeProvider
+from paysession_testing.fake import FAULTS
 
 ORDER = 4200
 parts = st.sampled_from([None, 100, 1000, 2100, 4200])

@@ -46,7 +46,7 @@ def python(folder):
         pytest.skip("uv is not installed, which makes an environment in a moment")
     room = folder.parent
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", room / "wheels"]
-    for package in (ROOT / "core", ROOT / "plugins/cli", folder):
+    for package in (ROOT / "core", ROOT / "plugins/testing", ROOT / "plugins/cli", folder):
         run(*build, package, cwd=room)
     run(uv, "venv", "-q", "--python", sys.executable, "venv", cwd=room)
     python = room / "venv/bin/python"

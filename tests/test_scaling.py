@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from paysession import Money, Payments
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider, StoreContract
+from paysession._plugins.registry import Registry
 from paysession_sql.postgres import PostgresStore
+from paysession_testing import FakeProvider, StoreContract
 
 DOCS = Path(__file__).parents[1] / "docs"
 (PARTITIONS,) = re.findall(r"```postgresql\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)

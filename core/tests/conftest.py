@@ -4,9 +4,9 @@ import pytest
 
 from paysession import MemoryStore, Money, Payments, hookimpl
 from paysession._ledger.rules import Request, begin
+from paysession._plugins.registry import Registry
 from paysession.operation import Kind
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 class Clock:

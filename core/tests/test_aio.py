@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from paysession import AsyncPayments, Money, Outcome, Payments, StoreError, hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def test_every_call_is_mirrored_with_the_same_arguments():

@@ -25,7 +25,7 @@ from paysession import (
     StoreError,
     hookimpl,
 )
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is refused
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from paysession import AsyncPayments, Money, Outcome, OutcomeUnknown, Payments, StoreError, hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 EUR = Money("42.00", "EUR")
 
@@ -202,8 +202,8 @@ FORKED = """
 import os, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 from paysession import Money, Outcome, Payments, hookimpl
-from paysession.plugins import _loading
-from paysession.testing import FakeProvider
+from paysession._plugins.registry import _loading
+from paysession_testing import FakeProvider
 entered, go = threading.Event(), threading.Event()
 class Slow(FakeProvider):
     @hookimpl

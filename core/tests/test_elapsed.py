@@ -17,9 +17,9 @@ from paysession import (
     SessionBusy,
     hookimpl,
 )
-from paysession.elapsed import Elapsed, InFlight, is_in_flight, stopwatch
+from paysession._engine.elapsed import Elapsed, InFlight, is_in_flight, stopwatch
+from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, Snapshot
-from paysession.plugins import Registry
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AMOUNT = Money("42.00", "EUR")

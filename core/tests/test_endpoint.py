@@ -6,8 +6,8 @@ import pytest
 from attrs import field, frozen
 
 from paysession import Payments, Secret, SettingsError
+from paysession._plugins.settings import Found, Table, build
 from paysession.provider import Capabilities, Endpoint, hookimpl
-from paysession.settings import Found, Table, build
 
 OWN = Endpoint("https://api.acme.example/v1", hosts=["sandbox.acme.example"])
 STRAY = Found("/somewhere/paysession.toml")

@@ -28,7 +28,7 @@ from paysession.provider import (
     WebhookEvent,
     hookimpl,
 )
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 ANN = "Ann Miller"
 PAYER = Payer(name=ANN, email="ann@example.com", address=Address(line1=f"{ANN}, 1 Main St"))

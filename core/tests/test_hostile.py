@@ -28,12 +28,12 @@ from paysession import (
     PaysessionError,
     Redirect,
 )
+from paysession._plugins.registry import Provider
 from paysession.operation import Kind
 from paysession.outcome import Effect, Snapshot, WebhookEvent
-from paysession.plugins import Provider
-from paysession.testing import FakeProvider, hostile
 from paysession.text import shown, storable
 from paysession.values import MAX_DEPTH, Failure, decode, encode, replace
+from paysession_testing import FakeProvider, hostile
 
 
 def eur(amount):

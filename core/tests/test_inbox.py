@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from paysession import ConfigurationError, MemoryStore, Money, NotApplied, Payments, SessionBusy, hookimpl
+from paysession._engine.inbox import MAX_BODY
+from paysession._plugins.registry import Registry
 from paysession.outcome import WebhookEvent
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
-from paysession.webhooks import MAX_BODY
+from paysession_testing import FakeProvider
 
 
 class Keeps(MemoryStore):

@@ -14,7 +14,7 @@ from paysession import (
     SettingsError,
 )
 from paysession.provider import Capabilities
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 class Till(FakeProvider):
@@ -151,7 +151,7 @@ def test_the_permission_to_mix_is_a_flag():
 
 
 def test_a_mixture_of_providers_that_are_loaded_later_is_refused_then():
-    from paysession.plugins import Registry
+    from paysession._plugins.registry import Registry
 
     registry = Registry(accounts("test", "live"))
     assert registry.provider("test-0").mode == "test"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from paysession import ConfigurationError, Money, Payments, hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 class Notified(FakeProvider):

@@ -72,4 +72,4 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nix"):
         _ = paysession.nix
     with pytest.raises(AttributeError, match="nix"):
-        _ = importlib.import_module("paysession.testing").nix
+        _ = importlib.import_module("paysession_testing").nix

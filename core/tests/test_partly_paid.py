@@ -5,7 +5,7 @@ import pytest
 from paysession import Capabilities, InvalidAmount, Money, NotApplied, OutcomeUnknown
 from paysession.money import exponent
 from paysession.provider import Effect, Outcome, Snapshot, hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(amount):

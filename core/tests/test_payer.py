@@ -7,7 +7,7 @@ import pytest
 
 from paysession import Address, Checkout, InvalidData, Item, Money, Payer
 from paysession.provider import Effect, Outcome, Snapshot, WebhookEvent, hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 EUR_42 = Money("42.00", "EUR")
 ANN = Payer(name="Ann Miller", email="ann@example.com", address=Address(line1="1 Main St", country="US"))

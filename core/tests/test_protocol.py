@@ -21,7 +21,7 @@ from paysession import (
     hookimpl,
 )
 from paysession.provider import Snapshot
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 SENT = ("lost_answer", "raises", "none", "wrong_type", "wrong_amount", "wrong_currency")
 """Faults after which the gateway has done it."""

@@ -190,7 +190,7 @@ class Careless:
 
 def test_an_answer_that_cannot_be_kept_is_no_mistake_found_before_anything_happened(make_shop):
     """`Outcome` raises `InvalidData` itself then, after the gateway took the money."""
-    from paysession.testing import FakeProvider
+    from paysession_testing import FakeProvider
 
     fake = FakeProvider()
     shop = make_shop(Careless(fake))
@@ -200,7 +200,7 @@ def test_an_answer_that_cannot_be_kept_is_no_mistake_found_before_anything_happe
 
 
 def test_a_plugin_that_finds_a_mistake_after_the_call_proves_nothing(make_shop):
-    from paysession.testing import FakeProvider
+    from paysession_testing import FakeProvider
 
     class Around:
         @hookimpl(wrapper=True)
@@ -223,7 +223,7 @@ def test_a_notification_keeps_the_reason_of_its_effect(make_told):
     told.fake.answers["capture"] = Outcome.pending(reference="cap")
     told.payments.capture(session.id)
     failure = Failure("frozen", "the account is frozen", "hard", "check_details")
-    from paysession.webhooks import _dump, _load
+    from paysession._engine.inbox import _dump, _load
 
     effects = [Effect("capture", eur("42.00"), "failed", "cap", error=failure)]
     assert _load(_dump(effects)) == effects

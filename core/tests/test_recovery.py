@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, Payments, hookimpl
+from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, Snapshot
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 DAY, HOUR, GRACE = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
 CALL = timedelta(seconds=60)

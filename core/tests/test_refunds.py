@@ -15,7 +15,7 @@ from paysession import (
 )
 from paysession.outcome import Effect, Snapshot
 from paysession.provider import hookimpl
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(amount):

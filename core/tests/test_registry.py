@@ -15,7 +15,7 @@ from paysession import (
     SettingsError,
     hookimpl,
 )
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 class Least:
@@ -111,8 +111,8 @@ def test_an_async_hook():
 @pytest.fixture
 def later(monkeypatch):
     """Be a core that has API_VERSION 4, and carries 3 as well."""
-    monkeypatch.setattr("paysession.compatibility.API_VERSION", 4)
-    monkeypatch.setattr("paysession.compatibility.OLDEST_API_VERSION", 3)
+    monkeypatch.setattr("paysession._plugins.compatibility.API_VERSION", 4)
+    monkeypatch.setattr("paysession._plugins.compatibility.OLDEST_API_VERSION", 3)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_plugin_may_bear_the_name_of_the_provider_that_it_wraps(monkeypatch):
         def load(self):
             return Watcher
 
-    monkeypatch.setattr("paysession.plugins.installed", lambda group, name=None: {"both": Entry()})
+    monkeypatch.setattr("paysession._plugins.registry.installed", lambda group, name=None: {"both": Entry()})
     with Payments.open("memory:", providers={"both": FakeProvider()}, plugins=["both"], environ={}) as pay:
         order = pay.create_collection(Money("1.00", "EUR"), reference="r")
         pay.initiate(order.id, provider="both")

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from paysession import Declined, MemoryStore, Money, NotApplied, OutcomeUnknown, Payments
+from paysession._plugins.registry import Registry
 from paysession.operation import found_id, number_of
-from paysession.plugins import Registry
 from paysession.provider import Effect, Snapshot
 
 

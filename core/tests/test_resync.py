@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from paysession import InvalidData, MemoryStore, Money, NotApplied, OutcomeUnknown, Payments
-from paysession.plugins import Registry
+from paysession._plugins.registry import Registry
 from paysession.provider import Snapshot
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(amount):
@@ -60,7 +60,7 @@ def test_it_goes_on_where_an_earlier_run_ended(shop):
 
 
 def test_it_reports_progress_by_pages_and_may_be_interrupted(shop, monkeypatch):
-    monkeypatch.setattr("paysession.resync.PAGE", 2)
+    monkeypatch.setattr("paysession._engine.resync.PAGE", 2)
     made = sessions(shop, 5)
     looked = []
 
@@ -134,7 +134,7 @@ def test_sessions_of_a_provider_that_is_not_there_are_reported(shop):
 
 
 def test_a_report_names_so_many_sessions_and_counts_the_rest(make_shop, monkeypatch):
-    monkeypatch.setattr("paysession.resync.KEPT", 2)
+    monkeypatch.setattr("paysession._engine.resync.KEPT", 2)
     shop = make_shop(FakeProvider(lookup="none"))
     made = sessions(shop, 3)
     report = shop.payments.resync(since=LONG_AGO)

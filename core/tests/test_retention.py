@@ -6,11 +6,11 @@ import pytest
 
 from paysession import MemoryStore, Payments, Pruned, Retention, SettingsError
 from paysession import payments as module
+from paysession._plugins.registry import Registry
 from paysession.change import Change
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
-from paysession.testing.stores import NOW, a_collection, a_notification, a_session, an_event
 from paysession.values import replace
+from paysession_testing import FakeProvider
+from paysession_testing.stores import NOW, a_collection, a_notification, a_session, an_event
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from paysession import InvalidData, Money, NotApplied, NotFound, OutcomeUnknown, Redirect
+from paysession._engine.returns import REMEMBERED, ReturnLimit
 from paysession.provider import Effect, Outcome, Snapshot
-from paysession.returns import REMEMBERED, ReturnLimit
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(amount):

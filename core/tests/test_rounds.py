@@ -15,11 +15,11 @@ from paysession import (
     ProviderNotFound,
     StoreError,
     hookimpl,
-    rounds,
 )
+from paysession._engine import rounds
+from paysession._engine.rounds import _shares
+from paysession._plugins.registry import Registry
 from paysession.outcome import Snapshot, WebhookEvent
-from paysession.plugins import Registry
-from paysession.rounds import _shares
 
 
 class Gateway:

@@ -5,9 +5,9 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_, instance_of, matches_re, max_len
 
 from paysession import Payments, Secret, SettingsError, StoreError
+from paysession._plugins.settings import build
 from paysession.provider import Endpoint
-from paysession.settings import build
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 @frozen(kw_only=True)
@@ -178,7 +178,7 @@ def test_code_wins_over_the_environment_and_that_over_the_file(tmp_path):
 def test_an_account_uses_another_name_and_the_settings_of_the_file_and_of_the_code_are_joined(
     tmp_path, monkeypatch
 ):
-    from paysession import plugins
+    from paysession._plugins import registry
 
     class Entry:
         distribution = "paysession-gate 1"
@@ -191,7 +191,7 @@ def test_an_account_uses_another_name_and_the_settings_of_the_file_and_of_the_co
 
             return Gate
 
-    monkeypatch.setattr(plugins, "installed", lambda group, name=None: {"gate": Entry()})
+    monkeypatch.setattr(registry, "installed", lambda group, name=None: {"gate": Entry()})
     monkeypatch.setattr("paysession.payments.installed", lambda group, name=None: {"gate": Entry()})
     config = write(
         tmp_path / "pay.toml", 'store = "memory:"\n[providers.gate-us]\nuse = "gate"\napi_key = "file"\n'

@@ -7,7 +7,7 @@ import pytest
 
 from paysession import Failure, Money, Outcome, OutcomeUnknown, hookimpl
 from paysession.outcome import Effect, WebhookEvent
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 CLOSED = Failure("AC04", "The account is closed.")
 

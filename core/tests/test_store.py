@@ -1,7 +1,7 @@
 import pytest
 
 from paysession import MemoryStore
-from paysession.testing import StoreContract
+from paysession_testing import StoreContract
 
 
 class TestMemoryStore(StoreContract):

@@ -15,9 +15,9 @@ from paysession import (
     OutcomeUnknown,
     hookimpl,
 )
+from paysession._plugins.registry import Provider
 from paysession.outcome import Effect, Snapshot
-from paysession.plugins import Provider
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 LOST = Failure("lost_or_stolen_card", "The card was reported lost.")
 

@@ -7,9 +7,9 @@ import pytest
 from attrs import evolve
 
 from paysession import Capabilities, Money, NotApplied, Outcome, ProviderLoadError, hookimpl
+from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, WebhookEvent
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 class Unsigned(FakeProvider):

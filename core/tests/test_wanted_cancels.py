@@ -16,7 +16,7 @@ from paysession import (
 )
 from paysession._ledger.ledger import CANCEL_ATTEMPTS as CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(amount):

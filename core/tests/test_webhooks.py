@@ -11,11 +11,11 @@ from paysession import (
     WebhookRejected,
     hookimpl,
 )
+from paysession._engine.inbox import REJECTIONS_LOGGED_EVERY, Rejections
+from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, WebhookEvent
-from paysession.plugins import Registry
 from paysession.provider import Outcome, OutcomeUnknown
-from paysession.testing import FakeProvider
-from paysession.webhooks import REJECTIONS_LOGGED_EVERY, Rejections
+from paysession_testing import FakeProvider
 
 
 def eur(amount):

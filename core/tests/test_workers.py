@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, hookimpl
+from paysession._plugins.registry import Registry
 from paysession.outcome import Snapshot
-from paysession.plugins import Registry
 
 
 class Asked:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
 
 from paysession import MemoryStore, Payments
-from paysession.plugins import Registry
+from paysession._plugins.registry import Registry
 from paysession_sql import for_sqlite, generate
 from paysession_sql.schema import EVENT, OPERATION, SESSION
 from paysession_sql.statements import Statements, Writes

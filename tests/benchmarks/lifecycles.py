@@ -24,7 +24,7 @@ from providers import EUR, Remote, live, opened
 from rich.console import Console
 from rich.table import Table
 
-from paysession.plugins import Provider
+from paysession._plugins.registry import Provider
 from paysession_sql import upgrade
 from paysession_sql.testing import PostgresServer, PostgresUnavailable
 

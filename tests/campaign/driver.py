@@ -17,7 +17,7 @@ from worker import be
 from world import ACCOUNTS, FAULTS, Shared, World
 
 from paysession import NotApplied, Outcome, PaysessionError
-from paysession.testing.gateway_process import GatewayProcess
+from paysession_testing.gateway_process import GatewayProcess
 
 logger = logging.getLogger("campaign")
 

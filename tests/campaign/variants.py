@@ -13,9 +13,9 @@ from attrs import evolve
 from paysession import Declined, NotApplied, OutcomeUnknown, hookimpl
 from paysession.outcome import Effect, WebhookEvent
 from paysession.store import Stale
-from paysession.testing.gateway import sign
-from paysession.testing.gateway_provider import GatewayProvider
 from paysession.values import replace
+from paysession_testing.gateway import sign
+from paysession_testing.gateway_provider import GatewayProvider
 
 
 class Sound:

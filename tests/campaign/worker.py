@@ -24,7 +24,7 @@ from paysession import (
 )
 from paysession._ledger.rules import Request
 from paysession.operation import Kind
-from paysession.testing.killing import KillPoints
+from paysession_testing.killing import KillPoints
 
 PAYLOAD_SECRET = "payload-of-the-browser-4711"
 logger = logging.getLogger("campaign")

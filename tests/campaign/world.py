@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from attrs import field, frozen
 
 from paysession import Capabilities, Payments
+from paysession._plugins.registry import Registry
 from paysession.payments import open_store
-from paysession.plugins import Registry
-from paysession.testing.gateway_process import GatewayProcess
+from paysession_testing.gateway_process import GatewayProcess
 
 RATE = 60.0
 """So many seconds of the campaign's time pass in one of ours: leases and backoff are a minute's matter."""

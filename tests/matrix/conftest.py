@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from paysession import Capabilities, Money, Payments
+from paysession._plugins.registry import Registry
 from paysession.payments import open_store
-from paysession.plugins import Registry
-from paysession.testing.gateway_process import GatewayProcess
-from paysession.testing.gateway_provider import GatewayProvider
-from paysession.testing.killing import KillPoints
 from paysession_sql import upgrade
+from paysession_testing.gateway_process import GatewayProcess
+from paysession_testing.gateway_provider import GatewayProvider
+from paysession_testing.killing import KillPoints
 
 KINDS = ("initiate", "update", "authorize", "capture", "refund", "cancel")
 MOVES = ("authorize", "capture", "refund", "cancel")

@@ -6,7 +6,7 @@ import signal
 import pytest
 from tests.matrix.conftest import KINDS, TOTAL, eur, wait_until
 
-from paysession.testing.killing import POINTS
+from paysession_testing.killing import POINTS
 
 BEFORE_SEND, SENT, COMMITTED, ANSWERED, AFTER_COMMIT = POINTS
 

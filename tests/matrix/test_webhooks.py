@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.matrix.conftest import eur
 
-from paysession.testing.gateway import sign
+from paysession_testing.gateway import sign
 
 
 def told(lab, *, of=None):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from paysession._plugins.registry import installed
+from paysession._plugins.settings import Found, load_config
 from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.errors import (
     ConfigurationError,
@@ -69,6 +71,7 @@ __all__ = [
     "Dispute",
     "Event",
     "Failure",
+    "Found",
     "IdempotencyMismatch",
     "InDoubt",
     "Instructions",
@@ -113,6 +116,8 @@ __all__ = [
     "WebhookRejected",
     "WebhookReply",
     "hookimpl",
+    "installed",
+    "load_config",
 ]
 
 

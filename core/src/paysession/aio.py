@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from paysession._engine.inbox import Headers
     from paysession.checkout import Checkout
     from paysession.errors import Declined, NotApplied
     from paysession.money import Money
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
     from paysession.retention import Retention
     from paysession.session import Conflict, PaymentCollection, PaymentSession
-    from paysession.webhooks import Headers
 
 __all__ = ["AsyncPayments"]
 

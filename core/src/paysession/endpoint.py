@@ -23,7 +23,7 @@ class Endpoint(str):
     Declare it as you declare a `Secret`:
     ``api_base: Endpoint = field(default=Endpoint("https://api.acme.example"), converter=Endpoint)``.
     Plain http goes to this machine only. The settings of a provider that come from the environment or
-    from a file may replace the default only as `paysession.settings.build` says.
+    from a file may replace the default only as `paysession._plugins.settings.build` says.
 
     Args:
         value: The address: scheme, host, and perhaps a port and a path. Empty: none is set.

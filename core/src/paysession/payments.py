@@ -7,10 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession._ledger.evidence import verify
-from paysession._ledger.facts import ConflictClosed, Forgotten
-from paysession._ledger.rules import Request
-from paysession.arguments import (
+from paysession._engine.arguments import (
     MOST_ROWS,
     check_amount,
     check_card_data,
@@ -28,9 +25,27 @@ from paysession.arguments import (
     collection_id_of,
     share_of,
 )
+from paysession._engine.elapsed import stopwatch
+from paysession._engine.gate import Gate, gated
+from paysession._engine.inbox import Inbox
+from paysession._engine.resync import resync
+from paysession._engine.returns import ReturnLimit
+from paysession._engine.rounds import Rounds
+from paysession._engine.run import Engine
+from paysession._ledger.evidence import verify
+from paysession._ledger.facts import ConflictClosed, Forgotten
+from paysession._ledger.rules import Request
+from paysession._plugins.opening import (
+    checked_environ,
+    checked_offer,
+    checked_path,
+    checked_url,
+    open_store,
+    selection,
+)
+from paysession._plugins.registry import Registry, installed
+from paysession._plugins.settings import load_config
 from paysession.change import Change
-from paysession.elapsed import stopwatch
-from paysession.engine import Engine
 from paysession.errors import (
     ConfigurationError,
     Declined,
@@ -49,36 +64,22 @@ from paysession.errors import (
     SettingsError,
     StoreError,
 )
-from paysession.gate import Gate, gated
 from paysession.money import Money
-from paysession.opening import (
-    checked_environ,
-    checked_offer,
-    checked_path,
-    checked_url,
-    open_store,
-    selection,
-)
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, State
 from paysession.outcome import Outcome
-from paysession.plugins import Registry, installed
 from paysession.reports import InDoubt, ProviderInfo, Pruned, Resync, Unmatched
-from paysession.resync import resync
 from paysession.retention import Retention, before
-from paysession.returns import ReturnLimit
-from paysession.rounds import Rounds
 from paysession.session import PaymentCollection, PaymentSession, Sums, summarize
-from paysession.settings import load_file
 from paysession.store import OverLimit, Stale
 from paysession.text import shown
 from paysession.values import Status, decode, encode, replace
-from paysession.webhooks import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
+    from paysession._engine.inbox import Headers
     from paysession._ledger.ledger import Ledger
     from paysession.checkout import Checkout
     from paysession.operation import Event, Operation
@@ -86,7 +87,6 @@ if TYPE_CHECKING:
     from paysession.reports import Recovery
     from paysession.session import Conflict
     from paysession.store import Store
-    from paysession.webhooks import Headers
 
 __all__ = ["Payments"]
 
@@ -173,7 +173,7 @@ class Payments:
                 to ``<public_url>/webhooks/<provider>``.
             config: A TOML file with the same: ``store``, ``public_url``, ``plugins``, ``offered``,
                 ``allow_mixed_modes`` and tables ``[retention]`` and ``[providers.NAME]``. As
-                `paysession.settings.Found`, it is a file that nobody named, and redirects no secret that
+                `paysession.Found`, it is a file that nobody named, and redirects no secret that
                 comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
@@ -184,7 +184,7 @@ class Payments:
             ConfigurationError: Something of it is missing or wrong; the sentence says what.
         """
         environ = os.environ if environ is None else checked_environ(environ)
-        file = load_file(checked_path(config)) if config is not None else {}
+        file = load_config(checked_path(config)) if config is not None else {}
         if url is None or (isinstance(url, str) and not url):
             url = environ.get("PAYSESSION_DB") or file.get("store")
         if url is None or (isinstance(url, str) and not url):

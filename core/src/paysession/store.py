@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from attrs import frozen
 
 from paysession.change import Change, Notification
+from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.errors import CursorLost
 from paysession.operation import State, digest_of
 from paysession.session import Sums
-from paysession.values import Secret, Value, replace
+from paysession.text import storable
+from paysession.values import Secret, Value, dump_action, load_action, made, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +33,27 @@ if TYPE_CHECKING:
     from paysession.operation import Event, Operation
     from paysession.session import Conflict, PaymentCollection, PaymentSession
 
-__all__ = ["Change", "Identity", "MemoryStore", "Notification", "OverLimit", "Stale", "Store", "lost"]
+__all__ = [
+    "Change",
+    "Identity",
+    "MemoryStore",
+    "Notification",
+    "OverLimit",
+    "Stale",
+    "Store",
+    "Sums",
+    "digest_of",
+    "dump_action",
+    "dump_checkout",
+    "dump_payer",
+    "load_action",
+    "load_checkout",
+    "load_payer",
+    "lost",
+    "made",
+    "replace",
+    "storable",
+]
 
 
 class Stale(Exception):
@@ -77,7 +99,7 @@ def lost(cursor: str) -> NoReturn:
 class Store(Protocol):
     """What `Payments` needs of a place to keep the books. All methods are thread-safe.
 
-    ``paysession.testing.StoreContract`` is the test suite that a store passes.
+    ``paysession_testing.StoreContract`` is the test suite that a store passes.
     """
 
     @property

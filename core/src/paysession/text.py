@@ -4,7 +4,7 @@ UTF-8 has no form for half a surrogate pair, which JSON may bring in (a message 
 emoji), and PostgreSQL none for NUL. The values that carry a gateway's words (`Outcome`, `Snapshot`,
 `Effect`, `Failure`, `WebhookEvent`, the next actions and the errors that a provider raises) escape both
 when they are made, so that all stores keep the same text. What a caller passes in is refused instead:
-``paysession.arguments``.
+``paysession._engine.arguments``.
 """
 
 from __future__ import annotations

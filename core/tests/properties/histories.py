@@ -26,10 +26,10 @@ from paysession import (
     Payments,
     hookimpl,
 )
+from paysession._plugins.registry import Registry
 from paysession.errors import PaysessionError
 from paysession.operation import REFUSED, Dispute, Kind, State
 from paysession.outcome import Effect, Snapshot, WebhookEvent
-from paysession.plugins import Registry
 from paysession.values import Failure
 
 AMOUNT = 10_000

@@ -7,7 +7,7 @@ import pytest
 
 from paysession import Capabilities, Declined, Dispute, InvalidAmount, InvalidData, Money, Outcome, hookimpl
 from paysession.outcome import Effect, Snapshot, WebhookEvent
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 DUE = datetime(2026, 1, 20, 12, tzinfo=UTC)
 

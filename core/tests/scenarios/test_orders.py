@@ -7,7 +7,7 @@ import pytest
 from paysession import Capabilities, Declined, Money, Outcome, OutcomeUnknown, hookimpl
 from paysession.errors import PaysessionError
 from paysession.outcome import Effect, Snapshot, WebhookEvent
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 def eur(minor):

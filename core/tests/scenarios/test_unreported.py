@@ -6,8 +6,8 @@ import pytest
 
 from paysession import Money, Outcome, hookimpl
 from paysession.outcome import Effect, WebhookEvent
-from paysession.testing import FakeProvider
 from paysession.values import replace
+from paysession_testing import FakeProvider
 
 PART = Money("10.00", "EUR")
 

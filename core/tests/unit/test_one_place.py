@@ -9,17 +9,23 @@ import paysession
 
 ROOT = Path(paysession.__file__).parent
 MODULES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
-    for path in sorted(ROOT.rglob("*.py"))
-    if "testing" not in path.relative_to(ROOT).parts
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))
 }
 LEDGER = {name: tree for name, tree in MODULES.items() if name.startswith("_ledger/")}
 
 COPIES = {
-    ("engine.py", "addressed", "operation"): "what a hook is shown of an operation: its capture and the URL",
-    ("engine.py", "_finish", "current"): "the same, once the operation was read again",
-    ("recovery.py", "_send_again", "session"): "what a hook is shown of the session: as it was when it began",
-    ("recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
+    (
+        "_engine/run.py",
+        "addressed",
+        "operation",
+    ): "what a hook is shown of an operation: its capture and the URL",
+    ("_engine/run.py", "_finish", "current"): "the same, once the operation was read again",
+    (
+        "_engine/recovery.py",
+        "_send_again",
+        "session",
+    ): "what a hook is shown of the session: as it was when it began",
+    ("_engine/recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("payments.py", "update_collection", "row"): "a collection, not a session",
     ("checkout.py", "filled", "self"): "a checkout, not a session",
     ("checkout.py", "reported", "payer"): "a payer, not a session",
@@ -112,7 +118,7 @@ def test_a_row_under_change_is_written_by_the_ledger_only():
     allowed = {
         ("_ledger/schedule.py", "checks"),
         ("_ledger/schedule.py", "due_at"),
-        ("recovery.py", "due_at"),
+        ("_engine/recovery.py", "due_at"),
     }  # when recovery looks again is no fact of the payment
     found = set()
     for module, tree in MODULES.items():

@@ -16,7 +16,7 @@ class Careless(Manual):
 CONTRACT = """
 import pytest
 from careless import Careless
-from paysession.testing import BaseProviderContract, Counterpart
+from paysession_testing import BaseProviderContract, Counterpart
 
 class Office(Counterpart):
     imports = ("paysession_manual",)
@@ -117,4 +117,4 @@ def test_a_provider_without_a_contract_is_told_in_one_sentence(beside, in_proces
 def test_without_pytest_it_says_what_to_install(check):
     done = check("manual", before="import sys; sys.modules['pytest'] = None")
     assert done.returncode == 1
-    assert "pip install 'paysession[testing]'" in done.stderr
+    assert "pip install paysession-testing" in done.stderr

@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from paysession import MemoryStore, Money, NotApplied, Payments
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession._plugins.registry import Registry
 from paysession_cli.app import App
 from paysession_cli.main import cli
+from paysession_testing import FakeProvider
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_resync_that_failed_with_a_session_names_it_and_ends_with_1(payments, 
 
 
 def test_more_sessions_than_a_report_names_are_counted(payments, session, monkeypatch):
-    monkeypatch.setattr("paysession.resync.KEPT", 0)
+    monkeypatch.setattr("paysession._engine.resync.KEPT", 0)
     monkeypatch.setattr(payments._recovery, "sync", lambda session_id: 1 / 0)
     assert "and 1 more" in run("resync", "--since", "2020-01-01").stdout
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from paysession import MemoryStore, Payments
+from paysession._plugins.registry import Registry
 from paysession.operation import State
-from paysession.plugins import Registry
 from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode, replace
 from paysession_paypal import PayPal

@@ -23,8 +23,8 @@ from paysession import (
     SessionBusy,
     StoreError,
 )
-from paysession.testing.gateway_process import GatewayProcess
-from paysession.testing.gateway_provider import GatewayProvider
+from paysession_testing.gateway_process import GatewayProcess
+from paysession_testing.gateway_provider import GatewayProvider
 
 ACCOUNT = "shop"
 AMOUNT = Money("42.00", "EUR")

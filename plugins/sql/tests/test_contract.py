@@ -1,8 +1,8 @@
 import pytest
 
 from paysession import Payments, StoreError
-from paysession.testing import FakeProvider, StoreContract
 from paysession_sql import SqliteStore
+from paysession_testing import FakeProvider, StoreContract
 
 
 class TestSqliteStore(StoreContract):

@@ -17,8 +17,8 @@ import os, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, since Python 3.12
 from paysession import Money, Payments, StoreError
 from paysession.payments import open_store
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession._plugins.registry import Registry
+from paysession_testing import FakeProvider
 url = sys.argv[1]
 pay = Payments(open_store(url), Registry({"fake": FakeProvider()}))
 def create(reference):
@@ -181,7 +181,7 @@ def test_asynchronous_payments_work_in_a_child(url):
 APPLICATION = """
 import os, threading
 from paysession import Money, Payments
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 # In the master, before the fork.
 pay = Payments.open(os.environ["BOOKS"], providers={"fake": FakeProvider()}, environ={})
 def create(reference):

@@ -14,10 +14,10 @@ import pytest
 import paysession_sql
 from paysession.change import Change
 from paysession.store import Stale
-from paysession.testing.stores import a_collection, a_session, an_event, an_operation
 from paysession_sql import SqliteStore, places
 from paysession_sql.places import Call
 from paysession_sql.postgres import PostgresStore
+from paysession_testing.stores import a_collection, a_session, an_event, an_operation
 
 PACKAGE = str(Path(paysession_sql.__file__).parent)
 PATIENCE = 20

@@ -15,11 +15,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from paysession import Money, OutcomeUnknown, Payments, StoreError
+from paysession._plugins.registry import Registry
 from paysession.change import Change
-from paysession.plugins import Registry
 from paysession.store import OverLimit, Stale
-from paysession.testing import FakeProvider
-from paysession.testing.stores import a_collection, a_session, an_event, an_operation
 from paysession.values import Failure, replace
 from paysession_sql import connections, upgrade
 from paysession_sql.clock import SharedClock
@@ -27,6 +25,8 @@ from paysession_sql.connections import Connection, Refused, shown
 from paysession_sql.places import Call, Places
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.testing import server_or_skip
+from paysession_testing import FakeProvider
+from paysession_testing.stores import a_collection, a_session, an_event, an_operation
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from paysession import Money, Payments, StoreError
+from paysession._plugins.registry import Registry
 from paysession.operation import number_of
 from paysession.payments import open_store
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 
 
 @pytest.fixture(params=["sqlite", "postgresql", pytest.param("pgbouncer", marks=pytest.mark.slow)])
@@ -102,8 +102,8 @@ def test_8_processes_capture_once(url, tmp_path, key):
 WRITER = """
 import sys
 from paysession import Money, Payments
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
+from paysession._plugins.registry import Registry
+from paysession_testing import FakeProvider
 from paysession.payments import open_store
 pay = Payments(open_store(sys.argv[1]), Registry({"fake": FakeProvider()}))
 for n in range(100000):

@@ -24,10 +24,10 @@ import pytest
 
 from paysession import CursorLost, Money, NotFound, Payments
 from paysession.change import Change
-from paysession.testing.gateway_process import GatewayProcess
-from paysession.testing.stores import a_collection, a_session
 from paysession_sql import testing, upgrade
 from paysession_sql.postgres import PostgresStore
+from paysession_testing.gateway_process import GatewayProcess
+from paysession_testing.stores import a_collection, a_session
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from paysession import Capabilities, CursorLost, Money, OutcomeUnknown, Payments
+from paysession._plugins.registry import Registry
 from paysession.payments import open_store
-from paysession.plugins import Registry
-from paysession.testing.gateway_process import GatewayProcess
-from paysession.testing.gateway_provider import GatewayProvider
 from paysession_sql import upgrade
+from paysession_testing.gateway_process import GatewayProcess
+from paysession_testing.gateway_provider import GatewayProvider
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 CAN = Capabilities(

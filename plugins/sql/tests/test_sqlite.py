@@ -14,16 +14,16 @@ from attrs import fields
 from sqlalchemy import create_engine
 
 from paysession import Checkout, Money, Payer, Payments, StoreError
+from paysession._plugins.registry import Registry
 from paysession.change import Change
-from paysession.plugins import Registry
-from paysession.testing import FakeProvider
-from paysession.testing.stores import a_collection, a_notification, a_session, an_operation
 from paysession.values import replace
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.places import Call
 from paysession_sql.schema import COLLECTION, EVENT, NOTIFICATION, OPERATION, SESSION
 from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, config
+from paysession_testing import FakeProvider
+from paysession_testing.stores import a_collection, a_notification, a_session, an_operation
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_a_close_from_within_a_call_does_not_wait_for_itself(store):
 CLOSING = """
 import sys, threading
 from paysession import Money, Payments, StoreError
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 for turn in range(30):
     pay = Payments.open(sys.argv[1], providers={"fake": FakeProvider()}, environ={})
     begun = threading.Barrier(9)
@@ -345,7 +345,7 @@ def test_closing_under_many_threads_does_not_crash_the_interpreter(url):
 ENDING = """
 import sys, threading
 from paysession import Money, Payments
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 pay = Payments.open(sys.argv[1], providers={"fake": FakeProvider()}, environ={})
 begun = threading.Semaphore(0)
 def work(n):

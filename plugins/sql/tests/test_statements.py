@@ -11,7 +11,11 @@ import pytest
 import paysession_sql
 from paysession import MemoryStore
 from paysession.change import Change
-from paysession.testing.stores import (
+from paysession.values import replace
+from paysession_sql import SqliteStore, upgrade
+from paysession_sql.generate import generated
+from paysession_sql.postgres import PostgresStore
+from paysession_testing.stores import (
     a_collection,
     a_conflict,
     a_notification,
@@ -19,15 +23,11 @@ from paysession.testing.stores import (
     an_event,
     an_operation,
 )
-from paysession.values import replace
-from paysession_sql import SqliteStore, upgrade
-from paysession_sql.generate import generated
-from paysession_sql.postgres import PostgresStore
 
 PAYMENT = """
 import sys
 from paysession import Money, Payments
-from paysession.testing import FakeProvider
+from paysession_testing import FakeProvider
 with Payments.open(sys.argv[1], providers={"fake": FakeProvider()}) as payments:
     order = payments.create_collection(Money("42.00", "EUR"), reference="order")
     session = payments.initiate(order.id, provider="fake")

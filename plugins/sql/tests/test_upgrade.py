@@ -11,14 +11,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from paysession import Money, Payments, StoreError
-from paysession.plugins import Registry
+from paysession._plugins.registry import Registry
 from paysession.store import Change, Identity
-from paysession.testing import FakeProvider
-from paysession.testing.stores import a_notification
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.postgres import PostgresStore
 from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, Schema, config
+from paysession_testing import FakeProvider
+from paysession_testing.stores import a_notification
 
 
 def execute(url, statement):

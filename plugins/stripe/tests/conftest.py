@@ -12,8 +12,8 @@ import pytest
 import responses
 
 from paysession import MemoryStore, Payments
+from paysession._plugins.registry import Registry
 from paysession.operation import State
-from paysession.plugins import Registry
 from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode
 from paysession_sandbox.stripe.layer import Request as SandboxRequest

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 from attrs import field, frozen
 
-from paysession.bounded import bounded_pools
 from paysession.provider import (
     Capabilities,
     Declined,
@@ -32,6 +31,7 @@ from paysession.provider import (
     Status,
     WebhookEvent,
     WebhookRejected,
+    bounded_pools,
     hookimpl,
 )
 

@@ -7,7 +7,7 @@ import pytest
 from paysession_mollie import Mollie
 
 from paysession.provider import Effect, Money
-from paysession.testing import BaseProviderContract, Counterpart
+from paysession_testing import BaseProviderContract, Counterpart
 
 STATES = {"pending": "pending", "succeeded": "succeeded", "refunded": "succeeded", "failed": "failed"}
 

@@ -19,7 +19,7 @@ from attrs import Factory, field, frozen
 from attrs.validators import matches_re, optional
 
 from paysession import provider as ps
-from paysession.bounded import bounded_pools
+from paysession.provider import bounded_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ import pytest
 from paysession_vipps import Vipps
 
 from paysession.provider import Effect, Money, PaymentSession
-from paysession.testing import BaseProviderContract, Counterpart, Reply, Request
+from paysession_testing import BaseProviderContract, Counterpart, Reply, Request
 
 KEYS = {"client_id": "fb492b5e-7907-4d83-ba20-c7fb60ca35de", "client_secret": "Y8Kteew6GE2Zmeyc"}
 SUBSCRIPTION_KEY = "0f14ebcab0ec4b29ae0cb90d91b4a84a"

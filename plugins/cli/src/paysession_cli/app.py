@@ -12,8 +12,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from paysession import InvalidData, Money, OutcomeUnknown, Payments, PaysessionError, StoreError
-from paysession.settings import Found, load_file
+from paysession import (
+    Found,
+    InvalidData,
+    Money,
+    OutcomeUnknown,
+    Payments,
+    PaysessionError,
+    StoreError,
+    load_config,
+)
 from paysession_cli import show
 from paysession_cli.terminal import complain, visible
 
@@ -68,7 +76,7 @@ class App:
         """Return where the books are kept."""
         url, file = self.db, self._settings_file()
         if url is None and file is not None:
-            url = load_file(file).get("store")
+            url = load_config(file).get("store")
             if isinstance(file, Found):
                 _check_store(url)
         url = url or DEFAULT_DB

@@ -14,8 +14,7 @@ from attrs import asdict, frozen
 from rich.table import Table
 from rich.text import Text
 
-from paysession import ProviderLoadError, ProviderNotFound
-from paysession.plugins import installed
+from paysession import ProviderLoadError, ProviderNotFound, installed
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 from paysession_cli.terminal import visible
@@ -96,7 +95,7 @@ def check(app: App, name: str) -> None:
     The provider's distribution names its contract in the entry point group "paysession.contracts".
     """
     if find_spec("pytest") is None:
-        raise ProviderLoadError("the contract runs on pytest: pip install 'paysession[testing]'")
+        raise ProviderLoadError("the contract runs on pytest: pip install paysession-testing")
     found = installed(GROUP, name).get(name)
     if found is None:
         raise ProviderNotFound(_unknown(name))

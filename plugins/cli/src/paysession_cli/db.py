@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from paysession import StoreError
-from paysession.plugins import installed
+from paysession import StoreError, installed
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paysession.testing import BaseProviderContract, Counterpart
 from paysession_manual import Manual
+from paysession_testing import BaseProviderContract, Counterpart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, which is no OSError
 
-from paysession.bounded import bounded_pools
+from paysession.provider import bounded_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

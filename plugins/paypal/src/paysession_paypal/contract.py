@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from paysession.provider import Effect, Kind, Money
-from paysession.testing import BaseProviderContract, Counterpart, Request
 from paysession_paypal import PayPal
 from paysession_paypal.signature import Signature
 from paysession_sandbox.paypal import PayPalFake
+from paysession_testing import BaseProviderContract, Counterpart, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -19,7 +19,7 @@ from paysession_sql.statements import Statement
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paysession.change import Change
+    from paysession.store import Change
     from paysession_sql.schema import Layout, Type
 
 __all__ = ["UNDONE", "Changes"]

@@ -12,8 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from paysession.errors import StoreError
-from paysession.text import storable
+from paysession import StoreError
+from paysession.store import storable
 from paysession_sql.forks import generation, watch
 from paysession_sql.places import Call, Places
 

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from paysession.errors import StoreError
+from paysession import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession.errors import StoreError
+from paysession import StoreError
 from paysession.store import OverLimit, Stale
 from paysession_sql import for_postgres
 from paysession_sql.changes import UNDONE, Changes
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from paysession.change import Change
+    from paysession.store import Change
 
 __all__ = ["PostgresStore"]
 

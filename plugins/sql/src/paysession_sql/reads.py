@@ -6,11 +6,8 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paysession.errors import StoreError
-from paysession.operation import digest_of
-from paysession.session import Sums
-from paysession.store import Identity, lost
-from paysession.values import Secret, replace
+from paysession import Secret, StoreError
+from paysession.store import Identity, Sums, digest_of, lost, replace
 from paysession_sql.schema import (
     COLLECTION,
     CONFLICT,
@@ -26,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from paysession.change import Notification
-    from paysession.operation import Event, Operation
-    from paysession.session import Conflict, PaymentCollection, PaymentSession
+    from paysession import Conflict, Event, Operation, PaymentCollection, PaymentSession
+    from paysession.store import Notification
     from paysession_sql.schema import Layout
     from paysession_sql.statements import Statement, Statements
 

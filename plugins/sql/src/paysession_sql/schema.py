@@ -16,12 +16,30 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 from attrs import frozen
 
-from paysession.change import Notification
-from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
-from paysession.money import Money
-from paysession.operation import Event, Kind, Operation, State, dump_dispute, load_dispute
-from paysession.session import Conflict, PaymentCollection, PaymentSession
-from paysession.values import Failure, Status, dump_action, load_action, made
+from paysession import (
+    Conflict,
+    Event,
+    Failure,
+    Kind,
+    Money,
+    Operation,
+    PaymentCollection,
+    PaymentSession,
+    State,
+    Status,
+    dump_dispute,
+    load_dispute,
+)
+from paysession.store import (
+    Notification,
+    dump_action,
+    dump_checkout,
+    dump_payer,
+    load_action,
+    load_checkout,
+    load_payer,
+    made,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession.errors import StoreError
+from paysession import StoreError
 from paysession.store import Identity, OverLimit, Stale, utc_now
 from paysession_sql import for_sqlite
 from paysession_sql.forks import generation, watch
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from paysession.change import Change, Notification
-    from paysession.session import PaymentCollection, PaymentSession
+    from paysession import PaymentCollection, PaymentSession
+    from paysession.store import Change, Notification
     from paysession_sql.statements import Statement, Write
 
 __all__ = ["SqliteStore"]

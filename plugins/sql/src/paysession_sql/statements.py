@@ -11,13 +11,13 @@ from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession.values import Status
+from paysession import Status
 from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paysession.change import Change
+    from paysession.store import Change
     from paysession_sql.schema import Layout
 
 __all__ = ["Statement", "Statements", "Write", "Writes"]

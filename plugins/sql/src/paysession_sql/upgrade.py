@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from paysession.errors import StoreError
+from paysession import StoreError
 
 if TYPE_CHECKING:
     from alembic.config import Config

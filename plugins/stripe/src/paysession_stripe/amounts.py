@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from paysession.errors import PaysessionError
+from paysession import PaysessionError
 from paysession.provider import Declined, Money
 
 __all__ = ["MAX_DIGITS", "from_stripe", "to_charge", "to_stripe"]

@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from paysession.provider import Effect, Kind, Money
-from paysession.testing import BaseProviderContract, Counterpart
 from paysession_sandbox.stripe.layer import Request, Sandbox, decode_form
 from paysession_sandbox.stripe.local import LocalStripe, StripeRefusal
 from paysession_stripe import Stripe
 from paysession_stripe.intent import SESSION
+from paysession_testing import BaseProviderContract, Counterpart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from paysession.provider import PaymentSession
-    from paysession.testing import Reply
+    from paysession_testing import Reply
 
 __all__ = ["StripeContract"]
 

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
-from paysession.errors import ConfigurationError
+from paysession import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

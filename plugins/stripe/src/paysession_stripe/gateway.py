@@ -24,8 +24,7 @@ import requests
 import stripe
 from requests.adapters import HTTPAdapter
 
-from paysession.bounded import bounded_pools
-from paysession.provider import Declined, NotApplied, OutcomeUnknown
+from paysession.provider import Declined, NotApplied, OutcomeUnknown, bounded_pools
 from paysession_stripe.intent import json_object
 from paysession_stripe.params import EXPAND
 

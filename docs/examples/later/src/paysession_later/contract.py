@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paysession.provider import Effect, Money
-from paysession.testing import BaseProviderContract, Counterpart
 from paysession_later import Later
+from paysession_testing import BaseProviderContract, Counterpart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from paysession.provider import PaymentSession
-    from paysession.testing import Reply
+    from paysession_testing import Reply
 
 __all__ = ["LaterContract"]
 

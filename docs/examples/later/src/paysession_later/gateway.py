@@ -6,8 +6,7 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession.bounded import bounded_pools
-from paysession.provider import Declined, NotApplied, OutcomeUnknown
+from paysession.provider import Declined, NotApplied, OutcomeUnknown, bounded_pools
 
 if TYPE_CHECKING:
     import urllib3

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from paysession.errors import ConfigurationError
+from paysession import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from paysession.operation import digest_of
+from paysession.store import digest_of
 
 revision = "0010"
 down_revision = "0009"

@@ -1,0 +1,410 @@
+"""Notifications: verified, stored, acknowledged, and only then looked into.
+
+A notification is a hint that there is something to see. What is booked is what the provider tells
+when it is asked, through the same path as a redirect return, a sync and recovery. What matches no
+session yet (it overtook our own answer) is kept and tried again for 3 days.
+
+Where a gateway does not sign, anybody may have sent it: what matches no session is forgotten, and what
+matches one says no more than that the gateway may be queried about it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import timedelta
+from hashlib import sha256
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from paysession._engine.arguments import checked_flag
+from paysession._engine.recovery import ATTEMPTS
+from paysession._ledger.facts import Details
+from paysession.change import Change, Notification
+from paysession.checkout import dump_payer, load_payer
+from paysession.errors import (
+    ConfigurationError,
+    InvalidData,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderNotFound,
+    WebhookRejected,
+)
+from paysession.money import Money
+from paysession.operation import Kind, dump_dispute, load_dispute
+from paysession.outcome import Effect, WebhookReply
+from paysession.store import Stale
+from paysession.values import Failure, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from paysession._engine.run import Engine
+    from paysession._plugins.registry import Provider
+    from paysession.checkout import Payer
+    from paysession.outcome import WebhookEvent
+    from paysession.session import PaymentSession
+
+__all__ = ["Headers", "Inbox"]
+
+logger = logging.getLogger("paysession")
+
+MAX_BODY: Final = 1_048_576
+INTERVAL: Final = timedelta(seconds=30)
+"""How often notifications that nobody can verify may have the gateway queried about one session."""
+MOST_UNVERIFIED: Final = 8
+"""How many events of one such request, and how many references of each, are compared with ours."""
+KEPT: Final = timedelta(days=3)
+"""How long a notification without a session is tried again: as long as gateways send theirs again."""
+REJECTIONS_LOGGED_EVERY: Final = 60.0
+"""Seconds between two log lines about notifications for one provider that were rejected."""
+_FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
+
+
+class Headers(Protocol):
+    """A request's headers: any mapping, and what a framework has that is none (werkzeug's)."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return names, in any case, and values."""
+        ...
+
+
+class Rejections:
+    """Counts what was rejected, and logs it at a bounded rate: anybody can send it, any number of times.
+
+    The first of a provider is logged at once, and then how many there were, at most once in
+    `REJECTIONS_LOGGED_EVERY` seconds. It takes no lock, which a fork could leave held in the child.
+
+    Args:
+        clock: Returns seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._waiting: dict[str, int] = {}
+        self._log_at: dict[str, float] = {}
+
+    def count(self, provider: str, error: WebhookRejected) -> None:
+        """Count one, and log how many there were if it is time to."""
+        number = self._waiting.get(provider, 0) + 1
+        now = self._clock()
+        if now < self._log_at.get(provider, now):
+            self._waiting[provider] = number
+            return
+        self._waiting[provider], self._log_at[provider] = 0, now + REJECTIONS_LOGGED_EVERY
+        if number == 1:
+            logger.warning("a notification for %s was rejected: %s", provider, error)
+        else:
+            logger.warning("%d notifications for %s were rejected, the last: %s", number, provider, error)
+
+
+class Inbox:
+    """Takes notifications in and settles them.
+
+    Args:
+        engine: Carries out what they lead to.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._rejections = Rejections()
+
+    def receive(self, provider: str, headers: Headers, body: bytes, *, settle: bool) -> WebhookReply:
+        """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
+        if not isinstance(body, bytes):
+            raise InvalidData(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")
+        settle = checked_flag(settle, "settle")
+        lowered = _lowered(headers)
+        if len(body) > MAX_BODY:
+            return WebhookReply(413, "too large")
+        try:
+            handle = self._engine.registry.provider(provider)
+            events = handle.parse_webhook(lowered, body)
+        except ProviderNotFound:
+            return WebhookReply(404, "no such provider")
+        except WebhookRejected as error:
+            self._rejections.count(provider, error)
+            return WebhookReply(400, "rejected")
+        except (OutcomeUnknown, ConfigurationError) as error:
+            logger.warning("a notification for %s could not be checked: %s", provider, error)
+            return WebhookReply(503, "try again")
+        try:
+            if handle.capabilities.unsigned_webhooks:
+                stored = [self._keep_unverified(provider, event) for event in events[:MOST_UNVERIFIED]]
+            else:
+                stored = [self._keep(provider, event, body) for event in events]
+        except Exception:  # the gateway must send again what we could not keep
+            logger.exception("a notification for %s could not be stored", provider)
+            return WebhookReply(503, "try again")
+        waiting = [notification for notification in stored if notification is not None]
+        if settle:
+            for notification in waiting:
+                self.settle(notification)
+        return WebhookReply(200, "ok" if waiting else "nothing new")
+
+    def _keep(self, provider: str, event: WebhookEvent, body: bytes) -> Notification | None:
+        """Store a notification; None: it was processed before, or is by another delivery now."""
+        name = event.id if event.id is not None else os.urandom(16).hex()
+        now = self._store.now()
+        digest = sha256(f"{provider}\n{name}".encode()).hexdigest()
+        key = f"wh_{digest[:32]}"
+        known = self._store.notification(key) if event.id is not None else None
+        if known is not None:
+            return known if known.state == "received" else None
+        notification = Notification(
+            id=key,
+            provider=provider,
+            type=event.type[:200],
+            received_at=now,
+            session_id=event.session_id,
+            references=tuple(event.references),
+            effects=_dump(event.effects),
+            details=_dump_details(event.data, event.reference, event.payer),
+            body=body,
+            due_at=now,
+        )
+        try:
+            self._store.commit(Change(notification=notification))
+        except Stale:
+            return None  # another delivery of it was faster
+        return notification
+
+    def _keep_unverified(self, provider: str, event: WebhookEvent) -> Notification | None:
+        """Store that there may be news of a session of ours; None: not now, or it is no session of ours.
+
+        Anybody can send it, any number of times. So it is kept once for each session, whatever else it
+        says, and a delivery writes nothing while an earlier one is waiting.
+        """
+        now = self._store.now()
+        session_id = self._match(provider, event.session_id, event.references[:MOST_UNVERIFIED])
+        if session_id is None:
+            return None
+        digest = sha256(f"{provider}\nunverified\n{session_id}".encode()).hexdigest()
+        notification = Notification(
+            id=f"wh_{digest[:32]}",
+            provider=provider,
+            type="unverified",
+            received_at=now,
+            session_id=session_id,
+            due_at=now,
+        )
+        known = self._store.notification(notification.id)
+        if known is not None:
+            due_at = max(now, known.received_at + INTERVAL)
+            if known.state == "received" and known.due_at is not None and known.due_at <= due_at:
+                return None  # the gateway will be queried then, or is just about to be
+            notification = replace(known, state="received", attempts=known.attempts + 1, due_at=due_at)
+        try:
+            self._store.commit(Change(notification=notification, notification_seen=known is not None))
+        except Stale:  # another delivery was faster
+            return None
+        return notification if notification.due_at == now else None
+
+    def _claim(self, notification: Notification, now: datetime) -> Notification:
+        """Note that the gateway is queried now because of a notification that cannot be verified.
+
+        What is delivered from now on is for another query. If this process dies, it is done after the
+        interval.
+
+        Raises:
+            Stale: Another worker does it.
+        """
+        claimed = replace(
+            notification,
+            state="processed",
+            received_at=now,
+            due_at=now + INTERVAL,
+            attempts=notification.attempts + 1,
+        )
+        self._store.commit(Change(notification=claimed, notification_seen=True))
+        return claimed
+
+    def settle(self, notification: Notification) -> bool:
+        """Look into a notification; whether it needs no further attempt.
+
+        Nothing is raised: what fails is tried again by `Payments.recover`.
+        """
+        try:
+            return self._settle(notification)
+        except Exception:  # it is stored, and due as before
+            logger.exception("what became of the notification %s could not be stored", notification.id)
+            return False
+
+    def _settle(self, notification: Notification) -> bool:
+        now = self._store.now()
+        again, first = None, notification.state == "received"
+        state, done = "processed", True
+        try:
+            found = self._match(notification.provider, notification.session_id, notification.references)
+            if found is None:
+                done = now >= notification.received_at + KEPT
+                state = "unmatched" if done else "received"
+            else:
+                provider = self._engine.registry.provider(notification.provider)
+                if provider.capabilities.unsigned_webhooks:
+                    notification = self._claim(notification, now)
+                again = self._apply(provider, notification, found, first=first)
+                done = again is None
+        except (PaysessionError, Stale) as error:
+            logger.info("the notification %s is not settled: %s", notification.id, error)
+            done, state = False, "received"
+        except Exception:  # a fault here must not lose the notification
+            logger.exception("the notification %s could not be settled", notification.id)
+            done, state = False, "received"
+        attempts = notification.attempts + 1
+        wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
+        due_at = None if done else again or now + wait
+        # What was in it has been put to use; the payer's data need not be kept for longer.
+        seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
+        if state == "processed":
+            seen = _emptied(seen)
+        try:
+            self._store.commit(Change(notification=seen, notification_seen=True))
+        except Stale:  # another worker has written what became of it, or there is more to look into
+            return False
+        return done
+
+    def forget(self, sessions: Sequence[PaymentSession], references: Collection[str]) -> None:
+        """Erase what notifications that led to nothing yet say of sessions; what they are about is kept.
+
+        Args:
+            sessions: The sessions.
+            references: The gateway's ids of them and of their operations.
+        """
+        ids = {session.id for session in sessions}
+        for provider in sorted({session.provider for session in sessions}):
+            after = None
+            while rows := self._store.unprocessed(provider=provider, after=after, limit=1000):
+                after = rows[-1].id
+                for row in rows:
+                    if row.session_id in ids or any(name in references for name in row.references):
+                        self._erase(row)
+
+    def _erase(self, notification: Notification) -> None:
+        for _ in range(ATTEMPTS):
+            kept = _load_details(notification.details) or Details()
+            erased = replace(
+                notification,
+                body=b"",
+                details=_dump_details(None, kept.reference, None),
+                attempts=notification.attempts + 1,
+            )
+            try:
+                self._store.commit(Change(notification=erased, notification_seen=True, erased=True))
+            except Stale:
+                found = self._store.notification(notification.id)
+                if found is None or found.state == "processed":
+                    return  # it is empty
+                notification = found
+            else:
+                return
+
+    def unmatched(self, provider: str | None, after: str | None, limit: int) -> list[Notification]:
+        """Return notifications that match no session now, in the order of their ids."""
+        found: list[Notification] = []
+        while len(found) < limit:
+            rows = self._store.unprocessed(provider=provider, after=after, limit=limit)
+            found += [
+                row for row in rows if self._match(row.provider, row.session_id, row.references) is None
+            ]
+            if len(rows) < limit:
+                break
+            after = rows[-1].id
+        return found[:limit]
+
+    def _match(self, provider: str, session_id: str | None, references: Sequence[str]) -> str | None:
+        if session_id is not None:
+            session = self._store.session(session_id)
+            if session is not None and session.provider == provider:
+                return session.id
+        if references:
+            return self._store.find_session(provider, references)
+        return None
+
+    def _apply(
+        self, provider: Provider, notification: Notification, session_id: str, *, first: bool
+    ) -> datetime | None:
+        """Record what a notification leads to; return when to query again, if it may have been too early."""
+        recovery = self._engine.recovery
+        effects, details = _load(notification.effects), _load_details(notification.details)
+        if provider.capabilities.lookup != "none":
+            effects = []  # the gateway is queried instead; the lookup may need the details
+        if effects or details is not None:
+            recovery.book_effects(provider, session_id, effects, details)
+        if effects:
+            return None
+        shown_by = notification.received_at + provider.capabilities.lookup_lag
+        lagging = provider.capabilities.lookup == "lagging"
+        early = first and lagging and self._store.now() < shown_by
+        recovery.sync(session_id)
+        return shown_by if early else None
+
+
+def _emptied(notification: Notification) -> Notification:
+    return replace(notification, body=b"", details="{}", effects="[]")
+
+
+def _lowered(headers: Headers) -> dict[str, str]:
+    try:
+        return {str(key).lower(): str(value) for key, value in headers.items()}
+    except Exception as error:  # noqa: BLE001 - they are no headers, whatever they are
+        raise InvalidData(
+            f"headers are given as a mapping of names to values, not as {type(headers).__name__}: "
+            f"{type(error).__name__}"
+        ) from None
+
+
+def _dump(effects: Sequence[Effect]) -> str:
+    return json.dumps(
+        [
+            {
+                "kind": effect.kind,
+                "minor": effect.amount.minor,
+                "currency": effect.amount.currency,
+                "state": effect.state,
+                "reference": effect.reference,
+                "key": effect.key,
+                "capture": effect.capture,
+                "error": effect.error and list(_reason(effect.error)),
+                "dispute": effect.dispute and dump_dispute(effect.dispute),
+            }
+            for effect in effects
+        ]
+    )
+
+
+def _dump_details(data: str | None, reference: str | None, payer: Payer | None) -> str:
+    """Return what an event says beside its effects, as JSON text."""
+    parts = {"data": data, "reference": reference, "payer": dump_payer(payer)}
+    known = {name: part for name, part in parts.items() if part is not None}
+    return json.dumps(known) if known else "{}"
+
+
+def _load_details(text: str) -> Details | None:
+    if text == "{}":
+        return None
+    parts = json.loads(text)
+    return Details(parts.get("data"), parts.get("reference"), payer=load_payer(parts.get("payer")))
+
+
+def _reason(error: Failure) -> tuple[str, ...]:
+    return error.code, error.message, error.category, error.payer_message_key
+
+
+def _load(text: str) -> list[Effect]:
+    return [
+        Effect(
+            Kind(part["kind"]),
+            Money.from_minor(part["minor"], part["currency"]),
+            part["state"],
+            part["reference"],
+            part["key"],
+            capture=part["capture"],
+            error=part["error"] and Failure(*part["error"]),
+            dispute=load_dispute(part["dispute"]) if part.get("dispute") else None,
+        )
+        for part in json.loads(text)
+    ]

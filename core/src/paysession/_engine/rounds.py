@@ -1,0 +1,182 @@
+"""One run of recovery: what is due is settled, the work of each provider beside that of the others.
+
+A gateway that hangs holds up its own sessions only. Each provider has its share of what one run
+processes, so that one backlog leaves room for the others, and a provider that uses up its time leaves
+the rest of its share to the next run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from paysession.reports import Recovery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paysession._engine.gate import Gate
+    from paysession._engine.inbox import Inbox
+    from paysession._engine.run import Engine
+
+__all__ = ["Rounds"]
+
+WORKERS: Final = 8
+"""How many providers are worked on at a time."""
+
+PATIENCE: Final = 10.0
+"""Seconds after which a provider begins nothing more in a run that others may be waiting for."""
+
+_ALL: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Rounds:
+    """Settles what is due.
+
+    Args:
+        engine: Carries out what that leads to.
+        inbox: Settles notifications.
+        gate: What the threads of a run enter through, as parts of the call.
+    """
+
+    def __init__(self, engine: Engine, inbox: Inbox, gate: Gate) -> None:
+        self._engine = engine
+        self._inbox = inbox
+        self._gate = gate
+
+    def run(self, limit: int, provider: str | None, *, now: bool) -> Recovery:
+        """Do one run; see `Payments.recover`."""
+        store = self._engine.store
+        until = _ALL if now else store.now()
+        if provider is not None:
+            parts = [_Part(self._engine, self._inbox, provider, until, limit, limit, patience=None)]
+        else:
+            names = store.due_providers(until)
+            patience = PATIENCE if len(self._engine.registry.names) > 1 else None
+            sessions = notifications = dict.fromkeys(names, limit)
+            if len(names) > 1:
+                sessions = _shares({name: len(store.due(until, limit, name)) for name in names}, limit)
+                notifications = _shares(
+                    {name: len(store.due_notifications(until, limit, name)) for name in names}, limit
+                )
+            parts = [
+                _Part(
+                    self._engine,
+                    self._inbox,
+                    name,
+                    until,
+                    sessions[name],
+                    notifications[name],
+                    patience=patience,
+                )
+                for name in names
+                if sessions[name] or notifications[name]
+            ]
+        _work_off(parts, self._gate)
+        settled = sorted(session_id for part in parts for session_id in part.settled)
+        waiting = sorted(session_id for part in parts for session_id in part.waiting)
+        return Recovery(
+            len(settled) + len(waiting),
+            tuple(settled),
+            tuple(waiting),
+            sum(part.notifications for part in parts),
+            sum(part.notifications_done for part in parts),
+        )
+
+
+class _Part:
+    """One provider's share of a run, and what became of it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        inbox: Inbox,
+        provider: str,
+        until: datetime,
+        sessions: int,
+        notifications: int,
+        *,
+        patience: float | None,
+    ) -> None:
+        self.provider = provider
+        self.settled: list[str] = []
+        self.waiting: list[str] = []
+        self.notifications = self.notifications_done = 0
+        self.error: BaseException | None = None
+        self._engine, self._inbox = engine, inbox
+        self._until, self._patience = until, patience
+        self._most = sessions, notifications
+
+    def process(self, stop: threading.Event) -> None:
+        """Process the share, up to the end of what is begun when `stop` is set or its time is over."""
+        begun = time.monotonic()
+        store, recovery = self._engine.store, self._engine.recovery
+        sessions, notifications = self._most
+
+        def over() -> bool:
+            late = self._patience is not None and time.monotonic() - begun >= self._patience
+            return stop.is_set() or late
+
+        for notification in store.due_notifications(self._until, notifications, self.provider):
+            if self.notifications and over():
+                return
+            self.notifications += 1
+            self.notifications_done += self._inbox.settle(notification)
+        # Read after the notifications, which may have settled some of them.
+        for session_id in store.due(self._until, sessions, self.provider):
+            if (self.settled or self.waiting) and over():
+                return
+            session = recovery.attend(session_id, early=self._until is _ALL)
+            (self.waiting if session.due_at is not None else self.settled).append(session_id)
+
+
+def _work_off(parts: list[_Part], gate: Gate) -> None:
+    """Process parts side by side: in this thread, and in others that end with the call."""
+    left, stop = deque(parts), threading.Event()
+
+    def work() -> None:
+        while left and not stop.is_set():
+            try:
+                part = left.popleft()
+            except IndexError:
+                return
+            try:
+                part.process(stop)
+            except Exception as error:  # noqa: BLE001 - raised in the thread that called
+                part.error = error
+
+    threads = [
+        threading.Thread(target=gate.part(work), name=f"paysession recover {number}", daemon=True)
+        for number in range(1, min(len(parts), WORKERS))
+    ]
+    started: list[threading.Thread] = []
+    try:
+        with suppress(RuntimeError):  # no thread can be started: this one does it all
+            for thread in threads:
+                thread.start()
+                started.append(thread)
+        work()
+        for thread in started:
+            thread.join()
+    finally:
+        # A signal ended the call: what the others have begun is finished, and nothing more is begun.
+        stop.set()
+    error = next((part.error for part in parts if part.error is not None), None)
+    if error is not None:
+        raise error
+
+
+def _shares(found: Mapping[str, int], limit: int) -> dict[str, int]:
+    """Divide a limit evenly among providers; what one does not need goes to the others."""
+    given = dict.fromkeys(found, 0)
+    while limit and (short := [name for name in found if found[name] > given[name]]):
+        part = max(1, limit // len(short))
+        for name in short:
+            more = min(part, found[name] - given[name], limit)
+            given[name] += more
+            limit -= more
+    return given

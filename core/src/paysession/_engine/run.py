@@ -1,0 +1,550 @@
+"""The protocol of every operation: begin, call, finish.
+
+    begin    one commit: the rules are checked, the operation and its key are written down
+    call     the provider's hook, with no transaction and no lock held
+    finish   one commit: the answer is applied, if the operation is still ours to finish
+
+A process may die between any two of these lines. What it leaves is an operation that is `started`,
+with a lease that runs out; ``recovery`` takes it over.
+
+All decisions are pure functions (``lifecycle``, ``reconcile``); here is the order in which they are
+asked, and who wins when two are at it: every commit is guarded by the session's version.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from paysession._engine.arguments import checked_id
+from paysession._engine.elapsed import Elapsed, InFlight
+from paysession._engine.recovery import ATTEMPTS, Recoverer, too_fast
+from paysession._ledger.evidence import from_answer, from_late_answer, verify
+from paysession._ledger.facts import CancelCleared, Noted
+from paysession._ledger.ledger import FAILED, Ledger
+from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
+from paysession.errors import (
+    Declined,
+    IdempotencyMismatch,
+    InvalidAmount,
+    InvalidTransition,
+    Mistaken,
+    NotApplied,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderError,
+    SessionBusy,
+)
+from paysession.operation import (
+    AUTHORIZE,
+    CANCEL,
+    CAPTURE,
+    INITIATE,
+    REFUND,
+    REFUSED,
+    Operation,
+    State,
+    number_of,
+)
+from paysession.outcome import Answer, Outcome, effects_of
+from paysession.session import PaymentSession
+from paysession.store import OverLimit, Stale
+from paysession.values import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paysession._plugins.registry import Provider, Registry
+    from paysession.store import Store
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger("paysession")
+
+_AFTER_AUTHORIZATION: Final = (CAPTURE, REFUND, CANCEL)
+"""The kinds of which a refusal may mean that the ledger is behind: the gateway is queried at once."""
+
+
+class Engine:
+    """Carries operations out.
+
+    Attributes:
+        store: Where the books are kept.
+        registry: The selected providers.
+        elapsed: Tells how long ago something was sent.
+        recovery: Settles what was left open.
+
+    Args:
+        store: Where the books are kept.
+        registry: The selected providers.
+        public_url: Where the host serves payments; notifications go to ``/webhooks/<provider>``
+            below it.
+        stopwatch: Returns the seconds of a clock that nobody can set; None: the store's clock is trusted.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        public_url: str | None = None,
+        stopwatch: Callable[[], float] | None = None,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.elapsed = Elapsed(store.now, stopwatch)
+        self.recovery = Recoverer(self)
+        self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
+
+    def load(self, session_id: str) -> PaymentSession:
+        """Return a session, or raise `NotFound`."""
+        session = self.store.session(checked_id(session_id, "a session"))
+        if session is None:
+            raise NotFound(f"there is no session {session_id!r:.80}")
+        return session
+
+    def ledger(self, session: PaymentSession, *, whole: bool = False) -> Ledger:
+        """Return the ledger of a session, to apply facts to.
+
+        Args:
+            session: The session that the decision is made on.
+            whole: With all its operations, which matching effects needs.
+        """
+        store = self.store
+        operations = store.operations(session.id) if whole else ()
+        conflicts = store.conflicts(session_id=session.id) if session.conflict is not None else ()
+        return Ledger(session, store.now(), operations, conflicts)
+
+    # --- begin, call, finish ----------------------------------------------------------------------
+
+    def perform(self, session: PaymentSession, request: Request) -> PaymentSession:
+        """Carry one operation out, and return the session after it.
+
+        Args:
+            session: The session as it was read just now; version 0: it is yet to be written.
+            request: What is asked of it.
+
+        Raises:
+            SessionBusy: Another operation of the session is in flight or in doubt.
+            IdempotencyMismatch: The caller's key was used with other parameters.
+            RequestError: The rules forbid it.
+            Declined, NotApplied, OutcomeUnknown: The provider's answer.
+        """
+        for _ in range(ATTEMPTS):
+            provider = self.registry.provider(session.provider)
+            if request.idempotency_key is not None and session.version:
+                settled = self._repeated(session, request)
+                if isinstance(settled, PaymentSession):
+                    return settled
+                request = settled
+                if session.open is not None:
+                    session = self.load(session.id)
+            if session.open is not None:
+                session = self._make_way(session)
+            if nothing_to_do(session, request):
+                return session
+            if not provider.implements(request.kind):
+                raise NotSupported(
+                    f"the provider {provider.name} does not {request.kind}", session_id=session.id
+                )
+            if request.kind is REFUND and (
+                request.capture_id is not None or provider.capabilities.refund_needs_capture
+            ):
+                rows: Sequence[Operation]
+                if isinstance(request.capture_id, str):
+                    found = self.store.refunds_of(request.capture_id)
+                    rows = [row for row in found if row.session_id == session.id]
+                else:
+                    rows = self.store.operations(session.id)
+                request = with_capture(session, request, rows, provider.capabilities)
+            now = self.elapsed.now()
+            ledger, operation = begin(session, request, provider.capabilities, now)
+            operation = self.addressed(operation, session, request.capture)
+            try:
+                if provider.capabilities.local:
+                    return self._perform_at_once(provider, session, ledger, operation)
+                self.store.commit(ledger.change(guarded=True))
+            except Stale:
+                session = self.load(session.id)
+                continue
+            except OverLimit:
+                current = self.load(session.id)
+                if current.version == session.version:
+                    raise self._no_room(session) from None
+                session = current  # what holds the amount may be this session's own operation
+                continue
+            return self._call(provider, ledger.session, operation)
+        raise too_fast(session.id)
+
+    def _call(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
+        """Call the provider for an operation that was begun, and finish it."""
+        with InFlight(operation.id):
+            answer = self.ask(provider, session, operation)
+            return self._finish(provider, session, operation, answer)
+
+    def addressed(
+        self, operation: Operation, session: PaymentSession, capture: Operation | None
+    ) -> Operation:
+        """Return an operation with what a hook is shown of it and no store keeps."""
+        if capture is None and self._webhooks is None:
+            return operation
+        url = f"{self._webhooks}{session.provider}" if self._webhooks is not None else None
+        return replace(operation, capture=capture, webhook_url=url)
+
+    def _no_room(self, session: PaymentSession) -> InvalidAmount:
+        return InvalidAmount(
+            f"the collection {session.collection_reference!r} has no room for {session.amount}: another "
+            "session holds its amount, or it was lowered; cancel that one or update this one",
+            session_id=session.id,
+        )
+
+    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | Request:
+        """Return what the caller's key led to before, or the request if a first or next attempt is due."""
+        key = request.idempotency_key
+        assert key is not None  # noqa: S101 - asked only with a key
+        earlier = self.store.repeated(session.id, key, request.digest(session.id))
+        if earlier is None:
+            return request
+        if earlier.idempotency_key is not None and earlier.fingerprint != request.fingerprint:
+            raise IdempotencyMismatch(
+                f"the idempotency key {key!r:.80} was used before with other parameters; use a new key "
+                "for a new request",
+                session_id=session.id,
+                operation_id=earlier.id,
+            )
+        if earlier.state is State.STARTED:
+            session = self.recovery.recover(session.id)
+            earlier = self.store.operation(earlier.id) or earlier
+        if earlier.state is State.STARTED:
+            raise self._in_doubt(earlier)
+        if earlier.state is State.NOT_APPLIED:
+            attempts = number_of(session.id, earlier.id) or earlier.ordinal
+            return evolve(request, attempt=attempts + 1)
+        if earlier.state is State.DECLINED and earlier.kind is not AUTHORIZE:
+            raise self._declined(earlier)
+        return self.load(session.id)
+
+    def _make_way(self, session: PaymentSession) -> PaymentSession:
+        """Settle the doubt that stands before another operation, or refuse."""
+        session = self.recovery.recover(session.id)
+        if session.open is not None:
+            raise SessionBusy(
+                f"the operation {session.open} of this session is in doubt; recover() settles it",
+                session_id=session.id,
+                operation_id=session.open,
+            )
+        return session
+
+    def _perform_at_once(
+        self, provider: Provider, session: PaymentSession, ledger: Ledger, operation: Operation
+    ) -> PaymentSession:
+        """Carry out an operation whose effects are ours: one commit holds all of it."""
+        answer = self.ask(provider, session, operation)
+        if isinstance(answer, OutcomeUnknown):
+            # Its effects are ours and nothing was written, so nothing happened.
+            answer = NotApplied(answer.message)
+        from_answer(ledger, operation, answer, provider.capabilities)
+        self.store.commit(ledger.change(guarded=True))
+        self.tell(ledger)
+        return self._result(ledger.session, ledger.written[operation.id], answer)
+
+    def ask(
+        self, provider: Provider, session: PaymentSession, operation: Operation
+    ) -> Outcome | ProviderError:
+        """Call the hook; what it raises is an answer too."""
+        lease, begun = operation.lease_until, operation.updated_at
+        limit = provider.capabilities.call_limit
+        if lease is not None and self.elapsed.is_after(lease - limit, begun):
+            late = "the process was paused for too long before it sent anything"
+            return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
+        try:
+            outcome = provider.perform(operation.kind, session, operation)
+            verify(session, operation, outcome, provider.capabilities)
+        except ProviderError as error:
+            return error
+        return outcome
+
+    def _finish(
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+    ) -> PaymentSession:
+        """Write an answer down, if the operation is still ours to finish.
+
+        A provider that does not know what became of it is asked once, at once: often that settles
+        it within the call.
+        """
+        if isinstance(answer, OutcomeUnknown) and provider.capabilities.lookup != "none":
+            found = self.recovery.look(provider, session, operation)
+            if found is not None:
+                return self._result(*found, answer)
+        for _ in range(ATTEMPTS):
+            ledger = self.ledger(session)
+            from_answer(ledger, operation, answer, provider.capabilities)
+            try:
+                self.store.commit(ledger.change())
+            except Stale:
+                session = self.load(session.id)
+                current = self.store.operation(operation.id)
+                if (
+                    current is None
+                    or current.state is not State.STARTED
+                    or current.attempt != operation.attempt
+                ):
+                    return self._overtaken(provider, session, current or operation, answer)
+                operation = replace(current, capture=operation.capture, webhook_url=operation.webhook_url)
+                continue
+            self.tell(ledger)
+            written = ledger.written[operation.id]
+            if written.state is State.STARTED:
+                self.registry.tell("operation_in_doubt", operation=written)
+            session = self.follow(ledger)
+            if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
+                session = self.recovery.query(provider, session)
+            return self._result(session, written, answer)
+        raise too_fast(session.id)
+
+    def _overtaken(
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+    ) -> PaymentSession:
+        """Somebody else settled the operation, or took it over: keep our answer, and look."""
+        if (
+            isinstance(answer, Outcome)
+            and operation.state in (State.SUCCEEDED, State.PENDING)
+            and operation.reference in (None, answer.reference)
+        ):
+            session = self._fill_in(provider, session.id, operation, answer)
+            if _tells_more(session, operation, answer):
+                session = self._look_again(provider, session, operation, answer)
+                operation = self.store.operation(operation.id) or operation
+        elif not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
+            session = self._keep(session, operation.id, answer)
+            if operation.state is not State.STARTED:
+                session = self._look_again(provider, session, operation, answer)
+            operation = self.store.operation(operation.id) or operation
+        if operation.state is State.STARTED:
+            raise SessionBusy(
+                "this call was overtaken: recovery has taken the operation over",
+                session_id=session.id,
+                operation_id=operation.id,
+            )
+        overtaken = (
+            operation.answer == FAILED and isinstance(answer, Outcome) and answer.answer is Answer.PENDING
+        )
+        if isinstance(answer, Outcome) and operation.state in REFUSED and not overtaken:
+            if operation.kind is AUTHORIZE:
+                return session
+            if operation.kind is not INITIATE:
+                raise OutcomeUnknown(
+                    f"the provider did {operation.kind} {operation.amount}, after that had been settled as "
+                    f"{operation.state}; look at the session before you repeat it",
+                    session_id=session.id,
+                    operation_id=operation.id,
+                )
+        return self._result(session, operation, answer)
+
+    def _fill_in(
+        self, provider: Provider, session_id: str, operation: Operation, answer: Outcome
+    ) -> PaymentSession:
+        """Add what an answer tells besides to what was settled in its sense meanwhile."""
+
+        def rule(session: PaymentSession) -> Ledger | None:
+            ledger = self.ledger(session)
+            from_late_answer(ledger, operation, answer, provider.capabilities)
+            return ledger if ledger.changed else None
+
+        return self.decide(session_id, rule)
+
+    def _look_again(
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+    ) -> PaymentSession:
+        """Have the provider's truth decide between an answer and what was settled meanwhile."""
+        if provider.capabilities.lookup != "none":
+            try:
+                return self.recovery.sync(session.id)
+            except (ProviderError, SessionBusy):
+                return self.load(session.id)
+        if isinstance(answer, Outcome) and (
+            operation.state in REFUSED or _tells_more(session, operation, answer)
+        ):
+            return self.recovery.book_effects(provider, session.id, effects_of(operation, answer))
+        return session
+
+    def _keep(
+        self, session: PaymentSession, operation_id: str, answer: Outcome | ProviderError
+    ) -> PaymentSession:
+        """Note a late answer with its operation, and have recovery look."""
+        for _ in range(ATTEMPTS):
+            current = self.store.operation(operation_id)
+            if current is None:
+                break
+            ledger = self.ledger(session)
+            ledger.apply(Noted(current, f"late answer: {_shown(answer)}"))
+            try:
+                self.store.commit(ledger.change())
+            except Stale:
+                session = self.load(session.id)
+                continue
+            return ledger.session
+        return session
+
+    def _result(
+        self, session: PaymentSession, operation: Operation, answer: Outcome | ProviderError
+    ) -> PaymentSession:
+        """Return the session, or raise what the caller must hear of."""
+        state = operation.state
+        if state is State.SUCCEEDED:
+            return session
+        if state is State.STARTED:
+            raise self._in_doubt(operation)
+        if state is State.NOT_APPLIED:
+            error: PaysessionError = (
+                answer if isinstance(answer, NotApplied) else NotApplied(operation.message)
+            )
+            if isinstance(error, Mistaken):
+                error = error.mistake
+            error.session_id, error.operation_id = session.id, operation.id
+            raise error
+        if state is State.DECLINED and operation.kind is not AUTHORIZE:
+            raise self._declined(operation)
+        return session
+
+    def _in_doubt(self, operation: Operation) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"it is not known whether the {operation.kind} of {operation.amount} happened "
+            f"({operation.message}); do not repeat it under a new key: recover() settles it",
+            session_id=operation.session_id,
+            operation_id=operation.id,
+        )
+
+    def _declined(self, operation: Operation) -> Declined:
+        error = operation.error
+        return Declined(
+            error.code if error is not None else "declined",
+            operation.message,
+            category=error.category if error is not None else None,
+            payer_message_key=error.payer_message_key if error is not None else None,
+            session_id=operation.session_id,
+            operation_id=operation.id,
+        )
+
+    # --- committing, and what follows ---------------------------------------------------------------
+
+    def decide(self, session_id: str, rule: Callable[[PaymentSession], Ledger | None]) -> PaymentSession:
+        """Commit what a rule decides on the session as it is, and again if it moves meanwhile.
+
+        Args:
+            session_id: The session.
+            rule: Returns the change; None: there is nothing to do.
+
+        Raises:
+            SessionBusy: It moved every time.
+        """
+        for _ in range(ATTEMPTS):
+            session = self.load(session_id)
+            ledger = rule(session)
+            if ledger is None:
+                return session
+            try:
+                return self.commit(ledger)
+            except (Stale, OverLimit):
+                continue
+        raise too_fast(session_id)
+
+    def commit(self, ledger: Ledger) -> PaymentSession:
+        """Commit a ledger, tell the observers, and do what was wanted once nothing is in doubt."""
+        self.store.commit(ledger.change())
+        self.tell(ledger)
+        return self.follow(ledger)
+
+    def tell(self, ledger: Ledger) -> None:
+        """Tell the observers of a change that was committed."""
+        if not ledger.opened and not self.registry.observed:
+            return
+        before = ledger.before if ledger.before.version else None
+        operation = next(iter(ledger.written.values()), None)
+        self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
+        for conflict in ledger.opened:
+            kind, expected, found = conflict.kind, conflict.expected, conflict.found
+            logger.warning(
+                "session %s: %s: expected %s, found %s", conflict.session_id, kind, expected, found
+            )
+            self.registry.tell(
+                "conflict_found",
+                session=ledger.session,
+                operation=operation,
+                kind=kind,
+                expected=expected,
+                found=found,
+            )
+
+    def follow(self, ledger: Ledger) -> PaymentSession:
+        """Run the cancel that is wanted after a change; not if that is how it failed just now."""
+        session = ledger.session
+        if not session.cancel_wanted or any(
+            row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()
+        ):
+            return session
+        return self.cancel_if_wanted(session)
+
+    def cancel_if_wanted(self, session: PaymentSession) -> PaymentSession:
+        """Run the cancel that is wanted, once nothing is in doubt; if it fails recovery goes on."""
+        if not session.cancel_wanted or session.open is not None:
+            return session
+        try:
+            return self.perform(session, Request(CANCEL))
+        except PaysessionError as error:
+            logger.info("the cancel of session %s is still wanted: %s", session.id, error)
+            session = self.load(session.id)
+            if isinstance(error, InvalidTransition) and session.open is None:
+                # Everything is captured meanwhile: there is nothing left to cancel.
+                session = self._forget_cancel(session)
+            return session
+
+    def _forget_cancel(self, session: PaymentSession) -> PaymentSession:
+        try:
+            ledger = self.ledger(session)
+            ledger.apply(CancelCleared())
+            return self.commit(ledger)
+        except Stale:
+            return self.load(session.id)
+
+
+def _tells_more(session: PaymentSession, operation: Operation, answer: Outcome) -> bool:
+    """Return whether an answer goes beyond what was settled in its sense meanwhile."""
+    if answer.answer in (Answer.PENDING, Answer.REQUIRES_MORE):
+        return False  # it is from before
+    if operation.state is State.PENDING:
+        return True
+    if operation.kind is AUTHORIZE:
+        if answer.answer is Answer.CAPTURED and not session.captured:
+            return True  # a lookup between authorization and capture
+        return (operation.answer == Answer.CANCELED) is not (answer.answer is Answer.CANCELED) or (
+            operation.answer == Answer.REQUIRES_MORE
+        )
+    if operation.answer != "found" or operation.reference is not None:
+        return False
+    # Settled by a total, which may have been of somebody else's: ours comes on top of it.
+    if operation.kind is CAPTURE:
+        return session.authorized > session.captured + session.capturing
+    returned = session.refunded + session.refunding + session.charged_back
+    return operation.kind is REFUND and session.captured > returned
+
+
+def _shown(answer: Outcome | ProviderError) -> str:
+    if isinstance(answer, Outcome):
+        return f"{answer.answer} {answer.amount or ''} {answer.reference or ''}".strip()
+    return f"{type(answer).__name__}: {answer.message}"[:500]

@@ -1,0 +1,1 @@
+"""Finding plugins, checking them, building them from settings, and calling one provider."""

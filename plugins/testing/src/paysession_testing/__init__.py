@@ -1,0 +1,34 @@
+"""For tests: a fake provider for a shop's own suite, and the contracts of a provider and of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paysession_testing.contract.counterpart import Counterpart, Reply, Request
+from paysession_testing.fake import FakeProvider, LedgerEntry
+
+if TYPE_CHECKING:
+    from paysession_testing.contract.suite import BaseProviderContract
+    from paysession_testing.stores import StoreContract
+
+__all__ = [
+    "BaseProviderContract",
+    "Counterpart",
+    "FakeProvider",
+    "LedgerEntry",
+    "Reply",
+    "Request",
+    "StoreContract",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "StoreContract":  # it imports pytest, which a shop's fixture of FakeProvider may do without
+        from paysession_testing.stores import StoreContract  # noqa: PLC0415
+
+        return StoreContract
+    if name == "BaseProviderContract":
+        from paysession_testing.contract.suite import BaseProviderContract  # noqa: PLC0415
+
+        return BaseProviderContract
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

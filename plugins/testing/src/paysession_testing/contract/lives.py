@@ -1,0 +1,410 @@
+"""What a provider keeps while all goes well: answers, amounts, data, and telling the truth."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from paysession import Declined, InvalidData, Kind, Money, NotApplied, Outcome, PaysessionError, Status
+from paysession.provider import ANSWERS, Snapshot
+from paysession.store import replace
+from paysession_testing.contract.verdict import broken, not_declared
+
+if TYPE_CHECKING:
+    from paysession import PaymentSession
+    from paysession_testing.contract.bench import Bench
+
+__all__ = ["LivesContract"]
+
+_SAMPLE = {0: 4200, 2: 1999, 3: 4210, 4: 12340}
+"""Minor units by decimals: ``int(19.99 * 100)`` is 1998, and some gateways want three to end in 0."""
+
+
+def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
+    """Go through a whole life, as far as it is declared: update, capture, refund, and cancel the rest."""
+
+    def step() -> None:
+        if restart:
+            bench.start()
+
+    session = bench.initiate()
+    step()
+    if bench.handle.implements("update"):
+        session = bench.payments.update(session.id, bench.smaller(session.amount))
+        step()
+    bench.approve(session)
+    session = bench.must_be_authorized(bench.authorize(session))
+    step()
+    capture, refund = bench.capabilities.capture, bench.capabilities.refund
+    half = bench.smaller(session.amount)
+    if capture != "none" and not session.captured:
+        session = bench.payments.capture(session.id, None if capture == "full" else half)
+        session = bench.finished(session)
+        step()
+    if capture == "multiple" and session.captured == half.minor:
+        session = bench.payments.capture(session.id, bench.smaller(session.amount - half))
+        session = bench.finished(session)
+        step()
+    if refund != "none" and session.captured:
+        capture_id = next(row.id for row in bench.payments.history(session.id) if row.kind is Kind.CAPTURE)
+        named = capture_id if bench.capabilities.refund_needs_capture else None
+        part = None if refund == "full" else bench.smaller(half)
+        session = bench.finished(bench.payments.refund(session.id, part, capture=named, reason="returned"))
+        step()
+    if session.authorized > session.captured:
+        session = bench.finished(bench.payments.cancel(session.id))
+    return session
+
+
+class LivesContract:
+    """Answers, amounts, data, and the gateway's truth."""
+
+    def test_initiate_charges_nothing(self, bench: Bench) -> None:
+        """``initiate`` makes the gateway's object, with our session's id, and moves no money."""
+        session = bench.initiate()
+        if session.status not in (Status.PENDING, Status.REQUIRES_MORE):
+            broken(
+                "`initiate` is inert: after it the session is pending, or requires more.",
+                found=f"status {session.status}",
+                mend="authorize and capture in `authorize` only",
+            )
+        if bench.capabilities.local:
+            return
+        moved = [row for row in bench.gateway.ledger(session) if row.kind is not Kind.INITIATE]
+        if moved:
+            broken(
+                "`initiate` is inert: nothing is charged by it alone.",
+                found=f"the ledger shows {moved}",
+                mend="move whatever charges the payer into `authorize`",
+            )
+
+    def test_the_gateways_object_carries_the_sessions_id(self, bench: Bench) -> None:
+        """What is made at the gateway can be found again by our id, and is known by its own."""
+        bench.needs_gateway()
+        session, hook = bench.initiate(), "initiate"
+        if "object" in bench.gateway.cannot:
+            session, hook = self._made_late(bench, session), "authorize"
+        carried = re.escape(session.id) + r"(?!-\d)"
+        sent = any(re.search(carried, r.text) for r in bench.wire.requests if bench.gateway.is_write(r))
+        # Where an id has no room a hash of it is sent, which only the counterpart knows.
+        nameless = replace(session, reference=None, collection_id="", collection_reference="")
+        if not sent and not bench.gateway.ledger(nameless):
+            broken(
+                "Every object made at a gateway carries our session's id, so that it can be found.",
+                found=f"no request of `{hook}` carries {session.id}, and ledger() finds nothing by it",
+                mend="send session.id in the object's metadata, reference or custom id; where it has no "
+                "room, a hash of it, by which ledger() finds the object too",
+            )
+        if session.reference is None:
+            broken(
+                "The session knows the gateway's id of its object.",
+                found=f"session.reference is None after `{hook}`",
+                mend="answer with reference=, the gateway's id",
+            )
+
+    def _made_late(self, bench: Bench, session: PaymentSession) -> PaymentSession:
+        """Return a session of which the gateway heard from `authorize` first, as the counterpart says."""
+        written = [request for request in bench.wire.requests if bench.gateway.is_write(request)]
+        if written or session.reference is not None:
+            broken(
+                "A counterpart says `object` in cannot only if `initiate` sends nothing that writes.",
+                found=f"{written[0].method} {written[0].path} was sent, and the reference is "
+                f"{session.reference}",
+                mend="take `object` out of cannot",
+            )
+        bench.approve(session)
+        return bench.must_be_authorized(bench.authorize(session))
+
+    def test_every_hook_answers_what_it_may(self, bench: Bench) -> None:
+        """In a whole life each hook answers an `Outcome` that is allowed for it, at once."""
+        try:
+            live(bench)
+        except PaysessionError as error:
+            broken(
+                "A life in which nothing fails raises nothing.",
+                found=f"{type(error).__name__}: {error}; {bench.last().shown}",
+                mend="return an Outcome from each hook; async hooks, None and dicts count as unknown",
+            )
+        for call in bench.recorder.calls:
+            if call.hook == "retrieve":
+                if type(call.answer) is not Snapshot:
+                    broken("`retrieve` answers a Snapshot.", found=call.shown, mend="return Snapshot(...)")
+            elif not isinstance(call.answer, Outcome) or call.answer.answer not in ANSWERS[Kind(call.hook)]:
+                broken(
+                    f"`{call.hook}` answers one of {', '.join(sorted(ANSWERS[Kind(call.hook)]))}.",
+                    found=call.shown,
+                    mend="see the table of answers in docs/reference/lifecycle.md",
+                )
+
+    def test_a_life_leaves_the_books_as_the_gateway_has_them(self, bench: Bench) -> None:
+        """After a whole life books and ledger agree, and asking the gateway changes nothing."""
+        session = live(bench)
+        bench.compare(session)
+        if not bench.capabilities.local:
+            again = bench.payments.sync(session.id)
+            told, known = (
+                (row.status, row.authorized, row.captured, row.refunded, row.data) for row in (again, session)
+            )
+            if told != known or again.conflict is not None:
+                broken(
+                    "`retrieve` tells what the answers told: asking again changes nothing.",
+                    found=f"{session!r} became {again!r}",
+                    mend="give cumulative totals, effects with the reference that the hook answered, and no "
+                    "data= or the same",
+                )
+
+    def test_a_life_goes_on_in_another_process(self, bench: Bench) -> None:
+        """Nothing that a later step needs is kept in the provider itself: it stands in ``data``."""
+        try:
+            session = live(bench, restart=True)
+        except PaysessionError as error:
+            broken(
+                "Nothing that a later step needs is kept in the provider itself.",
+                found=f"in another process: {error}",
+                mend="keep the gateway's ids in `data`, or as session.reference",
+            )
+        bench.compare(session)
+
+    def test_data_is_json(self, bench: Bench) -> None:
+        """What a provider keeps in ``data`` is written as JSON, and read back the same."""
+        session = live(bench)
+        for call in bench.recorder.calls:
+            if isinstance(call.error, InvalidData):
+                broken(
+                    "`data` is a mapping of JSON values with keys of type str.",
+                    found=call.shown,
+                    mend="turn dates and decimals into text, and objects of an SDK into dicts",
+                )
+        if json.loads(session.data_text) != json.loads(json.dumps(session.data)):
+            broken("`data` survives a round trip.", found=session.data_text, mend="keep plain JSON values")
+
+    def test_amounts_are_right_in_every_currency(self, bench: Bench) -> None:
+        """Currencies without decimals, with two and with three: exact to the last digit, or refused."""
+        late = "object" in bench.gateway.cannot  # the gateway hears of the amount from `authorize`
+        for place, currency in enumerate(bench.gateway.currencies):
+            digits = len(f"{Money.from_minor(1, currency).amount:f}".partition(".")[2])
+            amount = Money.from_minor(_SAMPLE[digits], currency)
+            begun = len(bench.wire.requests)
+            try:
+                session = bench.initiate(amount)
+            except (Declined, NotApplied):
+                if place:
+                    continue  # refused for certain, which is right for a currency that is not offered
+                raise
+            if not bench.capabilities.local and not late:
+                self._said(bench, amount, begun)
+            bench.approve(session)
+            session = bench.authorize(session)
+            if place and late and session.status is Status.ERROR:
+                bench.compare(session)
+                continue
+            if not bench.capabilities.local and late:
+                self._said(bench, amount, begun)
+            if session.status is not Status.AUTHORIZED or session.authorized != amount.minor:
+                broken(
+                    "An amount is authorized as it is, in every currency that is offered.",
+                    found=f"{amount}: status {session.status}, authorized {session.authorized_amount}; "
+                    f"{bench.last().shown}",
+                    mend="convert with the currency's number of decimals; raise Declined for others",
+                )
+            bench.compare(session)
+
+    def _said(self, bench: Bench, amount: Money, begun: int) -> None:
+        text = "\n".join(r.text for r in bench.wire.requests[begun:] if bench.gateway.is_write(r))
+        words = {str(amount.minor), f"{amount.amount:f}", f"{amount.amount.normalize():f}"}
+        numbers = set(re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])", text))
+        if not words & numbers:
+            broken(
+                "The amount that is sent is the session's, in main or in minor units.",
+                found=f"{amount} was sent as none of {', '.join(sorted(words))}",
+                mend="send amount.minor or amount.amount; do not multiply by 100 what has no cents",
+            )
+
+    def test_nothing_is_authorized_before_the_payer_acts(self, bench: Bench) -> None:
+        """``authorize`` of a session that the payer did not approve says so."""
+        bench.needs_feature("ask")
+        session = bench.payments.authorize(bench.initiate().id)
+        if session.status is Status.AUTHORIZED:
+            broken(
+                "Nothing is authorized before the payer has approved.",
+                found=bench.last("authorize").shown,
+                mend="answer Outcome.requires_more(next_action=...) while the payer has something to do; "
+                "a gateway that asks no payer says so in cannot['ask']",
+            )
+        if not bench.capabilities.local and "approval" not in bench.gateway.cannot:
+            self._believes_the_browser(bench)
+
+    def _believes_the_browser(self, bench: Bench) -> None:
+        """Fail if what one payer brings back authorizes another's session, as it is or with its ids."""
+        other = bench.initiate()
+        brought = bench.gateway.approve(other) or {}
+        for forged in (False, True):
+            session = bench.initiate()
+            ids = {other.id: session.id, other.reference: session.reference} if forged else {}
+            payload = {name: ids.get(str(value), value) for name, value in brought.items()}
+            with suppress(PaysessionError):  # it may well refuse
+                bench.payments.authorize(session.id, payload=payload)
+            if bench.payments.get(session.id).status is Status.AUTHORIZED:
+                broken(
+                    "What a browser brings authorizes nothing by itself: anybody can send it.",
+                    found=f"with the payload of another session{' and its own ids' if forged else ''} "
+                    f"{bench.last('authorize').shown}",
+                    mend="ask the gateway about this session in `authorize`, and believe its answer only",
+                )
+
+    def test_a_payer_who_declines_is_told_so(self, bench: Bench) -> None:
+        """After a decline the session shows the error, and nothing is authorized."""
+        bench.needs_feature("decline")
+        session = bench.initiate()
+        payload = bench.gateway.decline(session)
+        session = bench.payments.authorize(session.id, payload=payload)
+        if session.status not in (Status.ERROR, Status.CANCELED) or session.in_doubt:
+            broken(
+                "A decline is certain: the session's status is error, or canceled where nothing can follow.",
+                found=f"status {session.status}; {bench.last('authorize').shown}",
+                mend="raise Declined(code, message), or answer Outcome.canceled() if the object is dead",
+            )
+        if session.status is Status.ERROR and (session.error is None or not session.error.code):
+            broken("A decline has a code.", found=f"{session.error}", mend="raise Declined(code, message)")
+        bench.compare(session)
+
+    def test_a_session_is_canceled_before_and_after_authorization(self, bench: Bench) -> None:
+        """``cancel`` ends a session that is not authorized, and lets go of one that is."""
+        self._too_late_for_the_payer(bench)
+        late = bench.authorized()
+        if late.authorized > late.captured:
+            late = self._canceled(bench, late)
+            if not bench.capabilities.local and not bench.effects(late, Kind.CANCEL):
+                broken(
+                    "`cancel` lets go of what the gateway holds.",
+                    found="the session is canceled, and the ledger shows no cancel",
+                    mend="void the authorization at the gateway",
+                )
+        bench.compare(late)
+
+    def _canceled(self, bench: Bench, session: PaymentSession) -> PaymentSession:
+        after = bench.finished(bench.payments.cancel(session.id))
+        if session.reference not in (None, after.reference):
+            broken(
+                "After `cancel` the session is known by the gateway's id that it had.",
+                found=f"{session.reference} became {after.reference}; {bench.last('cancel').shown}",
+                mend="leave reference= out: that of a cancel is the object's, by which retrieve looks",
+            )
+        if after.status is not Status.CANCELED:
+            broken(
+                "After `cancel` the session is canceled.",
+                found=f"status {after.status}; {bench.last('cancel').shown}",
+                mend="answer Outcome.canceled() once the gateway holds nothing any more",
+            )
+        return after
+
+    def _too_late_for_the_payer(self, bench: Bench) -> None:
+        """Cancel before the payer acts: then nothing is paid; or it is refused, and nothing is hidden."""
+        session = bench.initiate()
+        if "cancel" in bench.gateway.cannot:
+            with suppress(Declined):
+                session = bench.payments.cancel(session.id)
+            if session.status is Status.CANCELED:
+                broken(
+                    "What cannot be canceled is not said to be: nobody would look for what is paid then.",
+                    found=bench.last("cancel").shown,
+                    mend="raise Declined in `cancel`, or take `cancel` out of cannot",
+                )
+            return
+        begun = len(bench.wire.requests)
+        session = self._canceled(bench, session)
+        bench.compare(session)
+        if bench.capabilities.local or any(map(bench.gateway.is_write, bench.wire.requests[begun:])):
+            return
+        with suppress(Exception):  # each fake refuses in its own way
+            bench.approve(session)
+        if bench.effects(session, Kind.AUTHORIZE) or bench.effects(session, Kind.CAPTURE):
+            broken(
+                "After `cancel` nobody can pay: nobody would look for it.",
+                found="`cancel` sent nothing that writes, and after approve() the ledger shows a payment",
+                mend="cancel the object at the gateway; one that cannot says so in cannot['cancel'], and "
+                "`cancel` raises Declined",
+            )
+
+    def test_two_captures_of_one_amount_are_two(self, bench: Bench) -> None:
+        """Two captures of the same amount cause two effects, and are told apart."""
+        bench.needs(Kind.CAPTURE)
+        if bench.capabilities.capture != "multiple":
+            not_declared(f"capabilities say capture={bench.capabilities.capture!r}")
+        session = bench.authorized()
+        part = Money.from_minor(session.amount.minor // 4, session.amount.currency)
+        for _ in range(2):
+            session = bench.finished(bench.payments.capture(session.id, part))
+        again = session if bench.capabilities.local else bench.payments.sync(session.id)
+        if again.captured != 2 * part.minor:
+            broken(
+                "Two captures are two effects.",
+                found=f"{again.captured_amount} of two times {part} is captured",
+                mend="answer with reference=, the capture's own id, and give it in the effects of retrieve",
+            )
+        bench.compare(again)
+
+    def test_a_final_capture_lets_go_of_the_rest(self, bench: Bench) -> None:
+        """After a final capture of a part nothing more is authorized: by the capture, or by our cancel."""
+        bench.needs(Kind.CAPTURE)
+        if bench.capabilities.capture not in ("once", "multiple"):
+            not_declared(f"capabilities say capture={bench.capabilities.capture!r}")
+        session = bench.authorized()
+        part = bench.smaller(session.amount)
+        session = bench.payments.capture(session.id, part, final=True)
+        session = bench.finished(bench.settle(bench.finished(session).id))
+        if not bench.capabilities.local and bench.capabilities.lookup != "none":
+            bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+            session = bench.payments.sync(session.id)
+        if (session.authorized, session.captured) != (part.minor, part.minor):
+            broken(
+                "A final capture of a part leaves that part authorized and captured, and nothing else.",
+                found=f"{session.authorized_amount} authorized, {session.captured_amount} captured; "
+                f"{bench.last('capture').shown}",
+                mend="answer released=True only if the gateway let go of the rest: else the core cancels it",
+            )
+        bench.compare(session)
+
+    def test_an_automatic_session_is_captured(self, bench: Bench) -> None:
+        """With ``capture="automatic"`` all is captured once the payer has approved, whoever finds it out."""
+        if bench.capabilities.capture == "none":
+            not_declared("capabilities say capture='none'")
+        session = bench.initiate(capture="automatic")
+        bench.approve(session)
+        session = bench.finished(bench.must_be_authorized(bench.authorize(session)))
+        if not bench.capabilities.local and bench.capabilities.lookup != "none":
+            bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+            session = bench.payments.sync(session.id)
+        if session.captured != session.amount.minor:
+            broken(
+                "An automatic session is captured together with its authorization.",
+                found=f"{session.captured_amount} captured; {bench.last('authorize').shown}",
+                mend="where session.capture is 'automatic', answer Outcome.captured(amount) in `authorize`, "
+                "or .pending() until it is: it has to capture where the gateway does not by itself",
+            )
+        bench.compare(session)
+
+    @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
+    def test_what_was_accepted_can_still_fail(self, bench: Bench, kind: str) -> None:
+        """A slow capture or refund that fails after all is let go of: nothing moved."""
+        bench.needs(Kind(kind))
+        bench.needs_lookup()
+        session = bench.act(Kind(kind), bench.ready_for(Kind(kind)))
+        if not session.pending:
+            not_declared(f"{kind} finishes at once")
+        before = session.captured, session.refunded
+        bench.gateway.fail(session)
+        bench.clock.forward(bench.capabilities.lookup_lag + timedelta(seconds=1))
+        session = bench.payments.sync(session.id)
+        if session.pending or (session.captured, session.refunded) != before:
+            broken(
+                "What was accepted and failed after all is let go of, and nothing is booked.",
+                found=f"{session!r}; {bench.last('retrieve').shown}",
+                mend="let retrieve give an Effect with state failed, or status error for an authorization",
+            )
+        bench.compare(session)

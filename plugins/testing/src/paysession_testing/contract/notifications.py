@@ -1,0 +1,330 @@
+"""Webhooks: verified or rejected, a hint and nothing more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import pytest
+
+from paysession import Status
+from paysession_testing.contract.bench import NAME, Bench
+from paysession_testing.contract.verdict import broken, not_declared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paysession import PaymentSession, WebhookReply
+
+__all__ = ["NotificationsContract"]
+
+_AHEAD: Final = timedelta(days=1)
+_STANDARD: Final = ("content-type", "content-length", "user-agent", "accept", "host", "date")
+_GARBAGE: Final = {
+    "empty": b"",
+    "not utf-8": b"\xff\xfe\x00",
+    "not json": b"<html>",
+    "null": b"null",
+    "list": b"[]",
+    "number": b"7",
+    "empty object": b"{}",
+}
+
+
+def notify(
+    bench: Bench, session: PaymentSession, *, at: datetime | None = None
+) -> tuple[Mapping[str, str], bytes]:
+    """Return a notification about a session as the gateway would send it."""
+    body = bench.gateway.notification(session)
+    return bench.gateway.sign(body, at or datetime.now(UTC)), body
+
+
+def deliver(bench: Bench, headers: Mapping[str, str], body: bytes) -> WebhookReply:
+    """Hand a notification to the books."""
+    return bench.payments.handle_webhook(NAME, headers=headers, body=body)
+
+
+def rejected(
+    bench: Bench, session: PaymentSession, headers: Mapping[str, str], body: bytes, *, what: str, mend: str
+) -> None:
+    """Fail unless a notification is rejected and leaves the books as they are."""
+    before = bench.payments.get(session.id)
+    reply = deliver(bench, headers, body)
+    if not 400 <= reply.status < 500:
+        broken(
+            "A notification that cannot be trusted or read is rejected: webhooks fail closed.",
+            found=f"{what} was answered with {reply.status} {reply.body}",
+            mend=mend,
+        )
+    if bench.payments.get(session.id) != before:
+        broken("A rejected notification changes nothing.", found=what, mend=mend)
+
+
+def needs_signature(bench: Bench) -> None:
+    """Report the test as not declared if nothing shows who sent a notification."""
+    if bench.capabilities.unsigned_webhooks:
+        not_declared("capabilities say unsigned_webhooks=True")
+    bench.needs_feature("sign")
+
+
+class NotificationsContract:
+    """Webhooks."""
+
+    def test_a_notification_brings_the_books_up_to_date(self, bench: Bench) -> None:
+        """The gateway tells that the payer approved: the session is authorized, without a return."""
+        bench.needs_webhooks()
+        if bench.capabilities.local:
+            bench.needs_feature("ask")  # nobody but us knows of it
+        session = bench.ahead()
+        reply = deliver(bench, *notify(bench, session))
+        after = bench.finished(bench.payments.get(session.id))
+        if reply.status >= 300 or after.status is not Status.AUTHORIZED:
+            broken(
+                "A genuine notification is acknowledged, and what it hints at is booked.",
+                found=f"answered {reply.status} {reply.body}; the session is {after.status}",
+                mend="return a WebhookEvent with session_id= or references=, and let retrieve say ready=True",
+            )
+        bench.compare(after)
+
+    def test_a_duplicate_changes_nothing(self, bench: Bench) -> None:
+        """Gateways send twice, and more often: one transition, one event."""
+        bench.needs_webhooks()
+        session = bench.captured()
+        headers, body = notify(bench, session)
+        deliver(bench, headers, body)
+        before, told = bench.payments.get(session.id), len(bench.payments.events())
+        reply = deliver(bench, headers, body)
+        if reply.status >= 300 or bench.payments.get(session.id) != before:
+            broken(
+                "A duplicate is acknowledged, and changes nothing.",
+                found=f"answered {reply.status}; {before!r} became {bench.payments.get(session.id)!r}",
+                mend="give the gateway's id of the notification as WebhookEvent.id, or None if it has none",
+            )
+        if len(bench.payments.events()) != told:
+            broken(
+                "A duplicate makes no event.", found="another event", mend="tell totals that are cumulative"
+            )
+        if bench.capabilities.refund != "none" and "dashboard" not in bench.gateway.cannot:
+            bench.gateway.refund_in_dashboard(session, session.captured_amount)
+            self._another(bench, session)
+
+    def _another(self, bench: Bench, session: PaymentSession) -> None:
+        """Fail unless a notification of something else is heard."""
+        headers, body = notify(bench, session)
+        bench.clock.forward(max(bench.capabilities.lookup_lag, timedelta(minutes=1)) + timedelta(seconds=1))
+        reply = deliver(bench, headers, body)
+        bench.payments.recover()
+        after = bench.payments.get(session.id)
+        if bench.capabilities.lookup != "none" and after.refunded != session.captured:
+            broken(
+                "Another notification of the same session is no duplicate.",
+                found=f"of a refund in the dashboard, it was answered with {reply.status} {reply.body}, and "
+                f"{after.refunded_amount} is refunded",
+                mend="give the id of the notification as WebhookEvent.id, not the object's, or None if it "
+                "has none; in the fake too each has its own",
+            )
+
+    def test_an_old_notification_does_not_turn_back_time(self, bench: Bench) -> None:
+        """They overtake each other: what is booked is what the gateway tells when it is asked."""
+        bench.needs_webhooks()
+        session = bench.known()
+        first = notify(bench, session)
+        if session.status is not Status.AUTHORIZED:
+            bench.approve(session)
+            session = bench.authorize(session)
+        second = notify(bench, session)
+        if bench.capabilities.capture != "none":
+            session = bench.finished(bench.payments.capture(session.id))
+        deliver(bench, *second)
+        deliver(bench, *first)
+        after = bench.payments.get(session.id)
+        if (after.status, after.captured, after.conflict) != (session.status, session.captured, None):
+            broken(
+                "A notification is a hint: an old one changes nothing.",
+                found=f"{session!r} became {after!r}",
+                mend="return no effects from a gateway that can be asked; retrieve tells",
+            )
+        bench.compare(after)
+
+    def test_a_notification_after_the_end_changes_nothing(self, bench: Bench) -> None:
+        """A canceled session stays canceled."""
+        bench.needs_webhooks()
+        session = bench.known()
+        if session.captured:
+            not_declared("what the gateway hears of is captured at once: nothing can be canceled")
+        if session.status is not Status.AUTHORIZED:
+            bench.needs_feature("cancel")
+        headers, body = notify(bench, session)
+        session = bench.finished(bench.payments.cancel(session.id))
+        reply = deliver(bench, headers, body)
+        after = bench.payments.get(session.id)
+        if reply.status >= 300 or after.status is not Status.CANCELED or after.conflict:
+            broken(
+                "After the end a notification changes nothing.",
+                found=f"answered {reply.status}; {after!r}",
+                mend="let retrieve tell that the gateway's object is canceled",
+            )
+
+    def test_somebody_elses_notification_is_acknowledged(self, bench: Bench) -> None:
+        """One account serves several shops: what is not ours is answered with 2xx."""
+        bench.needs_webhooks()
+        mine = bench.initiate()
+        other = Bench(bench.gateway, bench.wire, bench.make_provider)
+        theirs = other.known(key="somebody-else")
+        other.close()
+        reply = deliver(bench, *notify(other, theirs))
+        if reply.status >= 300 or bench.payments.get(mine.id) != mine:
+            broken(
+                "A valid notification that matches no session of ours is acknowledged.",
+                found=f"answered {reply.status} {reply.body}",
+                mend="raise WebhookRejected only for what cannot be trusted or read",
+            )
+
+    def test_what_nobody_can_verify_is_declared(self, bench: Bench) -> None:
+        """Where notifications are not signed, the core keeps nothing that a stranger makes up."""
+        bench.needs_webhooks()
+        bench.needs_lookup()
+        if "sign" in bench.gateway.cannot and not bench.capabilities.unsigned_webhooks:
+            broken(
+                "A provider says so if nothing shows who sent a notification.",
+                found=f"the counterpart does not sign ({bench.gateway.cannot['sign']})",
+                mend="declare Capabilities(unsigned_webhooks=True)",
+            )
+        if not bench.capabilities.unsigned_webhooks:
+            return
+        session = bench.initiate()
+        made_up = body = bench.gateway.notification(session)
+        for name in filter(None, (session.reference, session.id)):
+            made_up = made_up.replace(name.encode(), _altered(name).encode())
+        if made_up == body:
+            not_declared("its notifications name no session")
+        reply = deliver(bench, bench.gateway.sign(made_up, datetime.now(UTC)), made_up)
+        kept = bench.store.due_notifications(bench.clock() + timedelta(days=4), 10, NAME)
+        if reply.status >= 300 or kept:
+            broken(
+                "What nobody can verify and names nothing known is answered with 2xx, and forgotten.",
+                found=f"answered {reply.status} {reply.body}, and kept {len(kept)}",
+                mend="return WebhookEvent with references= or session_id= as the notification says them, and "
+                "raise nothing because they are not known",
+            )
+
+    @pytest.mark.parametrize("forgery", ["body", "signature", "no headers", "made up"])
+    def test_a_forged_notification_is_rejected(self, bench: Bench, forgery: str) -> None:
+        """A changed body, a changed signature, none at all, or one of another secret: 4xx, no change."""
+        bench.needs_webhooks()
+        needs_signature(bench)
+        session = bench.ahead()
+        headers, body = notify(bench, session)
+        if forgery == "body":
+            name = (session.reference or session.id).encode()
+            changed = body.replace(name, name[:-1] + (b"0" if name[-1:] != b"0" else b"1"))
+            body = changed if changed != body else body + b" "
+        elif forgery == "no headers":
+            headers = {}
+        else:
+            alter = _altered if forgery == "signature" else _made_up
+            headers = {n: v if n.lower() in _STANDARD else alter(v) for n, v in headers.items()}
+        rejected(
+            bench,
+            session,
+            headers,
+            body,
+            what=f"a forged notification ({forgery})",
+            mend="verify the signature over the raw body, with hmac.compare_digest, before reading anything",
+        )
+
+    @pytest.mark.parametrize("when", ["stale", "future"])
+    def test_a_notification_of_another_time_is_rejected(self, bench: Bench, when: str) -> None:
+        """A signed notification that is too old, or from the future, is somebody's replay."""
+        bench.needs_webhooks()
+        needs_signature(bench)
+        bench.needs_feature("date")
+        session = bench.known()
+        age = 2 * bench.gateway.under_way if when == "stale" else -_AHEAD
+        headers, body = notify(bench, session, at=datetime.now(UTC) - age)
+        rejected(
+            bench,
+            session,
+            headers,
+            body,
+            what=f"a notification signed {abs(age)} {'ago' if when == 'stale' else 'ahead of us'}",
+            mend="compare the signed time with the clock, in both directions",
+        )
+
+    @pytest.mark.parametrize("garbage", _GARBAGE)
+    def test_a_notification_that_cannot_be_read_is_rejected(self, bench: Bench, garbage: str) -> None:
+        """Signed or not, what is no notification is rejected; it must not look like a fault of ours."""
+        bench.needs_webhooks()
+        session = bench.initiate()
+        body = _GARBAGE[garbage]
+        reply = deliver(bench, bench.gateway.sign(body, datetime.now(UTC)), body)
+        if reply.status >= 500 or bench.payments.get(session.id) != session:
+            broken(
+                "What cannot be read is rejected, once: a 5xx has the gateway send it again for days.",
+                found=f"the body {body!r:.40} was answered with {reply.status} {reply.body}",
+                mend="raise WebhookRejected where the body is not what the gateway sends",
+            )
+
+    def test_without_a_webhook_secret_nothing_is_accepted(
+        self, bench: Bench, provider_without_webhook_secret: object | None
+    ) -> None:
+        """A provider that was given no secret cannot verify, so it rejects."""
+        bench.needs_webhooks()
+        needs_signature(bench)
+        if provider_without_webhook_secret is UNKNOWN:
+            broken(
+                "A provider without a webhook secret rejects every notification.",
+                found="no setting has `webhook` in its name, so this cannot be tried",
+                mend="fill in the fixture provider_without_webhook_secret: return a provider that was given "
+                "no secret, or None where there can be none",
+            )
+        if provider_without_webhook_secret is None:
+            not_declared("every webhook setting is required")
+        session = bench.known()
+        headers, body = notify(bench, session)
+        bench.start_with(provider_without_webhook_secret)
+        rejected(
+            bench,
+            session,
+            headers,
+            body,
+            what="a notification that nobody could verify",
+            mend="raise WebhookRejected if no secret is configured",
+        )
+
+
+def _altered(value: str) -> str:
+    """Return a header's value with its last letter or digit changed."""
+    for place in range(len(value) - 1, -1, -1):
+        if value[place].isalnum():
+            return value[:place] + ("0" if value[place] != "0" else "1") + value[place + 1 :]
+    return value + "0"
+
+
+def _made_up(value: str) -> str:
+    """Return a header's value with every letter and digit replaced."""
+    return "".join("a" if letter.isalnum() and letter != "a" else letter for letter in value) + "\u00e9"
+
+
+UNKNOWN: Final = object()
+"""Nobody has said which settings verify notifications."""
+
+
+def without_webhook_settings(plugin: Any) -> object | None:
+    """Return the provider with its optional webhook settings as if they had not been given.
+
+    They are the arguments of an attrs class whose name contains ``webhook``; None: all of them are
+    required; `UNKNOWN`: there are none of that name.
+    """
+    settings = [
+        field for field in getattr(plugin, "__attrs_attrs__", ()) if field.init and "webhook" in field.name
+    ]
+    if not settings:
+        return UNKNOWN
+    unset: dict[str, Any] = {}
+    for field in settings:
+        if field.default is not attrs.NOTHING:
+            made = getattr(field.default, "factory", None)
+            unset[field.alias or field.name] = made() if made is not None else field.default
+    return attrs.evolve(plugin, **unset) if unset else None
