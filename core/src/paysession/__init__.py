@@ -121,9 +121,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "AsyncPayments":  # asyncio costs more than all the rest, and scripts do without
-        from paysession.aio import AsyncPayments  # noqa: PLC0415
+if not TYPE_CHECKING:  # a checker of types sees the names above, and no others
 
-        return AsyncPayments
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name == "AsyncPayments":  # asyncio costs more than all the rest, and scripts do without
+            from paysession.aio import AsyncPayments  # noqa: PLC0415
+
+            return AsyncPayments
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,9 +78,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in {"BoundedResponse", "bounded_pools"}:  # http.client is not imported until a provider sends
-        from paysession import bounded  # noqa: PLC0415
+if not TYPE_CHECKING:  # a checker of types sees the names above, and no others
 
-        return getattr(bounded, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in {"BoundedResponse", "bounded_pools"}:  # http.client is not imported until a provider sends
+            from paysession import bounded  # noqa: PLC0415
+
+            return getattr(bounded, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

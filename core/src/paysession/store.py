@@ -22,7 +22,7 @@ from attrs import frozen
 from paysession.change import Change, Notification
 from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.errors import CursorLost
-from paysession.operation import State, digest_of
+from paysession.operation import State, digest_of, dump_dispute, load_dispute
 from paysession.session import Sums
 from paysession.text import storable
 from paysession.values import Secret, Value, dump_action, load_action, made, replace
@@ -45,9 +45,11 @@ __all__ = [
     "digest_of",
     "dump_action",
     "dump_checkout",
+    "dump_dispute",
     "dump_payer",
     "load_action",
     "load_checkout",
+    "load_dispute",
     "load_payer",
     "lost",
     "made",

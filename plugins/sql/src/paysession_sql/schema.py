@@ -27,16 +27,16 @@ from paysession import (
     PaymentSession,
     State,
     Status,
-    dump_dispute,
-    load_dispute,
 )
 from paysession.store import (
     Notification,
     dump_action,
     dump_checkout,
+    dump_dispute,
     dump_payer,
     load_action,
     load_checkout,
+    load_dispute,
     load_payer,
     made,
 )

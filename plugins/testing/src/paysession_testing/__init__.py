@@ -22,13 +22,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "StoreContract":  # it imports pytest, which a shop's fixture of FakeProvider may do without
-        from paysession_testing.stores import StoreContract  # noqa: PLC0415
+if not TYPE_CHECKING:  # a checker of types sees the names above, and no others
 
-        return StoreContract
-    if name == "BaseProviderContract":
-        from paysession_testing.contract.suite import BaseProviderContract  # noqa: PLC0415
+    def __getattr__(name: str) -> Any:
+        if (
+            name == "StoreContract"
+        ):  # it imports pytest
+            from paysession_testing.stores import StoreContract  # noqa: PLC0415
 
-        return BaseProviderContract
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return StoreContract
+        if name == "BaseProviderContract":
+            from paysession_testing.contract.suite import BaseProviderContract  # noqa: PLC0415
+
+            return BaseProviderContract
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
