@@ -25,9 +25,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a checker of types sees the names above, and no others
 
     def __getattr__(name: str) -> Any:
-        if (
-            name == "StoreContract"
-        ):  # it imports pytest
+        if name == "StoreContract":  # it imports pytest
             from paysession_testing.stores import StoreContract  # noqa: PLC0415
 
             return StoreContract
