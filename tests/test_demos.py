@@ -20,9 +20,8 @@ def demo(in_process):
 @pytest.fixture
 def stripe():
     """An account at Stripe, as far as a test key can tell: one that may capture a payment once."""
-    local = pytest.importorskip("paysession_sandbox.stripe.local")
-    sandbox = pytest.importorskip("paysession_sandbox.stripe.layer")
-    with local.LocalStripe() as behind, sandbox.Sandbox(behind, multicapture=False) as account:
+    sandbox = pytest.importorskip("paysession_sandbox.stripe")
+    with sandbox.StripeSandbox(multicapture=False) as account:
         yield account
 
 
@@ -55,5 +54,5 @@ def test_the_demo_of_stripe_takes_no_real_money(demo):
 
 
 def test_the_demo_of_stripe_says_what_to_install(demo, monkeypatch):
-    monkeypatch.setitem(sys.modules, "paysession_sandbox.stripe.layer", None)
+    monkeypatch.setitem(sys.modules, "paysession_sandbox.stripe", None)
     assert "pip install 'paysession-stripe[demo]'" in demo("--provider", "stripe", status=1)

@@ -16,9 +16,8 @@ from paysession._plugins.registry import Registry
 from paysession.operation import State
 from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
 from paysession.values import encode
-from paysession_sandbox.stripe.layer import Request as SandboxRequest
-from paysession_sandbox.stripe.layer import Sandbox, decode_form
-from paysession_sandbox.stripe.local import LocalStripe
+from paysession_sandbox.stripe import Request as SandboxRequest
+from paysession_sandbox.stripe import StripeSandbox, decode_form
 from paysession_stripe import Stripe
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -53,13 +52,13 @@ def hold_against_the_description(requests):
 def described(monkeypatch):
     """Hold what the demo's sandbox is sent against the description, too."""
     sent = []
-    serve = Sandbox.serve
+    serve = StripeSandbox.serve
 
     def kept(self, request):
         sent.append(request)
         return serve(self, request)
 
-    monkeypatch.setattr(Sandbox, "serve", kept)
+    monkeypatch.setattr(StripeSandbox, "serve", kept)
     yield sent
     assert sent
     hold_against_the_description(sent)
@@ -105,7 +104,7 @@ class Payer:
         request = Request(
             f"{self.sandbox.url}/v1/{path}",
             data=urlencode(form).encode(),
-            headers={"Authorization": "Bearer rk_dashboard"},
+            headers={"Authorization": "Bearer rk_test_dashboard"},
         )
         try:
             with urlopen(request, timeout=10) as response:
@@ -117,37 +116,28 @@ class Payer:
     def card(self, number="4242424242424242"):
         card = {"number": number, "exp_month": "12", "exp_year": "2030", "cvc": "123"}
         params = {"type": "card", "card": card}
-        return self.sandbox.local.call("POST", "/v1/payment_methods", params)["id"]
+        return self.sandbox.call("POST", "/v1/payment_methods", params)["id"]
 
     def saved_card(self, number="4242424242424242"):
-        customer = self.sandbox.local.call("POST", "/v1/customers", {"email": "jenny@example.com"})["id"]
+        customer = self.sandbox.call("POST", "/v1/customers", {"email": "jenny@example.com"})["id"]
         card = self.card(number)
-        self.sandbox.local.call("POST", f"/v1/payment_methods/{card}/attach", {"customer": customer})
+        self.sandbox.call("POST", f"/v1/payment_methods/{card}/attach", {"customer": customer})
         return {"customer": customer, "payment_method": card}
 
     def confirm(self, session, number="4242424242424242"):
-        return self.send(f"payment_intents/{session.reference}/confirm", payment_method=self.card(number))
+        path = f"payment_intents/{session.reference}/confirm"
+        back = "https://shop.example/back"
+        return self.send(path, payment_method=self.card(number), return_url=back, use_stripe_sdk="true")
 
     def authenticate(self, session, *, success):
-        secret = self.sandbox.local.call("GET", f"/v1/payment_intents/{session.reference}")["client_secret"]
-        path = f"payment_intents/{session.reference}/_authenticate"
-        return self.send(path, client_secret=secret, success=str(success).lower())
-
-
-@pytest.fixture(scope="session")
-def local():
-    with LocalStripe() as local:
-        yield local
+        return self.sandbox.authenticate(session.reference, success=success)
 
 
 @pytest.fixture
-def sandbox(local):
-    local.call("DELETE", "/_config/data")
-    with FaultySandbox(local) as sandbox:
+def sandbox():
+    with FaultySandbox() as sandbox:
         yield sandbox
-        sandbox.release()
-    # Of all that was sent, by us and by whoever plays payer and dashboard, one is localstripe's own.
-    hold_against_the_description(r for r in sandbox.requests if not r.path.endswith("/_authenticate"))
+    hold_against_the_description(sandbox.requests)
     sent = [r for r in sandbox.requests if r.headers.get("authorization") == f"Bearer {KEY}"]
     assert all(r.headers.get("idempotency-key") for r in sent if r.method == "POST")
 

@@ -14,15 +14,15 @@ class SavedCard(SandboxCounterpart):
 
     cannot = {"ask": "the payer is away", "decline": "the payer is away"}
 
-    def __init__(self, local):
-        super().__init__(local)
-        customer = local.call("POST", "/v1/customers", {"email": "jenny@example.com"})["id"]
-        card = local.call("GET", "/v1/payment_methods/pm_card_visa")["id"]
-        local.call("POST", f"/v1/payment_methods/{card}/attach", {"customer": customer})
+    def __init__(self):
+        super().__init__()
+        customer = self.sandbox.call("POST", "/v1/customers", {"email": "jenny@example.com"})["id"]
+        attach = "/v1/payment_methods/pm_card_visa/attach"
+        card = self.sandbox.call("POST", attach, {"customer": customer})["id"]
         self.data = {"customer": customer, "payment_method": card}
 
 
 class TestSavedCard(StripeContract):
     @pytest.fixture
-    def gateway(self, local):
-        return SavedCard(local)
+    def gateway(self):
+        return SavedCard()

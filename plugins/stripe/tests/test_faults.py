@@ -17,6 +17,7 @@ from paysession import (
 )
 from paysession.operation import State
 from paysession.provider import Kind, Money
+from paysession_sandbox.stripe import Refusal
 
 EUR42 = Money("42.00", "EUR")
 COMMITTED = ["drop_after", "500_after", "garbage", "list", "null"]
@@ -175,17 +176,9 @@ def test_a_gateway_that_hangs_leaves_doubt_and_no_second_effect(
 def test_after_a_definite_refusal_the_next_attempt_has_a_new_key(stage, sandbox):
     stage.prepare("capture")
     path = stage.path("capture")
-    original = sandbox._capture
-
-    def refuse(intent, params):
-        from paysession_sandbox.stripe.local import StripeRefusal
-
-        raise StripeRefusal(400, code="parameter_invalid_integer", message="Not today.")
-
-    sandbox._capture = refuse
+    sandbox.refuse("/capture", Refusal(400, code="parameter_invalid_integer", message="Not today."))
     with pytest.raises(Declined, match="Not today"):
         stage.payments.capture(stage.session.id, eur("20.00"), idempotency_key="a")
-    sandbox._capture = original
     session = stage.payments.capture(stage.session.id, eur("20.00"), idempotency_key="b")
     assert eur("20.00") == session.captured_amount
     first, second = (r.headers["idempotency-key"] for r in sandbox.writes(path))
@@ -275,6 +268,7 @@ SCRIPT = """
 import os, sys
 from paysession import Money, Payments
 from paysession.provider import hookimpl
+from paysession_sandbox.stripe import Refusal
 from paysession_stripe import Stripe
 
 url, api_base, kind, when = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Each hook against localstripe over sockets, called as the core calls it."""
+"""Each hook against the sandbox over sockets, called as the core calls it."""
 
 import pytest
 from attrs import evolve
@@ -75,7 +75,7 @@ def test_initiate_makes_an_inert_intent_that_carries_our_ids(stripe, sandbox, va
             "paysession_reference": "order-1001",
         },
     } == request.params
-    intent = sandbox.local.call("GET", f"/v1/payment_intents/{outcome.reference}")
+    intent = sandbox.call("GET", f"/v1/payment_intents/{outcome.reference}")
     assert "requires_payment_method" == intent["status"]
     assert {"payment_intent": outcome.reference, "status": "requires_payment_method"} == decode(outcome.data)
 
@@ -83,7 +83,7 @@ def test_initiate_makes_an_inert_intent_that_carries_our_ids(stripe, sandbox, va
 def test_the_browser_gets_the_client_secret_and_the_publishable_key_and_nothing_else(stripe, values, sandbox):
     session = values.session(data={"email": "jenny@example.com"})
     outcome = stripe.initiate(session, values.operation(session, "initiate"))
-    intent = sandbox.local.call("GET", f"/v1/payment_intents/{outcome.reference}")
+    intent = sandbox.call("GET", f"/v1/payment_intents/{outcome.reference}")
     params = {"client_secret": intent["client_secret"], "publishable_key": "pk_test_1"}
     assert ClientAction("stripe.payment_element", params) == outcome.next_action
     assert "secret" not in outcome.data
@@ -114,7 +114,7 @@ def test_a_customer_that_is_described_is_created_under_a_key_of_its_own(stripe, 
     customer, intent = sandbox.writes()
     assert ["/v1/customers", "/v1/payment_intents"] == [customer.path, intent.path]
     assert operation.subkey("customer") == customer.headers["idempotency-key"]
-    made = sandbox.local.call("GET", f"/v1/customers/{decode(outcome.data)['customer']}")
+    made = sandbox.call("GET", f"/v1/customers/{decode(outcome.data)['customer']}")
     assert ("jenny@example.com", "Jenny Rosen") == (made["email"], made["name"])
     assert made["id"] == intent.params["customer"]
 
@@ -278,10 +278,10 @@ def test_a_saved_card_that_is_declined_is_declined(stripe, begin, values, payer)
     session = begin(stripe, data=payer.saved_card(DECLINED))
     with pytest.raises(Declined) as refused:
         stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
-    assert "card_declined" == refused.value.code
-    assert "card_declined" == refused.value.data["last_error"]
+    assert "generic_decline" == refused.value.code
+    assert "generic_decline" == refused.value.data["last_error"]
     snapshot = stripe.retrieve(session, None)
-    assert (Status.ERROR, "card_declined") == (snapshot.status, snapshot.error.code)
+    assert (Status.ERROR, "generic_decline") == (snapshot.status, snapshot.error.code)
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -500,9 +500,9 @@ def test_the_rest_is_let_go_of_after_some_captures(make, begin, values, payer, s
 
 
 def test_a_part_that_is_not_the_last_is_declined_where_the_card_allows_one_capture(
-    local, make, begin, values, payer, sandbox
+    make, begin, values, payer, sandbox
 ):
-    sandbox._multicapture = False
+    sandbox.settings.multicapture = False
     provider = make(multicapture=True)
     session = begin(provider)
     payer.confirm(session)
@@ -735,7 +735,7 @@ def test_refunds_without_an_end_settle_nothing(stripe, taken, values, payer, san
     monkeypatch.setattr("paysession_stripe.gateway._PAGES", 3)
     stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
     payer.send("refunds", payment_intent=taken.reference, amount="100")
-    page = sandbox.local.call("GET", "/v1/refunds", {"payment_intent": taken.reference})
+    page = sandbox.call("GET", "/v1/refunds", {"payment_intent": taken.reference})
 
     def endless(intent):
         charge = intent["latest_charge"]

@@ -71,8 +71,7 @@ def test_a_partial_capture_is_the_only_one_and_lets_go_of_the_rest(payments, tak
 
 def test_the_remainder_of_a_partial_capture_is_no_refund(payments, taken, sandbox):
     payments.capture(taken.id, eur("20.00"))
-    shown = sandbox.local.call("GET", "/v1/refunds", {"payment_intent": taken.reference})
-    assert [2200] == [refund["amount"] for refund in shown["data"]]  # Stripe records it as one
+    assert [] == sandbox.call("GET", "/v1/refunds", {"payment_intent": taken.reference})["data"]
     assert eur("0.00") == payments.sync(taken.id).refunded_amount
 
 
@@ -177,7 +176,7 @@ def test_a_declined_card_and_then_another_session(payments, begin, payer):
     session = begin()
     payer.confirm(session, DECLINED)
     session = payments.resume(session.id)
-    assert ("error", "card_declined") == (session.status, session.error.code)
+    assert ("error", "generic_decline") == (session.status, session.error.code)
     assert "stripe.payment_element" == payments.resume(session.id).next_action.kind
     other = begin(replaces=session.id)
     payer.confirm(other)

@@ -1,23 +1,14 @@
-"""Notifications that localstripe signs and sends, received by a web server of ours."""
+"""Notifications that the sandbox signs and sends, received by a web server of ours."""
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.request import Request, urlopen
 
 import pytest
 
 from paysession.provider import Money
-from paysession_sandbox.stripe.local import LocalStripe
 
 SECRET = "whsec_test"
-
-
-@pytest.fixture
-def local():
-    """A localstripe of its own: the shared one still sends what earlier tests caused."""
-    with LocalStripe() as local:
-        yield local
 
 
 @pytest.fixture
@@ -55,15 +46,12 @@ def shop():
         ("4000000000000341", "payment_intent.payment_failed", "error"),
     ],
 )
-def test_a_notification_that_localstripe_signs_and_sends_settles_the_session(
+def test_a_notification_that_the_sandbox_signs_and_sends_settles_the_session(
     payments, payer, sandbox, shop, number, kind, status
 ):
     shop.payments = payments
     url = f"http://127.0.0.1:{shop.server_address[1]}/webhooks/stripe"
-    told = json.dumps({"url": url, "secret": SECRET, "events": [kind]}).encode()
-    address = f"http://127.0.0.1:{sandbox.local.port}/_config/webhooks/shop"
-    with urlopen(Request(address, told, {"Content-Type": "application/json"}), timeout=10) as response:
-        assert 200 == response.status
+    sandbox.send_webhooks_to(url, secret=SECRET, events=[kind])
     order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
     session = payments.initiate(order.id, provider="stripe", capture="automatic")
     payer.confirm(session, number)

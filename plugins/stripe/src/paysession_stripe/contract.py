@@ -1,25 +1,22 @@
-"""The contract of a provider, filled in for Stripe: localstripe and the sandbox in front of it."""
+"""The contract of a provider, filled in for Stripe: the sandbox's Stripe, its payer and its dashboard."""
 
 from __future__ import annotations
 
-import hmac
 import json
-from hashlib import sha256
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import pytest
 
 from paysession.provider import Effect, Kind, Money
-from paysession_sandbox.stripe.layer import Request, Sandbox, decode_form
-from paysession_sandbox.stripe.local import LocalStripe, StripeRefusal
+from paysession_sandbox.stripe import Refusal, StripeSandbox
+from paysession_sandbox.stripe.deliveries import sign
 from paysession_stripe import Stripe
 from paysession_stripe.intent import SESSION
 from paysession_testing import BaseProviderContract, Counterpart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from paysession.provider import PaymentSession
@@ -30,30 +27,23 @@ __all__ = ["StripeContract"]
 Json = dict[str, Any]
 
 SECRET: Final = "whsec_of_the_contract"  # noqa: S105 - it guards nothing
-DECLINED_CARD: Final = "4000000000000341"
+DECLINED_CARD: Final = "pm_card_visa_chargeDeclinedInsufficientFunds"
 
 
 class SandboxCounterpart(Counterpart):
-    """A sandbox with nothing in it.
-
-    Args:
-        local: localstripe, which is emptied.
-    """
+    """A Stripe with nothing in it, which keeps idempotency keys by itself."""
 
     secrets = (SECRET,)
+    replays = True
     data: Mapping[str, Any] = {"email": "jenny@example.com", "name": "Jenny Rosen"}
 
-    def __init__(self, local: LocalStripe) -> None:
-        local.call("DELETE", "/_config/data")
-        self._local = local
-        self._sandbox = Sandbox(local)
+    def __init__(self) -> None:
+        self.sandbox = StripeSandbox()
         self._numbers = count(1)
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Answer as the sandbox does."""
-        url = urlsplit(path)
-        form = body.decode() if method == "POST" else url.query
-        answer = self._sandbox.serve(Request(method, url.path, decode_form(form), headers))
+        answer = self.sandbox.handle(method, path, headers, body)
         return answer.status or 500, answer.headers, answer.body
 
     def refusal(self, status: int) -> Reply:
@@ -62,9 +52,9 @@ class SandboxCounterpart(Counterpart):
         return status, {}, {"error": {"type": kind, "message": f"HTTP {status}"}}
 
     def ledger(self, session: PaymentSession) -> Sequence[Effect]:
-        """Return what localstripe and the sandbox hold for a session."""
+        """Return what the sandbox holds for a session."""
         found: list[Effect] = []
-        for row in self._local.call("GET", "/v1/payment_intents", {"limit": 1000})["data"]:
+        for row in self.sandbox.account().all("payment_intent"):
             if row["metadata"].get(SESSION) == session.id:
                 found += self._effects(row["id"], session.amount.currency)
         return found
@@ -80,18 +70,18 @@ class SandboxCounterpart(Counterpart):
         charge = found["latest_charge"]
         if charge is not None and charge["status"] == "succeeded":
             effects.append(effect(Kind.AUTHORIZE, found["amount"]))
-            effects += [effect(Kind.CAPTURE, part) for part in self._sandbox.captures(intent)]
-            refunds = charge["refunds"]["data"]
-            effects += [effect(Kind.REFUND, row["amount"]) for row in refunds if row["balance_transaction"]]
+            effects += [effect(Kind.CAPTURE, part) for part in self.sandbox.captures(intent)]
+            effects += [effect(Kind.REFUND, row["amount"]) for row in charge["refunds"]["data"]]
         if found["status"] == "canceled":
             effects.append(effect(Kind.CANCEL, found["amount"]))
         return effects
 
     def _carry_out(self, method: str, path: str, params: Json) -> Json:
-        return self._sandbox.carry_out(Request(method, path, params))
+        return self.sandbox.call(method, path, params)
 
     def _confirm(self, session: PaymentSession, card: str) -> None:
-        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/confirm", {"payment_method": card})
+        params = {"payment_method": card, "return_url": "https://shop.example/back"}
+        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/confirm", params)
 
     def approve(self, session: PaymentSession) -> None:
         """Confirm in the payer's browser, with a card that works."""
@@ -99,10 +89,8 @@ class SandboxCounterpart(Counterpart):
 
     def decline(self, session: PaymentSession) -> None:
         """Confirm in the payer's browser, with a card that the bank refuses."""
-        card = {"number": DECLINED_CARD, "exp_month": "12", "exp_year": "2040", "cvc": "123"}
-        method = self._local.call("POST", "/v1/payment_methods", {"type": "card", "card": card})
-        with pytest.raises(StripeRefusal):
-            self._confirm(session, method["id"])
+        with pytest.raises(Refusal):
+            self._confirm(session, DECLINED_CARD)
 
     def notification(self, session: PaymentSession) -> bytes:
         """Return an event with the PaymentIntent as it is now."""
@@ -118,9 +106,8 @@ class SandboxCounterpart(Counterpart):
 
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Sign as Stripe does: https://docs.stripe.com/webhooks#verify-manually."""
-        stamp = str(int(at.timestamp()))
-        signature = hmac.new(SECRET.encode(), stamp.encode() + b"." + body, sha256).hexdigest()
-        return {"Stripe-Signature": f"t={stamp},v1={signature}", "Content-Type": "application/json"}
+        signature = sign(body, SECRET, at.timestamp())
+        return {"Stripe-Signature": signature, "Content-Type": "application/json"}
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund without a mark of ours."""
@@ -138,19 +125,12 @@ class SandboxCounterpart(Counterpart):
 
 
 class StripeContract(BaseProviderContract):
-    """Run by this package's tests, and by ``paysession check stripe``; it needs localstripe."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def local(cls) -> Iterator[LocalStripe]:
-        """Start localstripe."""
-        with LocalStripe() as local:
-            yield local
+    """Run by this package's tests, and by ``paysession check stripe``."""
 
     @pytest.fixture
-    def gateway(self, local: LocalStripe) -> Counterpart:
+    def gateway(self) -> Counterpart:
         """Return an empty sandbox."""
-        return SandboxCounterpart(local)
+        return SandboxCounterpart()
 
     @pytest.fixture
     def make_provider(self) -> Callable[[str], Stripe]:

@@ -67,14 +67,13 @@ class Demo:
     def _start(self) -> AbstractContextManager[Any]:
         try:
             # A package of its own, that only the demo and tests need.
-            from paysession_sandbox.stripe.layer import Sandbox  # noqa: PLC0415
-            from paysession_sandbox.stripe.local import LocalStripe  # noqa: PLC0415
+            from paysession_sandbox.stripe import StripeSandbox  # noqa: PLC0415
         except ModuleNotFoundError:
             raise ConfigurationError(
                 "paysession-sandbox is not installed: pip install 'paysession-stripe[demo]', or give a test "
                 f"key in {_KEY} to use Stripe itself"
             ) from None
-        return Sandbox(self._stack.enter_context(LocalStripe()))
+        return StripeSandbox()
 
     def payer_acts(self, session: PaymentSession) -> None:
         """Pay as the payer's browser would, with the test card 4242 4242 4242 4242.

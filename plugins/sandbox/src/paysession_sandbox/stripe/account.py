@@ -203,14 +203,22 @@ class Account:
             if len(parts) > _DEEPEST:
                 raise invalid("expand", f"You cannot expand more than {_DEEPEST} levels of a property.")
             self._expand(shown, parts, path)
+        self._patch(shown)
         return shown
 
-    def _plain(self, thing: Json) -> Json:
-        shown = {name: copy.deepcopy(value) for name, value in thing.items() if not name.startswith("_")}
+    def _patch(self, node: Any) -> None:
+        """Change what is shown as a test wants it, the inner objects first."""
+        if not self.patches or not isinstance(node, (dict, list)):
+            return
+        inner = cast("Any", node.values() if isinstance(node, dict) else node)  # pyright: ignore[reportUnknownMemberType]
+        for part in list(inner):
+            self._patch(part)
         for kind, patch in self.patches:
-            if thing.get("object") == kind:
-                patch(shown)
-        return shown
+            if isinstance(node, dict) and cast("Json", node).get("object") == kind:
+                patch(cast("Json", node))
+
+    def _plain(self, thing: Json) -> Json:
+        return {name: copy.deepcopy(value) for name, value in thing.items() if not name.startswith("_")}
 
     def _expand(self, shown: Json, parts: list[str], path: str) -> None:
         name, rest = parts[0], parts[1:]
@@ -260,13 +268,14 @@ class Account:
         shown = {"object": "list", "data": [self._plain(row) for row in rows], "has_more": more, "url": url}
         for path in params.get("expand", ()):
             self._expand(shown, path.split("."), path)
+        self._patch(shown)
         return shown
 
     # --- what happens ---
 
     def tell(self, kind: str, thing: Json, previous: Json | None = None) -> Json:
         """Keep an event, and have it sent: https://docs.stripe.com/api/events/types."""
-        data: Json = {"object": self._plain(thing)}
+        data: Json = {"object": self.show(thing)}
         if previous is not None:
             data["previous_attributes"] = previous
         event = self.new(
