@@ -110,13 +110,7 @@ class Campaign:
         gateway.accept()
         for name in self.plan.accounts:
             gateway.heal(name)
-        for step in ({"minutes": 2},) * 8 + ({"hours": 2},) * 20 + ({"hours": 12},) * 10:
-            self.tally.rest_rounds += 1
-            open_ = self._round(pay)
-            if not open_ and self.tally.rest_rounds > 3:
-                break
-            world.shared.leap(**step)
-            world.shared.set_gateway_clock(gateway)
+        self._settle_all(pay, 4)
         while self._ask_a_person(pay):
             for _ in range(3):
                 self._round(pay)
@@ -127,7 +121,17 @@ class Campaign:
                 pay.sync(row.id)
             except PaysessionError as error:
                 logger.info("sync %s %r", error, error)
-        self._round(pay)
+        self._settle_all(pay, 1)  # what a payer had approved may have been authorized just now
+
+    def _settle_all(self, pay, least):
+        """Let recovery come round, at least so often, and until nothing is open."""
+        world = self.world
+        for number, step in enumerate(({"minutes": 2},) * 8 + ({"hours": 2},) * 20 + ({"hours": 12},) * 10, 1):
+            self.tally.rest_rounds += 1
+            if not self._round(pay) and number >= least:
+                break
+            world.shared.leap(**step)
+            world.shared.set_gateway_clock(world.gateway)
 
     def _round(self, pay):
         gateway = self.world.gateway
