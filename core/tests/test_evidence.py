@@ -95,7 +95,7 @@ def test_a_failure_that_names_an_earlier_attempt_is_not_of_the_one_in_flight(mak
     told.payments.authorize(session.id)
 
     def meanwhile():
-        told.payments._recovery.book_effects(
+        told.payments._recovery.record_effects(
             told.payments._registry.provider("fake"),
             session.id,
             [Effect("authorize", eur("42.00"), "failed", reference="try_1", error=Failure("3ds", "gave up"))],
@@ -223,10 +223,10 @@ def test_a_statement_tells_that_an_authorization_succeeded_which_had_required_mo
     effect = Effect("authorize", eur("42.00"), key=told.key(session.id, 2))
     provider = told.payments._registry.provider("fake")
     for _ in range(2):
-        told.payments._recovery.book_effects(provider, session.id, [effect])
+        told.payments._recovery.record_effects(provider, session.id, [effect])
         assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
     told.payments.cancel(session.id)
-    told.payments._recovery.book_effects(provider, session.id, [effect])  # it is told once more, late
+    told.payments._recovery.record_effects(provider, session.id, [effect])  # it is told once more, late
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
 
 

@@ -305,7 +305,7 @@ def test_a_definite_answer_after_a_notification_of_pending_is_booked(make_told):
     session = told.session("authorized")
 
     def meanwhile():
-        told.payments._recovery.book_effects(
+        told.payments._recovery.record_effects(
             told.payments._registry.provider("fake"),
             session.id,
             [Effect("capture", eur("42.00"), "pending", key=told.key(session.id, 3))],

@@ -42,11 +42,11 @@ def test_more_than_the_limit_is_reported_where_another_conflict_is_open(make_tol
     told = make_told(lookup="none")
     session = told.session("requires_more")
     provider = told.payments._registry.provider("fake")
-    told.payments._recovery.book_effects(
+    told.payments._recovery.record_effects(
         provider, session.id, [Effect("capture", eur("20.00"), reference="t1")]
     )
     assert told.books(session.id)[-1] == "amount"  # the payer transferred too little, and then all of it
-    told.payments._recovery.book_effects(
+    told.payments._recovery.record_effects(
         provider, session.id, [Effect("capture", eur("42.00"), reference="t2")]
     )
     assert told.books(session.id) == ("authorized", 6200, 6200, 0, "over_limit")

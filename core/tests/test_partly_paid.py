@@ -51,7 +51,7 @@ def bank(make_shop):
 
 def state(shop, session, *effects):
     provider = shop.payments._registry.provider("fake")
-    shop.payments._recovery.book_effects(provider, session.id, effects)
+    shop.payments._recovery.record_effects(provider, session.id, effects)
     return shop.payments.get(session.id)
 
 

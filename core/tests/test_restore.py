@@ -219,8 +219,8 @@ def test_keys_of_ours_are_told_from_others():
     others = [
         None, "", "ps_1", "ps_1-3", "ps_1-0-abcdefgh", "ps_1-3-abcdefg", "ps_1-3-abcdefghi", "ps_1-3-ABCDEFGH",
         "ps_1-3-abcdefgh-customer", "ps_2-3-abcdefgh", "xps_1-3-abcdefgh", "ps_1-1234567890-abcdefgh",
-        "ps_1-03-abcdefgh", "ps_1-3-abcdefg1", found_id("ps_1", 3, "capture"),
+        "ps_1-03-abcdefgh", "ps_1-3-abcdefg1", found_id("ps_1", "capture"),
     ]  # fmt: skip
     for other in others:
         assert number_of("ps_1", other) is None
-    assert re.fullmatch("ps_1-3-0[a-z2-7]{7}", found_id("ps_1", 3, "capture"))
+    assert re.fullmatch("ps_1-0[a-z2-7]{8}", found_id("ps_1", "capture"))

@@ -126,7 +126,9 @@ class Campaign:
     def _settle_all(self, pay, least):
         """Let recovery come round, at least so often, and until nothing is open."""
         world = self.world
-        for number, step in enumerate(({"minutes": 2},) * 8 + ({"hours": 2},) * 20 + ({"hours": 12},) * 10, 1):
+        for number, step in enumerate(
+            ({"minutes": 2},) * 8 + ({"hours": 2},) * 20 + ({"hours": 12},) * 10, 1
+        ):
             self.tally.rest_rounds += 1
             if not self._round(pay) and number >= least:
                 break

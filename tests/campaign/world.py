@@ -33,6 +33,7 @@ def _can(window=timedelta(hours=24), lookup="consistent", lag=timedelta(0)):
         replay_window=window,
         lookup=lookup,
         lookup_lag=lag,
+        keyed_effects=True,
         call_limit=CALL_LIMIT,
     )
 

@@ -175,12 +175,12 @@ def digest_of(*parts: object) -> str:
     )
 
 
-def found_id(session_id: str, ordinal: int, *parts: object) -> str:
+def found_id(session_id: str, *parts: object) -> str:
     """Return the id of an effect that was found at the gateway and carries no key of ours.
 
-    The 0 is no digit of base 32, so that it is never the id, and so the key, of an operation that is sent.
+    It has no number: which effects were found, and when, changes no key of an operation that is sent.
     """
-    return f"{session_id}-{ordinal}-0{digest_of(*parts)[1:]}"
+    return f"{session_id}-0{digest_of(*parts)}"
 
 
 def number_of(session_id: str, key: str | None) -> int | None:
@@ -200,11 +200,13 @@ class Operation(Value):
 
     Attributes:
         id: The operation's id: the session's id, a number, and a digest of what was asked for. The number is
-            the attempt where the caller gave a key, else the ordinal. So a database that is restored from a
+            the attempt where the caller gave a key, else the ordinal. That of an effect that was found at the
+            gateway derives from the gateway's id of it. So a database that is restored from a
             backup gives the same call the same key again, and never the key of a lost operation to another.
         session_id: The session it belongs to.
         kind: Which effect.
-        ordinal: Its number in the session, from 1.
+        ordinal: Its number in the session, from 1. An effect that was found at the gateway has the number of
+            the operation before it; rows of one number are in the order of ``created_at``.
         amount: This operation's amount (not a total).
         state: What became of it.
         origin: ``host`` if our application asked for it, ``payer`` if the payer caused it (chose the
@@ -219,6 +221,8 @@ class Operation(Value):
             had succeeded, a chargeback whose dispute was won), or None.
         reference: The gateway's id of this effect, if known.
         dispute: For a chargeback: how the dispute stands, if the gateway reports that.
+        sure: Whether that effect is known to be this operation's. False: nothing told it apart from one alike
+            that somebody else made there, because the gateway shows no keys (``keyed_effects``).
         answer: The provider's answer in one word, once it is closed or pending.
         error: Why it was declined, was not applied or is in doubt.
         note: What a person or a late answer added.
@@ -245,6 +249,7 @@ class Operation(Value):
     capture_id: str | None = None
     reverses: str | None = None
     reference: str | None = None
+    sure: bool = True
     answer: str | None = None
     error: Failure | None = None
     note: str | None = None
@@ -269,6 +274,11 @@ class Operation(Value):
 
     capture: Operation | None = field(default=None, repr=False)
     webhook_url: str | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> tuple[int, datetime]:
+        """The operation's place in the session's history: greater than those of all before it."""
+        return self.ordinal, self.created_at
 
     @property
     def key(self) -> str:

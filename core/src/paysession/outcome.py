@@ -327,6 +327,8 @@ class Effect(Value):
             counts against what is left of that one.
         error: For one that failed or was reversed: why.
         dispute: For a chargeback: how the dispute stands.
+        created_at: When it was made there, by the gateway's clock. One that is older than an operation is
+            never taken for it.
     """
 
     kind: Kind = field(converter=Kind)
@@ -339,6 +341,7 @@ class Effect(Value):
     capture: str | None = field(default=None, converter=text_or_none, validator=_TEXT, kw_only=True)
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
     dispute: Dispute | None = field(default=None, validator=_optional(Dispute), kw_only=True)
+    created_at: datetime | None = field(default=None, converter=in_utc, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.dispute is not None and self.kind is not Kind.CHARGEBACK:
@@ -484,6 +487,9 @@ class Capabilities(Value):
             succeeds. Where it does not, the core sends ``cancel`` once it has.
         refund_needs_capture: A refund refers to one capture.
         call_limit: The longest that one hook call can take, its SDK's retries included.
+        keyed_effects: Each effect that an operation of ours had carries its key (``Effect.key``), as
+            metadata does, in lookups and notifications alike. Without it an effect for the same amount that
+            nothing else tells apart is taken for the operation, and ``Operation.sure`` is False.
         local: The effects are ours (cash, a bank transfer that a person confirms): there is no
             gateway, and an operation is one transaction.
         unsigned_webhooks: Nothing shows who sent a notification, so that ``parse_webhook`` cannot verify
@@ -508,6 +514,7 @@ class Capabilities(Value):
     final_capture_releases: bool = False
     refund_needs_capture: bool = False
     call_limit: timedelta = timedelta(seconds=60)
+    keyed_effects: bool = False
     local: bool = False
     unsigned_webhooks: bool = False
     operator_only: bool = False

@@ -446,7 +446,7 @@ class MemoryStore:
 
     def operations(self, session_id: str) -> Sequence[Operation]:
         with self._lock:
-            return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.ordinal)
+            return sorted(self._operations.get(session_id, {}).values(), key=lambda row: row.place)
 
     def refunds_of(self, capture_id: str) -> Sequence[Operation]:
         rows = self.operations(capture_id.partition("-")[0])

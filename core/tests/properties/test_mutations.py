@@ -38,7 +38,7 @@ MUTATIONS = [
     (ledger, "part of a release is all of it", "self._reduced(operation, fact)", "self._succeeded(Succeeded(operation, fact.answer))"),
     (ledger, "the end is not final", "if self.before.status is not Status.CANCELED:", "if True:"),
     (ledger, "a session never ends", "Status.AUTHORIZED if row.authorized else Status.CANCELED", "Status.AUTHORIZED"),
-    (ledger, "a lost key gets another number", "ordinal, id_ = max(ordinal, number), lost", "ordinal, id_ = ordinal, lost + 'x'"),
+    (ledger, "a lost key gets another number", "max(row.ordinal + 1, number), lost", "max(row.ordinal + 1, number), lost + 'x'"),
     # --- disputes ---
     (ledger, "a chargeback is not counted", "row.charged_back += minor", "pass"),
     (ledger, "a dispute that was won is kept", "row.charged_back -= amount.minor", "pass"),
@@ -63,6 +63,12 @@ MUTATIONS = [
     (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),
     (evidence, "no reference is learned", "self._is_anonymous(known):", "False:"),
     (evidence, "a refused operation matches", "operation.state in (*OPEN, State.SUCCEEDED)", "True"),
+    (evidence, "what is keyed is guessed all the same", "if effect.key is not None or self.capabilities.keyed_effects:", "if effect.key is not None:"),
+    (evidence, "an older effect is ours", "effect.created_at >= operation.created_at - _SKEW", "True"),
+    (evidence, "a guess is final", "if operation.sure or effect.reference in (None, operation.reference):", "if True:"),
+    (evidence, "a guess is sure", "ledger.apply(Identified(operation, effect.reference, sure))", "ledger.apply(Identified(operation, effect.reference, True))"),
+    (ledger, "what was taken for ours is forgotten", 'self._succeeded(Succeeded(other, "found"))', "pass"),
+    (evidence, "a refund does not wait for its capture", "if patient and matching.is_early(effect):", "if False:"),
     # --- single effects ---
     (evidence, "failed is not final", 'if effect.state in ("reversed", "failed"):', 'if effect.state == "reversed":'),
     (evidence, "reversed does not reverse", 'if effect.state in ("reversed", "failed"):', "if False:"),

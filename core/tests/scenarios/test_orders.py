@@ -46,10 +46,9 @@ class Deaf(FakeProvider):
 
     @hookimpl
     def parse_webhook(self, body):
-        session_id, kind, minor, state, reference, key = json.loads(body)
-        return [
-            WebhookEvent(None, "x", session_id, effects=[Effect(kind, eur(minor), state, reference, key)])
-        ]
+        session_id, kind, minor, state, reference, key, capture = json.loads(body)
+        effect = Effect(kind, eur(minor), state, reference, key, capture=capture)
+        return [WebhookEvent(None, "x", session_id, effects=[effect])]
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def deaf(make_shop):
     return make_shop(Deaf())
 
 
-def report(shop, session, kind, minor, state="succeeded", reference=None, key=None):
-    body = json.dumps([session.id, kind, minor, state, reference, key]).encode()
+def report(shop, session, kind, minor, state="succeeded", reference=None, key=None, capture=None):
+    body = json.dumps([session.id, kind, minor, state, reference, key, capture]).encode()
     assert shop.payments.handle_webhook("fake", headers={}, body=body).status == 200
     return shop.payments.get(session.id)
 
@@ -240,3 +239,38 @@ def test_an_operator_need_not_say_that_a_final_capture_released_the_rest(make_sh
     session = shop.payments.resolve(capture.id, Outcome.captured(eur(1000)), note="ann")
     assert (session.authorized, session.captured) == (1000, 1000)
     assert [row.kind for row in shop.payments.history(session.id)][-1] == "capture"
+
+
+def refunded_before_captured(deaf):
+    """A session of which a refund is reported that names a capture nobody knows yet."""
+    session = deaf.session()
+    report(deaf, session, "capture", 1000, reference="c1")
+    return session, report(deaf, session, "refund", 3000, reference="r1", capture="c2")
+
+
+def test_a_refund_waits_for_the_capture_that_it_names(deaf):
+    session, waiting = refunded_before_captured(deaf)
+    assert (waiting.captured, waiting.refunded, waiting.conflict) == (1000, 0, None)
+    report(deaf, session, "capture", 3000, reference="c2")
+    deaf.settle()
+    assert deaf.books(session.id) == ("authorized", 4200, 4000, 3000, None)
+    refund = deaf.payments.history(session.id)[-1]
+    capture = next(row for row in deaf.payments.history(session.id) if row.reference == "c2")
+    assert (refund.kind, refund.capture_id) == ("refund", capture.id)
+    assert not deaf.payments.conflicts(open=False)
+
+
+def test_a_refund_whose_capture_is_never_reported_is_recorded_in_the_end(deaf):
+    session, _ = refunded_before_captured(deaf)
+    deaf.clock.forward(days=3, seconds=-1)
+    deaf.payments.recover()
+    assert deaf.payments.get(session.id).refunded == 0
+    deaf.clock.forward(hours=1, seconds=1)
+    deaf.payments.recover()
+    assert deaf.books(session.id) == ("authorized", 4200, 1000, 3000, "over_captured")
+
+
+def test_a_refund_does_not_wait_where_its_capture_may_be_one_without_an_id(deaf):
+    session = deaf.session()
+    deaf.payments.capture(session.id, eur(1000))
+    assert report(deaf, session, "refund", 1000, reference="r1", capture="c1").refunded == 1000

@@ -28,6 +28,7 @@ from paysession._ledger.facts import (
     Noted,
     Postponed,
     Released,
+    Reversed,
 )
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import ALLOWED, LEASE_MARGIN, Request, begin, claim
@@ -379,14 +380,38 @@ def test_doubt_says_why_and_since_when():
     assert ledger.written[operation.id].doubted_at == NOW
 
 
-def test_what_is_found_at_the_gateway_is_the_sessions_next_operation():
-    ledger = Ledger(authorized(), LATER)
-    ledger.apply(Found(Kind.CAPTURE, EUR42, State.SUCCEEDED))
-    (found,) = ledger.written.values()
-    assert (found.ordinal, found.session_id, found.origin) == (2, "ps_1", "provider")
-    assert re.fullmatch("ps_1-2-0[a-z2-7]{7}", found.id)
-    assert (found.created_at, found.updated_at, found.session_status) == (LATER, LATER, "authorized")
-    assert ledger.session.ordinal == 2
+def found_in(session, *facts):
+    ledger = Ledger(session, LATER)
+    for fact in facts:
+        ledger.apply(fact)
+    return ledger, list(ledger.written.values())
+
+
+def test_what_is_found_at_the_gateway_follows_the_sessions_last_operation():
+    ledger, (first, second) = found_in(authorized(), *[Found(Kind.CAPTURE, EUR42, State.SUCCEEDED)] * 2)
+    assert (first.ordinal, first.session_id, first.origin) == (1, "ps_1", "provider")
+    assert re.fullmatch("ps_1-0[a-z2-7]{8}", first.id)
+    assert (first.created_at, first.updated_at, first.session_status) == (LATER, LATER, "authorized")
+    assert first.place < second.place
+    assert ledger.session.ordinal == 1
+
+
+def test_which_effects_were_found_changes_no_key_of_a_later_request():
+    ledger, _ = found_in(authorized(), Found(Kind.CAPTURE, EUR42, State.SUCCEEDED))
+    later = [
+        begin(session, Request(Kind.REFUND, Money("1.00", "EUR")), CAN, LATER)[1]
+        for session in (authorized(captured=4200), replace(ledger.session, released=False))
+    ]
+    assert later[0].key == later[1].key
+
+
+def test_the_id_of_what_is_found_derives_from_the_gateways():
+    capture = Found(Kind.CAPTURE, EUR42, State.SUCCEEDED, reference="ch_1")
+    (_, (first,)), (_, (again,)) = found_in(authorized(), capture), found_in(authorized(version=7), capture)
+    assert first.id == again.id
+    others = [capture._replace(reference="ch_2"), capture._replace(kind=Kind.REFUND), capture]
+    _, rows = found_in(authorized(), capture, *others, Reversed(first, EUR42), Reversed(first, EUR42))
+    assert len({row.id for row in rows}) == 6
 
 
 def test_a_refused_initiation_is_told_with_its_operation_and_the_reason():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
@@ -39,7 +39,6 @@ from paysession.values import Failure, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
-    from datetime import datetime
 
     from paysession._engine.run import Engine
     from paysession._plugins.registry import Provider
@@ -248,6 +247,8 @@ class Inbox:
                     notification = self._claim(notification, now)
                 again = self._apply(provider, notification, found, first=first)
                 done = again is None
+                if again is not None and provider.capabilities.lookup == "none":
+                    state, notification = "received", replace(notification, details="{}")
         except (PaysessionError, Stale) as error:
             logger.info("the notification %s is not settled: %s", notification.id, error)
             done, state = False, "received"
@@ -255,8 +256,7 @@ class Inbox:
             logger.exception("the notification %s could not be settled", notification.id)
             done, state = False, "received"
         attempts = notification.attempts + 1
-        wait = min(_FIRST * (1 << min(attempts, 16)), _MOST)
-        due_at = None if done else again or now + wait
+        due_at = None if done else again or now + _wait(attempts)
         # What was in it has been put to use; the payer's data need not be kept for longer.
         seen = replace(notification, state=state, attempts=attempts, due_at=due_at)
         if state == "processed":
@@ -327,15 +327,17 @@ class Inbox:
     def _apply(
         self, provider: Provider, notification: Notification, session_id: str, *, first: bool
     ) -> datetime | None:
-        """Record what a notification leads to; return when to query again, if it may have been too early."""
+        """Record what a notification leads to; return when to do so again, if it may have been too early."""
         recovery = self._engine.recovery
         effects, details = _load(notification.effects), _load_details(notification.details)
         if provider.capabilities.lookup != "none":
             effects = []  # the gateway is queried instead; the lookup may need the details
         if effects or details is not None:
-            recovery.book_effects(provider, session_id, effects, details)
-        if effects:
-            return None
+            now, wait = self._store.now(), _wait(notification.attempts + 1)
+            patient = now < notification.received_at + KEPT
+            _, recorded = recovery.record_effects(provider, session_id, effects, details, patient=patient)
+            if effects:
+                return None if recorded else now + wait
         shown_by = notification.received_at + provider.capabilities.lookup_lag
         lagging = provider.capabilities.lookup == "lagging"
         early = first and lagging and self._store.now() < shown_by
@@ -345,6 +347,11 @@ class Inbox:
 
 def _emptied(notification: Notification) -> Notification:
     return replace(notification, body=b"", details="{}", effects="[]")
+
+
+def _wait(attempts: int) -> timedelta:
+    """Return how long a notification waits after so many attempts."""
+    return min(_FIRST * (1 << min(attempts, 16)), _MOST)
 
 
 def _lowered(headers: Headers) -> dict[str, str]:
@@ -370,6 +377,7 @@ def _dump(effects: Sequence[Effect]) -> str:
                 "capture": effect.capture,
                 "error": effect.error and list(_reason(effect.error)),
                 "dispute": effect.dispute and dump_dispute(effect.dispute),
+                "created_at": effect.created_at and effect.created_at.isoformat(),
             }
             for effect in effects
         ]
@@ -405,6 +413,7 @@ def _load(text: str) -> list[Effect]:
             capture=part["capture"],
             error=part["error"] and Failure(*part["error"]),
             dispute=load_dispute(part["dispute"]) if part.get("dispute") else None,
+            created_at=part.get("created_at") and datetime.fromisoformat(part["created_at"]),
         )
         for part in json.loads(text)
     ]

@@ -366,29 +366,44 @@ class Recoverer:
             logger.info("session %s could not be queried: %s", session.id, error)
             return self._engine.load(session.id)
 
-    def book_effects(
+    def record_effects(
         self,
         provider: Provider,
         session_id: str,
         effects: Sequence[Effect],
         details: Details | None = None,
-    ) -> PaymentSession:
+        *,
+        patient: bool = False,
+    ) -> tuple[PaymentSession, bool]:
         """Record what a gateway that cannot be queried reports, and what else a notification says.
 
         Data that cannot be added to the session's is logged and left out.
+
+        Args:
+            provider: The session's.
+            session_id: The session.
+            effects: What happened.
+            details: What else the notification says.
+            patient: Whether what is not understood yet can be recorded later; else it is recorded as it is.
+
+        Returns:
+            The session, and whether all effects were recorded.
         """
+        recorded = True
 
         def rule(session: PaymentSession) -> Ledger | None:
+            nonlocal recorded
             ledger = self._engine.ledger(session, whole=bool(effects))
             if effects:
-                from_effects(ledger, effects, provider.capabilities, room=self._room(session))
+                room = self._room(session)
+                recorded = from_effects(ledger, effects, provider.capabilities, room=room, patient=patient)
             try:
                 from_details(ledger, details or Details())
             except InvalidData as error:
                 logger.warning("session %s: a notification's data is left out: %s", session_id, error)
             return ledger if ledger.changed else None
 
-        return self._engine.decide(session_id, rule)
+        return self._engine.decide(session_id, rule), recorded
 
     def _book(
         self,

@@ -326,6 +326,11 @@ class Engine:
             if _tells_more(session, operation, answer):
                 session = self._look_again(provider, session, operation, answer)
                 operation = self.store.operation(operation.id) or operation
+        elif isinstance(answer, Outcome) and not operation.sure:
+            # Another effect was taken for ours, which happened as well.
+            effects = effects_of(operation, answer)
+            session = self.recovery.record_effects(provider, session.id, effects)[0]
+            operation = self.store.operation(operation.id) or operation
         elif not (isinstance(answer, OutcomeUnknown) and operation.state.closed):
             session = self._keep(session, operation.id, answer)
             if operation.state is not State.STARTED:
@@ -380,7 +385,7 @@ class Engine:
         if isinstance(answer, Outcome) and (
             operation.state in REFUSED or _tells_more(session, operation, answer)
         ):
-            return self.recovery.book_effects(provider, session.id, effects_of(operation, answer))
+            return self.recovery.record_effects(provider, session.id, effects_of(operation, answer))[0]
         return session
 
     def _keep(

@@ -8,6 +8,7 @@ our own rules forbid is reported as a conflict as well. What it does *not* show 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.facts import (
@@ -284,17 +285,28 @@ def from_details(ledger: Ledger, details: Details) -> None:
         ledger.apply(Details(data=merged(ledger.row.data_text, details.data)))
 
 
-def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabilities, *, room: int) -> None:
+def from_effects(
+    ledger: Ledger,
+    effects: Iterable[Effect],
+    capabilities: Capabilities,
+    *,
+    room: int,
+    patient: bool = False,
+) -> bool:
     """Record what a notification reports of a gateway that cannot be queried.
 
     It reports single effects, perhaps late and in any order: what is known already says nothing about how the
-    session stands now.
+    session stands now. A refund of a capture that is not known yet is understood once that is reported.
 
     Args:
         ledger: The session's, with all its operations.
         effects: What the notification reports.
         capabilities: What the provider declared.
         room: How much of the collection's amount no session holds, in minor units.
+        patient: Whether what is not understood yet can be recorded later; else it is recorded as it is.
+
+    Returns:
+        Whether all of it was recorded.
     """
     session = ledger.before
     effects = sorted(effects, key=lambda effect: _ORDER.index(effect.kind))
@@ -302,10 +314,16 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
     if other is not None:
         ledger.apply(ConflictOpened("currency", session.amount.currency, other))
         schedule(ledger, capabilities)
-        return
+        return True
+    # All of the notification is read again later: nothing in it may count twice.
+    patient = patient and all(effect.reference or effect.key for effect in effects)
     matching = _Matching(ledger, capabilities, fresh=True, single=True, told=False)
+    early = 0
     for effect in effects:
-        matching.record_effect(effect)
+        if patient and matching.is_early(effect):
+            early += 1
+        else:
+            matching.record_effect(effect)
     if ledger.row.reference is None:
         # Later requests have to name something: where nothing else is the gateway's object, this is.
         named = (e.reference for e in effects if e.kind is AUTHORIZE and e.state == "succeeded")
@@ -313,6 +331,7 @@ def from_effects(ledger: Ledger, effects: Iterable[Effect], capabilities: Capabi
     matching.compare(room)
     _after(ledger, capabilities)
     schedule(ledger, capabilities)
+    return not early
 
 
 def is_readable(session: PaymentSession, snapshot: Snapshot) -> bool:
@@ -338,6 +357,9 @@ def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
             return money
     return None
 
+
+_SKEW: Final = timedelta(minutes=5)
+"""How far a gateway's clock and ours may differ: as much as is usual for signed notifications."""
 
 _ORDER: Final = (INITIATE, UPDATE, AUTHORIZE, CAPTURE, CANCEL, REFUND, CHARGEBACK)
 """Cause before effect: the order in which the effects of one lookup or notification are recorded."""
@@ -399,20 +421,34 @@ class _Matching:
         elif effect.kind in (CAPTURE, REFUND, CHARGEBACK):
             self.money(effect)
 
+    def is_early(self, effect: Effect) -> bool:
+        """Return whether an effect refers to a capture that has not been reported yet."""
+        if (
+            effect.kind not in (REFUND, CHARGEBACK)
+            or effect.capture is None
+            or self._match(effect) is not None
+        ):
+            return False
+        rows = [op for op in self.ledger.operations if op.kind is CAPTURE and op.reverses is None]
+        # One without the gateway's id may be the capture that is meant.
+        anonymous = (op for op in rows if op.state not in REFUSED and self._is_anonymous(op.reference))
+        return not any(op.reference == effect.capture for op in rows) and not any(anonymous)
+
     # --- captures, refunds and chargebacks ---
 
     def _match(self, effect: Effect) -> Operation | None:
         """Return the operation that an effect belongs to, or None."""
         operations = self.ledger.operations
         alike = [op for op in operations if op.kind is effect.kind and op.reverses is None]
+        mine = next((op for op in alike if op.id == effect.key), None)
+        if mine is not None and self._was_guessed(mine, effect):
+            return mine
         for operation in alike:
             # What was shown before without a reference goes by its key.
             if operation.reference is not None and operation.reference in (effect.reference, effect.key):
                 return operation
         keys = {op.id for op in operations}
-        mine = None
         if effect.key is not None:
-            mine = next((op for op in alike if op.id == effect.key), None)
             if mine is not None and (mine.reference is None or effect.reference is None):
                 return mine
             if effect.key not in keys:
@@ -423,7 +459,7 @@ class _Matching:
             # and for the same amount, is this one. With the key of another operation (a capture at
             # authorization, of which there is one) it is none that was sent under its own.
             if (
-                (effect.key is None or operation.origin == "provider")
+                (operation.origin == "provider" or self._may_be(effect, operation))
                 and (
                     operation.reference is None
                     or (keyed and effect.reference is None)
@@ -436,14 +472,35 @@ class _Matching:
                 return operation
         return None
 
+    def _may_be(self, effect: Effect, operation: Operation) -> bool:
+        """Return whether an effect without our key may be that of an operation that we sent."""
+        if effect.key is not None or self.capabilities.keyed_effects:
+            return False
+        return effect.created_at is None or effect.created_at >= operation.created_at - _SKEW
+
+    def _was_guessed(self, operation: Operation, effect: Effect) -> bool:
+        """Return whether another effect was taken for an operation than this, which carries its key."""
+        if operation.sure or effect.reference in (None, operation.reference):
+            return False
+        if operation.state in OPEN:
+            return True
+        # What was undone is another's as well, and has been recorded as this operation's.
+        whole = self.ledger.left_of(operation) == operation.amount.minor == effect.amount.minor
+        return operation.state is State.SUCCEEDED and whole and effect.state in ("succeeded", "reversed")
+
     def money(self, effect: Effect) -> None:
         """Record one capture, refund or chargeback that the gateway shows."""
         ledger, operation = self.ledger, self._match(effect)
         if operation is not None:
             self._matched.add(operation.id)
             known = operation.reference
-            if effect.reference is not None and known != effect.reference and self._is_anonymous(known):
-                ledger.apply(Identified(operation, effect.reference))
+            if (
+                effect.reference is not None
+                and known != effect.reference
+                and (self._is_anonymous(known) or effect.key == operation.id)
+            ):
+                sure = effect.key is not None or operation.origin == "provider"
+                ledger.apply(Identified(operation, effect.reference, sure))
                 operation = self._now(operation)
             if effect.dispute is not None and self._is_news(operation, effect.dispute):
                 ledger.apply(Disputed(operation, effect.dispute))
@@ -626,7 +683,7 @@ class _Matching:
     def _presumed_lost(self, kind: Kind, amount: Money) -> Operation | None:
         """Return an operation that was sent, settled as not applied, and would explain what a total shows."""
         operations = self.ledger.operations
-        found = [op.ordinal for op in operations if op.kind is kind and op.answer == "found"]
+        found = [op.place for op in operations if op.kind is kind and op.answer == "found"]
         for operation in reversed(operations):
             if (
                 operation.kind is kind
@@ -634,7 +691,7 @@ class _Matching:
                 and operation.attempt > 1
                 and operation.amount == amount
             ):
-                return operation if operation.ordinal > max(found, default=0) else None
+                return operation if not found or operation.place > max(found) else None
         return None
 
     def _reverse_total(self, kind: Kind, minor: int, currency: str) -> None:
@@ -644,7 +701,8 @@ class _Matching:
             for operation in ledger.operations
             if operation.kind is kind and operation.state is State.SUCCEEDED and operation.reverses is None
         ]
-        standing.sort(key=lambda pair: (pair[1] != minor, -pair[0].ordinal))
+        standing.sort(key=lambda pair: pair[0].place, reverse=True)
+        standing.sort(key=lambda pair: pair[1] != minor)
         for operation, left in standing:
             part = min(minor, left)
             if part:
@@ -728,7 +786,7 @@ class _Matching:
 
     def _identify(self, operation: Operation, effect: Effect) -> None:
         if effect.reference is not None and _is_unnamed(operation):
-            self.ledger.apply(Identified(operation, effect.reference, "found"))
+            self.ledger.apply(Identified(operation, effect.reference, answer="found"))
 
     def settle_update(self, amount: Money | None) -> None:
         """The payer confirmed while an update was in doubt: the amount says whether it was in time.

@@ -174,12 +174,15 @@ class Identified(NamedTuple):
 
     Attributes:
         operation: The operation.
-        reference: The id.
+        reference: The gateway's id.
+        sure: Whether it is known to be that of this operation's effect, and of no other one alike. If it is,
+            and another effect was taken for the operation's before, that one becomes an operation of its own.
         answer: What showed it, in a word, where that matters; None: as it was.
     """
 
     operation: Operation
-    reference: str | None
+    reference: str
+    sure: bool = True
     answer: str | None = None
 
 

@@ -14,6 +14,7 @@ in ``charged_back``.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 from zlib import crc32
@@ -66,7 +67,6 @@ from paysession.values import Failure, Status, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from paysession._ledger.facts import Fact
     from paysession.checkout import Payer
@@ -88,6 +88,9 @@ FAILED: Final = "failed"
 
 IMPLIED: Final = "implied"
 """The answer of an authorization that nobody reported: something was captured, so it was authorized."""
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_MOMENT: Final = timedelta(microseconds=1)
 
 CANCEL_ATTEMPTS: Final = 32
 """Give up a requested cancel after so many attempts that the gateway declined: about a day."""
@@ -166,6 +169,7 @@ class _Changes(TypedDict, total=False):
     amount: Money
     state: State
     reference: str | None
+    sure: bool
     answer: str | None
     error: Failure | None
     note: str | None
@@ -358,6 +362,7 @@ class Ledger:
             error=error,
             note=note or operation.note,
             reference=reference or operation.reference,
+            sure=operation.sure or reference is not None,
             lease_until=None,
             doubted_at=None,
             _payload=None,
@@ -388,29 +393,40 @@ class Ledger:
         """Return a new operation for an effect that none in the ledger asked for; it is not written yet."""
         row, session = self.row, self.before
         extra = extra or {}
-        ordinal = row.ordinal + 1
         number = number_of(session.id, lost)
         if number is not None:
             assert lost is not None  # noqa: S101 - it has a number
-            # Where the number is an ordinal, no other operation may get it.
-            ordinal, id_ = max(ordinal, number), lost
+            # It is ours: where the number is an ordinal, no other operation may get it.
+            row.ordinal, id_ = max(row.ordinal + 1, number), lost
         else:
-            id_ = found_id(session.id, ordinal, kind, amount, reference, extra.get("reverses"), self.now)
-        row.ordinal = ordinal
+            id_ = self._found_id(kind, reference, extra.get("reverses"))
+        # Rows of one number are in the order of their times.
+        latest = max((operation.created_at for operation in self.operations), default=_NEVER)
         return Operation(
             id=id_,
             session_id=session.id,
             kind=kind,
-            ordinal=ordinal,
+            ordinal=row.ordinal,
             amount=amount,
             state=State.STARTED,
             origin="provider",
             reference=reference,
-            created_at=self.now,
+            created_at=max(self.now, latest + _MOMENT),
             updated_at=self.now,
             session_status=session.status,
             **extra,
         )
+
+    def _found_id(self, kind: Kind, reference: str | None, reverses: str | None) -> str:
+        """Return an id that derives from the gateway's id of an effect, or from what it undoes.
+
+        Without either, or where an effect has it already, it is any that no other has.
+        """
+        session_id, of = self.before.id, reference or reverses
+        id_ = found_id(session_id, kind, of)
+        if of is None or self.operation(id_) is not None:
+            id_ = found_id(session_id, kind, of, self.row.version, len(self.written), self.now)
+        return id_
 
     def _derive(self) -> None:
         """Bring what is derived up to date: authorized, held, and the status from ``authorized`` on."""
@@ -638,8 +654,21 @@ class Ledger:
         self._record("session.released", operation)
 
     def _identified(self, fact: Identified) -> None:
-        operation = fact.operation
-        self._put(operation, reference=fact.reference, answer=fact.answer or operation.answer)
+        operation, guess = fact.operation, fact.operation.reference
+        answer = fact.answer or operation.answer
+        self._put(operation, reference=fact.reference, sure=fact.sure, answer=answer)
+        if operation.sure or guess is None:
+            return
+        # Another effect was taken for this operation's: it is somebody else's.
+        for other in self.operations:
+            if other.reference == fact.reference and other.id != operation.id:
+                self._put(other, reference=guess)
+                return
+        other = self._new(operation.kind, operation.amount, guess)
+        if operation.state is State.PENDING:
+            self._accepted(Accepted(other, answer="found"))
+        else:
+            self._succeeded(Succeeded(other, "found"))
 
     def _disputed(self, fact: Disputed) -> None:
         operation = self._put(fact.operation, dispute=fact.dispute)

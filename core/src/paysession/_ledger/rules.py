@@ -209,6 +209,7 @@ def begin(
         "capture_id": request.capture.id if request.capture is not None else None,
         "reverses": None,
         "reference": None,
+        "sure": True,
         "answer": None,
         "error": None,
         "note": None,

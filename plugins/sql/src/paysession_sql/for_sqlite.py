@@ -98,8 +98,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -115,13 +115,13 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
-            "? ORDER BY operation.ordinal"
+            "? ORDER BY operation.ordinal, operation.created_at"
         ),
         (
             "key",
@@ -133,8 +133,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -143,8 +143,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -153,20 +153,20 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.ordinal, operation.amount, operation.currency, operation.state, "
             "operation.created_at, operation.updated_at, operation.origin, "
             "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
-            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses = ? "
             "UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
             "operation.ordinal, operation.amount, operation.currency, operation.state, "
             "operation.created_at, operation.updated_at, operation.origin, "
             "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
-            "operation.capture_id, operation.reverses, operation.reference, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses IN "
             "(SELECT refund.id FROM operation AS refund WHERE refund.capture_id = ?)"
@@ -181,8 +181,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -192,7 +192,7 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.currency, operation.state, operation.created_at, operation.updated_at, "
             "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
             "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
-            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.sure, operation.answer, operation.error_code, operation.error_message, "
             "operation.error_category, operation.error_payer_message_key, operation.note, "
             "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -209,8 +209,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.amount, operation.currency, operation.state, operation.created_at, "
             "operation.updated_at, operation.origin, operation.idempotency_key, "
             "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.answer, operation.error_code, "
-            "operation.error_message, operation.error_category, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
             "operation.error_payer_message_key, operation.note, operation.dispute, "
             "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
@@ -471,27 +471,27 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "INSERT INTO operation (id, session_id, kind, ordinal, amount, currency, state, "
             "created_at, updated_at, origin, idempotency_key, fingerprint, final, reason, "
-            "capture_id, reverses, reference, answer, error_code, error_message, error_category, "
-            "error_payer_message_key, note, dispute, payload, data, session_reference, "
-            "session_status, hold, attempt, lease_until, sent_at, doubted_at) VALUES (?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, currency = "
-            "excluded.currency, state = excluded.state, updated_at = excluded.updated_at, final = "
-            "excluded.final, reason = excluded.reason, reference = excluded.reference, answer = "
-            "excluded.answer, error_code = excluded.error_code, error_message = "
-            "excluded.error_message, error_category = excluded.error_category, "
-            "error_payer_message_key = excluded.error_payer_message_key, note = excluded.note, "
-            "dispute = excluded.dispute, payload = excluded.payload, data = excluded.data, "
-            "attempt = excluded.attempt, lease_until = excluded.lease_until, sent_at = "
-            "excluded.sent_at, doubted_at = excluded.doubted_at"
+            "capture_id, reverses, reference, sure, answer, error_code, error_message, "
+            "error_category, error_payer_message_key, note, dispute, payload, data, "
+            "session_reference, session_status, hold, attempt, lease_until, sent_at, doubted_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, "
+            "currency = excluded.currency, state = excluded.state, updated_at = "
+            "excluded.updated_at, final = excluded.final, reason = excluded.reason, reference = "
+            "excluded.reference, sure = excluded.sure, answer = excluded.answer, error_code = "
+            "excluded.error_code, error_message = excluded.error_message, error_category = "
+            "excluded.error_category, error_payer_message_key = excluded.error_payer_message_key, "
+            "note = excluded.note, dispute = excluded.dispute, payload = excluded.payload, data = "
+            "excluded.data, attempt = excluded.attempt, lease_until = excluded.lease_until, "
+            "sent_at = excluded.sent_at, doubted_at = excluded.doubted_at"
         ),
         (
             "id", "session_id", "kind", "ordinal", "amount", "currency", "state", "created_at",
             "updated_at", "origin", "idempotency_key", "fingerprint", "final", "reason",
-            "capture_id", "reverses", "reference", "answer", "error_code", "error_message",
-            "error_category", "error_payer_message_key", "note", "dispute", "payload", "data",
-            "session_reference", "session_status", "hold", "attempt", "lease_until", "sent_at",
-            "doubted_at",
+            "capture_id", "reverses", "reference", "sure", "answer", "error_code",
+            "error_message", "error_category", "error_payer_message_key", "note", "dispute",
+            "payload", "data", "session_reference", "session_status", "hold", "attempt",
+            "lease_until", "sent_at", "doubted_at",
         ),
     ),
     "write_conflict": (
@@ -631,8 +631,8 @@ SCHEMA: Final = (
         "error_message TEXT, note TEXT, payload TEXT, data TEXT NOT NULL, session_reference "
         "TEXT, session_status TEXT NOT NULL, hold BIGINT NOT NULL, attempt BIGINT NOT NULL, "
         "lease_until BIGINT, sent_at BIGINT, doubted_at BIGINT, error_category TEXT, "
-        "error_payer_message_key TEXT, dispute TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) "
-        ")"
+        "error_payer_message_key TEXT, dispute TEXT, sure BOOLEAN DEFAULT 1 NOT NULL, "
+        "CONSTRAINT pk_operation PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_session_id_ordinal ON operation (session_id, ordinal)"
@@ -726,7 +726,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0010')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0011')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

@@ -154,7 +154,7 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         .where(operation.c.reference == bindparam("reference"), session.c.provider == bindparam("provider"))
         .limit(bindparam("most")),
         "operation": operations.where(operation.c.id == bindparam("key")),
-        "operations": of_session.order_by(operation.c.ordinal),
+        "operations": of_session.order_by(operation.c.ordinal, operation.c.created_at),
         "refunds_of": union_all(
             operations.where(operation.c.id == bindparam("key")),
             operations.where(operation.c.capture_id == bindparam("key")),

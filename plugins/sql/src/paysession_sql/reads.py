@@ -170,13 +170,13 @@ class Reads(ABC):
     def refunds_of(self, capture_id: str) -> Sequence[Operation]:
         """See the protocol."""
         found = {row.id: row for row in self._values(OPERATION, self._statements.refunds_of, key=capture_id)}
-        return sorted(found.values(), key=lambda row: row.ordinal)
+        return sorted(found.values(), key=lambda row: row.place)
 
     def repeated(self, session_id: str, idempotency_key: str, digest: str) -> Operation | None:
         """See the protocol."""
         statement, ends = self._statements.repeated, f"%-{digest}"
         found = self._values(OPERATION, statement, key=session_id, caller=idempotency_key, ends=ends)
-        return max(found, key=lambda row: row.ordinal, default=None)
+        return max(found, key=lambda row: row.place, default=None)
 
     def events(self, *, after: str | None = None, limit: int = 100) -> Sequence[Event]:
         """See the protocol."""

@@ -325,6 +325,7 @@ OPERATION: Final = Layout(
         _text("capture_id", nullable=True, fixed=True),
         _text("reverses", nullable=True, fixed=True),
         _text("reference", nullable=True),
+        _flag("sure"),
         _text("answer", nullable=True),
         _failure("error"),
         _text("note", nullable=True),

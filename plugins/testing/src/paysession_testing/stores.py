@@ -657,6 +657,21 @@ class StoreContract:
         assert [row.ordinal for row in store.operations(session.id)] == [2, 10, 11]
         assert store.repeated(session.id, "other", "zzzzzzzz") is None
 
+    def test_operations_of_one_number_are_in_the_order_of_their_times(self, store: Store) -> None:
+        """What was found at the gateway has the number of the operation before it."""
+        session = self.begun(store)
+        rows = [
+            an_operation(
+                ordinal=9, id=f"{session.id}-0{name}", created_at=NOW + timedelta(microseconds=micros)
+            )
+            for name, micros in (("b", 2), ("c", 3), ("a", 4))
+        ]
+        change = Change(session=replace(session, version=2), expected=1, operations=tuple(rows[::-1]))
+        store.commit(change)
+        assert [row.id for row in store.operations(session.id)][-3:] == [row.id for row in rows]
+        found = store.repeated(session.id, "key 9", "none")
+        assert found is not None and found.id == rows[-1].id
+
     def test_a_repeated_call_finds_the_operation_whose_id_ends_with_its_digest(self, store: Store) -> None:
         session = self.begun(store)
         lost = an_operation(id=f"{session.id}-1-abcdefgh", idempotency_key=None, fingerprint=None)
