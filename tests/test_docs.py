@@ -311,14 +311,21 @@ def table(page, heading):
     return {re.match(r"\| (.*?) \|", row)[1].strip("`"): row for row in rows.splitlines()}
 
 
+def tables(page, heading):
+    """Return the first cells of all tables below such a heading."""
+    found = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE)
+    return [re.match(r"\| (.*?) \|", row)[1].strip("`") for part in found for row in part.splitlines()]
+
+
 def test_every_setting_and_every_status_of_stripe_is_on_its_page():
-    from paysession_stripe import Stripe
-    from paysession_stripe.data import REQUESTS
-    from paysession_stripe.snapshot import STATUSES
+    from paysession_stripe import Stripe, StripeOptions
+    from paysession_stripe.evidence import STATUSES
 
     page = DOCS / "stripe.md"
     assert set(inspect.signature(Stripe).parameters) == set(table(page, "setting"))
-    assert set(REQUESTS) == {name for row in table(page, "`data`") for name in row.split("`, `")}
+    assert set(StripeOptions.names()) == {
+        name for row in tables(page, "option") for name in row.split("`, `")
+    }
     statuses = table(page, "PaymentIntent")
     assert set(STATUSES) == set(statuses)
     assert all(f"`{STATUSES[name]}`" in row for name, row in statuses.items())

@@ -247,6 +247,16 @@ def make_operation(session, kind, amount=None, ordinal=1, **changes):
 
 
 @pytest.fixture(scope="session")
+def forms():
+    """What reads a form as nested values: ``form(text)``."""
+
+    class Forms:
+        form = staticmethod(decode_form)
+
+    return Forms
+
+
+@pytest.fixture(scope="session")
 def description():
     """The module that reads Stripe's description of its API."""
     if specs.path() is None and "CI" not in os.environ:

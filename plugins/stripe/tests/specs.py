@@ -21,23 +21,9 @@ def path():
     return next((found for folder in folders if (found := Path(folder) / NAME).exists()), None)
 
 
-# The file was trimmed, and lacks this call; its parameters are those of the stripe package's DisputeListParams.
-_LEFT_OUT = {
-    "/v1/disputes": {
-        "get": {
-            "parameters": [
-                {"name": "charge", "in": "query", "schema": {"type": "string", "maxLength": 5000}},
-                {"name": "limit", "in": "query", "schema": {"type": "integer"}},
-                {"name": "starting_after", "in": "query", "schema": {"type": "string", "maxLength": 5000}},
-            ]
-        }
-    }
-}
-
-
 @cache
 def _paths():
-    return {**_LEFT_OUT, **json.loads(path().read_text())["paths"]}
+    return json.loads(path().read_text())["paths"]
 
 
 def problems(method, url_path, params):

@@ -44,22 +44,10 @@ def test_what_stripe_would_round_or_does_not_charge_is_refused(amount, currency,
     assert currency in refused.value.message
 
 
-@pytest.mark.parametrize(
-    ("least", "below", "currency"),
-    [
-        ("0.50", "0.49", "USD"),
-        ("0.30", "0.29", "GBP"),
-        ("50", "49", "JPY"),
-        ("175.00", "174.99", "HUF"),
-        ("15.00", "14.99", "CZK"),
-        ("4.00", "3.99", "HKD"),
-    ],
-)
-def test_a_charge_below_the_minimum_is_refused_and_says_so(least, below, currency):
-    assert to_charge(Money(least, currency)) > 0
-    with pytest.raises(Declined, match=f"at least {least} {currency}") as refused:
-        to_charge(Money(below, currency))
-    assert "amount_too_small" == refused.value.code
+@pytest.mark.parametrize("amount", [Money("0.01", "USD"), Money("1", "JPY"), Money("0.01", "HUF")])
+def test_how_little_can_be_charged_is_for_stripe_to_say(amount):
+    # It depends on the payment method, and on the currency of the account's balance.
+    assert to_charge(amount) > 0
 
 
 @pytest.mark.parametrize(
@@ -98,15 +86,6 @@ def test_every_currency_with_a_rule_of_its_own_is_one_that_we_know():
         amounts._ZERO_DECIMAL
         | amounts._STILL_TWO_DECIMAL
         | amounts._THREE_DECIMAL
-        | amounts._MINIMUM.keys()
         | amounts._MORE_DIGITS.keys()
     )
     assert all(Money.from_minor(1, currency).currency == currency for currency in ruled)
-
-
-@pytest.mark.parametrize("currency", sorted(amounts._MINIMUM))
-def test_a_minimum_can_be_charged_and_is_told_in_the_currencys_own_words(currency):
-    least = from_stripe(amounts._MINIMUM[currency], currency)
-    assert amounts._MINIMUM[currency] == to_charge(least)
-    with pytest.raises(Declined, match=f"at least {least}"):
-        to_charge(Money.from_minor(least.minor - 1, currency))

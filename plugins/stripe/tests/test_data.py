@@ -39,7 +39,7 @@ def test_what_another_version_wrote_is_kept():
         {"off_session": "yes"},
         {"setup_future_usage": "always"},
         {"email": ""},
-        {"name": "x" * 501},
+        {"name": "x" * 257},
         {"costumer": "cus_1"},
         {"payment_intent": "pi_1"},
         {"status": "succeeded"},

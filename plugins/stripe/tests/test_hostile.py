@@ -8,8 +8,9 @@ from hashlib import sha256
 import pytest
 
 from paysession.provider import Secret, WebhookEvent, WebhookRejected
-from paysession_stripe.data import REQUESTS, StripeData
+from paysession_stripe.data import StripeData
 from paysession_stripe.intent import Dispute, Intent, Refund, read_dispute, read_intent, read_refund
+from paysession_stripe.options import StripeOptions
 from paysession_stripe.webhooks import parse
 
 REFUND = {
@@ -128,7 +129,7 @@ def test_a_signed_event_is_read_or_rejected():
 
 
 def test_what_a_host_gives_is_understood_or_a_value_error():
-    for name in (*REQUESTS, "payment_intent", "x", ""):
+    for name in (*StripeOptions.names(), "payment_intent", "x", ""):
         for value in ODD:
             try:
                 asked = StripeData.requested({name: value})

@@ -24,21 +24,6 @@ _STILL_TWO_DECIMAL: Final = frozenset({"ISK", "UGX"})
 _THREE_DECIMAL: Final = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 """Counted in thousandths, of which the last digit must be 0: 5.12 KWD is 5120, 5.124 is refused."""
 
-_MINIMUM: Final[dict[str, int]] = {
-    **dict.fromkeys(["ARS", "AUD", "BRL", "CAD", "CHF", "COP", "EUR", "IDR", "ILS", "INR", "JPY"], 50),
-    **dict.fromkeys(["KRW", "NZD", "PHP", "RUB", "SGD", "USD", "ZAR"], 50),
-    **dict.fromkeys(["AED", "MYR", "PLN", "RON"], 200),
-    **dict.fromkeys(["NOK", "SEK"], 300),
-    **dict.fromkeys(["MXN", "THB"], 1000),
-    "CZK": 1500,
-    "DKK": 250,
-    "GBP": 30,
-    "HKD": 400,
-    "HUF": 17_500,
-}
-"""What a charge comes to at least, as Stripe counts. For a currency that is not listed Stripe decides:
-the equivalent in the account's currency must reach that one's minimum."""
-
 MAX_DIGITS: Final = 8
 """How many digits an amount may have with every payment method; cards take up to 12."""
 
@@ -75,15 +60,11 @@ def to_charge(money: Money, max_digits: int = MAX_DIGITS) -> int:
         max_digits: How many digits Stripe takes, where it does not take more of that currency.
 
     Raises:
-        Declined: Stripe does not take such an amount: less than its minimum, more digits than it
-            reads, or a currency that it does not count like this.
+        Declined: Stripe does not take such an amount: more digits than it reads, or a currency that it
+            does not count like this. The least that it takes depends on the payment method, and on the
+            currency of the account: Stripe itself says so (``amount_too_small``).
     """
     amount = to_stripe(money)
-    least = _MINIMUM.get(money.currency, 0)
-    if amount < least:
-        raise Declined(
-            "amount_too_small", f"Stripe takes at least {from_stripe(least, money.currency)}, not {money}"
-        )
     digits = max(max_digits, _MORE_DIGITS.get(money.currency, 0))
     if amount >= 10**digits:
         most = from_stripe(_largest(digits, money.currency), money.currency)

@@ -1,99 +1,75 @@
-"""What a session's private ``data`` holds: a typed value here, plain JSON in the books."""
+"""What a session's private ``data`` holds: a typed value here, plain JSON in the store."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Factory, evolve, field, fields, frozen
+from attrs.validators import instance_of, optional
+
+from paysession_stripe.methods import PayerMethod
+from paysession_stripe.options import StripeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from attrs import Attribute
+    from paysession_stripe.intent import Charge, Intent
 
-    from paysession_stripe.intent import Intent
-
-__all__ = ["REQUESTS", "StripeData"]
-
-_PREFIXES: Final = {
-    "customer": ("cus_",),
-    "payment_method": ("pm_", "card_", "src_"),
-    "payment_intent": ("pi_",),
-}
-_ID: Final = re.compile(r"[A-Za-z0-9_]{4,255}")
-_USAGES: Final = ("on_session", "off_session")
+__all__ = ["StripeData"]
 
 
-def _text(_: object, attribute: Attribute[Any], value: object) -> None:
-    if value is not None and not (isinstance(value, str) and 0 < len(value) <= 500):  # noqa: PLR2004
-        raise ValueError(f"{attribute.name} is a text of 1 to 500 characters")
+def _method(value: PayerMethod | Mapping[str, Any] | None) -> PayerMethod | None:
+    return value if value is None or isinstance(value, PayerMethod) else PayerMethod.from_json(value)
 
 
-def _id(_: object, attribute: Attribute[Any], value: object) -> None:
-    # An id ends up in a path: "" would address the whole collection.
-    prefixes = _PREFIXES[attribute.name]
-    if value is not None and not (
-        isinstance(value, str) and _ID.fullmatch(value) and value.startswith(prefixes)
-    ):
-        raise ValueError(f"{attribute.name} is an id of Stripe that begins with {' or '.join(prefixes)}")
-
-
-def _usage(_: object, attribute: Attribute[Any], value: object) -> None:
-    if value not in (None, *_USAGES):
-        raise ValueError(f"{attribute.name} is {' or '.join(_USAGES)}")
-
-
-def _flag(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} is true or false")  # noqa: TRY004 - one error for all of data
+_TEXT: Final = optional(instance_of(str))
 
 
 @frozen(kw_only=True)
-class StripeData:
-    """What Stripe and we know of one session.
-
-    The first six may be given to ``Payments.initiate(data=...)``; the others are written by us.
+class StripeData(StripeOptions):
+    """What Stripe and we know of one session: what the host asked for, and what was seen since.
 
     Attributes:
-        customer: The customer's id at Stripe.
-        email: Without a ``customer``: one is created with this address.
-        name: Without a ``customer``: one is created with this name.
-        payment_method: A saved payment method of that customer. It is charged by ``authorize``,
-            without the payer unless the bank wants them.
-        off_session: Whether the payer is away when a saved payment method is charged.
-        setup_future_usage: ``off_session`` or ``on_session`` keeps the payment method for later.
         payment_intent: The PaymentIntent's id.
         latest_charge: The id of its charge.
-        paid_with: The payment method that paid. With ``setup_future_usage`` it is kept with the
-            customer, and can be the ``payment_method`` of a later session.
         status: The PaymentIntent's status as it was last seen, in Stripe's own word.
+        paid_with: The payment method that paid. With ``setup_future_usage`` it is kept with the
+            customer, and can be the ``payment_method`` of a later session: see `StripeOptions.kept`.
+        kept_as: Its kind; for a method that pays once and leaves a bank debit behind, ``sepa_debit``.
+        method: What the payer paid with; see `PayerMethod`.
+        fee: What Stripe kept of the charge, such as ``"1.23 EUR"``, once it is captured.
+        net: What remains of it, in the currency of the account's balance.
         last_error: Why Stripe last declined, in Stripe's own word.
+        multicapture: Whether this charge can be captured several times; None: Stripe has not said.
+        reuse: The metadata key that the next capture's mark overwrites, because there is room for no other.
         extra: What another version of this package wrote, kept as it is.
     """
 
-    customer: str | None = field(default=None, validator=_id)
-    email: str | None = field(default=None, validator=_text, repr=False)
-    name: str | None = field(default=None, validator=_text, repr=False)
-    payment_method: str | None = field(default=None, validator=_id)
-    off_session: bool = field(default=True, validator=_flag)
-    setup_future_usage: str | None = field(default=None, validator=_usage)
-    payment_intent: str | None = field(default=None, validator=_id)
-    latest_charge: str | None = field(default=None, validator=_text)
-    paid_with: str | None = field(default=None, validator=_text)
-    status: str | None = field(default=None, validator=_text)
-    last_error: str | None = field(default=None, validator=_text)
+    payment_intent: str | None = field(default=None, validator=_TEXT)
+    latest_charge: str | None = field(default=None, validator=_TEXT)
+    status: str | None = field(default=None, validator=_TEXT)
+    paid_with: str | None = field(default=None, validator=_TEXT)
+    kept_as: str | None = field(default=None, validator=_TEXT)
+    method: PayerMethod | None = field(default=None, converter=_method)
+    fee: str | None = field(default=None, validator=_TEXT)
+    net: str | None = field(default=None, validator=_TEXT)
+    last_error: str | None = field(default=None, validator=_TEXT)
+    multicapture: bool | None = field(default=None, validator=optional(instance_of(bool)))
+    reuse: str | None = field(default=None, validator=_TEXT)
     extra: Mapping[str, Any] = Factory(dict[str, Any])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StripeData:
-        """Return what the books hold.
+        """Return what the store holds.
 
         Raises:
             ValueError: A value is not of its type.
         """
         known = {name: value for name, value in data.items() if name in _NAMES}
-        return cls(**known, extra={name: value for name, value in data.items() if name not in _NAMES})
+        try:
+            return cls(**known, extra={name: value for name, value in data.items() if name not in _NAMES})
+        except TypeError as error:
+            raise ValueError(str(error.args[0])) from None
 
     @classmethod
     def requested(cls, data: Mapping[str, Any]) -> StripeData:
@@ -102,30 +78,54 @@ class StripeData:
         Raises:
             ValueError: There is a key or a value that is not for the host to give.
         """
+        names = StripeOptions.names()
         for name in data:
-            if name not in REQUESTS:
-                raise ValueError(f"data has no {name!r:.80}; it may have {', '.join(REQUESTS)}")
-        return cls.from_json(data)
+            if name not in names:
+                raise ValueError(f"data has no {name!r:.80}; it may have {', '.join(names)}")
+        asked = cls.from_json(data)
+        asked.check()
+        return asked
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same as plain JSON; what is not set is left out."""
-        told = {name: getattr(self, name) for name in _NAMES}
+        """Return it as plain JSON; what is not set is left out."""
+        found = {part.name: getattr(self, part.name) for part in fields(StripeData) if part.name != "extra"}
         if self.off_session:
-            del told["off_session"]
-        return {**{name: value for name, value in told.items() if value is not None}, **self.extra}
+            del found["off_session"]
+        if self.method is not None:
+            found["method"] = self.method.to_json()
+        return {**{name: value for name, value in found.items() if value is not None}, **self.extra}
+
+    def made(self) -> StripeData:
+        """Return the same without what was needed only to make the payment, such as an address."""
+        spent: dict[str, Any] = {
+            part.name: None for part in fields(StripeOptions) if not part.metadata.get("kept")
+        }
+        return evolve(self, **spent)
 
     def seen(self, intent: Intent) -> StripeData:
         """Return the same with what a PaymentIntent shows."""
-        return evolve(
+        found = evolve(
             self,
             payment_intent=intent.id,
-            latest_charge=intent.charge.id if intent.charge is not None else self.latest_charge,
-            paid_with=intent.payment_method if intent.holds else self.paid_with,
             status=intent.status,
             last_error=intent.error.code if intent.error is not None else None,
+            reuse=intent.reuse,
+            paid_with=intent.keepable if intent.holds else self.paid_with,
         )
+        return found if intent.charge is None else _with_charge(found, intent.charge, held=intent.holds)
 
 
-_NAMES: Final = tuple(attribute.name for attribute in fields(StripeData) if attribute.name != "extra")
-REQUESTS: Final = _NAMES[: _NAMES.index("payment_intent")]
-"""What a host may give when it initiates a session."""
+def _with_charge(data: StripeData, charge: Charge, *, held: bool) -> StripeData:
+    """Return data with what a charge shows; what it does not show stays as it was seen."""
+    return evolve(
+        data,
+        latest_charge=charge.id,
+        kept_as=charge.kept_as if held and charge.kept_as is not None else data.kept_as,
+        method=charge.method if charge.method is not None else data.method,
+        fee=str(charge.fee) if charge.fee is not None else data.fee,
+        net=str(charge.net) if charge.net is not None else data.net,
+        multicapture=charge.multicapture if charge.multicapture is not None else data.multicapture,
+    )
+
+
+_NAMES: Final = frozenset(part.name for part in fields(StripeData)) - {"extra"}

@@ -1,31 +1,35 @@
-"""A PaymentIntent, its charge and its refunds as Stripe stated them, read into frozen values.
+"""A PaymentIntent, its charge, its refunds and its disputes as Stripe stated them, as frozen values.
 
 Everything that is taken out of Stripe's JSON is taken out here. What does not read as expected is a
-`ValueError`: an answer that cannot be read tells nothing about what happened.
+`ValueError`: an answer that cannot be read proves nothing about what happened.
 
 Our own marks are in the metadata that we send with every write, so that each effect is found again
 and told from one that somebody made in Stripe's dashboard:
 
 - on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<end of the key>``,
-  which Stripe writes in the request that captures: ``<operation's key> <amount>``;
+  which Stripe writes in the request that captures: ``<operation's key> <amount> <operation's number>``;
 - on a refund ``paysession_session`` and ``paysession_operation``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
 from paysession.provider import Failure
 from paysession_stripe.amounts import from_stripe
+from paysession_stripe.methods import HOLDS, PayerMethod
+from paysession_stripe.reading import integer, items, json_object, text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paysession.provider import Money, Operation
+    from paysession_stripe.reading import Json
 
 __all__ = [
     "OPERATION",
@@ -35,10 +39,8 @@ __all__ = [
     "Charge",
     "Dispute",
     "Intent",
-    "Json",
     "Refund",
     "capture_mark",
-    "json_object",
     "read_customer",
     "read_dispute",
     "read_intent",
@@ -49,15 +51,14 @@ SESSION: Final = "paysession_session"
 OPERATION: Final = "paysession_operation"
 REFERENCE: Final = "paysession_reference"
 _CAPTURE: Final = "paysession_capture_"
-_MARK: Final = re.compile(r"(\S{1,50}) ([0-9]{1,15})")
+_MARK: Final = re.compile(r"(\S{1,50}) ([0-9]{1,15})(?: ([0-9]{1,9}))?")
 
-Json = Mapping[str, Any]
-"""A JSON object as it was decoded."""
+_ROOM: Final = 45
+"""With so many metadata keys another capture's mark takes the place of the oldest: Stripe allows 50 keys, and
+as many captures (https://docs.stripe.com/payments/multicapture). The mark that is lost is of a capture that
+the ledger has long settled: only one operation of a session is open at a time."""
 
-
-def json_object(value: object) -> Json | None:
-    """Return a decoded value if it is a JSON object."""
-    return cast("Json", value) if isinstance(value, Mapping) else None
+_WEEK: Final = timedelta(days=7)
 
 
 @frozen
@@ -70,15 +71,16 @@ class Capture:
 
 @frozen
 class Refund:
-    """One refund.
+    """One refund; every one that Stripe lists is of money.
+
+    Before API version 2025-03-31 what was not captured was listed as a refund too
+    (https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow).
 
     Attributes:
         id: Stripe's id.
         amount: Its amount.
         status: ``pending``, ``requires_action``, ``succeeded``, ``failed`` or ``canceled``.
         key: The key of our operation that made it, or None.
-        moved_money: False for one that let go of an authorization: Stripe records what is not
-            captured as a refund too, one without a balance transaction.
         failure: Why it failed, in Stripe's word.
     """
 
@@ -86,17 +88,26 @@ class Refund:
     amount: Money
     status: str
     key: str | None
-    moved_money: bool
     failure: str | None = None
 
 
 @frozen
 class Dispute:
-    """A payer's dispute of the charge with their bank."""
+    """A payer's dispute of the charge with their bank.
+
+    Attributes:
+        id: Stripe's id.
+        amount: What is disputed, in the currency that Stripe states: perhaps not the charge's.
+        status: ``needs_response``, ``under_review``, ``lost``, ``won``, or of an inquiry (``warning_...``).
+        reason: Why, in Stripe's word.
+        due_at: Until when evidence can be submitted.
+    """
 
     id: str
     amount: Money
     status: str
+    reason: str | None = None
+    due_at: datetime | None = None
 
 
 @frozen
@@ -106,14 +117,27 @@ class Charge:
     Attributes:
         id: Stripe's id.
         disputed: Whether the payer disputed it.
-        capture_before: Until when it can be captured, if Stripe says so.
+        capture_before: Until when it can be captured: as Stripe states it, or as long as such a method is
+            known to hold; None: neither is known.
         refunds: Its refunds, the latest first.
+        method: What the payer paid with.
+        kept: The payment method that a method which pays once leaves behind, such as iDEAL a SEPA debit.
+        kept_as: The kind of what can be kept.
+        multicapture: Whether it can be captured several times; None: Stripe does not say.
+        fee: What Stripe kept, in the currency of the balance.
+        net: What remains.
     """
 
     id: str
     disputed: bool = False
     capture_before: datetime | None = None
     refunds: tuple[Refund, ...] = ()
+    method: PayerMethod | None = None
+    kept: str | None = None
+    kept_as: str | None = None
+    multicapture: bool | None = None
+    fee: Money | None = None
+    net: Money | None = None
 
 
 @frozen
@@ -131,8 +155,10 @@ class Intent:
         client_secret: What lets the payer's browser confirm it.
         redirect: Where the payer is to be sent, if Stripe says so.
         error: Why the last attempt to pay it failed.
+        canceled_for: Why it was canceled, in Stripe's word.
         payment_method: The payment method that it is, or is to be, paid with.
         captures: The captures that carry one of our keys.
+        reuse: The metadata key of the oldest of them, if there is room for no other.
         charge: Its latest charge.
     """
 
@@ -146,8 +172,10 @@ class Intent:
     client_secret: str | None = field(default=None, repr=False)
     redirect: str | None = field(default=None, repr=False)
     error: Failure | None = None
+    canceled_for: str | None = None
     payment_method: str | None = None
     captures: tuple[Capture, ...] = ()
+    reuse: str | None = None
     charge: Charge | None = None
 
     @property
@@ -160,12 +188,34 @@ class Intent:
         """What is authorized now, captured parts included."""
         return self.received + self.capturable
 
+    @property
+    def keepable(self) -> str | None:
+        """The payment method that can be charged again."""
+        kept = self.charge.kept if self.charge is not None else None
+        return kept or self.payment_method
 
-def capture_mark(operation: Operation, amount: int) -> dict[str, str]:
-    """Return the metadata by which a capture of ours is known, written by the capture itself."""
+    @property
+    def capture_before(self) -> datetime | None:
+        """Until when what is authorized can be captured."""
+        held = self.charge is not None and self.status == "requires_capture"
+        return self.charge.capture_before if held and self.charge is not None else None
+
+    def captured_by(self, operation: Operation) -> bool:
+        """Return whether one of its captures is of this operation."""
+        return any(mark.key == operation.key for mark in self.captures)
+
+
+def capture_mark(operation: Operation, amount: int, reuse: str | None = None) -> dict[str, str]:
+    """Return the metadata by which a capture of ours is known, written by the capture itself.
+
+    Args:
+        operation: The capture.
+        amount: Its amount as Stripe counts.
+        reuse: The metadata key to overwrite, if there is room for no other.
+    """
     # By the whole of what makes the key its own: after a restore another capture may have this ordinal.
     name = operation.key.removeprefix(f"{operation.session_id}-").replace("-", "_")
-    return {f"{_CAPTURE}{name}": f"{operation.key} {amount}"}
+    return {reuse or f"{_CAPTURE}{name}": f"{operation.key} {amount} {operation.ordinal}"}
 
 
 def read_intent(found: Json) -> Intent:
@@ -185,12 +235,14 @@ def read_intent(found: Json) -> Intent:
         received=_money(found, "amount_received", currency),
         livemode=found.get("livemode") is True,
         session_id=metadata.get(SESSION),
-        client_secret=_optional(found, "client_secret"),
+        client_secret=text(found, "client_secret"),
         redirect=_redirect(found.get("next_action")),
         error=_failure(found.get("last_payment_error")),
-        payment_method=_optional(found, "payment_method"),
+        canceled_for=text(found, "cancellation_reason"),
+        payment_method=_id_of(found.get("payment_method")),
         captures=tuple(_captures(metadata, currency)),
-        charge=_charge(found.get("latest_charge")),
+        reuse=_oldest(metadata) if len(metadata) >= _ROOM else None,
+        charge=_charge(found.get("latest_charge"), _time(found.get("created"))),
     )
 
 
@@ -214,10 +266,9 @@ def read_refund(found: Json) -> Refund:
     return Refund(
         id=_text(found, "id"),
         amount=_money(found, "amount", _text(found, "currency")),
-        status=_optional(found, "status") or "succeeded",
+        status=text(found, "status") or "succeeded",
         key=_metadata(found).get(OPERATION),
-        moved_money=found.get("balance_transaction") is not None,
-        failure=_optional(found, "failure_reason"),
+        failure=text(found, "failure_reason"),
     )
 
 
@@ -228,10 +279,13 @@ def read_dispute(found: Json) -> Dispute:
         ValueError: It is none, or not one that can be read.
     """
     _check_object(found, "dispute")
+    evidence = json_object(found.get("evidence_details")) or {}
     return Dispute(
         id=_text(found, "id"),
         amount=_money(found, "amount", _text(found, "currency")),
         status=_text(found, "status"),
+        reason=text(found, "reason"),
+        due_at=_time(evidence.get("due_by")),
     )
 
 
@@ -248,20 +302,22 @@ def _mapping(value: object) -> Json:
 
 
 def _text(found: Json, name: str) -> str:
-    value = found.get(name)
-    if not isinstance(value, str) or not value:
+    value = text(found, name)
+    if value is None:
         raise ValueError(f"Stripe's answer has no {name}")
     return value
 
 
-def _optional(found: Json, name: str) -> str | None:
-    value = found.get(name)
-    return value if isinstance(value, str) and value else None
+def _id_of(value: object) -> str | None:
+    """Return the id of an object, which Stripe shows by its id or expanded."""
+    if isinstance(value, str):
+        return value or None
+    return text(json_object(value) or {}, "id")
 
 
 def _money(found: Json, name: str, currency: str) -> Money:
-    amount = found.get(name)
-    if type(amount) is not int:
+    amount = integer(found, name)
+    if amount is None:
         raise ValueError(f"Stripe's answer has no {name}")
     return from_stripe(amount, currency)
 
@@ -276,21 +332,29 @@ def _captures(metadata: Mapping[str, str], currency: str) -> list[Capture]:
     return [Capture(mark[1], from_stripe(int(mark[2]), currency)) for mark in marks if mark]
 
 
+def _oldest(metadata: Mapping[str, str]) -> str | None:
+    """Return the metadata key of the capture that was made first, by the number of its operation."""
+    marks = {name: _MARK.fullmatch(value) for name, value in metadata.items() if name.startswith(_CAPTURE)}
+    numbered = [(int(mark[3] or 0), name) for name, mark in marks.items() if mark]
+    return min(numbered)[1] if numbered else None
+
+
 def _redirect(action: object) -> str | None:
     if action is None:
         return None
-    return _optional(json_object(_mapping(action).get("redirect_to_url")) or {}, "url")
+    return text(json_object(_mapping(action).get("redirect_to_url")) or {}, "url")
 
 
 def _failure(error: object) -> Failure | None:
     if error is None:
         return None
-    told = _mapping(error)
-    code = _optional(told, "decline_code") or _optional(told, "code") or _optional(told, "type") or "declined"
-    return Failure(code, _optional(told, "message") or code)
+    found = _mapping(error)
+    code = text(found, "decline_code") or text(found, "code") or text(found, "type") or "declined"
+    return Failure(code, text(found, "message") or code)
 
 
-def _charge(charge: object) -> Charge | None:
+def _charge(charge: object, created: datetime | None) -> Charge | None:
+    """Read a charge; ``created``: when its PaymentIntent was made."""
     if charge is None:
         return None
     if isinstance(charge, str):
@@ -298,13 +362,36 @@ def _charge(charge: object) -> Charge | None:
     found = _mapping(charge)
     refunds = json_object(found.get("refunds")) or {}
     details = json_object(found.get("payment_method_details")) or {}
-    card = json_object(details.get("card")) or {}
+    kind = text(details, "type") or ""
+    used = json_object(details.get(kind)) or {}
+    debit, card = _id_of(used.get("generated_sepa_debit")), _id_of(used.get("generated_card"))
+    begun = _time(found.get("created")) or created
+    several = text(json_object(used.get("multicapture")) or {}, "status")
+    fee, net = _cost(found.get("balance_transaction"))
     return Charge(
         id=_text(found, "id"),
         disputed=found.get("disputed") is True,
-        capture_before=_time(card.get("capture_before")),
-        refunds=tuple(read_refund(_mapping(refund)) for refund in _list(refunds.get("data"))),
+        capture_before=_time(used.get("capture_before"))
+        or (None if begun is None else begun + HOLDS.get(kind, _WEEK)),
+        refunds=tuple(read_refund(_mapping(refund)) for refund in items(refunds.get("data"))),
+        method=PayerMethod.of_charge(found),
+        kept=debit or card,
+        kept_as="sepa_debit" if debit is not None else "card" if card is not None else kind or None,
+        multicapture=several == "available" if several is not None else None,
+        fee=fee,
+        net=net,
     )
+
+
+def _cost(transaction: object) -> tuple[Money | None, Money | None]:
+    """Return what Stripe kept and what remains, which is no reason to doubt the rest if it cannot be read."""
+    found = json_object(transaction) or {}
+    currency = text(found, "currency")
+    if currency is None:
+        return None, None
+    with suppress(ValueError):
+        return _money(found, "fee", currency), _money(found, "net", currency)
+    return None, None
 
 
 def _time(value: object) -> datetime | None:
@@ -312,7 +399,3 @@ def _time(value: object) -> datetime | None:
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(value, UTC) if type(value) is int else None
     return None
-
-
-def _list(value: object) -> Sequence[object]:
-    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()

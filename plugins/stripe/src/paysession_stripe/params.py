@@ -6,10 +6,15 @@ the session's ``data`` and status as they were at begin.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
 
 from paysession_stripe.amounts import to_stripe
 from paysession_stripe.intent import OPERATION, REFERENCE, SESSION, capture_mark
+from paysession_stripe.methods import HOLDABLE
+from paysession_stripe.page import LOCALES
 
 if TYPE_CHECKING:
     from stripe.params import (
@@ -19,14 +24,31 @@ if TYPE_CHECKING:
         PaymentIntentCreateParams,
         RefundCreateParams,
     )
+    from stripe.params.checkout import SessionCreateParams as CheckoutSessionCreateParams
 
     from paysession.provider import Operation, PaymentSession
     from paysession_stripe.data import StripeData
 
-__all__ = ["EXPAND", "capture", "confirmation", "customer", "intent", "refund", "release"]
+__all__ = [
+    "CUSTOMER",
+    "EXPAND",
+    "Defaults",
+    "capture",
+    "confirmation",
+    "customer",
+    "customer_key",
+    "intent",
+    "is_last",
+    "page",
+    "refund",
+    "release",
+]
 
-EXPAND: Final = ("latest_charge.refunds",)
-"""Told with a PaymentIntent: its charge with the deadline for capture, and the refunds of that."""
+EXPAND: Final = ("latest_charge.refunds", "latest_charge.balance_transaction")
+"""Shown with a PaymentIntent: its charge with the deadline for capture, the refunds of that, and its cost."""
+
+CUSTOMER: Final = "paysession_customer"
+"""The metadata of a customer that carries the shop's own id of them."""
 
 _REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 """What Stripe takes as a refund's reason; other words are kept in the refund's metadata."""
@@ -34,61 +56,207 @@ _REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 _DESCRIPTION: Final = 1000
 
 
+@frozen(kw_only=True)
+class Defaults:
+    """What the provider's settings say where a payment's own options say nothing.
+
+    Attributes:
+        capture: ``manual``, ``automatic`` or ``where_possible``.
+        multicapture: Whether the account may capture one payment several times.
+        suffix: What follows the shop's name on the payer's statement.
+        receipts: Whether Stripe sends a receipt to the payer's address.
+    """
+
+    capture: str = "manual"
+    multicapture: bool = False
+    suffix: str = ""
+    receipts: bool = True
+
+
 def customer(session: PaymentSession, data: StripeData) -> CustomerCreateParams:
     """Return how the customer is created."""
     params: CustomerCreateParams = {"metadata": {SESSION: session.id}}
-    if data.email is not None:
-        params["email"] = data.email
+    if data.customer_reference is not None:
+        # The same for every session of this customer: the key of this request is, too.
+        params["metadata"] = {CUSTOMER: data.customer_reference}
+    email = data.email or session.checkout.email
+    if email is not None:
+        params["email"] = email
     if data.name is not None:
         params["name"] = data.name
+    if session.checkout.locale:
+        params["preferred_locales"] = [session.checkout.locale]
     return params
 
 
+def customer_key(params: CustomerCreateParams) -> str:
+    """Return the key under which the customer of a shop's own id is created, whichever session asks first."""
+    digest = sha256(repr(sorted(params.items(), key=str)).encode()).hexdigest()
+    return f"paysession-customer-{digest[:40]}"
+
+
 def intent(
-    session: PaymentSession,
-    operation: Operation,
-    data: StripeData,
-    *,
-    amount: int,
-    automatic: bool,
-    multicapture: bool,
-    suffix: str,
+    session: PaymentSession, operation: Operation, data: StripeData, defaults: Defaults, *, amount: int
 ) -> PaymentIntentCreateParams:
     """Return how the PaymentIntent is created.
 
-    Which payment methods it offers is said nowhere: they are those of the account's dashboard.
+    Which payment methods it offers is said by the options, or else by the account's dashboard.
     """
     params: PaymentIntentCreateParams = {
         "amount": amount,
         "currency": session.amount.currency.lower(),
-        "capture_method": "automatic" if automatic else "manual",
         "metadata": {
+            **(data.metadata or {}),
             SESSION: session.id,
             OPERATION: operation.key,
             REFERENCE: session.collection_reference,
         },
     }
-    if data.customer is not None:
-        params["customer"] = data.customer
-    if data.payment_method is not None:
-        params["payment_method"] = data.payment_method
-        if session.checkout.return_url is None:
-            # It is confirmed from here, and Stripe wants an address to come back to for whatever
-            # might redirect: without one, only what does not redirect is accepted.
-            params["automatic_payment_methods"] = {"enabled": True, "allow_redirects": "never"}
-    if data.setup_future_usage is not None:
-        params["setup_future_usage"] = data.setup_future_usage
-    if session.checkout.description:
-        params["description"] = session.checkout.description[:_DESCRIPTION]
-    if suffix:
-        params["statement_descriptor_suffix"] = suffix
-    if multicapture and not automatic:
-        params["payment_method_options"] = {"card": {"request_multicapture": "if_available"}}
+    how: Any = params
+    how |= _capturing(session, data, defaults)
+    for name in (
+        "customer",
+        "payment_method",
+        "setup_future_usage",
+        "shipping",
+        "payment_method_configuration",
+        "allowed_payment_method_types",
+        "excluded_payment_method_types",
+        "on_behalf_of",
+        "transfer_data",
+        "transfer_group",
+        "application_fee_amount",
+    ):
+        value = getattr(data, name)
+        if value is not None:
+            how[name] = value
+    if data.payment_method is not None and session.checkout.return_url is None and not _restricted(data):
+        # It is confirmed from here, and Stripe wants an address to come back to for whatever
+        # might redirect: without one, only what does not redirect is accepted.
+        params["automatic_payment_methods"] = {"enabled": True, "allow_redirects": "never"}
+    if data.radar_session is not None:
+        params["radar_options"] = {"session": data.radar_session}
+    how |= _described(session, data, defaults)
     return params
 
 
+def _restricted(data: StripeData) -> bool:
+    """Return whether the options say which kinds are offered, so that Stripe takes no other restriction."""
+    return data.allowed_payment_method_types is not None
+
+
+def _described(session: PaymentSession, data: StripeData, defaults: Defaults) -> dict[str, Any]:
+    """Return what the payer and the shop read of a payment."""
+    params: dict[str, Any] = {}
+    description = data.description or session.checkout.description
+    if description:
+        params["description"] = description[:_DESCRIPTION]
+    suffix = data.statement_descriptor_suffix or defaults.suffix
+    if suffix:
+        params["statement_descriptor_suffix"] = suffix
+    receipt = data.receipt_email or (session.checkout.email if defaults.receipts else None)
+    if receipt:
+        params["receipt_email"] = receipt
+    return params
+
+
+def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) -> dict[str, Any]:
+    """Return when the money is taken, for the payment and by payment method.
+
+    Where a payment as a whole is captured later, Stripe offers no method that cannot wait. So where some wait
+    and others do not, the payment is captured at once, and each method that waits says so for itself.
+    """
+    how = "automatic" if session.capture == "automatic" else data.capture or defaults.capture
+    later: set[str] = set(HOLDABLE) if how == "where_possible" else set()
+    for kind, when in (data.capture_methods or {}).items():
+        if when == "manual":
+            later.add(kind)
+        elif how == "manual":
+            how, later = "where_possible", later | set(HOLDABLE)
+    for kind, when in (data.capture_methods or {}).items():
+        if when == "automatic":
+            later.discard(kind)
+    options: dict[str, dict[str, Any]] = {
+        kind: dict(part) for kind, part in (data.payment_method_options or {}).items()
+    }
+    if how != "manual":
+        for kind in sorted(later):
+            options.setdefault(kind, {})["capture_method"] = "manual"
+    if defaults.multicapture and (how == "manual" or "card" in later):
+        options["card"] = {"request_multicapture": "if_available", **options.get("card", {})}
+    params: dict[str, Any] = {"capture_method": "manual" if how == "manual" else "automatic"}
+    if options:
+        params["payment_method_options"] = options
+    return params
+
+
+def page(
+    session: PaymentSession, operation: Operation, data: StripeData, defaults: Defaults, *, amount: int
+) -> CheckoutSessionCreateParams:
+    """Return how the hosted page is created: one line with the whole amount, in the shop's own currency."""
+    marks = {
+        **(data.metadata or {}),
+        SESSION: session.id,
+        OPERATION: operation.key,
+        REFERENCE: session.collection_reference,
+    }
+    checkout, currency = session.checkout, session.amount.currency.lower()
+    described = _described(session, data, defaults)
+    taken = _capturing(session, data, defaults)
+    payment: dict[str, Any] = {"capture_method": taken["capture_method"], "metadata": marks, **described}
+    for name in (
+        "setup_future_usage",
+        "shipping",
+        "on_behalf_of",
+        "transfer_data",
+        "transfer_group",
+        "application_fee_amount",
+    ):
+        value = getattr(data, name)
+        if value is not None:
+            payment[name] = value
+    title = described.get("description") or session.collection_reference
+    params: dict[str, Any] = {
+        "mode": "payment",
+        "ui_mode": "hosted_page",
+        "client_reference_id": session.id,
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": currency,
+                    "unit_amount": amount,
+                    "product_data": {"name": title},
+                },
+            }
+        ],
+        "adaptive_pricing": {"enabled": False},  # the amount that is paid is the one that was asked for
+        "success_url": checkout.return_url,
+        "cancel_url": checkout.cancel_url or checkout.return_url,
+        "metadata": marks,
+        "payment_intent_data": payment,
+    }
+    if data.customer is not None:
+        params["customer"] = data.customer
+    elif checkout.email:
+        params["customer_email"] = checkout.email
+    if checkout.locale in LOCALES:
+        params["locale"] = checkout.locale
+    if "payment_method_options" in taken:
+        params["payment_method_options"] = taken["payment_method_options"]
+    if data.payment_method_configuration is not None:
+        params["payment_method_configuration"] = data.payment_method_configuration
+    if data.allowed_payment_method_types is not None:
+        params["payment_method_types"] = [*data.allowed_payment_method_types]
+    if data.excluded_payment_method_types is not None:
+        params["excluded_payment_method_types"] = [*data.excluded_payment_method_types]
+    found: Any = params
+    form: CheckoutSessionCreateParams = found
+    return form
+
+
 def confirmation(session: PaymentSession, data: StripeData) -> PaymentIntentConfirmParams:
-    """Return how a saved payment method is charged."""
+    """Return how a kept payment method is charged."""
     params: PaymentIntentConfirmParams = {"expand": [*EXPAND]}
     if data.payment_method is not None and data.last_error is not None:
         # Stripe takes the payment method off a PaymentIntent that was declined.
@@ -98,27 +266,34 @@ def confirmation(session: PaymentSession, data: StripeData) -> PaymentIntentConf
         params["off_session"] = True
     if session.checkout.return_url is not None:
         params["return_url"] = session.checkout.return_url
+    if data.mandate_data is not None:
+        mandate: Any = data.mandate_data
+        params["mandate_data"] = mandate
     return params
 
 
 def capture(
-    session: PaymentSession, operation: Operation, *, multicapture: bool
+    session: PaymentSession, operation: Operation, data: StripeData, *, multicapture: bool
 ) -> PaymentIntentCaptureParams:
     """Return how a capture is made. It carries our mark in the metadata that it writes."""
     amount = to_stripe(operation.amount)
     params: PaymentIntentCaptureParams = {
         "amount_to_capture": amount,
-        "metadata": capture_mark(operation, amount),
+        "metadata": capture_mark(operation, amount, data.reuse),
         "expand": [*EXPAND],
     }
-    if multicapture:
-        left = session.authorized_amount - session.captured_amount
-        params["final_capture"] = operation.final or operation.amount >= left
+    if multicapture and data.multicapture is not False:  # Stripe refuses the word where it is not available
+        params["final_capture"] = operation.final or is_last(session, operation)
     return params
 
 
+def is_last(session: PaymentSession, operation: Operation) -> bool:
+    """Return whether a capture takes all that is left."""
+    return operation.amount >= session.authorized_amount - session.captured_amount
+
+
 def release() -> PaymentIntentCaptureParams:
-    """Return how the rest is let go of after a capture: a final capture of nothing.
+    """Return how the rest is released after a capture: a final capture of nothing.
 
     https://docs.stripe.com/payments/multicapture
     """

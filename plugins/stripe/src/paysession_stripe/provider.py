@@ -1,7 +1,8 @@
 """The provider: each hook as a few requests to Stripe, and what their answers mean.
 
-A payer pays in the browser, with Stripe's own script: ``initiate`` makes a PaymentIntent, which is
-inert, and ``authorize`` looks what became of it. Only a saved payment method is charged from here.
+A payer pays in the browser, with Stripe's own script or on Stripe's own page: ``initiate`` makes what
+they need, which is inert, and ``authorize`` looks what became of it. Only a kept payment method is charged
+from here.
 """
 
 from __future__ import annotations
@@ -32,33 +33,32 @@ from paysession.provider import (
     WebhookEvent,
     hookimpl,
 )
-from paysession_stripe import amounts, params, snapshot, webhooks
+from paysession_stripe import amounts, evidence, params, webhooks
 from paysession_stripe.data import StripeData
-from paysession_stripe.intent import (
-    SESSION,
-    Intent,
-    json_object,
-    read_customer,
-    read_dispute,
-    read_intent,
-    read_refund,
-)
+from paysession_stripe.errors import Refused, StateRefused
+from paysession_stripe.intent import SESSION, read_customer, read_dispute, read_intent, read_refund
+from paysession_stripe.options import CAPTURES, check_suffix
+from paysession_stripe.page import read_page
+from paysession_stripe.reading import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from paysession_stripe.gateway import Gateway
-    from paysession_stripe.intent import Dispute, Json
+    from paysession_stripe.evidence import Reading
+    from paysession_stripe.gateway import Account, Gateway
+    from paysession_stripe.intent import Dispute, Intent
+    from paysession_stripe.page import Page
+    from paysession_stripe.reading import Json
 
 __all__ = ["Stripe"]
 
 _CONNECT: Final = 10.0
 """Seconds to connect at most, of the setting ``timeout``."""
-_REQUESTS: Final = 3
+_REQUESTS: Final = 4
 """How many requests a hook that changes something makes at most."""
 _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
-
+_PAGE: Final = "cs_"
 
 _KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
 
@@ -67,7 +67,7 @@ _Found = TypeVar("_Found")
 
 def _secrets(value: str | Secret | Iterable[str | Secret]) -> tuple[Secret, ...]:
     given = [value] if isinstance(value, str | Secret) else list(value)
-    return tuple(Secret(part) for part in given if part)
+    return tuple(secret for part in given if (secret := _key(part)))
 
 
 def _key(value: str | Secret) -> Secret:
@@ -78,6 +78,16 @@ def _key(value: str | Secret) -> Secret:
 def _check_key(_: object, __: object, key: Secret) -> None:
     if not _KEY.fullmatch(key.reveal()):
         raise ValueError("api_key is a secret key, sk_... or rk_..., of letters, digits and _")
+
+
+def _check_secrets(_: object, __: object, secrets: tuple[Secret, ...]) -> None:
+    if not all(secret.reveal().startswith("whsec_") for secret in secrets):
+        raise ValueError("webhook_secret is the signing secret of the endpoint, whsec_...")
+
+
+def _check_suffix(_: object, __: object, suffix: str) -> None:
+    if suffix:
+        check_suffix(suffix)
 
 
 def _check_base(_: object, __: object, address: Endpoint) -> None:
@@ -124,12 +134,16 @@ class Stripe:
         timeout: How many seconds a whole answer may take.
         max_network_retries: How often a request whose answer was lost is sent again, under the same
             key, before the operation is in doubt.
-        capture_method: ``manual``, or ``automatic`` to capture whatever is authorized. A session
-            that asks for automatic capture has it in any case.
+        ui: ``elements`` for Stripe's form in your page, or ``hosted`` for a page of Stripe's.
+        capture_method: ``manual``, ``automatic`` to capture whatever is authorized, or
+            ``where_possible``: later with the payment methods that can wait, at once with the others. A
+            session that asks for automatic capture has it in any case.
         statement_descriptor_suffix: What follows the shop's name on the payer's statement.
+        receipts: Whether Stripe sends a receipt to ``Checkout.email``; in live mode it does so whatever
+            the dashboard says (https://docs.stripe.com/api/payment_intents/create).
         multicapture: Whether this account may capture one payment several times. Stripe gives this
             on request, for cards: https://docs.stripe.com/payments/multicapture. Without it a
-            capture is the only one, and lets go of the rest.
+            capture is the only one, and releases the rest.
         max_digits: How many digits an amount may have. Eight are taken with every payment method; a
             shop that takes cards only may set up to 12.
     """
@@ -137,7 +151,7 @@ class Stripe:
     API_VERSION: ClassVar = API_VERSION
 
     api_key: Secret = field(converter=_key, validator=_check_key)
-    webhook_secret: tuple[Secret, ...] = field(default=(), converter=_secrets)
+    webhook_secret: tuple[Secret, ...] = field(default=(), converter=_secrets, validator=_check_secrets)
     publishable_key: str = field(default="", validator=matches_re(r"(pk_\w+)?"))
     api_base: Endpoint = field(
         default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=_check_base
@@ -145,8 +159,10 @@ class Stripe:
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
-    capture_method: str = field(default="manual", validator=in_(("manual", "automatic")))
-    statement_descriptor_suffix: str = field(default="", validator=matches_re(r"""[^<>\\'"*]{0,22}"""))
+    ui: str = field(default="elements", validator=in_(("elements", "hosted")))
+    capture_method: str = field(default="manual", validator=in_(CAPTURES))
+    statement_descriptor_suffix: str = field(default="", validator=_check_suffix)
+    receipts: bool = field(default=True, validator=instance_of(bool))
     multicapture: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
     _lazy: _PerProcess = field(init=False, factory=_PerProcess, repr=False)
@@ -185,123 +201,195 @@ class Stripe:
 
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Create the PaymentIntent, and the customer before it if one is described."""
+        """Create the PaymentIntent, or the hosted page, and the customer before it if one is described."""
         try:
             data = StripeData.requested(session.data)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise Declined("invalid_data", str(error)) from None
+        hosted = (data.ui or self.ui) == "hosted"
+        if hosted and session.checkout.return_url is None:
+            raise Declined("invalid_data", "Stripe's hosted page needs Checkout(return_url=...)")
         amount = amounts.to_charge(session.amount, self.max_digits)
-        gateway = self._gateway()
-        if data.customer is None and (data.email or data.name):
-            wanted = params.customer(session, data)
-            made = gateway.create_customer(wanted, key=operation.subkey("customer"))
-            data = evolve(data, customer=_understood(read_customer, made))
-        form = params.intent(
-            session,
-            operation,
-            data,
-            amount=amount,
-            automatic="automatic" in (session.capture, self.capture_method),
-            multicapture=self.multicapture,
-            suffix=self.statement_descriptor_suffix,
-        )
+        account = self._account(data)
+        data = evolve(data, customer=self._customer(account, session, operation, data))
+        create = self._create_page if hosted else self._create_intent
         try:
-            intent = _understood(read_intent, gateway.create_intent(form, key=operation.key))
+            reading = create(account, session, operation, data, amount)
         except (Declined, NotApplied, OutcomeUnknown) as error:
-            error.data = data.to_json()  # the customer is made, whatever became of the PaymentIntent
+            error.data = data.to_json()  # the customer is made, whatever became of the payment
             raise
-        return self._prepared(intent, operation, data)
+        return evidence.made(reading, operation)
+
+    def _customer(
+        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData
+    ) -> str | None:
+        """Return the id of the customer at Stripe, found or made; None: it is a guest's payment."""
+        if data.customer is not None:
+            return data.customer
+        form = params.customer(session, data)
+        if data.customer_reference is not None:
+            known = _known_customer(account, data.customer_reference)
+            if known is not None:
+                return known
+            # The search lags: until it shows a customer that was just made, the key finds it.
+            return _understood(read_customer, account.create_customer(form, key=params.customer_key(form)))
+        if data.email or data.name or (data.setup_future_usage and session.checkout.email):
+            return _understood(read_customer, account.create_customer(form, key=operation.subkey("customer")))
+        return None
+
+    def _create_intent(
+        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData, amount: int
+    ) -> Reading:
+        form = params.intent(session, operation, data, self._defaults, amount=amount)
+        intent = _understood(read_intent, account.create_intent(form, key=operation.key))
+        return evidence.read(intent, session, data.made(), self._browser(session, data))
+
+    def _create_page(
+        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData, amount: int
+    ) -> Reading:
+        form = params.page(session, operation, data, self._defaults, amount=amount)
+        page = _understood(read_page, account.create_page(form, key=operation.key))
+        data = evolve(data.made(), ui="hosted")
+        return evidence.read(None, session, data, self._browser(session, data), page)
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Change the amount. If the payer confirms at this moment Stripe refuses, or was in time."""
         amount = amounts.to_charge(operation.amount, self.max_digits)
-        gateway = self._gateway()
-        intent = _understood(
-            read_intent, gateway.update_intent(_id(session), {"amount": amount}, key=operation.key)
-        )
-        return self._prepared(intent, operation, StripeData.from_json(session.data))
-
-    def _prepared(self, intent: Intent, operation: Operation, data: StripeData) -> Outcome:
-        """Return the answer for a PaymentIntent that waits to be paid."""
-        told = data.seen(intent).to_json()
-        if intent.amount != operation.amount:
-            raise OutcomeUnknown(
-                f"{intent.id} is about {intent.amount} where {operation.amount} was asked",
-                data=told,
-                reference=intent.id,
+        data = StripeData.from_json(session.data)
+        if data.ui == "hosted":
+            raise Declined(
+                "not_supported",
+                "the amount of Stripe's page cannot be changed: cancel this session and initiate another",
             )
-        status = snapshot.status_of(intent)
-        if status in (Status.AUTHORIZED, Status.CANCELED):
-            raise OutcomeUnknown(f"{intent.id} is {intent.status} already", data=told, reference=intent.id)
-        action = self._browser.action(intent, data)
-        if status is Status.REQUIRES_MORE:
-            return Outcome.requires_more(next_action=action, data=told, reference=intent.id)
-        return Outcome.pending(next_action=action, data=told, reference=intent.id)
+        account = self._account(data)
+        try:
+            found = account.update_intent(_id(session), {"amount": amount}, key=operation.key)
+        except StateRefused as refused:
+            return self._after_refusal(account, session, operation, refused)
+        intent = _understood(read_intent, found)
+        return evidence.made(evidence.read(intent, session, data, self._browser(session, data)), operation)
 
     @hookimpl
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Look what the payer did in the browser; charge a saved payment method, if the host asks for it."""
+        """Look what the payer did; charge a kept payment method, if the host asks for it."""
         data = StripeData.from_json(session.data)
-        gateway = self._gateway()
-        intent = self._look(gateway, session)
-        if operation.origin == "host" and _is_ours_to_confirm(intent, session, data):
+        account = self._account(data)
+        reading = self._look(account, session)
+        intent = reading.intent
+        if operation.origin == "host" and intent is not None and _is_ours_to_confirm(intent, session, data):
+            form = params.confirmation(session, data)
             try:
-                form = params.confirmation(session, data)
-                intent = _understood(read_intent, gateway.confirm_intent(intent.id, form, key=operation.key))
-            except Declined as error:
+                intent = _understood(read_intent, account.confirm_intent(intent.id, form, key=operation.key))
+            except Refused as error:
                 # The next attempt depends on it, and is to be the same when it is repeated.
+                data = data if error.intent is None else data.seen(error.intent)
                 error.data = evolve(data, last_error=error.code).to_json()
                 raise
-        return snapshot.authorization(intent, session, data, self._browser)
+            reading = evidence.read(intent, session, data, self._browser(session, data))
+        return evidence.authorization(reading)
 
     @hookimpl
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Take what is authorized, or a part of it."""
-        form = params.capture(session, operation, multicapture=self.multicapture)
-        intent = _understood(
-            read_intent, self._gateway().capture_intent(_id(session), form, key=operation.key)
-        )
-        return snapshot.capture(intent, session, StripeData.from_json(session.data))
+        data = StripeData.from_json(session.data)
+        last = operation.final or params.is_last(session, operation)
+        if self.multicapture and data.multicapture is False and not last:
+            raise Declined(
+                "multicapture_unavailable",
+                "this payment can be captured once, which releases the rest: capture it with final=True",
+            )
+        form = params.capture(session, operation, data, multicapture=self.multicapture)
+        account = self._account(data)
+        try:
+            found = account.capture_intent(_id(session), form, key=operation.key)
+        except StateRefused as refused:
+            return self._after_refusal(account, session, operation, refused)
+        return evidence.capture(self._read(found, session, data))
 
     @hookimpl
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Give back what was captured, or a part of it."""
         form = params.refund(session, operation, _id(session))
-        found = self._gateway().refund(form, key=operation.key)
-        return snapshot.refund(_understood(read_refund, found))
+        found = self._account(StripeData.from_json(session.data)).refund(form, key=operation.key)
+        return evidence.refund(_understood(read_refund, found))
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Cancel the PaymentIntent; after a partial capture, let go of the rest."""
-        gateway, intent_id = self._gateway(), _id(session)
-        if session.captured_amount:
-            found = gateway.capture_intent(intent_id, params.release(), key=operation.key)
-        else:
-            found = gateway.cancel_intent(intent_id, key=operation.key)
-        intent = _understood(read_intent, found)
-        return snapshot.release(intent, session, StripeData.from_json(session.data))
+        """Cancel the payment, or close its page; after a partial capture, release the rest."""
+        data = StripeData.from_json(session.data)
+        account = self._account(data)
+        if data.ui == "hosted" and not session.authorized:
+            return self._close_page(account, session, operation, data)
+        intent_id = _id(session)
+        try:
+            if session.captured_amount:
+                found = account.capture_intent(intent_id, params.release(), key=operation.key)
+            else:
+                found = account.cancel_intent(intent_id, key=operation.key)
+        except StateRefused as refused:
+            return self._after_refusal(account, session, operation, refused)
+        return evidence.release(self._read(found, session, data))
 
-    # --- finding out ------------------------------------------------------------------------------
+    def _close_page(
+        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData
+    ) -> Outcome:
+        """Close the page, so that nobody can pay there any more."""
+        try:
+            found = account.expire_page(_page_id(session), key=operation.subkey("page"))
+        except Declined as error:  # it is not open: the payer has paid, or it has closed by itself
+            reading = self._look(account, session)
+            if reading.status is Status.CANCELED:
+                return evidence.release(reading)
+            return evidence.after_refusal(reading, operation, OutcomeUnknown(error.message))
+        page = _understood(read_page, found)
+        return evidence.release(evidence.read(None, session, data, self._browser(session, data), page))
+
+    def _after_refusal(
+        self, account: Account, session: PaymentSession, operation: Operation, refused: StateRefused
+    ) -> Outcome:
+        """Look at the object that refused because of its state, and decide by it."""
+        try:
+            reading = self._look(account, session)
+        except (Declined, NotApplied, OutcomeUnknown):
+            raise refused from None  # recovery looks again
+        return evidence.after_refusal(reading, operation, refused)
+
+    # --- reconciling ------------------------------------------------------------------------------
 
     @hookimpl
     def retrieve(self, session: PaymentSession, operation: Operation | None) -> Snapshot:
-        """Tell the truth: captures, refunds and disputes one by one, whoever made them."""
+        """Show the truth: captures, refunds and disputes one by one, whoever made them."""
         data = StripeData.from_json(session.data)
-        gateway = self._gateway()
+        account = self._account(data)
         try:
-            intent_id = session.reference or data.payment_intent or _lost_id(gateway, session)
-            if intent_id is None:
+            reading = self._found(account, session, data)
+            if reading is None:
                 return Snapshot.absent()
-            intent = _understood(read_intent, gateway.intent(intent_id))
             disputes: tuple[Dispute, ...] = ()
-            if intent.charge is not None and intent.charge.disputed:
-                found = gateway.disputes(intent.charge.id)
+            charge = reading.intent.charge if reading.intent is not None else None
+            if charge is not None and charge.disputed:
+                found = account.disputes(charge.id)
                 disputes = tuple(_understood(read_dispute, dispute) for dispute in found)
         except Declined as error:
-            # Stripe forgets no PaymentIntent: one that it does not know is another account's.
+            # Stripe forgets no payment: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
-        return snapshot.snapshot(intent, disputes, session, data, self._browser, operation)
+        return evidence.snapshot(reading, disputes, operation)
+
+    def _found(self, account: Account, session: PaymentSession, data: StripeData) -> Reading | None:
+        """Fetch what the session is at Stripe; None: it is not there."""
+        browser = self._browser(session, data)
+        page: Page | None = None
+        if session.reference is not None and session.reference.startswith(_PAGE):
+            page = _understood(read_page, account.page(session.reference))
+            if page.intent is None:
+                return evidence.read(None, session, data, browser, page)
+        known = page.intent if page is not None else session.reference or data.payment_intent
+        intent_id = known or _lost_id(account, session)
+        if intent_id is None:
+            return None
+        intent = _understood(read_intent, account.intent(intent_id))
+        return evidence.read(intent, session, data, browser, page)
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
@@ -312,7 +400,6 @@ class Stripe:
             secrets=self.webhook_secret,
             now=time.time(),
             livemode=None if self.mode == "unknown" else self.mode == "live",
-            account=self.stripe_account,
         )
 
     @hookimpl
@@ -335,29 +422,57 @@ class Stripe:
                 lazy.gateway = Gateway(
                     self.api_key,
                     api_base=self.api_base,
-                    stripe_account=self.stripe_account,
                     timeout=(min(self.timeout, _CONNECT), self.timeout),
                     max_network_retries=self.max_network_retries,
                 )
             return lazy.gateway
 
-    @property
-    def _browser(self) -> snapshot.Browser:
-        return snapshot.Browser(self.publishable_key, self.stripe_account)
+    def _account(self, data: StripeData) -> Account:
+        """Return Stripe for the account that a session belongs to."""
+        return self._gateway().account(data.stripe_account or self.stripe_account)
 
-    def _look(self, gateway: Gateway, session: PaymentSession) -> Intent:
-        """Fetch the session's PaymentIntent before anything is written.
+    @property
+    def _defaults(self) -> params.Defaults:
+        return params.Defaults(
+            capture=self.capture_method,
+            multicapture=self.multicapture,
+            suffix=self.statement_descriptor_suffix,
+            receipts=self.receipts,
+        )
+
+    def _browser(self, session: PaymentSession, data: StripeData) -> evidence.Browser:
+        return evidence.Browser(
+            self.publishable_key,
+            data.stripe_account or self.stripe_account,
+            session.checkout.locale,
+            session.checkout.email,
+        )
+
+    def _read(self, found: Json, session: PaymentSession, data: StripeData) -> Reading:
+        """Read the PaymentIntent that answers a write."""
+        intent = _understood(read_intent, found)
+        reading = evidence.read(intent, session, data, self._browser(session, data))
+        return evolve(reading, reference=session.reference or reading.reference)
+
+    def _look(self, account: Account, session: PaymentSession) -> Reading:
+        """Fetch what the session is at Stripe, before anything is written or after a refusal.
 
         Raises:
             OutcomeUnknown: It cannot be looked at: nothing was sent, but the payer may have paid.
+            NotApplied: It is not known, or it is another session's.
         """
+        data = StripeData.from_json(session.data)
+        if session.reference is None and data.payment_intent is None:
+            raise NotApplied("this session has no PaymentIntent; sync() looks for one")
         try:
-            intent = _understood(read_intent, gateway.intent(_id(session)))
+            reading = self._found(account, session, data)
         except Declined as error:
-            raise OutcomeUnknown(f"the PaymentIntent cannot be looked at: {error}") from None
-        if intent.session_id not in (None, session.id):  # None: somebody took it off in the dashboard
-            raise NotApplied(f"nothing was sent: {intent.id} carries another session's id")
-        return intent
+            raise OutcomeUnknown(f"the payment cannot be looked at: {error}") from None
+        if reading is None:
+            raise OutcomeUnknown("Stripe shows no payment for this session")
+        if reading.session_id not in (None, session.id):  # None: somebody took it off in the dashboard
+            raise NotApplied(f"nothing was sent: {reading.reference} carries another session's id")
+        return reading
 
 
 def _is_ours_to_confirm(intent: Intent, session: PaymentSession, data: StripeData) -> bool:
@@ -382,16 +497,25 @@ def _understood(read: Callable[[Json], _Found], found: Json) -> _Found:
 
 def _id(session: PaymentSession) -> str:
     """Return the id of the session's PaymentIntent."""
-    intent_id = session.reference or StripeData.from_json(session.data).payment_intent
-    if intent_id is None:
+    data = StripeData.from_json(session.data)
+    if session.reference is not None and not session.reference.startswith(_PAGE):
+        return session.reference
+    if data.payment_intent is None:
         raise NotApplied("this session has no PaymentIntent; sync() looks for one")
-    return intent_id
+    return data.payment_intent
 
 
-def _lost_id(gateway: Gateway, session: PaymentSession) -> str | None:
+def _page_id(session: PaymentSession) -> str:
+    """Return the id of the session's hosted page."""
+    if session.reference is None or not session.reference.startswith(_PAGE):
+        raise NotApplied("this session has no page; sync() looks for one")
+    return session.reference
+
+
+def _lost_id(account: Account, session: PaymentSession) -> str | None:
     """Return the id of the PaymentIntent that carries our session's id, if the search shows one."""
     try:
-        found = gateway.find_intents(f"metadata['{SESSION}']:'{session.id}'")
+        found = account.find_intents(f"metadata['{SESSION}']:'{session.id}'")
     except Declined:
         # Some countries' accounts have no search. Only `initiate` loses an id, and it is repeated
         # under its key; should that have expired, the PaymentIntent waits for nobody's money.
@@ -402,3 +526,16 @@ def _lost_id(gateway: Gateway, session: PaymentSession) -> str | None:
     # One key makes one; should there be two after all, the one that is still alive matters.
     ours.sort(key=lambda intent: (intent.get("status") == "canceled", str(intent.get("created"))))
     return str(ours[0]["id"]) if ours else None
+
+
+def _known_customer(account: Account, reference: str) -> str | None:
+    """Return the id of the customer who carries the shop's own id, if the search shows one."""
+    quoted = reference.replace("\\", "\\\\").replace("'", "\\'")
+    try:
+        found = account.find_customers(f"metadata['{params.CUSTOMER}']:'{quoted}'")
+    except Declined:
+        return None  # some countries' accounts have no search
+    ours = [
+        row for row in found if (json_object(row.get("metadata")) or {}).get(params.CUSTOMER) == reference
+    ]
+    return _understood(read_customer, ours[0]) if ours else None

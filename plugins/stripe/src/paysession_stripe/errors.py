@@ -1,0 +1,22 @@
+"""What a request raises besides the core's three kinds of failure: the same kinds, with what Stripe said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paysession.provider import Declined, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from paysession_stripe.intent import Intent
+
+__all__ = ["Refused", "StateRefused"]
+
+
+class StateRefused(OutcomeUnknown):
+    """Stripe refused because of the state of the object: the object says what that proves."""
+
+
+class Refused(Declined):
+    """Stripe refused for certain; ``intent`` is the PaymentIntent after it, where Stripe shows it."""
+
+    intent: Intent | None = None

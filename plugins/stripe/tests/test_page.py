@@ -1,0 +1,225 @@
+"""Stripe's hosted page: a Checkout Session in place of the PaymentIntent, until the payer has confirmed."""
+
+import pytest
+
+from paysession.provider import (
+    Answer,
+    Checkout,
+    Declined,
+    Money,
+    NotApplied,
+    OutcomeUnknown,
+    Redirect,
+    Status,
+)
+from paysession.values import decode
+from paysession_stripe import Stripe, StripeOptions
+
+KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+API = "https://api.stripe.com/v1"
+URL = "https://checkout.stripe.com/c/pay/cs_test_1"
+BACK = Checkout(
+    return_url="https://shop.example/back",
+    cancel_url="https://shop.example/cart",
+    email="jenny@shop.example",
+    locale="de",
+    description="Two books",
+)
+PAGE = {
+    "id": "cs_test_1",
+    "object": "checkout.session",
+    "status": "open",
+    "amount_total": 4200,
+    "currency": "eur",
+    "url": URL,
+    "expires_at": 1_767_312_000,
+    "payment_intent": None,
+    "metadata": {"paysession_session": "ps_1"},
+}
+EXPIRED = {**PAGE, "status": "expired", "url": None}
+COMPLETE = {**PAGE, "status": "complete", "url": None, "payment_intent": "pi_1"}
+HELD = {
+    "id": "pi_1",
+    "object": "payment_intent",
+    "amount": 4200,
+    "amount_capturable": 4200,
+    "amount_received": 0,
+    "currency": "eur",
+    "status": "requires_capture",
+    "client_secret": "pi_1_secret_x",
+    "metadata": {"paysession_session": "ps_1"},
+    "latest_charge": "ch_1",
+}
+TRYING = {**HELD, "status": "requires_payment_method", "amount_capturable": 0, "latest_charge": None}
+
+
+@pytest.fixture
+def stripe():
+    provider = Stripe(api_key=KEY, ui="hosted", max_network_retries=0)
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def session(values):
+    return values.session(id="ps_1", reference="cs_test_1", data={"ui": "hosted"}, checkout=BACK)
+
+
+@pytest.mark.parametrize("where", ["settings", "options"])
+def test_a_page_is_made_and_the_payer_sent_there(wire, forms, values, where):
+    settings = {"ui": "hosted"} if where == "settings" else {}
+    options = StripeOptions(ui="hosted" if where == "options" else None, capture="where_possible")
+    provider = Stripe(api_key=KEY, max_network_retries=0, **settings)
+    wire.post(f"{API}/checkout/sessions", json=PAGE)
+    session = values.session(id="ps_1", data=options.to_data(), checkout=BACK)
+    operation = values.operation(session, "initiate")
+    outcome = provider.initiate(session, operation)
+    provider.close()
+    assert (Answer.PENDING, Redirect(URL), "cs_test_1") == (
+        outcome.answer,
+        outcome.next_action,
+        outcome.reference,
+    )
+    assert "2026-01-02T00:00:00+00:00" == outcome.expires_at.isoformat()
+    assert {"ui": "hosted", "status": "open"} == decode(outcome.data)
+    form = forms.form(wire.calls[0].request.body)
+    assert operation.key == wire.calls[0].request.headers["Idempotency-Key"]
+    line = {"currency": "eur", "unit_amount": "4200", "product_data": {"name": "Two books"}}
+    assert [{"quantity": "1", "price_data": line}] == form["line_items"]
+    assert ("payment", "hosted_page", "de") == (form["mode"], form["ui_mode"], form["locale"])
+    assert ("https://shop.example/back", "https://shop.example/cart") == (
+        form["success_url"],
+        form["cancel_url"],
+    )
+    assert {"enabled": "false"} == form["adaptive_pricing"]
+    assert "jenny@shop.example" == form["customer_email"]
+    payment = form["payment_intent_data"]
+    assert ("automatic", "Two books") == (payment["capture_method"], payment["description"])
+    assert "manual" == form["payment_method_options"]["card"]["capture_method"]
+    assert "ps_1" == form["metadata"]["paysession_session"] == payment["metadata"]["paysession_session"]
+
+
+def test_a_page_needs_an_address_to_come_back_to(stripe, values):
+    session = values.session()
+    with pytest.raises(Declined, match="return_url"):
+        stripe.initiate(session, values.operation(session, "initiate"))
+
+
+@pytest.mark.parametrize("locale", ["tlh", "de-AT"])
+def test_a_language_that_the_page_does_not_have_is_left_to_the_browser(wire, forms, stripe, values, locale):
+    wire.post(f"{API}/checkout/sessions", json=PAGE)
+    session = values.session(checkout=Checkout(return_url="https://shop.example/back", locale=locale))
+    stripe.initiate(session, values.operation(session, "initiate"))
+    assert "locale" not in forms.form(wire.calls[0].request.body)
+
+
+def test_an_open_page_waits_for_the_payer(wire, stripe, session, values):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=PAGE)
+    seen = stripe.retrieve(session, None)
+    assert (Status.PENDING, Redirect(URL), "cs_test_1", "ps_1") == (
+        seen.status,
+        seen.next_action,
+        seen.reference,
+        seen.session_id,
+    )
+    assert (values.eur("42.00"), values.eur("0.00")) == (seen.amount, seen.captured)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.REQUIRES_MORE, Redirect(URL)) == (outcome.answer, outcome.next_action)
+
+
+def test_a_page_that_has_closed_ends_the_session(wire, stripe, session, values):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=EXPIRED)
+    assert Status.CANCELED == stripe.retrieve(session, None).status
+    assert (
+        Answer.CANCELED == stripe.authorize(session, values.operation(session, "authorize", ordinal=2)).answer
+    )
+
+
+def test_a_payer_whose_card_was_declined_goes_on_at_the_page(wire, stripe, session):
+    failed = {**TRYING, "last_payment_error": {"code": "card_declined"}}
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json={**PAGE, "payment_intent": "pi_1"})
+    wire.get(f"{API}/payment_intents/pi_1", json=failed)
+    seen = stripe.retrieve(session, None)
+    assert (Status.ERROR, Redirect(URL)) == (seen.status, seen.next_action)
+
+
+def test_a_page_that_closed_after_a_decline_ends_the_session(wire, stripe, session):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json={**EXPIRED, "payment_intent": "pi_1"})
+    wire.get(f"{API}/payment_intents/pi_1", json=TRYING)
+    assert Status.CANCELED == stripe.retrieve(session, None).status
+
+
+def test_a_paid_page_is_authorized_and_captured_by_its_payment_intent(wire, stripe, session, values):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.get(f"{API}/payment_intents/pi_1", json=HELD)
+    outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
+    assert (Answer.AUTHORIZED, values.eur("42.00"), "cs_test_1") == (
+        outcome.answer,
+        outcome.amount,
+        outcome.reference,
+    )
+    paid = values.session(
+        id="ps_1", reference="cs_test_1", data=decode(outcome.data), authorized=4200, checkout=BACK
+    )
+    taken = {**HELD, "status": "succeeded", "amount_received": 4200, "amount_capturable": 0}
+    wire.post(f"{API}/payment_intents/pi_1/capture", json=taken)
+    assert Answer.CAPTURED == stripe.capture(paid, values.operation(paid, "capture", ordinal=3)).answer
+
+
+def test_a_cancel_closes_the_page(wire, stripe, session, values):
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", json=EXPIRED)
+    operation = values.operation(session, "cancel", ordinal=2)
+    assert Answer.CANCELED == stripe.cancel(session, operation).answer
+    assert operation.subkey("page") == wire.calls[0].request.headers["Idempotency-Key"]
+
+
+@pytest.mark.parametrize(
+    ("page", "intent", "expected"),
+    [
+        (EXPIRED, None, Answer.CANCELED),
+        (COMPLETE, HELD, OutcomeUnknown),
+        (
+            COMPLETE,
+            {**HELD, "status": "succeeded", "amount_received": 4200, "amount_capturable": 0},
+            Declined,
+        ),
+        (COMPLETE, {**HELD, "status": "processing", "amount_capturable": 0}, Declined),
+    ],
+)
+def test_a_page_that_cannot_be_closed_is_looked_at(wire, stripe, session, values, page, intent, expected):
+    refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=page)
+    if intent is not None:
+        wire.get(f"{API}/payment_intents/pi_1", json=intent)
+    operation = values.operation(session, "cancel", ordinal=2)
+    if isinstance(expected, Answer):
+        assert expected == stripe.cancel(session, operation).answer
+    else:
+        with pytest.raises(expected):
+            stripe.cancel(session, operation)
+
+
+def test_what_the_payer_has_paid_is_canceled_by_its_payment_intent(wire, stripe, values):
+    data = {"ui": "hosted", "payment_intent": "pi_1"}
+    session = values.session(id="ps_1", reference="cs_test_1", data=data, authorized=4200)
+    wire.post(
+        f"{API}/payment_intents/pi_1/cancel", json={**HELD, "status": "canceled", "amount_capturable": 0}
+    )
+    assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=3)).answer
+
+
+def test_the_amount_of_a_page_stands(stripe, session, values):
+    with pytest.raises(Declined, match="initiate another"):
+        stripe.update(session, values.operation(session, "update", Money("50.00", "EUR"), 2))
+
+
+def test_a_page_that_cannot_be_read_proves_nothing(wire, stripe, session):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json={**PAGE, "amount_total": None})
+    with pytest.raises(OutcomeUnknown):
+        stripe.retrieve(session, None)
+
+
+def test_nothing_is_captured_before_the_page_has_made_a_payment(stripe, session, values):
+    with pytest.raises(NotApplied):
+        stripe.capture(session, values.operation(session, "capture", ordinal=3))
