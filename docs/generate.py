@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import tomllib
 from datetime import UTC, datetime
 from html import escape
@@ -29,6 +30,7 @@ from paysession import (
     PaymentSession,
     Status,
 )
+from paysession._engine.logs import RECORDS
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import ALLOWED, Request, begin
@@ -339,6 +341,16 @@ def words_table(heading: str, meanings: Iterable[tuple[str, str]]) -> str:
     return "\n".join([*rows, *(f"| `{word}` | {meaning} |" for word, meaning in meanings)])
 
 
+def records_table() -> str:
+    """Return the table of the log records that are made of events."""
+    rows = ["| event | level | record |", "|---|---|---|"]
+    rows += [
+        f"| `{type_}` | {logging.getLevelName(level)} | {sentence.replace('{', '*').replace('}', '*')} |"
+        for type_, (level, sentence) in RECORDS.items()
+    ]
+    return "\n".join(rows).replace("*age:.0f*", "*age*")
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
@@ -367,7 +379,9 @@ def generated() -> dict[Path, str]:
         errors_page, "payer messages", words_table("`payer_message_key` | in English", PAYER_MESSAGES.items())
     )
     packages, tests = REFERENCE / "plugins.md", REFERENCE / "testing.md"
+    logging_ = REFERENCE / "logging.md"
     return {
+        logging_: _between(logging_.read_text(), "records", records_table()),
         tests: _between(tests.read_text(), "contracts", contracts()),
         packages: _between(packages.read_text(), "packages", plugins()),
         lifecycle: page,

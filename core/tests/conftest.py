@@ -8,6 +8,8 @@ from paysession._plugins.registry import Registry
 from paysession.operation import Kind
 from paysession_testing import FakeProvider
 
+DOUBT = ("operation.in_doubt", "operation.settled")
+
 
 class Clock:
     """A clock that stands still until a test moves it."""
@@ -106,8 +108,12 @@ class Shop:
         return begin(session, request, self.fake.capabilities, self.clock.now)[1].id
 
     def told(self, session_id=None):
-        """Return the types of a session's events in their order."""
-        return [row.type for row in self.payments.events() if session_id in (None, row.session_id)]
+        """Return the types of a session's events in their order, without those of doubt."""
+        return [row.type for row in self.events() if session_id in (None, row.session_id)]
+
+    def events(self):
+        """Return the events but for those that say of an operation that it is in doubt, or settled."""
+        return [row for row in self.payments.events() if row.type not in DOUBT]
 
     def settle(self):
         """Let recovery come round until nothing is due any more."""

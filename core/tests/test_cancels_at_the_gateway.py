@@ -101,7 +101,7 @@ def test_a_cancel_of_the_rest_that_was_asked_for_twice_settles_once(told):
     assert (session.cancel_wanted, session.in_doubt, session.due_at) == (False, False, None)
     operation = told.payments.history(session.id)[-1]
     assert (operation.origin, operation.error) == ("host", None)
-    assert (told.told()[-1], told.payments.events()[-1].operation_id) == ("session.released", operation.id)
+    assert (told.told()[-1], told.events()[-1].operation_id) == ("session.released", operation.id)
 
 
 def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_let_go_of(told):
@@ -112,7 +112,7 @@ def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_let_go_of(told
     session = told.payments.sync(session.id)
     assert (session.authorized, session.pending, session.refunding) == (4199, 1, 500)
     assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 1)
-    assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+    assert told.events()[-1].operation_id == told.payments.history(session.id)[-1].id
 
 
 def test_a_lookup_that_lags_does_not_bring_back_what_was_let_go_of(told):
@@ -144,7 +144,7 @@ def test_an_authorization_that_grew_is_booked_and_reported(told):
     for _ in range(2):
         told.payments.sync(session.id)
     assert told.books(session.id) == ("authorized", 4500, 0, 0, "amount")
-    event = told.payments.events()[-1]
+    event = told.events()[-1]
     assert (event.type, event.detail) == ("session.conflict", "amount: expected 42.00 EUR, found 45.00 EUR")
     assert told.told().count("session.conflict") == 1
     assert told.payments.collection(told.order.id).held == 4500
@@ -228,7 +228,7 @@ def test_canceled_settles_what_is_in_doubt(told, kind, before, arguments, row, t
     session = told.session(before)
     operation_id = in_doubt(told, kind, session, *arguments)
     told.fake.snapshot = Snapshot("canceled")
-    earlier = len(told.payments.events())
+    earlier = len(told.events())
     session = told.payments.sync(session.id)
     assert (session.status, session.authorized, session.held) == ("canceled", 0, 0)
     assert (session.open, session.due_at, session.next_action) == (None, None, None)
@@ -238,13 +238,13 @@ def test_canceled_settles_what_is_in_doubt(told, kind, before, arguments, row, t
         assert next(r for r in told.payments.history(session.id) if r.id == operation_id).error is None
     assert told.told()[earlier:] == told_of
     if kind in ("cancel", "authorize"):
-        assert told.payments.events()[-1].operation_id == operation_id
+        assert told.events()[-1].operation_id == operation_id
     else:
         failed = next(r for r in told.payments.history(session.id) if r.id == operation_id)
         told_why = "the provider has canceled the session"
         assert failed.error == Failure("canceled", told_why, payer_message_key="canceled")
         assert told.rows(session.id)[-1] == ("cancel", "provider", "succeeded", "found", 4200)
-        assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+        assert told.events()[-1].operation_id == told.payments.history(session.id)[-1].id
     assert told.payments.collection(told.order.id).held == 0
     assert told.payments.sync(session.id).version == session.version
 
@@ -281,7 +281,7 @@ def test_a_pending_cancel_settles_when_the_gateway_says_canceled(told):
     session = told.payments.sync(session.id)
     assert (session.status, session.pending) == ("canceled", 0)
     assert told.rows(session.id)[-1] == ("cancel", "host", "succeeded", "found", 4200)
-    assert told.payments.events()[-1].operation_id == told.payments.history(session.id)[-1].id
+    assert told.events()[-1].operation_id == told.payments.history(session.id)[-1].id
 
 
 def test_an_object_that_is_canceled_before_it_was_authorized_ends_the_session(told):

@@ -14,11 +14,11 @@ def eur(amount):
 
 def shows(told, session_id, *effects, **totals):
     """Have the gateway show these effects; return what is told of them."""
-    earlier = len(told.payments.events())
+    earlier = len(told.events())
     told.fake.snapshot = Snapshot("authorized", effects=effects, **totals)
     version = told.payments.sync(session_id).version
     assert told.payments.sync(session_id).version == version  # looking again changes nothing
-    return [event.type for event in told.payments.events()[earlier:]]
+    return [event.type for event in told.events()[earlier:]]
 
 
 def references(told, session_id, kind):
@@ -122,8 +122,8 @@ def test_another_amount_than_was_asked_says_what_was_asked(told):
         "20.00 EUR was asked for",
         "a",
     )
-    assert told.payments.events()[-2].detail == "amount: expected 20.00 EUR, found 19.00 EUR"
-    assert told.payments.events()[-1].amount == eur("19.00")
+    assert told.events()[-2].detail == "amount: expected 20.00 EUR, found 19.00 EUR"
+    assert told.events()[-1].amount == eur("19.00")
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])
@@ -210,7 +210,7 @@ def test_a_chargeback_of_what_was_refunded_is_reported_once(told):
     chargeback = Effect("refund", eur("42.00"), reference="dp_1")
     assert shows(told, session.id, ours, chargeback) == ["session.refunded", "session.conflict"]
     assert told.books(session.id) == ("authorized", 4200, 4200, 8400, "over_captured")
-    assert told.payments.events()[-1].detail == "over_captured: expected 42.00 EUR, found 84.00 EUR"
+    assert told.events()[-1].detail == "over_captured: expected 42.00 EUR, found 84.00 EUR"
     assert told.payments.collection(told.order.id).status == "refunded"
 
 
@@ -223,7 +223,7 @@ def test_an_amount_beyond_the_order_is_reported_with_both_amounts(told, amount, 
     ]
     minor = eur(amount).minor
     assert told.books(session.id) == ("authorized", minor, minor, 0, "over_limit")
-    assert told.payments.events()[-1].detail == f"over_limit: expected 0.00 EUR, found {beyond} EUR"
+    assert told.events()[-1].detail == f"over_limit: expected 0.00 EUR, found {beyond} EUR"
 
 
 def test_what_the_gateway_says_of_itself_is_kept(told):
@@ -259,7 +259,7 @@ def test_no_total_in_another_currency_is_believed(told, name):
     for _ in range(2):
         told.payments.sync(session.id)
     assert told.books(session.id) == ("authorized", 4200, 0, 0, "currency")
-    assert told.payments.events()[-1].detail == "currency: expected EUR, found 1.00 USD"
+    assert told.events()[-1].detail == "currency: expected EUR, found 1.00 USD"
     assert told.payments.get(session.id).data == session.data
     assert told.told().count("session.conflict") == 1
 
@@ -275,7 +275,7 @@ def test_each_event_tells_the_operation_its_amount_and_the_figures_after_it(told
     rows = told.payments.history(session.id)
     figures = [
         (e.type, e.operation_id, e.amount.minor, e.authorized, e.captured, e.refunded, e.detail)
-        for e in told.payments.events()
+        for e in told.events()
     ]
     assert figures == [
         ("session.initiated", rows[0].id, 4200, 0, 0, 0, None),
@@ -289,8 +289,8 @@ def test_each_event_tells_the_operation_its_amount_and_the_figures_after_it(told
         "requires_more", "authorized", "captured", "refunded", None, "canceled",
     ]  # fmt: skip
     assert [row.error and row.error.code for row in rows] == [None, None, None, None, "refused", None]
-    assert {e.provider for e in told.payments.events()} == {"fake"}
-    assert {(e.collection_id, e.reference) for e in told.payments.events()} == {(told.order.id, "order-1")}
+    assert {e.provider for e in told.events()} == {"fake"}
+    assert {(e.collection_id, e.reference) for e in told.events()} == {(told.order.id, "order-1")}
 
 
 def test_a_provider_may_say_when_to_look_again(told):

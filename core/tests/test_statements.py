@@ -47,11 +47,11 @@ def shop(make_shop):
 
 def state(shop, session, *lines):
     """Have the bank state these lines, twice; return the session and what was told of them."""
-    earlier = len(shop.payments.events())
+    earlier = len(shop.events())
     shop.fake.lines = lines
     body = json.dumps(session.id).encode()
     assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
-    session, events = shop.payments.get(session.id), shop.payments.events()[earlier:]
+    session, events = shop.payments.get(session.id), shop.events()[earlier:]
     assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
     assert shop.payments.get(session.id) == session  # banks send everything again
     return session, [event.type for event in events]
@@ -203,7 +203,7 @@ def test_an_authorization_of_another_amount_is_booked_as_stated(shop):
     session = shop.session("requires_more")
     session, events = state(shop, session, Effect("authorize", eur("30.00"), reference="m1"))
     assert shop.books(session.id) == ("authorized", 3000, 0, 0, "amount")
-    assert shop.payments.events()[-1].detail == "amount: expected 42.00 EUR, found 30.00 EUR"
+    assert shop.events()[-1].detail == "amount: expected 42.00 EUR, found 30.00 EUR"
     assert events == ["session.authorized", "session.conflict"]
 
 
@@ -282,7 +282,7 @@ def test_a_statement_about_an_unknown_session_is_kept_until_it_is_known(shop):
     shop.fake.lines = (Effect("capture", eur("42.00"), reference="t1", error=CLOSED, key="k"),)
     body = json.dumps("ps_unknown").encode()
     assert shop.payments.handle_webhook("fake", headers={}, body=body).body == "ok"
-    assert not shop.payments.events()
+    assert not shop.events()
     assert shop.payments.recover().notifications == 0  # not due at once
     shop.clock.forward(seconds=20)
     done = shop.payments.recover()

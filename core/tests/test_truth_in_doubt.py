@@ -39,7 +39,7 @@ def in_doubt(told, kind, *arguments):
 
 def shows(told, session_id, status, **snapshot):
     """Have the gateway show this; return the session, and what was told of it since."""
-    earlier = len(told.payments.events())
+    earlier = len(told.events())
     told.fake.snapshot = Snapshot(status, session_id=session_id, **snapshot)
     if told.payments.get(session_id).in_doubt:
         told.clock.forward(minutes=2)
@@ -47,10 +47,10 @@ def shows(told, session_id, status, **snapshot):
         session = told.payments.get(session_id)
     else:
         session = told.payments.sync(session_id)
-    events = told.payments.events()[earlier:]
+    events = told.events()[earlier:]
     again = told.payments.sync(session_id)  # looking again changes nothing
     assert again.in_doubt if session.in_doubt else again == session
-    assert events == told.payments.events()[earlier:]
+    assert events == told.events()[earlier:]
     return session, [(event.type, event.operation_id, event.detail) for event in events]
 
 
@@ -376,7 +376,7 @@ def test_an_object_still_open_after_the_cancel_is_reported_and_cancelled(told, s
     told.fake.snapshot = Snapshot(status)
     session = told.payments.sync(session.id)
     assert (session.conflict, session.cancel_wanted) == ("open_after_cancel", True)
-    assert told.payments.events()[-2].detail == f"open_after_cancel: expected canceled, found {status}"
+    assert told.events()[-2].detail == f"open_after_cancel: expected canceled, found {status}"
     assert sent(told, "cancel") == 2
     told.payments.sync(session.id)
     assert told.told().count("session.conflict") == 1

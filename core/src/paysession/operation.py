@@ -313,7 +313,9 @@ class Operation(Value):
 
 EventType = Literal[
     "operation.failed",
+    "operation.in_doubt",
     "operation.pending",
+    "operation.settled",
     "session.authorized",
     "session.canceled",
     "session.captured",

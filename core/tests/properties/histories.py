@@ -1146,6 +1146,10 @@ class Judge:
                 assert counted["session.dispute_won", row.id] == over, (
                     "a dispute that ended without a loss is won"
                 )
+        for row in rows.values():
+            doubt, settled = ("operation.in_doubt", row.id), ("operation.settled", row.id)
+            assert counted[doubt] == counted[settled] <= 1, "doubt begins once, and ends once"
+            assert not counted[doubt] or place[doubt] < place[settled], "settled before it was in doubt"
         types = [e.type for e in events]
         if "session.captured" in types:
             first = types.index("session.captured")

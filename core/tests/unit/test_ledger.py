@@ -180,7 +180,7 @@ def test_every_refusal_of_every_operation_from_every_status(status, kind, refusa
 
 
 @pytest.mark.parametrize(("status", "kind"), list(product(Status, CALLED)))
-def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
+def test_doubt_changes_nothing_but_that_it_is_reported_once_and_looked_into(status, kind):
     if status not in ALLOWED[kind]:
         return
     session, operation = begun(a_session(status), kind)
@@ -190,7 +190,18 @@ def test_doubt_changes_nothing_but_that_it_is_looked_into(status, kind):
     assert (after.open, after.held, after.status) == (operation.id, session.held, session.status)
     assert (doubted.state, doubted.lease_until, doubted.doubted_at) == ("started", None, LATER)
     assert after.due_at > LATER
+    (event,) = ledger.change().events
+    assert (event.type, event.operation_id, event.detail) == ("operation.in_doubt", operation.id, "reset")
+    ledger = Ledger(after, LATER)
+    from_answer(ledger, doubted, OutcomeUnknown("again"), CAN)
     assert not ledger.change().events
+    from_answer(ledger, ledger.written[operation.id], NotApplied("it is not there"), CAN)
+    first = ledger.change().events[0]
+    assert (first.type, first.operation_id, first.detail) == (
+        "operation.settled",
+        operation.id,
+        "not_applied",
+    )
 
 
 @pytest.mark.parametrize(("rest", "due"), [({}, None), ({"pending": 1}, LATER), ({"expires_at": NOW}, LATER)])

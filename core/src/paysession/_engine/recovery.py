@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from paysession._engine.elapsed import InFlight, is_in_flight
+from paysession._engine.logs import log_change
 from paysession._ledger.evidence import (
     from_answer,
     from_details,
@@ -118,6 +119,7 @@ class Recoverer:
                 self._engine.store.commit(ledger.change())
             except Stale:
                 continue
+            log_change(ledger)
             return self._find_out(provider, ledger.session, self._whole(session, claimed))
         raise too_fast(session_id)
 

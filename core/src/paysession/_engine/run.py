@@ -20,6 +20,7 @@ from attrs import evolve
 
 from paysession._engine.arguments import checked_id
 from paysession._engine.elapsed import Elapsed, InFlight
+from paysession._engine.logs import log_change
 from paysession._engine.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
@@ -477,23 +478,20 @@ class Engine:
 
     def tell(self, ledger: Ledger) -> None:
         """Tell the observers of a change that was committed."""
+        log_change(ledger)
         if not ledger.opened and not self.registry.observed:
             return
         before = ledger.before if ledger.before.version else None
         operation = next(iter(ledger.written.values()), None)
         self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
         for conflict in ledger.opened:
-            kind, expected, found = conflict.kind, conflict.expected, conflict.found
-            logger.warning(
-                "session %s: %s: expected %s, found %s", conflict.session_id, kind, expected, found
-            )
             self.registry.tell(
                 "conflict_found",
                 session=ledger.session,
                 operation=operation,
-                kind=kind,
-                expected=expected,
-                found=found,
+                kind=conflict.kind,
+                expected=conflict.expected,
+                found=conflict.found,
             )
 
     def follow(self, ledger: Ledger) -> PaymentSession:

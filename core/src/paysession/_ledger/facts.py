@@ -65,11 +65,13 @@ class Unanswered(NamedTuple):
         operation: The operation, which stays in doubt.
         reason: What is known of it, for an operator.
         lost_at: When a request last went unanswered; None: none was, it was only looked up.
+        needs_operator: Whether no gateway can settle it any more.
     """
 
     operation: Operation
     reason: str
     lost_at: datetime | None
+    needs_operator: bool = False
 
 
 class Accepted(NamedTuple):

@@ -320,6 +320,14 @@ class Ledger:
         }
         return made(Event, attributes)
 
+    @property
+    def events(self) -> Sequence[tuple[EventType, Operation | None, str | None]]:
+        """The events of the facts so far: the type, the operation as it is after them, and the detail."""
+        return [
+            (type_, self.written.get(operation.id, operation) if operation is not None else None, detail)
+            for type_, operation, detail in self._events
+        ]
+
     # --- writing --------------------------------------------------------------------------------------
 
     def _record(
@@ -351,6 +359,7 @@ class Ledger:
             row.open = None
             # A requested cancel is attempted at growing intervals, a new operation each time.
             row.checks = row.checks if row.cancel_wanted and operation.kind is CANCEL else 0
+        doubted = operation.state is State.STARTED and operation.doubted_at is not None
         if operation.state is State.PENDING and operation.kind is not CHARGEBACK:
             self._reserve(operation, -1)
             if not row.cancel_wanted:
@@ -367,6 +376,8 @@ class Ledger:
             doubted_at=None,
             _payload=None,
         )
+        if doubted:
+            self._record("operation.settled", operation, detail=str(state))
         if state is State.PENDING and operation.kind is not CHARGEBACK:
             self._reserve(operation, +1)
             self._record("operation.pending", operation)
@@ -455,6 +466,8 @@ class Ledger:
 
     def _claimed(self, fact: Claimed) -> None:
         operation = fact.operation
+        if operation.doubted_at is None:
+            self._record("operation.in_doubt", operation, detail="the process that sent it is gone")
         self._put(
             operation,
             attempt=operation.attempt + 1,
@@ -465,12 +478,17 @@ class Ledger:
         self.row.updated_at = self.before.updated_at  # nothing of the payment changed
 
     def _unanswered(self, fact: Unanswered) -> None:
-        self._put(
+        doubted_at = fact.operation.doubted_at
+        operation = self._put(
             fact.operation,
             lease_until=None,
             doubted_at=fact.lost_at or self.now,
             error=Failure("unknown", fact.reason, "try_later", "being_checked"),
         )
+        if doubted_at is None:
+            self._record("operation.in_doubt", operation, detail=fact.reason)
+        if fact.needs_operator:
+            self.row.attention_at = self.now
 
     def _accepted(self, fact: Accepted) -> None:
         operation = self._close(
