@@ -101,18 +101,18 @@ def test_closing_waits_for_the_operations_that_run():
 
     async def main():
         payments = AsyncPayments.open("memory:", providers={"fake": Slow()})
-        threads = payments._threads()
-        shutdown = threads.shutdown
-
-        def wait_for_them():
-            go.set()  # not before: who closed the store by now has not waited
-            shutdown()
-
-        threads.shutdown = wait_for_them
         order = await payments.create_collection(Money("42.00", "EUR"), reference="r")
         session = await payments.initiate(order.id, provider="fake")
         running = asyncio.create_task(payments.authorize(session.id))
         await asyncio.to_thread(entered.wait)
+        threads = payments._here()["provider", "fake"]
+        shut = threads.shut
+
+        def wait_for_them(*, wait):
+            go.set()  # not before: who closed the store by now has not waited
+            shut(wait=wait)
+
+        threads.shut = wait_for_them
         await payments.close()
         return await running
 

@@ -171,7 +171,7 @@ def test_a_close_that_was_interrupted_is_done_by_the_next():
 
 
 def shut(pay):
-    while not pay._threads()._shutdown:
+    while not pay._closed:
         pass
     return True
 

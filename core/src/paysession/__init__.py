@@ -40,7 +40,7 @@ from paysession.money import Money
 from paysession.operation import Dispute, Event, Kind, Operation, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched, Unsynced
+from paysession.reports import InDoubt, Lane, ProviderInfo, Pruned, Recovery, Resync, Unmatched, Unsynced
 from paysession.retention import Retention
 from paysession.session import Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
@@ -80,6 +80,7 @@ __all__ = [
     "InvalidTransition",
     "Item",
     "Kind",
+    "Lane",
     "MemoryStore",
     "Money",
     "NextAction",

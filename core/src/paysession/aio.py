@@ -1,16 +1,23 @@
-"""The same calls for asyncio: each whole operation runs in one thread of an executor of its own."""
+"""The same calls for asyncio: each whole operation runs in one thread, in threads apart for each purpose."""
+
+# The same payments with another face: it looks inside.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import os
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from paysession.errors import SettingsError, StoreError
+from paysession._engine.arguments import checked_flag
+from paysession._engine.lanes import Workers
+from paysession.errors import NotApplied, SettingsError, StoreError
 from paysession.payments import Payments
+from paysession.reports import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
     from paysession._engine.inbox import Headers
     from paysession.checkout import Checkout
-    from paysession.errors import Declined, NotApplied
+    from paysession.errors import Declined
     from paysession.money import Money
     from paysession.operation import Event, Operation
     from paysession.outcome import Outcome, WebhookReply
@@ -33,6 +40,14 @@ __all__ = ["AsyncPayments"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+_STORE, _WEBHOOKS, _RECOVERY = "store", "webhooks", "recovery"
+_FIXED: Final = {_STORE: 16, _WEBHOOKS: 16, _RECOVERY: 4}
+"""How many threads the purposes have that wait for no gateway on a caller's behalf. The store has as many
+connections to PostgreSQL by default; recovery has one run at a time, mostly."""
+
+_REMEMBERED: Final = 10_000
+"""Of how many sessions the provider is remembered, which never changes."""
+
 
 class AsyncPayments:
     """`Payments` for asyncio, call by call; see there for what each does and raises.
@@ -40,9 +55,14 @@ class AsyncPayments:
     A whole operation (begin, call, finish) runs in one thread, so a task that is cancelled while it
     waits does not tear an operation apart: the thread goes on to its end.
 
+    The calls to each provider have threads of their own, and so have reads, notifications and recovery: a
+    gateway that hangs delays neither another's calls nor a read, nor that a notification is stored. How
+    busy they are is what `lanes` returns.
+
     Args:
         payments: The payments that carry the calls out.
-        max_workers: How many operations run at once.
+        max_workers: How many operations of one provider run at once; others wait in line, for as long as
+            their caller's time lasts (``call_deadline``).
 
     Raises:
         SettingsError: ``max_workers`` is no number of threads.
@@ -52,9 +72,11 @@ class AsyncPayments:
         if type(max_workers) is not int or max_workers < 1:
             raise SettingsError("max_workers is an int from 1")
         self._payments = payments
+        self._calls = payments._calls
         self._max_workers = max_workers
-        self._of_process: dict[int, ThreadPoolExecutor] = {}
-        self._threads()  # a number that makes no sense is an error now
+        self._of_process: dict[int, dict[tuple[str, str], Workers]] = {}
+        self._providers: dict[str, str] = {}
+        self._closed = False
 
     @classmethod
     def open(cls, url: str | None = None, *, max_workers: int = 64, **options: Any) -> Self:
@@ -74,27 +96,101 @@ class AsyncPayments:
 
         A second close does nothing. A call whose observer waits for this to end would wait for itself.
         """
+        self._closed = True
         # Not in one of those threads: it would close the store under the operations in the others.
-        await asyncio.to_thread(self._threads().shutdown)
+        for workers in list(self._here().values()):
+            await asyncio.to_thread(workers.shut, wait=True)
         await asyncio.to_thread(self._payments.close)
 
-    def _threads(self) -> ThreadPoolExecutor:
-        """Return this process's executor: a forked child does not have its parent's threads."""
-        process = os.getpid()
-        threads = self._of_process.get(process)
-        if threads is None:
-            made = ThreadPoolExecutor(self._max_workers, thread_name_prefix="paysession")
-            threads = self._of_process.setdefault(process, made)
-        return threads
+    async def lanes(self) -> tuple[Lane, ...]:
+        """Return how busy the threads for each purpose are: what there is to watch.
 
-    async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        ``store`` serves what only reads or changes the store, ``webhooks`` stores notifications,
+        ``recovery`` is for `recover`, `resync`, `prune` and `resolve`; each provider has its own.
+        """
+        late = {lane.name: lane.late for lane in self._calls.figures()}
+        lanes = [(key, workers.figures()) for key, workers in sorted(self._here().items())]
+        return tuple(
+            Lane(lane.name, lane.limit, lane.running, lane.waiting, late.get(key[1], 0) if key[0] else 0)
+            for key, lane in lanes
+        )
+
+    # --- threads ----------------------------------------------------------------------------------
+
+    def _here(self) -> dict[tuple[str, str], Workers]:
+        """Return this process's threads: a forked child does not have its parent's."""
+        return self._of_process.setdefault(os.getpid(), {})
+
+    def _workers(self, kind: str, name: str, limit: int) -> Workers:
+        if self._closed:
+            raise StoreError("these payments are closed: open them again")
+        here = self._here()
+        workers = here.get((kind, name))
+        return workers if workers is not None else here.setdefault((kind, name), Workers(name, limit))
+
+    async def _in(self, workers: Workers, call: Callable[[], _R], *, end: float | None = None) -> _R:
+        """Run a call in a thread.
+
+        Args:
+            workers: The threads for its purpose.
+            call: The call.
+            end: When its caller's time is over, on the clock of ``time.monotonic``.
+
+        Raises:
+            NotApplied: No thread was free before that.
+            StoreError: The payments are closed.
+        """
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
-        work = partial(context.run, partial(call, *args, **kwargs))
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads(), work)
-        except RuntimeError as error:  # as the executor says that it is shut down
+            future = workers.submit(partial(context.run, call))
+        except RuntimeError as error:  # as it says that it is shut
             raise StoreError(f"these payments are closed: {error}") from None
+        running = asyncio.wrap_future(future)
+        if end is not None:
+            try:
+                done, _ = await asyncio.wait({running}, timeout=max(0.0, end - monotonic()))
+            except asyncio.CancelledError:
+                running.cancel()  # what waits for a thread is not begun
+                raise
+            if not done and future.cancel():
+                raise NotApplied(
+                    f"all {workers.limit} threads for {workers.name} were busy for as long as this call had: "
+                    "nothing was sent"
+                )
         return await running
+
+    async def _run(self, call: Callable[_P, _R], /, *args: _P.args, **named: _P.kwargs) -> _R:
+        """Run what waits for no gateway."""
+        workers = self._workers("", _STORE, _FIXED[_STORE])
+        return await self._in(workers, partial(call, *args, **named))
+
+    async def _recovering(self, call: Callable[_P, _R], /, *args: _P.args, **named: _P.kwargs) -> _R:
+        """Run what may take long, and what no payer waits for."""
+        workers = self._workers("", _RECOVERY, _FIXED[_RECOVERY])
+        return await self._in(workers, partial(call, *args, **named))
+
+    async def _with(self, provider: str, call: Callable[_P, _R], /, *args: _P.args, **named: _P.kwargs) -> _R:
+        """Run what calls a provider; the caller's time begins now, also if it has to wait for a thread."""
+        work = partial(call, *args, **named)
+        if provider not in self._payments._registry.names:  # an error, which needs no threads
+            return await self._in(self._workers("", _STORE, _FIXED[_STORE]), work)
+        workers = self._workers("provider", provider, self._max_workers)
+        if self._calls.patience is None:
+            return await self._in(workers, work)
+        end = monotonic() + self._calls.patience
+        return await self._in(workers, partial(self._calls.until, end, work), end=end)
+
+    async def _on(
+        self, session_id: str, call: Callable[_P, PaymentSession], /, *args: _P.args, **named: _P.kwargs
+    ) -> PaymentSession:
+        """Run what calls the provider of a session."""
+        provider = self._providers.get(session_id) if isinstance(session_id, str) else None
+        if provider is None:
+            provider = (await self._run(self._payments.get, session_id)).provider
+            if len(self._providers) >= _REMEMBERED:
+                self._providers.clear()
+            self._providers[session_id] = provider
+        return await self._with(provider, call, *args, **named)
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -139,7 +235,8 @@ class AsyncPayments:
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.initiate`."""
-        return await self._run(
+        return await self._with(
+            provider,
             self._payments.initiate,
             collection_id,
             provider=provider,
@@ -157,7 +254,9 @@ class AsyncPayments:
         self, session_id: str, amount: Money, *, idempotency_key: str | None = None
     ) -> PaymentSession:
         """See `Payments.update`."""
-        return await self._run(self._payments.update, session_id, amount, idempotency_key=idempotency_key)
+        return await self._on(
+            session_id, self._payments.update, session_id, amount, idempotency_key=idempotency_key
+        )
 
     async def authorize(
         self,
@@ -167,13 +266,13 @@ class AsyncPayments:
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.authorize`."""
-        return await self._run(
-            self._payments.authorize, session_id, payload=payload, idempotency_key=idempotency_key
+        return await self._on(
+            session_id, self._payments.authorize, session_id, payload=payload, idempotency_key=idempotency_key
         )
 
     async def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
         """See `Payments.resume`."""
-        return await self._run(self._payments.resume, session_id, payload=payload)
+        return await self._on(session_id, self._payments.resume, session_id, payload=payload)
 
     async def capture(
         self,
@@ -184,8 +283,13 @@ class AsyncPayments:
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.capture`."""
-        return await self._run(
-            self._payments.capture, session_id, amount, final=final, idempotency_key=idempotency_key
+        return await self._on(
+            session_id,
+            self._payments.capture,
+            session_id,
+            amount,
+            final=final,
+            idempotency_key=idempotency_key,
         )
 
     async def refund(
@@ -198,7 +302,8 @@ class AsyncPayments:
         idempotency_key: str | None = None,
     ) -> PaymentSession:
         """See `Payments.refund`."""
-        return await self._run(
+        return await self._on(
+            session_id,
             self._payments.refund,
             session_id,
             amount,
@@ -209,15 +314,15 @@ class AsyncPayments:
 
     async def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
         """See `Payments.cancel`."""
-        return await self._run(self._payments.cancel, session_id, idempotency_key=idempotency_key)
+        return await self._on(session_id, self._payments.cancel, session_id, idempotency_key=idempotency_key)
 
     async def sync(self, session_id: str) -> PaymentSession:
         """See `Payments.sync`."""
-        return await self._run(self._payments.sync, session_id)
+        return await self._on(session_id, self._payments.sync, session_id)
 
     async def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
         """See `Payments.recover`."""
-        return await self._run(self._payments.recover, limit=limit, provider=provider, now=now)
+        return await self._recovering(self._payments.recover, limit=limit, provider=provider, now=now)
 
     async def resync(
         self,
@@ -229,7 +334,7 @@ class AsyncPayments:
         progress: Callable[[Resync], None] | None = None,
     ) -> Resync:
         """See `Payments.resync`; ``progress`` is called in a thread of the executor."""
-        return await self._run(
+        return await self._recovering(
             self._payments.resync, since=since, provider=provider, after=after, limit=limit, progress=progress
         )
 
@@ -237,7 +342,7 @@ class AsyncPayments:
         self, retention: Retention | None = None, *, dry_run: bool = False, limit: int | None = None
     ) -> Pruned:
         """See `Payments.prune`."""
-        return await self._run(self._payments.prune, retention, dry_run=dry_run, limit=limit)
+        return await self._recovering(self._payments.prune, retention, dry_run=dry_run, limit=limit)
 
     async def forget(self, collection_id: str, *, by: str) -> PaymentCollection:
         """See `Payments.forget`."""
@@ -257,7 +362,7 @@ class AsyncPayments:
         self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str
     ) -> PaymentSession:
         """See `Payments.resolve`."""
-        return await self._run(self._payments.resolve, operation_id, outcome, note=note)
+        return await self._recovering(self._payments.resolve, operation_id, outcome, note=note)
 
     async def conflicts(
         self,
@@ -324,6 +429,11 @@ class AsyncPayments:
         self, provider: str, *, headers: Headers, body: bytes, settle: bool = True
     ) -> WebhookReply:
         """See `Payments.handle_webhook`."""
-        return await self._run(
-            self._payments.handle_webhook, provider, headers=headers, body=body, settle=settle
-        )
+        workers = self._workers("", _WEBHOOKS, _FIXED[_WEBHOOKS])
+        settle = checked_flag(settle, "settle")
+        receive = partial(self._payments._receive_webhook, provider, headers, body)
+        reply, waiting = await self._in(workers, receive)
+        if settle and waiting:
+            with suppress(NotApplied):  # the threads for the provider are busy: recovery does it
+                await self._with(provider, self._payments._settle_webhook, waiting)
+        return reply

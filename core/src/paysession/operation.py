@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
@@ -228,6 +229,8 @@ class Operation(Value):
         note: What a person or a late answer added.
         webhook_url: Where the provider may send its notifications; filled in when a hook is
             called, None without a ``public_url``.
+        deadline: Until when the caller waits for the hook's answer, on the store's clock; filled in when a
+            hook is called. None: nobody's time is limited. See `time_left`.
         created_at: When it was written down.
         updated_at: When it last changed.
     """
@@ -274,6 +277,17 @@ class Operation(Value):
 
     capture: Operation | None = field(default=None, repr=False)
     webhook_url: str | None = field(default=None, repr=False)
+    deadline: datetime | None = field(default=None, repr=False)
+    _until: float | None = field(default=None, repr=False, alias="until")
+    """The deadline on the clock of ``time.monotonic``, which nobody can set."""
+
+    def time_left(self) -> float | None:
+        """Return how many seconds there are until the deadline, at least 0; None: there is none.
+
+        A provider gives its client no more than this for the requests of a hook, lookups before and after
+        included. A request for which nothing is left is not sent: that is `NotApplied` before the first one.
+        """
+        return None if self._until is None else max(self._until - monotonic(), 0.0)
 
     @property
     def place(self) -> tuple[int, datetime]:

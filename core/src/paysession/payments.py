@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from paysession._engine.arguments import (
 from paysession._engine.elapsed import stopwatch
 from paysession._engine.gate import Gate, gated
 from paysession._engine.inbox import Inbox
+from paysession._engine.lanes import HookCalls
 from paysession._engine.resync import resync
 from paysession._engine.returns import ReturnLimit
 from paysession._engine.rounds import Rounds
@@ -36,6 +37,7 @@ from paysession._ledger.evidence import verify
 from paysession._ledger.facts import ConflictClosed, Forgotten
 from paysession._ledger.rules import Request
 from paysession._plugins.opening import (
+    checked_deadline,
     checked_environ,
     checked_offer,
     checked_path,
@@ -81,10 +83,11 @@ if TYPE_CHECKING:
 
     from paysession._engine.inbox import Headers
     from paysession._ledger.ledger import Ledger
+    from paysession.change import Notification
     from paysession.checkout import Checkout
     from paysession.operation import Event, Operation
     from paysession.outcome import WebhookReply
-    from paysession.reports import Recovery
+    from paysession.reports import Lane, Recovery
     from paysession.session import Conflict
     from paysession.store import Store
 
@@ -98,7 +101,26 @@ PRUNED_AT_ONCE: Final = 1000
 _UNAUTHORIZED: Final = (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR)
 
 
-@gated(beside=("close",))
+_TIMED: Final = (
+    "pay",
+    "initiate",
+    "update",
+    "authorize",
+    "resume",
+    "capture",
+    "refund",
+    "cancel",
+    "sync",
+    "handle_webhook",
+    "_settle_webhook",
+)
+"""The calls that may reach a gateway while somebody waits for their answer."""
+
+CALL_DEADLINE: Final = timedelta(seconds=25)
+"""How long such a call keeps its caller by default: less than most web servers and proxies wait."""
+
+
+@gated(beside=("close",), also=("_receive_webhook", "_settle_webhook"), timed=_TIMED)
 class Payments:
     """Takes payments. Opened once per process with `Payments.open`; thread-safe.
 
@@ -113,6 +135,8 @@ class Payments:
             one the id is derived from it and from the store's secret); injectable for tests.
         stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
             that was set; None: the store's clock is trusted.
+        call_deadline: How long a call that may reach a gateway keeps its caller; None: as long as the
+            provider's own time limits let it.
     """
 
     def __init__(
@@ -125,13 +149,15 @@ class Payments:
         retention: Retention | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
         stopwatch: Callable[[], float] | None = None,
+        call_deadline: timedelta | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._engine = Engine(store, registry, public_url, stopwatch)
+        self._gate = Gate(self._release)
+        self._calls = HookCalls(call_deadline, self._gate.part)
+        self._engine = Engine(store, registry, public_url, stopwatch, self._calls)
         self._recovery = self._engine.recovery
         self._inbox = Inbox(self._engine)
-        self._gate = Gate(self._release)
         self._rounds = Rounds(self._engine, self._inbox, self._gate)
         self.retention: Final = retention if retention is not None else Retention()
         """How long `prune` keeps notifications and events by default."""
@@ -150,6 +176,7 @@ class Payments:
         allow_mixed_modes: bool | None = None,
         retention: Retention | None = None,
         public_url: str | None = None,
+        call_deadline: timedelta | None = CALL_DEADLINE,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] | None = None,
@@ -171,10 +198,14 @@ class Payments:
             retention: How long `prune` keeps notifications and events.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
+            call_deadline: How long a call that may reach a gateway keeps its caller in total, lookups
+                included; then it is answered as in doubt (`OutcomeUnknown`), and goes on by itself: what
+                comes of it is recorded, and nothing is sent twice. None: as long as the provider's own time
+                limits let it, which may be minutes. `recover` and `resync` take their time in any case.
             config: A TOML file with the same: ``store``, ``public_url``, ``plugins``, ``offered``,
-                ``allow_mixed_modes`` and tables ``[retention]`` and ``[providers.NAME]``. As
-                `paysession.Found`, it is a file that nobody named, and redirects no secret that
-                comes from elsewhere.
+                ``allow_mixed_modes``, ``call_deadline`` (in seconds) and tables ``[retention]`` and
+                ``[providers.NAME]``. As `paysession.Found`, it is a file that nobody named, and redirects no
+                secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
             clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
@@ -205,6 +236,10 @@ class Payments:
             retention = Retention.of(file.get("retention", {}))
         elif not isinstance(retention, Retention):
             raise SettingsError("retention is a Retention, such as Retention(events=timedelta(days=90))")
+        if call_deadline is CALL_DEADLINE:
+            deadline = checked_deadline(file.get("call_deadline", call_deadline))
+        else:
+            deadline = checked_deadline(call_deadline)
         offered = checked_offer(file.get("offered") if offered is None else offered, registry)
         return cls(
             open_store(url, clock=clock),
@@ -213,6 +248,7 @@ class Payments:
             offered=offered,
             retention=retention,
             stopwatch=stopwatch if clock is None else None,
+            call_deadline=deadline,
         )
 
     def __enter__(self) -> Self:
@@ -233,6 +269,7 @@ class Payments:
         self._gate.close()
 
     def _release(self) -> None:
+        self._calls.close()
         self._registry.close()
         self._store.close()
 
@@ -1004,6 +1041,15 @@ class Payments:
         except ValueError:
             raise refused from None
 
+    def lanes(self) -> tuple[Lane, ...]:
+        """Return how many calls to each provider's gateway are running now, in the order of their names.
+
+        Only where the callers' time is limited by ``call_deadline`` and the provider's own limits are longer.
+        Calls that are ``late`` go on although their callers have been answered; while there are 32 of them,
+        further ones are refused as `NotApplied`.
+        """
+        return self._calls.figures()
+
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return the selected providers, and the installed ones that are not selected."""
         found: list[ProviderInfo] = []
@@ -1050,7 +1096,19 @@ class Payments:
             InvalidData: The host passed in something else than headers, bytes and a flag. What the
                 request itself brings raises nothing.
         """
-        return self._inbox.receive(provider, headers, body, settle=settle)
+        settle = checked_flag(settle, "settle")
+        reply, waiting = self._receive_webhook(provider, headers, body)
+        if settle:
+            self._settle_webhook(waiting)
+        return reply
+
+    def _receive_webhook(
+        self, provider: str, headers: Headers, body: bytes
+    ) -> tuple[WebhookReply, list[Notification]]:
+        return self._inbox.receive(provider, headers, body)
+
+    def _settle_webhook(self, waiting: list[Notification]) -> None:
+        self._inbox.settle_all(waiting)
 
 
 def _check_over(session: PaymentSession) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paysession.operation import Operation
     from paysession.outcome import Capabilities
 
-__all__ = ["InDoubt", "ProviderInfo", "Pruned", "Recovery", "Resync", "Unmatched", "Unsynced"]
+__all__ = ["InDoubt", "Lane", "ProviderInfo", "Pruned", "Recovery", "Resync", "Unmatched", "Unsynced"]
 
 
 @frozen(slots=False, eq=False, repr=False)
@@ -38,6 +38,27 @@ class InDoubt(Value):
     next_check: datetime | None
     needs_operator: bool
     leased_until: datetime | None = None
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Lane(Value):
+    """The threads for one purpose, and what they are busy with at this moment.
+
+    Attributes:
+        name: A provider's name: its calls. For `AsyncPayments` also ``store`` (reads, and what changes the
+            store alone), ``webhooks`` and ``recovery``.
+        limit: How many threads there are at most.
+        running: How many are busy.
+        waiting: How many calls wait for one.
+        late: How many calls to the provider's gateway go on although their callers were answered that they
+            are in doubt.
+    """
+
+    name: str
+    limit: int
+    running: int
+    waiting: int
+    late: int = 0
 
 
 @frozen(slots=False, eq=False, repr=False)

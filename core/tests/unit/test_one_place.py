@@ -19,6 +19,7 @@ COPIES = {
         "addressed",
         "operation",
     ): "what a hook is shown of an operation: its capture and the URL",
+    ("_engine/lanes.py", "shown", "operation"): "the same: until when its caller waits",
     ("_engine/run.py", "_finish", "current"): "the same, once the operation was read again",
     (
         "_engine/recovery.py",

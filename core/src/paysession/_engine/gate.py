@@ -106,20 +106,33 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_forked)
 
 
-def gated(*, beside: tuple[str, ...]) -> Callable[[type[_Class]], type[_Class]]:
+def gated(
+    *, beside: tuple[str, ...], also: tuple[str, ...] = (), timed: tuple[str, ...] = ()
+) -> Callable[[type[_Class]], type[_Class]]:
     """Have every public method of a class enter through the gate in its attribute ``_gate``.
 
     Args:
         beside: The methods that do not.
+        also: The private methods that do.
+        timed: The methods whose caller's time is limited, by the attribute ``_calls``.
     """
 
     def decorate(cls: type[_Class]) -> type[_Class]:
         for name, method in list(vars(cls).items()):
-            if callable(method) and not name.startswith("_") and name not in beside:
-                setattr(cls, name, _through_gate(method))
+            enters = name in also if name.startswith("_") else name not in beside
+            if callable(method) and enters:
+                setattr(cls, name, _through_gate(_within_time(method) if name in timed else method))
         return cls
 
     return decorate
+
+
+def _within_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def limited(self: Any, *arguments: Any, **named: Any) -> Any:
+        return self._calls.within(method, self, *arguments, **named)
+
+    return limited
 
 
 def _through_gate(method: Callable[..., Any]) -> Callable[..., Any]:

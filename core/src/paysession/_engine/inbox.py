@@ -18,7 +18,6 @@ from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
-from paysession._engine.arguments import checked_flag
 from paysession._engine.recovery import ATTEMPTS
 from paysession._ledger.facts import Details
 from paysession.change import Change, Notification
@@ -111,25 +110,32 @@ class Inbox:
         self._store = engine.store
         self._rejections = Rejections()
 
-    def receive(self, provider: str, headers: Headers, body: bytes, *, settle: bool) -> WebhookReply:
-        """Verify, store and acknowledge a request; 2xx is answered only for what is stored."""
+    def receive(
+        self, provider: str, headers: Headers, body: bytes
+    ) -> tuple[WebhookReply, list[Notification]]:
+        """Verify and store a request; return the answer, 2xx only for what is stored, and what is due now.
+
+        Args:
+            provider: The provider's name, from the URL.
+            headers: The request's.
+            body: The request's.
+        """
         if not isinstance(body, bytes):
             raise InvalidData(f"a webhook's body is given as the raw bytes, not as {type(body).__name__}")
-        settle = checked_flag(settle, "settle")
         lowered = _lowered(headers)
         if len(body) > MAX_BODY:
-            return WebhookReply(413, "too large")
+            return WebhookReply(413, "too large"), []
         try:
             handle = self._engine.registry.provider(provider)
             events = handle.parse_webhook(lowered, body)
         except ProviderNotFound:
-            return WebhookReply(404, "no such provider")
+            return WebhookReply(404, "no such provider"), []
         except WebhookRejected as error:
             self._rejections.count(provider, error)
-            return WebhookReply(400, "rejected")
+            return WebhookReply(400, "rejected"), []
         except (OutcomeUnknown, ConfigurationError) as error:
             logger.warning("a notification for %s could not be checked: %s", provider, error)
-            return WebhookReply(503, "try again")
+            return WebhookReply(503, "try again"), []
         try:
             if handle.capabilities.unsigned_webhooks:
                 stored = [self._keep_unverified(provider, event) for event in events[:MOST_UNVERIFIED]]
@@ -137,12 +143,15 @@ class Inbox:
                 stored = [self._keep(provider, event, body) for event in events]
         except Exception:  # the gateway must send again what we could not keep
             logger.exception("a notification for %s could not be stored", provider)
-            return WebhookReply(503, "try again")
+            return WebhookReply(503, "try again"), []
         waiting = [notification for notification in stored if notification is not None]
-        if settle:
-            for notification in waiting:
+        return WebhookReply(200, "ok" if waiting else "nothing new"), waiting
+
+    def settle_all(self, notifications: Iterable[Notification]) -> None:
+        """Look into notifications, for as long as the caller's time lasts: recovery does the rest."""
+        for notification in notifications:
+            if not self._engine.calls.over:
                 self.settle(notification)
-        return WebhookReply(200, "ok" if waiting else "nothing new")
 
     def _keep(self, provider: str, event: WebhookEvent, body: bytes) -> Notification | None:
         """Store a notification; None: it was processed before, or is by another delivery now."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from paysession._engine.elapsed import InFlight, is_in_flight
+from paysession._engine.elapsed import is_in_flight
+from paysession._engine.lanes import TimeOver
 from paysession._engine.logs import log_change
 from paysession._ledger.evidence import (
     from_answer,
@@ -208,8 +210,27 @@ class Recoverer:
             reference=operation.session_reference,
             status=operation.session_status,
         )
-        with InFlight(operation.id):
-            answer = self._engine.ask(provider, as_begun, operation)
+        calls = self._engine.calls
+        try:
+            return calls.make(
+                provider,
+                operation,
+                partial(self._engine.ask, provider, as_begun, calls.shown(operation, self._engine.store.now)),
+                partial(self._sent_again, provider, session, operation, quiet=quiet),
+            )
+        except TimeOver:
+            return self._engine.load(session.id)  # it is in flight
+
+    def _sent_again(
+        self,
+        provider: Provider,
+        session: PaymentSession,
+        operation: Operation,
+        answer: Outcome | ProviderError,
+        *,
+        quiet: bool,
+    ) -> PaymentSession:
+        """Write down what the answer to a repetition says, or what a lookup shows after it."""
         quiet = quiet and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
@@ -346,7 +367,9 @@ class Recoverer:
         for _ in range(ATTEMPTS):
             session = self._engine.load(session_id)
             asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
-            snapshot = provider.retrieve(session, operation)
+            snapshot = self._engine.calls.look(
+                provider, partial(provider.retrieve, session, self._shown(operation))
+            )
             ledger = self._book(provider, session, snapshot, asked_at, quiet=quiet)
             if ledger is None:
                 return session, snapshot
@@ -357,6 +380,9 @@ class Recoverer:
             self._engine.tell(ledger)
             return self._engine.follow(ledger), snapshot
         raise Stale(session_id)
+
+    def _shown(self, operation: Operation | None) -> Operation | None:
+        return operation and self._engine.calls.shown(operation, self._engine.store.now)
 
     def query(self, provider: Provider, session: PaymentSession) -> PaymentSession:
         """Query the gateway about a session, if that is possible now, and record what it shows."""

@@ -14,12 +14,14 @@ asked, and who wins when two are at it: every commit is guarded by the session's
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
 from paysession._engine.arguments import checked_id
-from paysession._engine.elapsed import Elapsed, InFlight
+from paysession._engine.elapsed import Elapsed
+from paysession._engine.lanes import HookCalls, TimeOver, unsent
 from paysession._engine.logs import log_change
 from paysession._engine.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession._ledger.evidence import from_answer, from_late_answer, verify
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paysession._plugins.registry import Provider, Registry
+    from paysession.outcome import Capabilities
     from paysession.store import Store
 
 __all__ = ["Engine"]
@@ -77,6 +80,7 @@ class Engine:
         store: Where the books are kept.
         registry: The selected providers.
         elapsed: Tells how long ago something was sent.
+        calls: Calls hooks within the time that a caller has.
         recovery: Settles what was left open.
 
     Args:
@@ -85,6 +89,7 @@ class Engine:
         public_url: Where the host serves payments; notifications go to ``/webhooks/<provider>``
             below it.
         stopwatch: Returns the seconds of a clock that nobody can set; None: the store's clock is trusted.
+        calls: Calls hooks within the time that a caller has; without a limit by default.
     """
 
     def __init__(
@@ -93,10 +98,12 @@ class Engine:
         registry: Registry,
         public_url: str | None = None,
         stopwatch: Callable[[], float] | None = None,
+        calls: HookCalls | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
         self.elapsed = Elapsed(store.now, stopwatch)
+        self.calls = calls if calls is not None else HookCalls()
         self.recovery = Recoverer(self)
         self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
 
@@ -151,16 +158,8 @@ class Engine:
                 raise NotSupported(
                     f"the provider {provider.name} does not {request.kind}", session_id=session.id
                 )
-            if request.kind is REFUND and (
-                request.capture_id is not None or provider.capabilities.refund_needs_capture
-            ):
-                rows: Sequence[Operation]
-                if isinstance(request.capture_id, str):
-                    found = self.store.refunds_of(request.capture_id)
-                    rows = [row for row in found if row.session_id == session.id]
-                else:
-                    rows = self.store.operations(session.id)
-                request = with_capture(session, request, rows, provider.capabilities)
+            request = self._with_capture(session, request, provider.capabilities)
+            self.calls.check(session.id)
             now = self.elapsed.now()
             ledger, operation = begin(session, request, provider.capabilities, now)
             operation = self.addressed(operation, session, request.capture)
@@ -180,11 +179,37 @@ class Engine:
             return self._call(provider, ledger.session, operation)
         raise too_fast(session.id)
 
+    def _with_capture(self, session: PaymentSession, request: Request, capabilities: Capabilities) -> Request:
+        """Return a refund that has to refer to a capture with the capture; any other request as it is."""
+        if request.kind is not REFUND or (
+            request.capture_id is None and not capabilities.refund_needs_capture
+        ):
+            return request
+        rows: Sequence[Operation]
+        if isinstance(request.capture_id, str):
+            found = self.store.refunds_of(request.capture_id)
+            rows = [row for row in found if row.session_id == session.id]
+        else:
+            rows = self.store.operations(session.id)
+        return with_capture(session, request, rows, capabilities)
+
     def _call(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
         """Call the provider for an operation that was begun, and finish it."""
-        with InFlight(operation.id):
-            answer = self.ask(provider, session, operation)
-            return self._finish(provider, session, operation, answer)
+        shown = self.calls.shown(operation, self.store.now)
+        try:
+            return self.calls.make(
+                provider,
+                operation,
+                partial(self.ask, provider, session, shown),
+                partial(self._finish, provider, session, operation),
+            )
+        except TimeOver:
+            raise OutcomeUnknown(
+                f"{provider.name} did not answer the {operation.kind} of {operation.amount} within the time "
+                "of this call, which goes on; do not repeat it under a new key: what comes of it is recorded",
+                session_id=session.id,
+                operation_id=operation.id,
+            ) from None
 
     def addressed(
         self, operation: Operation, session: PaymentSession, capture: Operation | None
@@ -259,8 +284,7 @@ class Engine:
         lease, begun = operation.lease_until, operation.updated_at
         limit = provider.capabilities.call_limit
         if lease is not None and self.elapsed.is_after(lease - limit, begun):
-            late = "the process was paused for too long before it sent anything"
-            return NotApplied(late) if operation.attempt == 1 else OutcomeUnknown(late)
+            return unsent(operation, "the process was paused for too long before it sent anything")
         try:
             outcome = provider.perform(operation.kind, session, operation)
             verify(session, operation, outcome, provider.capabilities)

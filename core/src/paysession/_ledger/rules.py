@@ -225,6 +225,8 @@ def begin(
         "doubted_at": None,
         "capture": None,
         "webhook_url": None,
+        "deadline": None,
+        "_until": None,
     }
     operation = made(Operation, attributes)
     ledger = Ledger(session, now)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from paysession._plugins.registry import installed
 from paysession._plugins.settings import Found, Table, listed
 from paysession.errors import SettingsError, StoreError
 from paysession.store import MemoryStore
-from paysession.text import is_storable
+from paysession.text import is_storable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
     from paysession._plugins.registry import Registry
     from paysession.store import Store
 
-__all__ = ["checked_environ", "checked_offer", "checked_path", "checked_url", "open_store", "selection"]
+__all__ = [
+    "checked_deadline",
+    "checked_environ",
+    "checked_offer",
+    "checked_path",
+    "checked_url",
+    "open_store",
+    "selection",
+]
+
+_MOST_SECONDS: Final = 86_400
+"""A longer time is a mistake of units."""
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -113,6 +125,24 @@ def checked_offer(offered: Iterable[str] | None, registry: Registry) -> tuple[st
                 "offered"
             )
     return names
+
+
+def checked_deadline(value: object) -> timedelta | None:
+    """Return how long a call may keep its caller; None: without a limit.
+
+    Args:
+        value: A time, or seconds as a settings file gives them.
+
+    Raises:
+        SettingsError: It is neither, or no time at all.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MOST_SECONDS:
+        value = timedelta(seconds=value)
+    if value is None or (isinstance(value, timedelta) and value > timedelta(0)):
+        return value
+    raise SettingsError(
+        f"call_deadline is a time, such as timedelta(seconds=25), or None; not {shown(value)}"
+    )
 
 
 def checked_path(config: str | os.PathLike[str]) -> str:

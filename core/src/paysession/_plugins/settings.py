@@ -50,6 +50,7 @@ _FILE_KEYS: Final = (
     "plugins",
     "offered",
     "allow_mixed_modes",
+    "call_deadline",
     "retention",
     "providers",
 )

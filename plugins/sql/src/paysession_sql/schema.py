@@ -341,7 +341,7 @@ OPERATION: Final = Layout(
         _time("doubted_at", nullable=True),
     ],
     # What the engine fills in when it calls a hook.
-    unstored={"capture": None, "webhook_url": None},
+    unstored={"capture": None, "webhook_url": None, "deadline": None, "_until": None},
 )
 
 CONFLICT: Final = Layout(
