@@ -206,3 +206,15 @@ def test_a_view_from_before_undoes_nothing_however_late_it_is_received(make_told
     told.fake.paused = lambda: told.clock.forward(minutes=5)
     assert told.payments.sync(session.id).captured_amount == eur("42.00")
     assert told.payments.sync(session.id).captured_amount == eur("0.00")
+
+
+def test_a_session_that_goes_on_within_one_lookup_reports_no_end(told):
+    session = told.session("captured")
+    capture = told.payments.history(session.id)[-1]
+    undone = Effect("capture", eur("42.00"), "reversed", capture.reference, capture.key, error=RETURNED)
+    told.fake.snapshot = Snapshot(
+        "authorized", effects=[undone, Effect("capture", eur("5.00"), reference="c2")]
+    )
+    told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 500, 500, 0, None)
+    assert told.told(session.id)[-2:] == ["session.reversed", "session.captured"]

@@ -111,8 +111,13 @@ class Model:
     def add(self, kind, minor, at, key, state, *, final=False):
         done = Done(kind, minor, f"{kind}_{len(self.effects)}", key if self.setup.keyed else None, final)
         if kind in (Kind.REFUND, Kind.CHARGEBACK) and self.setup.names_captures:
-            captures = self.of(Kind.CAPTURE, at, "succeeded")
-            done.capture = captures[len(self.effects) % len(captures)].reference if captures else None
+            given = Counter()
+            for effect in self.effects:
+                given[effect.capture] += effect.minor
+            rows = [
+                e for e in self.of(Kind.CAPTURE, at, "succeeded") if e.minor - given[e.reference] >= minor
+            ]
+            done.capture = rows[len(self.effects) % len(rows)].reference if rows else None
         self.effects.append(done)
         self.move(done, at, state)
         return done
@@ -796,6 +801,7 @@ LIMITS = {
 }
 """What the contract does not ask of a gateway, so that the model does not do it."""
 
+RETURNED = (Kind.REFUND, Kind.CHARGEBACK)
 UNAUTHORIZED = ("pending", "requires_more", "error")
 SUMMED = {
     Kind.CAPTURE: ("captured", "capturing"),
@@ -1078,6 +1084,7 @@ class Judge:
         times = [t for e in model.effects for t in e.states.times]
         within = all(model.refunded(t) + model.charged_back(t) <= model.captured(t) for t in times)
         within = within and not any(e.was("reversed") for e in model.effects)
+        within = within and all(e.capture or e.kind not in RETURNED for e in model.effects)
         if self.life.setup.lookup == "none" and self.life.setup.names_captures and within:
             known = {conflict.kind for conflict in self.life.payments.conflicts(open=False)}
             assert "over_captured" not in known, "a refund was recorded before its capture"

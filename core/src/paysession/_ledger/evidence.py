@@ -430,9 +430,9 @@ class _Matching:
         ):
             return False
         rows = [op for op in self.ledger.operations if op.kind is CAPTURE and op.reverses is None]
+        rows = [op for op in rows if op.state is State.SUCCEEDED]
         # One without the gateway's id may be the capture that is meant.
-        anonymous = (op for op in rows if op.state not in REFUSED and self._is_anonymous(op.reference))
-        return not any(op.reference == effect.capture for op in rows) and not any(anonymous)
+        return not any(op.reference == effect.capture or self._is_anonymous(op.reference) for op in rows)
 
     # --- captures, refunds and chargebacks ---
 

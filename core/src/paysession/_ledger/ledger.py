@@ -446,6 +446,8 @@ class Ledger:
             return
         row.authorized = row.kept if row.released else max(row.granted, row.kept)
         if self.before.status is not Status.CANCELED:
+            if row.status is Status.CANCELED and row.authorized:
+                self._take_back_the_end()
             # Once all of it was released or taken back the session is over, for good when that is written.
             row.status = Status.AUTHORIZED if row.authorized else Status.CANCELED
             # An authorization that was only implied may be of more: its own report says what is left.
@@ -563,8 +565,7 @@ class Ledger:
         row.initiated = True
         was = row.status
         if was is Status.CANCELED and self.before.status is Status.AUTHORIZED:
-            was = Status.AUTHORIZED
-            self._take_back_the_end()
+            was = Status.AUTHORIZED  # it ends with the commit, and not before
         if was is not Status.AUTHORIZED:
             row.next_action = None
         self._derive()
@@ -580,7 +581,7 @@ class Ledger:
             self._record("session.changed", operation)
 
     def _take_back_the_end(self) -> None:
-        """Record no end of the session: it ends with the commit, and not before."""
+        """Record no end of the session: what was found after it goes on."""
         events, self._events = self._events, []
         for type_, operation, detail in events:
             if type_ != "session.canceled":
