@@ -7,7 +7,9 @@ from paysession.provider import (
     Answer,
     Checkout,
     ClientAction,
+    ConfigurationError,
     Declined,
+    InvalidData,
     Kind,
     Money,
     NotApplied,
@@ -133,11 +135,10 @@ def test_a_customer_is_created_once_though_the_intent_fails(stripe, values, sand
 
 
 @pytest.mark.parametrize("data", [{"costumer": "cus_1"}, {"payment_intent": "pi_1"}, {"customer": ""}])
-def test_data_that_is_not_for_the_host_to_give_is_declined_before_the_network(stripe, values, sandbox, data):
+def test_data_that_is_not_for_the_host_to_give_is_refused_before_the_network(stripe, values, sandbox, data):
     session = values.session(data=data)
-    with pytest.raises(Declined) as refused:
+    with pytest.raises(InvalidData):
         stripe.initiate(session, values.operation(session, "initiate"))
-    assert "invalid_data" == refused.value.code
     assert [] == sandbox.requests
 
 
@@ -678,7 +679,7 @@ def test_an_account_without_a_search_finds_nothing(stripe, begin, sandbox):
 @pytest.mark.parametrize("fault", ["500_before", "429", "401", "garbage", "drop_before"])
 def test_a_search_that_fails_is_no_absence(stripe, values, sandbox, fault):
     sandbox.fail(fault, "/search", method="GET")
-    with pytest.raises((NotApplied, OutcomeUnknown)):
+    with pytest.raises((ConfigurationError, NotApplied, OutcomeUnknown)):
         stripe.retrieve(values.session(), None)
 
 
@@ -720,25 +721,44 @@ def test_a_mark_that_somebody_wrote_into_the_metadata_is_not_believed(stripe, ta
 
 
 @pytest.mark.parametrize(
-    ("status", "state"),
+    ("status", "shown", "state"),
     [
-        ("needs_response", "succeeded"),
-        ("under_review", "succeeded"),
-        ("lost", "succeeded"),
-        ("won", "reversed"),
-        ("warning_needs_response", None),
-        ("prevented", None),
+        ("warning_needs_response", "opened", "pending"),
+        ("warning_under_review", "under_review", "pending"),
+        ("warning_closed", "won", "failed"),
+        ("prevented", "won", "failed"),
+        ("needs_response", "opened", "succeeded"),
+        ("under_review", "under_review", "succeeded"),
+        ("lost", "lost", "succeeded"),
+        ("won", "won", "reversed"),
+        ("something_new", "opened", "pending"),
     ],
 )
-def test_a_chargeback_is_a_refund_that_stripe_made(stripe, taken, values, sandbox, status, state):
+def test_a_dispute_is_a_chargeback_and_no_refund(stripe, taken, values, sandbox, status, shown, state):
     charge = stripe.capture(taken, values.operation(taken, "capture", ordinal=3)).reference
     sandbox.disputes[charge] = [
-        {"object": "dispute", "id": "dp_1", "amount": 4200, "currency": "eur", "status": status}
+        {
+            "object": "dispute",
+            "id": "dp_1",
+            "amount": 4200,
+            "currency": "eur",
+            "status": status,
+            "reason": "fraudulent",
+            "evidence_details": {"due_by": 1_768_435_200},
+            "balance_transactions": [{"currency": "eur", "fee": 1500, "net": -5700}],
+        }
     ]
     snapshot = stripe.retrieve(taken, None)
-    found = [(e.reference, e.key, e.state) for e in snapshot.effects if e.kind is Kind.REFUND]
-    assert ([] if state is None else [("dp_1", "dp_1", state)]) == found
-    assert (values.eur("42.00") if state == "succeeded" else values.eur("0.00")) == snapshot.refunded
+    (found,) = [effect for effect in snapshot.effects if effect.kind is Kind.CHARGEBACK]
+    assert ("dp_1", "dp_1", state, charge) == (found.reference, found.key, found.state, found.capture)
+    assert (shown, "fraudulent", values.eur("15.00")) == (
+        found.dispute.status,
+        found.dispute.reason,
+        found.dispute.fee,
+    )
+    assert "2026-01-15T00:00:00+00:00" == found.dispute.evidence_due_by.isoformat()
+    assert values.eur("0.00") == snapshot.refunded
+    assert (values.eur("42.00") if state == "succeeded" else values.eur("0.00")) == snapshot.charged_back
 
 
 @pytest.mark.parametrize("captured", ["4200", "3000"])
@@ -760,7 +780,7 @@ def test_a_dispute_in_another_currency_is_of_all_that_was_captured(stripe, taken
     charge = stripe.capture(taken, values.operation(taken, "capture", values.eur("30.00"), 3)).reference
     dispute = {"object": "dispute", "id": "dp_1", "amount": 3300, "currency": "usd", "status": "lost"}
     sandbox.disputes[charge] = [dispute]
-    assert values.eur("30.00") == stripe.retrieve(taken, None).refunded
+    assert values.eur("30.00") == stripe.retrieve(taken, None).charged_back
 
 
 def test_all_pages_of_refunds_are_read(stripe, taken, values, payer, sandbox):

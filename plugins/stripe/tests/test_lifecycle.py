@@ -363,14 +363,16 @@ def test_a_chargeback_is_booked_and_undone_if_the_dispute_is_won(payments, taken
         "status": "needs_response",
     }
     sandbox.disputes[charge] = [dispute]
-    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
+    assert 4200 == payments.sync(taken.id).charged_back
     dispute["status"] = "under_review"
-    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
+    assert 4200 == payments.sync(taken.id).charged_back
     dispute["status"] = "won"
     session = payments.sync(taken.id)
     assert ("authorized", 4200, 4200, 0) == totals(session)
+    assert 0 == session.charged_back
     undone = payments.history(taken.id)[-1]
-    assert ("refund", "dispute_won") == (undone.kind, undone.error.code)
+    assert ("chargeback", "dispute_won") == (undone.kind, undone.error.code)
+    assert "session.dispute_won" in [event.type for event in payments.events()]
     assert session == payments.sync(taken.id)
 
 
@@ -387,12 +389,12 @@ def test_a_second_dispute_of_a_charge_is_booked_beside_the_first(payments, taken
         "status": "needs_response",
     }
     sandbox.disputes[charge] = [first]
-    assert ("authorized", 4200, 4200, 3000) == totals(payments.sync(taken.id))
+    assert 3000 == payments.sync(taken.id).charged_back
     sandbox.disputes[charge].append(second)
-    assert ("authorized", 4200, 4200, 4200) == totals(payments.sync(taken.id))
-    assert ["dp_1", "dp_2"] == [row.reference for row in payments.history(taken.id) if row.kind == "refund"]
+    assert 4200 == payments.sync(taken.id).charged_back
+    assert ["dp_1", "dp_2"] == [row.reference for row in payments.history(taken.id) if row.kind == "chargeback"]
     second["status"] = "won"
-    assert ("authorized", 4200, 4200, 3000) == totals(payments.sync(taken.id))
+    assert 3000 == payments.sync(taken.id).charged_back
 
 
 def test_a_pending_refund_that_fails_later_gives_its_amount_free(payments, taken, sandbox):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from paysession.provider import Checkout, Declined, Money, Status
+from paysession.provider import Address, Checkout, Declined, InvalidData, Money, Payer, Status
 from paysession.values import decode, replace
 from paysession_stripe import Stripe, StripeOptions
 
@@ -98,9 +98,8 @@ def test_what_excludes_each_other_is_refused_by_the_helper_and_by_initiate(given
     with pytest.raises(ValueError, match=told):
         StripeOptions(**given).to_data()
     session = values.session(data=given)
-    with pytest.raises(Declined, match=told) as refused:
+    with pytest.raises(InvalidData, match=told):
         Stripe(api_key=KEY).initiate(session, values.operation(session, "initiate"))
-    assert "invalid_data" == refused.value.code
 
 
 def test_a_kept_method_may_be_kept_anew_with_the_payer_at_hand():
@@ -197,6 +196,29 @@ def test_a_shop_that_writes_its_own_receipts_has_none_sent(sent):
     assert "receipt_email" not in sent(settings={"receipts": False}, checkout=checkout)
     form = sent(StripeOptions(receipt_email="j@x.example"), settings={"receipts": False}, checkout=checkout)
     assert "j@x.example" == form["receipt_email"]
+
+
+def test_where_the_goods_go_to_is_what_stripe_is_shown(sent):
+    place = Address(name="Jenny", line1="1 Main Street", city="Berlin", region="BE", country="DE")
+    shown = {"name": "Jenny", "address": {**ADDRESS, "state": "BE"}}
+    assert shown == sent(checkout=Checkout(address=place))["shipping"]
+    given = {"name": "Tom", "address": {"line1": "2 Main Street"}}
+    assert given == sent(StripeOptions(shipping=given), checkout=Checkout(address=place))["shipping"]
+    nameless = Checkout(address=Address(line1="1 Main Street"))
+    assert "shipping" not in sent(checkout=nameless)
+    named = Checkout(address=Address(line1="1 Main Street"), payer=Payer(name="Jenny"))
+    assert "Jenny" == sent(checkout=named)["shipping"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "resource_missing"), (404, "resource_missing"), (400, None)]
+)
+def test_what_stripe_does_not_take_is_a_mistake_of_ours_and_no_decline(wire, values, status, code):
+    refusal = {"type": "invalid_request_error", "code": code, "message": "No such customer: 'cus_x'"}
+    wire.post(f"{API}/v1/payment_intents", status=status, json={"error": refusal})
+    session = values.session(data={"customer": "cus_x1"})
+    with pytest.raises(InvalidData, match="No such customer"):
+        Stripe(api_key=KEY).initiate(session, values.operation(session, "initiate"))
 
 
 # --- when it is captured --------------------------------------------------------------------------
@@ -368,6 +390,19 @@ def test_the_payers_method_is_known_without_any_number(wire, values):
         method.three_d_secure,
     )
     assert ("authorized", "normal", 12) == (method.outcome, method.risk_level, method.risk_score)
+
+
+def test_who_paid_is_reported(wire, values):
+    address = {"line1": "1 Main Street", "city": "Berlin", "state": "BE", "country": "DE", "line2": None}
+    details = {"name": "Jenny", "email": "j@x.example", "phone": None, "address": address}
+    wire.get(f"{API}/v1/payment_intents/pi_1", json=paid({"type": "card"}, billing_details=details))
+    provider = Stripe(api_key=KEY)
+    session = values.session(reference="pi_1")
+    place = Address(line1="1 Main Street", city="Berlin", region="BE", country="DE")
+    expected = Payer(name="Jenny", email="j@x.example", address=place)
+    assert expected == provider.retrieve(session, None).payer
+    assert expected == provider.authorize(session, values.operation(session, "authorize", ordinal=2)).payer
+    provider.close()
 
 
 @pytest.mark.parametrize(

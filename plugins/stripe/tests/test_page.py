@@ -6,6 +6,8 @@ from paysession.provider import (
     Answer,
     Checkout,
     Declined,
+    InvalidData,
+    Item,
     Money,
     NotApplied,
     OutcomeUnknown,
@@ -101,8 +103,20 @@ def test_a_page_is_made_and_the_payer_sent_there(wire, forms, values, where):
 
 def test_a_page_needs_an_address_to_come_back_to(stripe, values):
     session = values.session()
-    with pytest.raises(Declined, match="return_url"):
+    with pytest.raises(InvalidData, match="return_url"):
         stripe.initiate(session, values.operation(session, "initiate"))
+
+
+@pytest.mark.parametrize(("second", "lines"), [("32.00", 2), ("31.00", 1)])
+def test_the_lines_of_an_order_are_shown_where_they_add_up(wire, forms, stripe, values, second, lines):
+    wire.post(f"{API}/checkout/sessions", json=PAGE)
+    items = [Item("Book", Money("5.00", "EUR"), quantity=2), Item("Lamp", Money(second, "EUR"))]
+    checkout = Checkout(return_url="https://shop.example/back", items=items)
+    session = values.session(checkout=checkout)
+    stripe.initiate(session, values.operation(session, "initiate"))
+    sent = forms.form(wire.calls[0].request.body)["line_items"]
+    assert lines == len(sent)
+    assert 4200 == sum(int(line["quantity"]) * int(line["price_data"]["unit_amount"]) for line in sent)
 
 
 @pytest.mark.parametrize("locale", ["tlh", "de-AT"])

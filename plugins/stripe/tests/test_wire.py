@@ -20,8 +20,17 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import SSLError as PoolSSLError
 
+from paysession import PaysessionError
 from paysession.bounded import BoundedResponse
-from paysession.provider import Declined, NotApplied, OutcomeUnknown, Secret, Status
+from paysession.provider import (
+    ConfigurationError,
+    Declined,
+    InvalidData,
+    NotApplied,
+    OutcomeUnknown,
+    Secret,
+    Status,
+)
 from paysession_stripe import Stripe
 from paysession_stripe.gateway import API_VERSION
 from paysession_stripe.refusal import STATE_CODES
@@ -142,8 +151,8 @@ CASES = [
     (400, {"type": "invalid_request_error", "code": "charge_expired_for_capture"}, OutcomeUnknown),
     (400, {"type": "invalid_request_error", "code": "capture_charge_authorization_expired"}, OutcomeUnknown),
     (400, {"type": "idempotency_error"}, OutcomeUnknown),
-    (401, {"type": "invalid_request_error"}, NotApplied),
-    (403, {"type": "invalid_request_error"}, NotApplied),
+    (401, {"type": "invalid_request_error"}, ConfigurationError),
+    (403, {"type": "invalid_request_error"}, ConfigurationError),
     (429, {"type": "invalid_request_error", "code": "rate_limit"}, NotApplied),
     (429, {"type": "invalid_request_error", "code": "lock_timeout"}, NotApplied),
     (400, {"type": "invalid_request_error", "code": "rate_limit"}, NotApplied),
@@ -161,7 +170,7 @@ def test_a_refusal_is_sorted_by_what_it_proves(wire, provider, values, status, d
     wire.post(f"{API}/v1/payment_intents/pi_1/capture", **error(status, message="So it is.", **details))
     if details.get("code") in STATE_CODES:  # the object is looked at, and proves nothing here
         wire.get(f"{API}/v1/payment_intents/pi_1", json=INTENT)
-    with pytest.raises((Declined, NotApplied, OutcomeUnknown)) as refused:
+    with pytest.raises(PaysessionError) as refused:
         capture(provider, values)
     assert isinstance(refused.value, expected)
     for part in ("So it is.", f"HTTP {status}", "request req_1"):
@@ -189,6 +198,35 @@ def test_a_refusal_names_the_parameter_that_stripe_names(wire, provider, values)
         capture(provider, values)
     assert "invalid_request_error" == refused.value.code
     assert "Too much. (parameter amount_to_capture, HTTP 400, request req_1)" == refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("told", "category", "shown"),
+    [
+        ({"code": "card_declined", "decline_code": "stolen_card"}, "hard", "declined"),
+        ({"code": "expired_card"}, "hard", "method_expired"),
+        ({"code": "card_declined", "decline_code": "generic_decline"}, "soft", "declined"),
+        ({"code": "card_declined", "decline_code": "insufficient_funds"}, "soft", "insufficient_funds"),
+        ({"code": "incorrect_cvc"}, "soft", "check_details"),
+        ({"code": "authentication_required"}, "authentication", "authentication_failed"),
+        ({"code": "card_declined", "decline_code": "issuer_not_available"}, "try_later", "try_again_later"),
+        ({"code": "card_declined", "decline_code": "testmode_decline"}, "configuration", "not_available"),
+        ({"code": "card_declined", "advice_code": "do_not_try_again"}, "hard", "declined"),
+        ({"code": "card_declined", "advice_code": "try_again_later"}, "try_later", "try_again_later"),
+        ({"code": "card_declined", "advice_code": "confirm_card_data"}, "soft", "check_details"),
+        ({"code": "a_new_one"}, "soft", "declined"),
+    ],
+)
+def test_a_decline_says_what_may_follow_and_what_the_payer_may_be_shown(
+    wire, provider, values, told, category, shown
+):
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", **error(402, type="card_error", **told))
+    with pytest.raises(Declined) as refused:
+        capture(provider, values)
+    assert (category, shown) == (refused.value.category, refused.value.payer_message_key)
+    wire.get(f"{API}/v1/payment_intents/pi_1", json={**INTENT, "last_payment_error": told})
+    seen = provider.retrieve(values.session(reference="pi_1"), None).error
+    assert (category, shown) == (seen.category, seen.payer_message_key)
 
 
 def test_how_long_to_wait_is_told(wire, provider, values):
@@ -416,7 +454,7 @@ def test_no_log_no_exception_and_no_chain_holds_the_key_or_a_client_secret(
     try:
         try:
             shown.append(repr(initiate(provider, values)))
-        except (Declined, OutcomeUnknown) as error:
+        except PaysessionError as error:
             chained = error
             while chained is not None:
                 shown += [repr(chained), str(chained), repr(chained.__dict__)]
@@ -436,7 +474,7 @@ def test_no_log_no_exception_and_no_chain_holds_the_key_or_a_client_secret(
 def test_an_error_that_repeats_the_key_is_told_and_logged_without_it(wire, provider, values, caplog):
     caplog.set_level(logging.DEBUG)
     wire.post(f"{API}/v1/payment_intents", **error(400, message=f"The key {KEY} is odd."))
-    with pytest.raises(Declined, match=r"The key \*\*\* is odd") as refused:
+    with pytest.raises(InvalidData, match=r"The key \*\*\* is odd") as refused:
         initiate(provider, values)
     assert KEY not in repr(refused.value.__dict__)
     assert "The key *** is odd" in caplog.text

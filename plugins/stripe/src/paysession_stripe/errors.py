@@ -17,6 +17,12 @@ class StateRefused(OutcomeUnknown):
 
 
 class Refused(Declined):
-    """Stripe refused for certain; ``intent`` is the PaymentIntent after it, where Stripe shows it."""
+    """Stripe refused for certain.
 
+    Attributes:
+        status: The HTTP status: 402 where the payment was declined, another one for a mistake of ours.
+        intent: The PaymentIntent after it, where Stripe shows it.
+    """
+
+    status: int = 0
     intent: Intent | None = None

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from paysession.provider import (
     ClientAction,
     Declined,
+    Dispute,
     Effect,
     Failure,
     Kind,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from paysession.provider import Operation, PaymentSession
+    from paysession.provider import Operation, Payer, PaymentSession
     from paysession_stripe.data import StripeData
-    from paysession_stripe.intent import Dispute, Intent, Refund
+    from paysession_stripe.intent import Dispute as Disputed
+    from paysession_stripe.intent import Intent, Refund
     from paysession_stripe.page import Page
 
 __all__ = [
@@ -60,6 +62,7 @@ STATUSES: Final[Mapping[str, Status]] = {
     "canceled": Status.CANCELED,
 }
 EffectState = Literal["pending", "succeeded", "failed", "reversed"]
+DisputeStatus = Literal["opened", "under_review", "won", "lost"]
 _AWAITS_PAYER: Final = ("requires_payment_method", "requires_confirmation")
 _CLOSED: Final = ("succeeded", "canceled")
 _EXPIRED: Final = ("automatic", "expired")
@@ -72,14 +75,19 @@ _REFUND_STATES: Final[Mapping[str, EffectState]] = {
     "failed": "failed",
     "canceled": "failed",
 }
-_DISPUTE_STATES: Final[Mapping[str, EffectState]] = {
+_DISPUTES: Final[Mapping[str, tuple[DisputeStatus, EffectState]]] = {
     # Stripe takes the money when the dispute is opened and gives it back if it is won; an inquiry
     # (warning_*) and a prevented dispute move nothing: https://docs.stripe.com/disputes/how-disputes-work
-    "needs_response": "succeeded",
-    "under_review": "succeeded",
-    "lost": "succeeded",
-    "won": "reversed",
+    "warning_needs_response": ("opened", "pending"),
+    "warning_under_review": ("under_review", "pending"),
+    "warning_closed": ("won", "failed"),
+    "prevented": ("won", "failed"),
+    "needs_response": ("opened", "succeeded"),
+    "under_review": ("under_review", "succeeded"),
+    "won": ("won", "reversed"),
+    "lost": ("lost", "succeeded"),
 }
+"""How a dispute stands, and what became of the money."""
 
 
 @frozen
@@ -137,6 +145,12 @@ class Reading:
     intent: Intent | None
     word: str
     session_id: str | None = None
+
+    @property
+    def payer(self) -> Payer | None:
+        """Who paid, as far as they said so."""
+        charge = self.intent.charge if self.intent is not None else None
+        return charge.payer if charge is not None else None
 
     @property
     def closed(self) -> bool:
@@ -241,16 +255,29 @@ def authorization(reading: Reading) -> Outcome:
     )
     if intent is not None and intent.status == "requires_capture":
         return Outcome.authorized(
-            amount=intent.authorized, data=data, reference=reference, expires_at=reading.expires_at
+            amount=intent.authorized,
+            data=data,
+            reference=reference,
+            expires_at=reading.expires_at,
+            payer=reading.payer,
         )
     if intent is not None and intent.received:
-        return Outcome.captured(intent.received, released=True, data=data, reference=reference)
+        return Outcome.captured(
+            intent.received, released=True, data=data, reference=reference, payer=reading.payer
+        )
     if reading.status is Status.CANCELED:
         return Outcome.canceled(data=data, reference=reference)
     # A failure ends one attempt. Asked again after it was reported, the payer may try another card.
     error = intent.error if intent is not None else None
     if reading.status is Status.ERROR and session.status is not Status.ERROR and error is not None:
-        raise Declined(error.code, error.message, data=data, reference=reference)
+        raise Declined(
+            error.code,
+            error.message,
+            category=error.category,
+            payer_message_key=error.payer_message_key,
+            data=data,
+            reference=reference,
+        )
     if reading.action is None:
         return Outcome.pending(data=data, reference=reference)
     return Outcome.requires_more(next_action=reading.action, data=data, reference=reference)
@@ -368,7 +395,7 @@ def _failure(refund: Refund) -> Failure:
 
 
 def snapshot(
-    reading: Reading, disputes: Sequence[Dispute] = (), operation: Operation | None = None
+    reading: Reading, disputes: Sequence[Disputed] = (), operation: Operation | None = None
 ) -> Snapshot:
     """Return what Stripe shows of a session: captures, refunds and disputes one by one, whoever made them.
 
@@ -389,9 +416,10 @@ def snapshot(
             next_action=reading.action,
             expires_at=reading.expires_at,
         )
-    effects = list(_refuted(intent, disputes, operation))
+    returned = [*_refunds(intent), *_chargebacks(intent, disputes)]
+    effects = list(_refuted(intent, returned, operation))
     effects += _captures(intent, reading.session.captured_amount)
-    effects += _refunds(intent, disputes)
+    effects += returned
     if status is Status.PENDING and intent.status not in _AWAITS_PAYER:
         effects.append(Effect(Kind.AUTHORIZE, intent.amount, "pending"))
     holds = intent.status in ("requires_capture", *_CLOSED)
@@ -400,7 +428,8 @@ def snapshot(
         amount=intent.amount,
         authorized=intent.authorized if holds else None,
         captured=intent.received,
-        refunded=_given_back(intent, disputes),
+        refunded=_total(Kind.REFUND, effects, intent),
+        charged_back=_total(Kind.CHARGEBACK, effects, intent),
         effects=effects,
         session_id=reading.session_id,
         data=data,
@@ -408,6 +437,7 @@ def snapshot(
         next_action=reading.action,
         expires_at=reading.expires_at,
         error=intent.error if status is Status.ERROR else None,
+        payer=reading.payer,
     )
 
 
@@ -437,8 +467,8 @@ def _only_capture(intent: Intent) -> str | None:
     return intent.charge.id if alone and intent.charge is not None else None
 
 
-def _refunds(intent: Intent, disputes: Sequence[Dispute]) -> Iterator[Effect]:
-    """Return the refunds and the chargebacks one by one.
+def _refunds(intent: Intent) -> Iterator[Effect]:
+    """Return the refunds one by one.
 
     One that carries no key of ours carries Stripe's id as its key: it is never taken for ours.
     """
@@ -447,21 +477,42 @@ def _refunds(intent: Intent, disputes: Sequence[Dispute]) -> Iterator[Effect]:
         state = _REFUND_STATES.get(refund.status, "pending")
         error = _failure(refund) if state == "failed" else None
         key = refund.key or refund.id
-        yield Effect(Kind.REFUND, refund.amount, state, refund.id, key, capture=capture, error=error)
-    for dispute in reversed(disputes):
-        if dispute.status not in _DISPUTE_STATES:
-            continue
-        state, name = _DISPUTE_STATES[dispute.status], dispute.id
-        won = Failure("dispute_won", f"the dispute {name} was won") if state == "reversed" else None
-        amount = _disputed(dispute, intent)
-        yield Effect(Kind.REFUND, amount, state, name, name, capture=capture, error=won)
+        yield Effect(
+            Kind.REFUND,
+            refund.amount,
+            state,
+            refund.id,
+            key,
+            capture=capture,
+            error=error,
+            created_at=refund.created_at if refund.key is None else None,  # the key knows better
+        )
+
+
+def _chargebacks(intent: Intent, disputes: Sequence[Disputed]) -> Iterator[Effect]:
+    """Return the disputes one by one; one in a state that is not known moves nothing yet."""
+    capture = _only_capture(intent)
+    for found in reversed(disputes):
+        status, state = _DISPUTES.get(found.status, ("opened", "pending"))
+        over = state in ("failed", "reversed")
+        yield Effect(
+            Kind.CHARGEBACK,
+            _disputed(found, intent),
+            state,
+            found.id,
+            found.id,
+            capture=capture,
+            error=Failure(f"dispute_{found.status}", f"the dispute {found.id} is over") if over else None,
+            created_at=found.created_at,
+            dispute=Dispute(status, reason=found.reason, evidence_due_by=found.due_at, fee=found.fee),
+        )
 
 
 def _refunds_of(intent: Intent) -> Sequence[Refund]:
     return intent.charge.refunds if intent.charge is not None else ()
 
 
-def _disputed(dispute: Dispute, intent: Intent) -> Money:
+def _disputed(dispute: Disputed, intent: Intent) -> Money:
     """Return what is disputed, in the currency of the payment.
 
     Stripe states it in the currency of the bank, sometimes another one: then it is taken for all that was
@@ -470,12 +521,17 @@ def _disputed(dispute: Dispute, intent: Intent) -> Money:
     return dispute.amount if dispute.amount.currency == intent.amount.currency else intent.received
 
 
-def _given_back(intent: Intent, disputes: Sequence[Dispute]) -> Money:
-    total = sum(effect.amount.minor for effect in _refunds(intent, disputes) if effect.state == "succeeded")
-    return Money.from_minor(total, intent.amount.currency)
+def _total(kind: Kind, effects: Sequence[Effect], intent: Intent) -> Money:
+    """Return what the effects of a kind come to that have succeeded."""
+    parts = [effect for effect in effects if effect.kind is kind and effect.state == "succeeded"]
+    return Money.from_minor(sum(part.amount.minor for part in parts), intent.amount.currency)
 
 
-def _refuted(intent: Intent, disputes: Sequence[Dispute], operation: Operation | None) -> Iterator[Effect]:
+def _gone(returned: Sequence[Effect]) -> int:
+    return sum(effect.amount.minor for effect in returned if effect.state == "succeeded")
+
+
+def _refuted(intent: Intent, returned: Sequence[Effect], operation: Operation | None) -> Iterator[Effect]:
     """Report that an operation in doubt did not happen, where it cannot happen any more.
 
     That it does not show yet proves nothing: the request may be on its way. But a PaymentIntent
@@ -490,7 +546,7 @@ def _refuted(intent: Intent, disputes: Sequence[Dispute], operation: Operation |
     if kind is Kind.CAPTURE and closed:
         if not intent.captured_by(operation):
             error = Failure(f"payment_intent_{intent.status}", f"{intent.id} takes no further capture")
-    elif kind is Kind.REFUND and _given_back(intent, disputes) >= intent.received:
+    elif kind is Kind.REFUND and _gone(returned) >= intent.received.minor:
         if operation.key not in {refund.key for refund in _refunds_of(intent)}:
             error = Failure("charge_already_refunded", f"all of {intent.id} is given back")
     elif kind is Kind.CANCEL and closed and intent.received == intent.amount:

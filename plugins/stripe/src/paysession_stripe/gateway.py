@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from stripe.params.checkout import SessionCreateParams as CheckoutSessionCreateParams
 
-    from paysession.provider import Declined, NotApplied, Secret
+    from paysession.provider import ConfigurationError, Declined, NotApplied, Secret
 
     Json = dict[str, Any]
 
@@ -51,7 +51,8 @@ class Gateway:
     """Stripe, for one account. Thread-safe; nothing of it is shared with another one.
 
     Every method returns Stripe's JSON, or raises what became of the request: ``Declined``,
-    ``NotApplied``, or ``OutcomeUnknown`` for all that is not certain.
+    ``NotApplied``, ``ConfigurationError`` for a key that is wrong or may not do this, or
+    ``OutcomeUnknown`` for all that is not certain.
 
     Args:
         api_key: The secret key.
@@ -216,7 +217,7 @@ class Account:
     def _call(self, send: Callable[[], stripe.StripeObject]) -> Json:
         """Send a request; return the answer's JSON, or raise what became of the request."""
         self._transport.begin()
-        failure: Declined | NotApplied | OutcomeUnknown
+        failure: ConfigurationError | Declined | NotApplied | OutcomeUnknown
         try:
             answer = send().last_response
             found = json_object(answer.data) if answer is not None else None

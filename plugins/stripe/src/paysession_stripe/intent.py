@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from paysession.provider import Failure
+from paysession.provider import Address, Failure, Payer
 from paysession_stripe.amounts import from_stripe
+from paysession_stripe.declines import category, message_key
 from paysession_stripe.methods import HOLDS, PayerMethod
 from paysession_stripe.reading import integer, items, json_object, text
 
@@ -81,6 +82,7 @@ class Refund:
         amount: Its amount.
         status: ``pending``, ``requires_action``, ``succeeded``, ``failed`` or ``canceled``.
         key: The key of our operation that made it, or None.
+        created_at: When it was made.
         failure: Why it failed, in Stripe's word.
     """
 
@@ -88,6 +90,7 @@ class Refund:
     amount: Money
     status: str
     key: str | None
+    created_at: datetime | None = None
     failure: str | None = None
 
 
@@ -101,6 +104,8 @@ class Dispute:
         status: ``needs_response``, ``under_review``, ``lost``, ``won``, or of an inquiry (``warning_...``).
         reason: Why, in Stripe's word.
         due_at: Until when evidence can be submitted.
+        fee: What Stripe charges the merchant for it, in the currency of the balance.
+        created_at: When it was opened.
     """
 
     id: str
@@ -108,6 +113,8 @@ class Dispute:
     status: str
     reason: str | None = None
     due_at: datetime | None = None
+    fee: Money | None = None
+    created_at: datetime | None = None
 
 
 @frozen
@@ -121,6 +128,7 @@ class Charge:
             known to hold; None: neither is known.
         refunds: Its refunds, the latest first.
         method: What the payer paid with.
+        payer: Who paid, as far as they said so.
         kept: The payment method that a method which pays once leaves behind, such as iDEAL a SEPA debit.
         kept_as: The kind of what can be kept.
         multicapture: Whether it can be captured several times; None: Stripe does not say.
@@ -133,6 +141,7 @@ class Charge:
     capture_before: datetime | None = None
     refunds: tuple[Refund, ...] = ()
     method: PayerMethod | None = None
+    payer: Payer | None = field(default=None, repr=False)
     kept: str | None = None
     kept_as: str | None = None
     multicapture: bool | None = None
@@ -268,6 +277,7 @@ def read_refund(found: Json) -> Refund:
         amount=_money(found, "amount", _text(found, "currency")),
         status=text(found, "status") or "succeeded",
         key=_metadata(found).get(OPERATION),
+        created_at=_time(found.get("created")),
         failure=text(found, "failure_reason"),
     )
 
@@ -286,6 +296,8 @@ def read_dispute(found: Json) -> Dispute:
         status=_text(found, "status"),
         reason=text(found, "reason"),
         due_at=_time(evidence.get("due_by")),
+        fee=_fee(found.get("balance_transactions")),
+        created_at=_time(found.get("created")),
     )
 
 
@@ -350,7 +362,8 @@ def _failure(error: object) -> Failure | None:
         return None
     found = _mapping(error)
     code = text(found, "decline_code") or text(found, "code") or text(found, "type") or "declined"
-    return Failure(code, text(found, "message") or code)
+    advice = text(found, "advice_code")
+    return Failure(code, text(found, "message") or code, category(code, advice), message_key(code, advice))
 
 
 def _charge(charge: object, created: datetime | None) -> Charge | None:
@@ -375,6 +388,7 @@ def _charge(charge: object, created: datetime | None) -> Charge | None:
         or (None if begun is None else begun + HOLDS.get(kind, _WEEK)),
         refunds=tuple(read_refund(_mapping(refund)) for refund in items(refunds.get("data"))),
         method=PayerMethod.of_charge(found),
+        payer=_payer(found.get("billing_details")),
         kept=debit or card,
         kept_as="sepa_debit" if debit is not None else "card" if card is not None else kind or None,
         multicapture=several == "available" if several is not None else None,
@@ -383,15 +397,42 @@ def _charge(charge: object, created: datetime | None) -> Charge | None:
     )
 
 
+def _payer(details: object) -> Payer | None:
+    """Return who paid, as far as they said so; None: they said nothing."""
+    found = json_object(details) or {}
+    place = json_object(found.get("address")) or {}
+    parts = {name: text(place, name) for name in ("line1", "line2", "city", "postal_code", "country")}
+    address = Address(**parts, region=text(place, "state"))
+    payer = Payer(
+        name=text(found, "name"),
+        email=text(found, "email"),
+        address=address if address != Address() else None,
+    )
+    return payer if payer != Payer() else None
+
+
+def _fee(transactions: object) -> Money | None:
+    """Return what Stripe charges for a dispute: the fees of all that it moved, if they can be read."""
+    fees = [fee for transaction in items(transactions) if (fee := _cost(transaction)[0]) is not None]
+    if not fees or len({fee.currency for fee in fees}) > 1:
+        return None
+    total = sum(fee.minor for fee in fees)
+    return fees[0].from_minor(total, fees[0].currency) if total else None
+
+
 def _cost(transaction: object) -> tuple[Money | None, Money | None]:
     """Return what Stripe kept and what remains, which is no reason to doubt the rest if it cannot be read."""
     found = json_object(transaction) or {}
     currency = text(found, "currency")
     if currency is None:
         return None, None
-    with suppress(ValueError):
-        return _money(found, "fee", currency), _money(found, "net", currency)
-    return None, None
+    return _amount(found, "fee", currency), _amount(found, "net", currency)
+
+
+def _amount(found: Json, name: str, currency: str) -> Money | None:
+    with suppress(ValueError):  # a net may be less than nothing, which no Money is
+        return _money(found, name, currency)
+    return None
 
 
 def _time(value: object) -> datetime | None:

@@ -54,6 +54,7 @@ _REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 """What Stripe takes as a refund's reason; other words are kept in the refund's metadata."""
 
 _DESCRIPTION: Final = 1000
+_NAME: Final = 256
 
 
 @frozen(kw_only=True)
@@ -82,8 +83,9 @@ def customer(session: PaymentSession, data: StripeData) -> CustomerCreateParams:
     email = data.email or session.checkout.email
     if email is not None:
         params["email"] = email
-    if data.name is not None:
-        params["name"] = data.name
+    name = data.name or (session.checkout.payer.name if session.checkout.payer is not None else None)
+    if name is not None:
+        params["name"] = name[:_NAME]
     if session.checkout.locale:
         params["preferred_locales"] = [session.checkout.locale]
     return params
@@ -118,7 +120,6 @@ def intent(
         "customer",
         "payment_method",
         "setup_future_usage",
-        "shipping",
         "payment_method_configuration",
         "allowed_payment_method_types",
         "excluded_payment_method_types",
@@ -157,7 +158,46 @@ def _described(session: PaymentSession, data: StripeData, defaults: Defaults) ->
     receipt = data.receipt_email or (session.checkout.email if defaults.receipts else None)
     if receipt:
         params["receipt_email"] = receipt
+    shipping = data.shipping or _shipping(session)
+    if shipping is not None:
+        params["shipping"] = shipping
     return params
+
+
+def _shipping(session: PaymentSession) -> dict[str, Any] | None:
+    """Return where the goods go to, if the host said so: Stripe wants a name and a street."""
+    place, payer = session.checkout.address, session.checkout.payer
+    if place is None or not place.line1:
+        return None
+    name = place.name or (payer.name if payer is not None else None)
+    if not name:
+        return None
+    parts = {
+        "line1": place.line1,
+        "line2": place.line2,
+        "city": place.city,
+        "postal_code": place.postal_code,
+        "state": place.region,
+        "country": place.country,
+    }
+    return {"name": name, "address": {key: part for key, part in parts.items() if part}}
+
+
+def _lines(session: PaymentSession, title: str, amount: int) -> list[dict[str, Any]]:
+    """Return the lines of a hosted page: the host's where they add up to the amount, else one for all."""
+    items = session.checkout.items
+    rows = [(item.name, to_stripe(item.amount), item.quantity) for item in items]
+    same = all(item.amount.currency == session.amount.currency for item in items)
+    if not (same and rows and sum(each * count for _, each, count in rows) == amount):
+        rows = [(title, amount, 1)]
+    currency = session.amount.currency.lower()
+    return [
+        {
+            "quantity": count,
+            "price_data": {"currency": currency, "unit_amount": each, "product_data": {"name": name}},
+        }
+        for name, each, count in rows
+    ]
 
 
 def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) -> dict[str, Any]:
@@ -193,20 +233,19 @@ def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) ->
 def page(
     session: PaymentSession, operation: Operation, data: StripeData, defaults: Defaults, *, amount: int
 ) -> CheckoutSessionCreateParams:
-    """Return how the hosted page is created: one line with the whole amount, in the shop's own currency."""
+    """Return how the hosted page is created, in the currency of the session."""
     marks = {
         **(data.metadata or {}),
         SESSION: session.id,
         OPERATION: operation.key,
         REFERENCE: session.collection_reference,
     }
-    checkout, currency = session.checkout, session.amount.currency.lower()
+    checkout = session.checkout
     described = _described(session, data, defaults)
     taken = _capturing(session, data, defaults)
     payment: dict[str, Any] = {"capture_method": taken["capture_method"], "metadata": marks, **described}
     for name in (
         "setup_future_usage",
-        "shipping",
         "on_behalf_of",
         "transfer_data",
         "transfer_group",
@@ -220,16 +259,7 @@ def page(
         "mode": "payment",
         "ui_mode": "hosted_page",
         "client_reference_id": session.id,
-        "line_items": [
-            {
-                "quantity": 1,
-                "price_data": {
-                    "currency": currency,
-                    "unit_amount": amount,
-                    "product_data": {"name": title},
-                },
-            }
-        ],
+        "line_items": _lines(session, title, amount),
         "adaptive_pricing": {"enabled": False},  # the amount that is paid is the one that was asked for
         "success_url": checkout.return_url,
         "cancel_url": checkout.cancel_url or checkout.return_url,

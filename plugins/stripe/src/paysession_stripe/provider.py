@@ -22,6 +22,7 @@ from paysession.provider import (
     Capabilities,
     Declined,
     Endpoint,
+    InvalidData,
     NotApplied,
     Operation,
     Outcome,
@@ -190,6 +191,7 @@ class Stripe:
             # authorized; so "multiple" is what an account was given, and what a host may plan with.
             capture="multiple" if self.multicapture else "once",
             refund="multiple",
+            keyed_effects=True,  # in the metadata that each of our captures and refunds writes
             replay_window=timedelta(hours=24),
             # A PaymentIntent that is fetched by its id is up to date. The search that finds one
             # whose id was lost lags, and serves `initiate` only, which is repeated under its key.
@@ -205,17 +207,20 @@ class Stripe:
         try:
             data = StripeData.requested(session.data)
         except ValueError as error:
-            raise Declined("invalid_data", str(error)) from None
+            raise InvalidData(str(error)) from None
         hosted = (data.ui or self.ui) == "hosted"
         if hosted and session.checkout.return_url is None:
-            raise Declined("invalid_data", "Stripe's hosted page needs Checkout(return_url=...)")
+            raise InvalidData("Stripe's hosted page needs Checkout(return_url=...)")
         amount = amounts.to_charge(session.amount, self.max_digits)
         account = self._account(data)
-        data = evolve(data, customer=self._customer(account, session, operation, data))
         create = self._create_page if hosted else self._create_intent
         try:
+            data = evolve(data, customer=self._customer(account, session, operation, data))
             reading = create(account, session, operation, data, amount)
-        except (Declined, NotApplied, OutcomeUnknown) as error:
+        except Refused as error:
+            # Nothing is charged here, so it is no decline: Stripe does not take what was asked for.
+            raise InvalidData(error.message) from None
+        except (NotApplied, OutcomeUnknown) as error:
             error.data = data.to_json()  # the customer is made, whatever became of the payment
             raise
         return evidence.made(reading, operation)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import stripe
 
-from paysession.provider import Declined, NotApplied, OutcomeUnknown
+from paysession.provider import ConfigurationError, Declined, NotApplied, OutcomeUnknown
+from paysession_stripe.declines import category, message_key
 from paysession_stripe.errors import Refused, StateRefused
 from paysession_stripe.intent import read_intent
 from paysession_stripe.reading import json_object
@@ -24,19 +25,21 @@ from paysession_stripe.transport import never_sent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    ProviderError = Declined | NotApplied | OutcomeUnknown
+    Failed = Declined | NotApplied | OutcomeUnknown | ConfigurationError
 
 __all__ = ["STATE_CODES", "sort"]
 
-_BY_STATUS: Final[Mapping[int, type[Declined | NotApplied]]] = {
+_BY_STATUS: Final[Mapping[int, type[Declined | NotApplied | ConfigurationError]]] = {
     400: Declined,
-    401: NotApplied,  # a wrong key
+    401: ConfigurationError,  # a wrong key
     402: Declined,
-    403: NotApplied,  # a key that may not do this
+    403: ConfigurationError,  # a key that may not do this
     404: Declined,
     429: NotApplied,  # too many requests, or the object is locked by another one
 }
 """Every other status (408, 409, 424, 5xx) says nothing about what happened."""
+
+_DECLINED: Final = 402
 
 STATE_CODES: Final = frozenset(
     {
@@ -53,7 +56,7 @@ STATE_CODES: Final = frozenset(
 the object is looked at, and the refusal alone proves nothing."""
 
 
-def sort(error: Exception, *, doubtful: bool) -> ProviderError:
+def sort(error: Exception, *, doubtful: bool) -> Failed:
     """Return what a failure of the package means.
 
     Args:
@@ -61,12 +64,12 @@ def sort(error: Exception, *, doubtful: bool) -> ProviderError:
         doubtful: Whether an attempt of the same call may have been carried out before.
     """
     failure = _sorted(error)
-    if isinstance(failure, NotApplied) and doubtful:
+    if isinstance(failure, NotApplied | ConfigurationError) and doubtful:
         return OutcomeUnknown(f"{failure.message}; an attempt before may have been carried out")
     return failure
 
 
-def _sorted(error: Exception) -> ProviderError:
+def _sorted(error: Exception) -> Failed:
     if isinstance(error, stripe.APIConnectionError):
         cause = error.__cause__
         if never_sent(cause):
@@ -83,9 +86,21 @@ def _sorted(error: Exception) -> ProviderError:
         return StateRefused(message)
     if not texts or kind is None or texts.get("type") == "idempotency_error":
         return OutcomeUnknown(message)
+    if kind is ConfigurationError:
+        return ConfigurationError(f"{message}: the setting api_key is wrong, or this key may not do that")
     if kind is NotApplied or code in ("lock_timeout", "rate_limit"):
         return NotApplied(message, retry_after=_retry_after(error))
-    refused = Refused(texts.get("decline_code") or code or texts.get("type") or "declined", message)
+    reason, advice = (
+        texts.get("decline_code") or code or texts.get("type") or "declined",
+        texts.get("advice_code"),
+    )
+    refused = Refused(
+        reason,
+        message,
+        category=category(reason, advice) if error.http_status == _DECLINED else "configuration",
+        payer_message_key=message_key(reason, advice) if error.http_status == _DECLINED else None,
+    )
+    refused.status = error.http_status
     intent = json_object(details.get("payment_intent"))
     if intent is not None:
         with suppress(ValueError):  # what cannot be read is left out: that it was refused is certain
