@@ -42,7 +42,7 @@ def test_one_life_in_a_loop():
             assert (await pay.get(session.id)).captured == 4000
             assert len(await pay.sessions(reference="r")) == 1
             assert [row.kind for row in await pay.history(session.id)].count("capture") == 1
-            assert len(await pay.events()) == 5
+            assert len(await pay.events()) == 6
             assert (await pay.collection(reference="r")).status == "partially_refunded"
             assert len(await pay.collections()) == 1
             assert (await pay.providers())[0].name == "fake"

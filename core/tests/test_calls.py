@@ -385,7 +385,7 @@ REFUSED = [
     ("resolve what is closed", InvalidTransition,
      lambda pay, s: pay.resolve(pay.history(s.id)[0].id, Outcome.pending(), note="n")),
     ("resolve nothing", NotFound, lambda pay, s: pay.resolve("x-1", Outcome.pending(), note="n")),
-    ("resolve with a word", InvalidData, lambda pay, s: pay.resolve(pay.history(s.id)[0].id, "declined", note="n")),
+    ("resolve with another word", InvalidData, lambda pay, s: pay.resolve(pay.history(s.id)[0].id, "done", note="n")),
     ("resolve without a note", InvalidData, lambda pay, s: pay.resolve(pay.history(s.id)[0].id, Outcome.pending(), note="")),
 ]  # fmt: skip
 

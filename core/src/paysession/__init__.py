@@ -37,12 +37,22 @@ from paysession.errors import (
 )
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
-from paysession.operation import Dispute, Event, Kind, Operation, State
+from paysession.operation import Dispute, Event, Kind, Operation, Resolution, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
-from paysession.reports import InDoubt, Lane, ProviderInfo, Pruned, Recovery, Resync, Unmatched, Unsynced
+from paysession.reports import (
+    Capture,
+    InDoubt,
+    Lane,
+    ProviderInfo,
+    Pruned,
+    Recovery,
+    Resync,
+    Unmatched,
+    Unsynced,
+)
 from paysession.retention import Retention
-from paysession.session import Conflict, PaymentCollection, PaymentSession
+from paysession.session import CaptureMode, Conflict, PaymentCollection, PaymentSession
 from paysession.store import MemoryStore
 from paysession.values import (
     ClientAction,
@@ -62,6 +72,8 @@ __all__ = [
     "Address",
     "AsyncPayments",
     "Capabilities",
+    "Capture",
+    "CaptureMode",
     "Checkout",
     "ClientAction",
     "ConfigurationError",
@@ -104,6 +116,7 @@ __all__ = [
     "Recovery",
     "Redirect",
     "RequestError",
+    "Resolution",
     "Resync",
     "Retention",
     "Secret",

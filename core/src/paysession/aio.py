@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from paysession._engine.arguments import checked_flag
 from paysession._engine.lanes import Workers
@@ -21,7 +21,7 @@ from paysession.reports import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from types import TracebackType
     from typing import Self
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from paysession.checkout import Checkout
     from paysession.errors import Declined
     from paysession.money import Money
-    from paysession.operation import Event, Operation
+    from paysession.operation import Event, Operation, Resolution
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.reports import InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
+    from paysession.reports import Capture, InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
     from paysession.retention import Retention
-    from paysession.session import Conflict, PaymentCollection, PaymentSession
+    from paysession.session import CaptureMode, Conflict, PaymentCollection, PaymentSession
 
 __all__ = ["AsyncPayments"]
 
@@ -197,13 +197,17 @@ class AsyncPayments:
         """See `Payments.offered`."""
         return self._payments.offered
 
-    async def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
+    async def create_collection(
+        self, amount: Money, *, reference: str, by: str | None = None
+    ) -> PaymentCollection:
         """See `Payments.create_collection`."""
-        return await self._run(self._payments.create_collection, amount, reference=reference)
+        return await self._run(self._payments.create_collection, amount, reference=reference, by=by)
 
-    async def update_collection(self, collection_id: str, amount: Money) -> PaymentCollection:
+    async def update_collection(
+        self, collection_id: str, amount: Money, *, by: str | None = None
+    ) -> PaymentCollection:
         """See `Payments.update_collection`."""
-        return await self._run(self._payments.update_collection, collection_id, amount)
+        return await self._run(self._payments.update_collection, collection_id, amount, by=by)
 
     async def collection(
         self,
@@ -220,6 +224,32 @@ class AsyncPayments:
         """See `Payments.collections`."""
         return await self._run(self._payments.collections, after=after, limit=limit)
 
+    async def pay(
+        self,
+        collection_id: str,
+        *,
+        provider: str,
+        checkout: Checkout | None = None,
+        data: Mapping[str, Any] | None = None,
+        capture: CaptureMode = "manual",
+        idempotency_key: str | None = None,
+        by: str | None = None,
+        abandon_after: timedelta | None = None,
+    ) -> PaymentSession:
+        """See `Payments.pay`."""
+        return await self._with(
+            provider,
+            self._payments.pay,
+            collection_id,
+            provider=provider,
+            checkout=checkout,
+            data=data,
+            capture=capture,
+            idempotency_key=idempotency_key,
+            by=by,
+            abandon_after=abandon_after,
+        )
+
     async def initiate(
         self,
         collection_id: str,
@@ -229,10 +259,12 @@ class AsyncPayments:
         data: Mapping[str, Any] | None = None,
         payload: Mapping[str, Any] | None = None,
         checkout: Checkout | None = None,
-        capture: str = "manual",
+        capture: CaptureMode = "manual",
         replaces: str | None = None,
-        origin: str = "host",
+        origin: Literal["host", "payer"] = "host",
         idempotency_key: str | None = None,
+        by: str | None = None,
+        abandon_after: timedelta | None = None,
     ) -> PaymentSession:
         """See `Payments.initiate`."""
         return await self._with(
@@ -248,14 +280,16 @@ class AsyncPayments:
             replaces=replaces,
             origin=origin,
             idempotency_key=idempotency_key,
+            by=by,
+            abandon_after=abandon_after,
         )
 
     async def update(
-        self, session_id: str, amount: Money, *, idempotency_key: str | None = None
+        self, session_id: str, amount: Money, *, idempotency_key: str | None = None, by: str | None = None
     ) -> PaymentSession:
         """See `Payments.update`."""
         return await self._on(
-            session_id, self._payments.update, session_id, amount, idempotency_key=idempotency_key
+            session_id, self._payments.update, session_id, amount, idempotency_key=idempotency_key, by=by
         )
 
     async def authorize(
@@ -264,10 +298,16 @@ class AsyncPayments:
         *,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """See `Payments.authorize`."""
         return await self._on(
-            session_id, self._payments.authorize, session_id, payload=payload, idempotency_key=idempotency_key
+            session_id,
+            self._payments.authorize,
+            session_id,
+            payload=payload,
+            idempotency_key=idempotency_key,
+            by=by,
         )
 
     async def resume(self, session_id: str, *, payload: Mapping[str, Any] | None = None) -> PaymentSession:
@@ -281,6 +321,7 @@ class AsyncPayments:
         *,
         final: bool = False,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """See `Payments.capture`."""
         return await self._on(
@@ -290,6 +331,7 @@ class AsyncPayments:
             amount,
             final=final,
             idempotency_key=idempotency_key,
+            by=by,
         )
 
     async def refund(
@@ -300,6 +342,7 @@ class AsyncPayments:
         capture: str | None = None,
         reason: str | None = None,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """See `Payments.refund`."""
         return await self._on(
@@ -310,11 +353,16 @@ class AsyncPayments:
             capture=capture,
             reason=reason,
             idempotency_key=idempotency_key,
+            by=by,
         )
 
-    async def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
+    async def cancel(
+        self, session_id: str, *, idempotency_key: str | None = None, by: str | None = None
+    ) -> PaymentSession:
         """See `Payments.cancel`."""
-        return await self._on(session_id, self._payments.cancel, session_id, idempotency_key=idempotency_key)
+        return await self._on(
+            session_id, self._payments.cancel, session_id, idempotency_key=idempotency_key, by=by
+        )
 
     async def sync(self, session_id: str) -> PaymentSession:
         """See `Payments.sync`."""
@@ -359,10 +407,15 @@ class AsyncPayments:
         return await self._run(self._payments.in_doubt, limit=limit)
 
     async def resolve(
-        self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str
+        self,
+        operation_id: str,
+        outcome: Resolution | Outcome | Declined | NotApplied,
+        *,
+        note: str,
+        by: str | None = None,
     ) -> PaymentSession:
         """See `Payments.resolve`."""
-        return await self._recovering(self._payments.resolve, operation_id, outcome, note=note)
+        return await self._recovering(self._payments.resolve, operation_id, outcome, note=note, by=by)
 
     async def conflicts(
         self,
@@ -416,6 +469,10 @@ class AsyncPayments:
     async def history(self, session_id: str) -> tuple[Operation, ...]:
         """See `Payments.history`."""
         return await self._run(self._payments.history, session_id)
+
+    async def captures(self, session_id: str) -> tuple[Capture, ...]:
+        """See `Payments.captures`."""
+        return await self._run(self._payments.captures, session_id)
 
     async def events(self, *, after: str | None = None, limit: int = 100) -> tuple[Event, ...]:
         """See `Payments.events`."""

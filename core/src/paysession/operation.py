@@ -35,6 +35,8 @@ __all__ = [
     "EventType",
     "Kind",
     "Operation",
+    "Origin",
+    "Resolution",
     "State",
     "digest_of",
     "dump_dispute",
@@ -192,6 +194,13 @@ def number_of(session_id: str, key: str | None) -> int | None:
     return int(numbered[1]) if numbered else None
 
 
+Resolution = Literal["succeeded", "declined", "not_applied"]
+"""What an operator may say of an operation; see `Payments.resolve`."""
+
+Origin = Literal["host", "payer", "provider"]
+"""Who caused an operation: see `Operation.origin`."""
+
+
 @frozen(slots=False, eq=False, repr=False, kw_only=True)
 class Operation(Value):
     """One attempt to cause one effect at a provider.
@@ -212,10 +221,11 @@ class Operation(Value):
         state: What became of it.
         origin: ``host`` if our application asked for it, ``payer`` if the payer caused it (chose the
             provider, or approved at the gateway), ``provider`` if the effect was found there.
+        by: Who asked for it, if the application said so.
         idempotency_key: The caller's key, if one was given.
         final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
             not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.
-        reason: For a refund: why.
+        reason: For a refund: why. For the cancel of a session that nobody paid in time: ``abandoned``.
         capture_id: For a refund or chargeback: the id of the capture operation that it refers to.
         capture: The capture operation itself; filled in when a hook is called.
         reverses: The id of the operation that this one undoes (a refund that failed after it
@@ -243,7 +253,8 @@ class Operation(Value):
     state: State
     created_at: datetime
     updated_at: datetime
-    origin: str = "host"
+    origin: Origin = "host"
+    by: str | None = None
     idempotency_key: str | None = None
     fingerprint: str | None = field(default=None, repr=False)
     """A digest of the caller's parameters, to tell a repeated call from another one."""
@@ -326,6 +337,7 @@ class Operation(Value):
 
 
 EventType = Literal[
+    "collection.updated",
     "operation.failed",
     "operation.in_doubt",
     "operation.pending",
@@ -352,7 +364,7 @@ EventType = Literal[
 
 @frozen(slots=False, eq=False, repr=False, kw_only=True)
 class Event(Totals):
-    """One transition of one session, as written in the transaction that made it.
+    """One transition of one session or collection, as written in the transaction that made it.
 
     It names amounts and states only: no ``data``, no next action, nothing of the payer's.
 
@@ -362,29 +374,31 @@ class Event(Totals):
         id: Unique, and the same at each reading: the session's id and version, and a digest, so that after
             a restore no other event has it.
         type: What happened: one of `EventType`.
-        session_id: The session.
+        session_id: The session; None if it is of the collection alone.
         collection_id: Its collection.
         reference: The host's reference of the collection.
-        provider: The session's provider.
+        provider: The session's provider, or None.
         operation_id: The operation that made the transition, or None.
-        amount: That operation's amount, or the session's.
-        status: The session's status after it.
-        version: The session's version after it: events of one session are in its order.
-        detail: For a conflict, what was expected and what was found; for a failure its code; for a dispute
-            how it stands (see `Dispute`).
+        by: Who asked for it, if the application said so.
+        amount: That operation's amount, or the session's; for ``collection.updated`` what has to be paid now.
+        status: The session's status after it, or None.
+        version: The session's version after it: events of one session are in its order. 0 without a session.
+        detail: For a conflict, what was expected and what was found; for a failure its code; for
+            ``collection.updated`` what had to be paid before; for a dispute how it stands (see `Dispute`).
         occurred_at: When the transition was written.
     """
 
     cursor: str = ""
     id: str
     type: EventType
-    session_id: str
+    session_id: str | None
     collection_id: str
     reference: str
-    provider: str
+    provider: str | None
     operation_id: str | None
+    by: str | None = None
     amount: Money
-    status: Status
+    status: Status | None
     authorized: int
     captured: int
     refunded: int

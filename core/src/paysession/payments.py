@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from paysession._engine.arguments import (
     MOST_ROWS,
     check_amount,
     check_card_data,
+    checked_by,
     checked_capture,
     checked_checkout,
     checked_data,
@@ -20,6 +21,7 @@ from paysession._engine.arguments import (
     checked_key,
     checked_limit,
     checked_moment,
+    checked_patience,
     checked_payload,
     checked_text,
     collection_id_of,
@@ -29,13 +31,14 @@ from paysession._engine.elapsed import stopwatch
 from paysession._engine.gate import Gate, gated
 from paysession._engine.inbox import Inbox
 from paysession._engine.lanes import HookCalls
+from paysession._engine.pay import Pay, Wanted
 from paysession._engine.resync import resync
 from paysession._engine.returns import ReturnLimit
 from paysession._engine.rounds import Rounds
 from paysession._engine.run import Engine
 from paysession._ledger.evidence import verify
 from paysession._ledger.facts import ConflictClosed, Forgotten
-from paysession._ledger.rules import Request
+from paysession._ledger.rules import Request, standing
 from paysession._plugins.opening import (
     checked_deadline,
     checked_environ,
@@ -67,10 +70,10 @@ from paysession.errors import (
     StoreError,
 )
 from paysession.money import Money
-from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, State
+from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, Event, State
 from paysession.outcome import Outcome
-from paysession.reports import InDoubt, ProviderInfo, Pruned, Resync, Unmatched
-from paysession.retention import Retention, before
+from paysession.reports import Capture, InDoubt, ProviderInfo, Pruned, Resync, Unmatched
+from paysession.retention import Retention, after, before
 from paysession.session import PaymentCollection, PaymentSession, Sums, summarize
 from paysession.store import OverLimit, Stale
 from paysession.text import shown
@@ -85,10 +88,10 @@ if TYPE_CHECKING:
     from paysession._ledger.ledger import Ledger
     from paysession.change import Notification
     from paysession.checkout import Checkout
-    from paysession.operation import Event, Operation
+    from paysession.operation import Operation, Resolution
     from paysession.outcome import WebhookReply
     from paysession.reports import Lane, Recovery
-    from paysession.session import Conflict
+    from paysession.session import CaptureMode, Conflict
     from paysession.store import Store
 
 __all__ = ["Payments"]
@@ -131,6 +134,7 @@ class Payments:
         offered: The providers that a payer may choose; all selected ones that are not
             ``operator_only``, by default.
         retention: How long `prune` keeps what payments themselves do not need.
+        abandon_after: How long after a session was created it is canceled if it is not authorized.
         token: Returns 16 random hexadecimal digits for the id of a session without an idempotency key (with
             one the id is derived from it and from the store's secret); injectable for tests.
         stopwatch: Returns the seconds of a clock that nobody can set, by which a store's clock is corrected
@@ -147,6 +151,7 @@ class Payments:
         public_url: str | None = None,
         offered: Iterable[str] | None = None,
         retention: Retention | None = None,
+        abandon_after: timedelta | None = None,
         token: Callable[[], str] = lambda: os.urandom(8).hex(),
         stopwatch: Callable[[], float] | None = None,
         call_deadline: timedelta | None = None,
@@ -164,6 +169,7 @@ class Payments:
         self._token = token
         self._returns = ReturnLimit()
         self._offered = None if offered is None else tuple(offered)
+        self._abandon_after = checked_patience(abandon_after)
 
     @classmethod
     def open(
@@ -175,6 +181,7 @@ class Payments:
         offered: Iterable[str] | None = None,
         allow_mixed_modes: bool | None = None,
         retention: Retention | None = None,
+        abandon_after: timedelta | None = None,
         public_url: str | None = None,
         call_deadline: timedelta | None = CALL_DEADLINE,
         config: str | os.PathLike[str] | None = None,
@@ -196,6 +203,8 @@ class Payments:
             allow_mixed_modes: True lets providers of test mode and of live mode be selected
                 together, so that test money can pay a live order. They are refused otherwise.
             retention: How long `prune` keeps notifications and events.
+            abandon_after: `recover` cancels a session at the gateway that is not authorized this long after
+                it was created; None: never. `initiate` and `pay` may say something else for one session.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
             call_deadline: How long a call that may reach a gateway keeps its caller in total, lookups
@@ -247,6 +256,7 @@ class Payments:
             public_url=public_url,
             offered=offered,
             retention=retention,
+            abandon_after=abandon_after,
             stopwatch=stopwatch if clock is None else None,
             call_deadline=deadline,
         )
@@ -290,12 +300,13 @@ class Payments:
 
     # --- collections ------------------------------------------------------------------------------
 
-    def create_collection(self, amount: Money, *, reference: str) -> PaymentCollection:
+    def create_collection(self, amount: Money, *, reference: str, by: str | None = None) -> PaymentCollection:
         """Say what has to be paid. With the same reference again, it is the same collection.
 
         Args:
             amount: More than zero.
             reference: The host's own name for it, such as the order's number: 1 to 200 characters.
+            by: Who asks: 1 to 200 characters.
 
         Raises:
             InvalidAmount: Not an amount of money, or zero.
@@ -305,7 +316,12 @@ class Payments:
         reference = checked_text(reference, "reference")
         now = self._store.now()
         collection = PaymentCollection(
-            id=collection_id_of(reference), reference=reference, amount=amount, created_at=now, updated_at=now
+            id=collection_id_of(reference),
+            reference=reference,
+            amount=amount,
+            created_at=now,
+            updated_at=now,
+            by=checked_by(by),
         )
         try:
             self._store.commit(Change(collection=collection))
@@ -319,8 +335,17 @@ class Payments:
             return found
         return collection
 
-    def update_collection(self, collection_id: str, amount: Money) -> PaymentCollection:
+    def update_collection(
+        self, collection_id: str, amount: Money, *, by: str | None = None
+    ) -> PaymentCollection:
         """Change what has to be paid; never below what its sessions hold.
+
+        An order may be paid or not paid by that alone, so the feed has an event ``collection.updated``.
+
+        Args:
+            collection_id: The collection.
+            amount: What has to be paid now: more than zero. The same amount changes nothing.
+            by: Who asks: 1 to 200 characters.
 
         Raises:
             InvalidAmount: Zero, another currency, or less than is held.
@@ -330,15 +355,41 @@ class Payments:
         row = self._collection(collection_id)
         if row.amount.currency != amount.currency:
             raise InvalidAmount(f"{amount} is not in the collection's currency {row.amount.currency}")
-        changed = replace(row, amount=amount, updated_at=self._store.now())
+        by = checked_by(by)
+        if row.amount == amount:
+            return self._with_totals(row)
+        changed = replace(row, amount=amount, updated_at=self._store.now(), by=by)
+        event = self._updated(row, self._with_totals(changed))
         try:
-            self._store.commit(Change(collection=changed, collection_amount=True))
+            self._store.commit(Change(collection=changed, collection_amount=True, events=(event,)))
         except OverLimit:
             held = Money.from_minor(self._collection(collection_id).held, amount.currency)
             raise InvalidAmount(
                 f"{amount} is below {held}, which its sessions hold; cancel one first"
             ) from None
         return self.collection(collection_id)
+
+    def _updated(self, before: PaymentCollection, after: PaymentCollection) -> Event:
+        """Return the event of a collection's new amount, with its totals as they were read just before."""
+        return Event(
+            id=f"{after.id}:{int(after.updated_at.timestamp() * 1000):012x}-{self._token()}",
+            type="collection.updated",
+            session_id=None,
+            collection_id=after.id,
+            reference=after.reference,
+            provider=None,
+            operation_id=None,
+            by=after.by,
+            amount=after.amount,
+            status=None,
+            authorized=after.authorized,
+            captured=after.captured,
+            refunded=after.refunded,
+            charged_back=after.charged_back,
+            version=0,
+            detail=str(before.amount),
+            occurred_at=after.updated_at,
+        )
 
     def collection(self, id: str | None = None, *, reference: str | None = None) -> PaymentCollection:  # noqa: A002
         """Return a collection, by its id or by the host's reference, with its status and totals.
@@ -374,6 +425,104 @@ class Payments:
 
     # --- the life of a session --------------------------------------------------------------------
 
+    def pay(
+        self,
+        collection_id: str,
+        *,
+        provider: str,
+        checkout: Checkout | None = None,
+        data: Mapping[str, Any] | None = None,
+        capture: CaptureMode = "manual",
+        idempotency_key: str | None = None,
+        by: str | None = None,
+        abandon_after: timedelta | None = None,
+    ) -> PaymentSession:
+        """Return the session with which a payer pays what is left of a collection: what a "Pay" button calls.
+
+        Call it as often as the payer asks: after a reload, with the back button, the next day, with another
+        method, in two tabs, from several processes at once. One session at a time can be paid.
+
+        - If the amount is authorized already, or a bank is at work on it, that session is returned.
+        - The collection's open session with this provider is continued. The gateway is queried first, since
+          the payer may have paid a moment ago. If the collection's amount has changed, the session is
+          updated; where the provider cannot do that, it is replaced.
+        - A session with another provider, ``data``, ``capture`` or ``checkout`` (but for the payer's IP
+          address and browser), one that has failed and one that has expired are canceled, and a new one is
+          begun.
+        - While it is in doubt what a session holds, nothing is begun. A call that is in progress elsewhere
+          is waited for, up to 10 seconds.
+
+        It is for a payer's own choice: the provider must be one of `offered`. What an operator begins (a
+        till), or what pays a part, is for `initiate`; `pay` then pays the rest, and cancels what is open.
+
+        Args:
+            collection_id: What is paid for.
+            provider: The name of the provider that the payer chose.
+            checkout: What is known of the payer's visit; None: an open session's own will do.
+            data: What the provider needs to know, from the host's server.
+            capture: ``automatic`` asks the provider to capture at authorization.
+            idempotency_key: The same key returns the session that it began, also a canceled one. Leave it out
+                unless your requests have keys of their own: the call is safe to repeat without.
+            by: Who asks: 1 to 200 characters, kept with the operations.
+            abandon_after: See `initiate`.
+
+        Raises:
+            NotOffered: A payer may not choose this provider.
+            SessionBusy: A session is in doubt; nothing was begun. Try again shortly.
+            Declined: The provider refused to begin, or does not cancel a session that could still be paid.
+            NotApplied, OutcomeUnknown: The provider's answer; call again.
+            RequestError: Something of what was asked is wrong.
+        """
+        self._check_offered(provider)
+        collection = self._collection(collection_id)
+        name = self._registry.provider(provider).name
+        capture, text = _checked_capture_mode(capture), checked_data(data, "data")
+        checked_checkout(checkout, "")
+        wanted = Wanted(
+            collection_id=collection.id,
+            provider=name,
+            checkout=checkout,
+            data=text,
+            capture=capture,
+            key=checked_key(idempotency_key),
+            by=checked_by(by),
+            abandon_after=self._checked_patience(abandon_after),
+            extra=_extra(text, provider, capture, None),
+        )
+        return Pay(self, self._engine, self._begin, wanted).run()
+
+    def _begin(
+        self, wanted: Wanted, collection: PaymentCollection, amount: Money, key: str | None
+    ) -> PaymentSession:
+        """Return a new session, which is yet to be written."""
+        now = self._store.now()
+        session_id = self._session_id(collection, key, now)
+        patience = wanted.abandon_after
+        return PaymentSession(
+            id=session_id,
+            collection_id=collection.id,
+            collection_reference=collection.reference,
+            provider=wanted.provider,
+            amount=amount,
+            capture=wanted.capture,
+            checkout=checked_checkout(wanted.checkout, session_id),
+            data=wanted.data,
+            created_at=now,
+            updated_at=now,
+            abandon_at=None if patience is None else after(now, patience),
+            version=0,
+        )
+
+    def _check_offered(self, provider: str) -> None:
+        if not (isinstance(provider, str) and provider in self.offered):
+            raise NotOffered(
+                f"a payer may not choose the provider {shown(provider)}; offered are: "
+                f"{', '.join(self.offered) or 'none'}"
+            )
+
+    def _checked_patience(self, abandon_after: timedelta | None) -> timedelta | None:
+        return self._abandon_after if abandon_after is None else checked_patience(abandon_after)
+
     def initiate(
         self,
         collection_id: str,
@@ -383,10 +532,12 @@ class Payments:
         data: Mapping[str, Any] | None = None,
         payload: Mapping[str, Any] | None = None,
         checkout: Checkout | None = None,
-        capture: str = "manual",
+        capture: CaptureMode = "manual",
         replaces: str | None = None,
-        origin: str = "host",
+        origin: Literal["host", "payer"] = "host",
         idempotency_key: str | None = None,
+        by: str | None = None,
+        abandon_after: timedelta | None = None,
     ) -> PaymentSession:
         """Begin a payment with one provider. Nothing is charged by this alone.
 
@@ -402,6 +553,9 @@ class Payments:
             origin: ``payer`` if the provider's name came from the payer: then it must be one of
                 `offered`. ``host`` if the application or an operator chose it.
             idempotency_key: The same key returns the first result.
+            by: Who asks: 1 to 200 characters, kept with the operation.
+            abandon_after: `recover` cancels the session if it is not authorized this long after it was
+                created; by default what `open` was given.
 
         Raises:
             Declined: The provider refused; the session is canceled.
@@ -412,59 +566,45 @@ class Payments:
         """
         if not isinstance(origin, str) or origin not in _ORIGINS:
             raise InvalidData(f"origin is 'host' or 'payer', not {shown(origin)}")
-        if origin == "payer" and not (isinstance(provider, str) and provider in self.offered):
-            raise NotOffered(
-                f"a payer may not choose the provider {shown(provider)}; offered are: "
-                f"{', '.join(self.offered) or 'none'}"
-            )
+        if origin == "payer":
+            self._check_offered(provider)
         collection = self._collection(collection_id)
-        handle = self._registry.provider(provider)
-        if not isinstance(capture, str) or capture not in _CAPTURES:
-            raise InvalidData(f"capture is 'manual' or 'automatic', not {shown(capture)}")
+        name = self._registry.provider(provider).name
+        capture = _checked_capture_mode(capture)
         if amount is not None:
             check_amount(amount)
         text = checked_data(data, "data")
         browser = checked_payload(payload)
         key = checked_key(idempotency_key)
-        now = self._store.now()
-        session_id = self._session_id(collection, key, now)
-        visit = checked_checkout(checkout, session_id)
-        existing = self._store.session(session_id) if key is not None else None
+        by = checked_by(by)
+        checked_checkout(checkout, "")
+        patience = self._checked_patience(abandon_after)
+        existing = self._store.session(self._session_id(collection, key)) if key is not None else None
         if replaces is not None and existing is None:
             if amount is not None:
                 share_of(collection, amount)
-            replaced = self.cancel(replaces)
+            replaced = self.cancel(replaces, by=by)
             if replaced.status is not Status.CANCELED and not replaced.captured:
                 raise SessionBusy(
                     "the cancel of the session to be replaced is not finished there; try again later",
                     session_id=replaces,
                 )
             collection = self._collection(collection_id)
-        digest = sha256(f"{text} {provider} {capture} {amount}".encode()).hexdigest()[:32] if key else ""
-        request = Request(INITIATE, payload=browser, idempotency_key=key, extra=digest, origin=origin)
+        extra = _extra(text, provider, capture, amount) if key else ""
+        request = Request(INITIATE, payload=browser, idempotency_key=key, extra=extra, origin=origin, by=by)
         if existing is not None:
             return self._engine.perform(existing, request)
-        session = PaymentSession(
-            id=session_id,
-            collection_id=collection.id,
-            collection_reference=collection.reference,
-            provider=handle.name,
-            amount=share_of(collection, amount),
-            capture=capture,
-            checkout=visit,
-            data=text,
-            created_at=now,
-            updated_at=now,
-            version=0,
-        )
+        wanted = Wanted(collection.id, name, checkout, text, capture, key, by, patience, extra)
+        session = self._begin(wanted, collection, share_of(collection, amount), key)
         return self._engine.perform(session, request)
 
-    def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime) -> str:
+    def _session_id(self, collection: PaymentCollection, key: str | None, now: datetime | None = None) -> str:
         """Return an id that sorts by time; the same key gives the same id, so it needs no index.
 
         It stands in the address of the return page, so nobody else may be able to compute it.
         """
         if key is None:
+            now = now or self._store.now()
             return f"ps_{int(now.timestamp() * 1000):012x}{self._token()}"
         identity, text = self._store.identity, f"{collection.id} {key}"
         if identity.since is not None and collection.created_at < identity.since:
@@ -473,8 +613,16 @@ class Payments:
             digest = identity.digest(text)
         return f"ps_{int(collection.created_at.timestamp() * 1000):012x}{digest}"
 
-    def update(self, session_id: str, amount: Money, *, idempotency_key: str | None = None) -> PaymentSession:
+    def update(
+        self, session_id: str, amount: Money, *, idempotency_key: str | None = None, by: str | None = None
+    ) -> PaymentSession:
         """Change the amount of a session that is not authorized yet.
+
+        Args:
+            session_id: The session.
+            amount: The new amount.
+            idempotency_key: The same key returns the first result.
+            by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
             InvalidAmount: Zero, another currency, or more than the collection's amount.
@@ -484,8 +632,8 @@ class Payments:
         check_amount(amount)
         session = self.get(session_id)
         share_of(self._collection(session.collection_id), amount)
-        key = checked_key(idempotency_key)
-        return self._engine.perform(session, Request(UPDATE, amount, idempotency_key=key))
+        request = Request(UPDATE, amount, idempotency_key=checked_key(idempotency_key), by=checked_by(by))
+        return self._engine.perform(session, request)
 
     def authorize(
         self,
@@ -493,6 +641,7 @@ class Payments:
         *,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """Authorize the session's amount. A decline raises nothing: the status is then ``error``.
 
@@ -502,6 +651,7 @@ class Payments:
             session_id: The session.
             payload: What came back from the payer's browser: untrusted, handed to the provider.
             idempotency_key: The same key returns the first result.
+            by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
             InvalidAmount: Other sessions hold the collection's amount.
@@ -511,7 +661,10 @@ class Payments:
         """
         session = self.get(session_id)
         request = Request(
-            AUTHORIZE, payload=checked_payload(payload), idempotency_key=checked_key(idempotency_key)
+            AUTHORIZE,
+            payload=checked_payload(payload),
+            idempotency_key=checked_key(idempotency_key),
+            by=checked_by(by),
         )
         return self._engine.perform(session, request)
 
@@ -559,6 +712,7 @@ class Payments:
         *,
         final: bool = False,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """Take what is authorized, or a part of it.
 
@@ -568,6 +722,7 @@ class Payments:
                 captured, the session is returned as it is.
             final: Let go of the rest.
             idempotency_key: Two captures of one amount are two captures; with the same key, one.
+            by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
             InvalidAmount: More than is left.
@@ -579,9 +734,8 @@ class Payments:
         final = checked_flag(final, "final")
         if amount is not None:
             check_amount(amount)
-        return self._engine.perform(
-            self.get(session_id), Request(CAPTURE, amount, idempotency_key=key, final=final)
-        )
+        request = Request(CAPTURE, amount, idempotency_key=key, final=final, by=checked_by(by))
+        return self._engine.perform(self.get(session_id), request)
 
     def refund(
         self,
@@ -591,6 +745,7 @@ class Payments:
         capture: str | None = None,
         reason: str | None = None,
         idempotency_key: str | None = None,
+        by: str | None = None,
     ) -> PaymentSession:
         """Give back what was captured, or a part of it.
 
@@ -601,6 +756,7 @@ class Payments:
             capture: The id of the capture operation that it refers to.
             reason: Why, in the host's words; handed to the provider.
             idempotency_key: Two refunds of one amount are two refunds; with the same key, one.
+            by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
             InvalidAmount: More than is left.
@@ -617,15 +773,23 @@ class Payments:
             idempotency_key=key,
             reason=None if reason is None else checked_text(reason, "reason"),
             capture_id=checked_capture(capture),
+            by=checked_by(by),
         )
         return self._engine.perform(self.get(session_id), request)
 
-    def cancel(self, session_id: str, *, idempotency_key: str | None = None) -> PaymentSession:
+    def cancel(
+        self, session_id: str, *, idempotency_key: str | None = None, by: str | None = None
+    ) -> PaymentSession:
         """Let go of what is authorized and not captured; before any capture, end the session.
 
         A canceled session is returned as it is, without a call, unless the provider holds money
         for it all the same. If an operation is in doubt the cancel is remembered, and runs once
         the doubt is settled.
+
+        Args:
+            session_id: The session.
+            idempotency_key: The same key returns the first result.
+            by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
             InvalidTransition: Everything is captured: refund it instead.
@@ -633,20 +797,21 @@ class Payments:
             Declined, NotApplied: The provider's answer; the session is as it was.
         """
         session = self.get(session_id)
-        request = Request(CANCEL, idempotency_key=checked_key(idempotency_key))
+        by = checked_by(by)
+        request = Request(CANCEL, idempotency_key=checked_key(idempotency_key), by=by)
         if session.open is None:
             if session.initiated or session.status is not Status.PENDING:
                 return self._engine.perform(session, request)
             session = self._recovery.abandon(session_id)
             if session.status is Status.CANCELED:
                 return session
-            return self.cancel(session_id, idempotency_key=idempotency_key)  # it was accepted just now
+            return self.cancel(session_id, idempotency_key=idempotency_key, by=by)  # accepted just now
         session = self._recovery.recover(session_id)
         if session.open is None:
-            return self.cancel(session_id, idempotency_key=idempotency_key)
-        session = self._recovery.want_cancel(session_id)
+            return self.cancel(session_id, idempotency_key=idempotency_key, by=by)
+        session = self._recovery.want_cancel(session_id, by)
         if session.open is None:  # settled just now
-            return self.cancel(session_id, idempotency_key=idempotency_key)
+            return self.cancel(session_id, idempotency_key=idempotency_key, by=by)
         raise OutcomeUnknown(
             f"the operation {session.open} is in doubt; the cancel is remembered and runs once it is settled",
             session_id=session_id,
@@ -862,26 +1027,36 @@ class Payments:
         return tuple(rows[:limit])
 
     def resolve(
-        self, operation_id: str, outcome: Outcome | Declined | NotApplied, *, note: str
+        self,
+        operation_id: str,
+        outcome: Resolution | Outcome | Declined | NotApplied,
+        *,
+        note: str,
+        by: str | None = None,
     ) -> PaymentSession:
-        """Settle an operation by a person's word, where no provider can tell.
+        """Settle an operation manually, where no gateway can be queried about it.
 
         Args:
             operation_id: An operation in doubt, or a pending one.
-            outcome: What became of it: an `Outcome`, a `Declined` or a `NotApplied`.
-            note: Who says so, and why; kept with the operation.
+            outcome: What became of it: ``succeeded`` (with what was asked), ``declined`` or
+                ``not_applied``; or an `Outcome`, a `Declined` or a `NotApplied` that says more.
+            note: How it is known; kept with the operation.
+            by: Who says so: 1 to 200 characters, kept before the note.
 
         Raises:
             InvalidTransition: The operation is closed.
             InvalidData: The outcome does not fit the operation.
-            SessionBusy: Somebody is at it.
+            SessionBusy: It is in progress.
         """
-        note = checked_text(note, "note")
+        note, by = checked_text(note, "note"), checked_by(by)
+        operation = self._store.operation(checked_id(operation_id, "an operation"))
+        if isinstance(outcome, str):
+            outcome = _resolution(outcome, operation, note)
         if not isinstance(outcome, Outcome | Declined | NotApplied):
             raise InvalidData(
-                f"an outcome is an Outcome, a Declined or a NotApplied, not {type(outcome).__name__}"
+                "an outcome is 'succeeded', 'declined' or 'not_applied', or an Outcome, a Declined or a "
+                f"NotApplied, not {shown(outcome)}"
             )
-        operation = self._store.operation(checked_id(operation_id, "an operation"))
         if outcome.data is not None:
             data = outcome.data if isinstance(outcome, Outcome) else encode(outcome.data, "data")
             check_card_data(decode(data), "data")
@@ -892,7 +1067,7 @@ class Payments:
                 verify(session, operation, outcome, capabilities)
             except OutcomeUnknown as error:
                 raise InvalidData(f"that does not fit the operation: {error}") from None
-        return self._recovery.resolve(operation_id, outcome, note)
+        return self._recovery.resolve(operation_id, outcome, note if by is None else f"{by}: {note}")
 
     # --- conflicts --------------------------------------------------------------------------------
 
@@ -1021,6 +1196,28 @@ class Payments:
         self.get(session_id)
         return tuple(self._store.operations(session_id))
 
+    def captures(self, session_id: str) -> tuple[Capture, ...]:
+        """Return the captures of a session that succeeded, in their order, each with what is left to refund.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        session = self.get(session_id)
+        operations, most = self._store.operations(session_id), session.refundable_amount.minor
+        currency, found = session.amount.currency, standing(operations)
+        return tuple(
+            Capture(
+                operation,
+                Money.from_minor(found[operation.id][0], currency),
+                Money.from_minor(found[operation.id][1], currency),
+                Money.from_minor(
+                    max(0, min(most, found[operation.id][0] - found[operation.id][1])), currency
+                ),
+            )
+            for operation in operations
+            if operation.id in found
+        )
+
     def events(self, *, after: str | None = None, limit: int = 100) -> tuple[Event, ...]:
         """Return what happened after a cursor: every transition once, in order per session.
 
@@ -1137,3 +1334,32 @@ def _check_over(session: PaymentSession) -> None:
             f"the session {session.id} holds money that is not captured: capture or cancel it first",
             session_id=session.id,
         )
+
+
+def _checked_capture_mode(capture: CaptureMode) -> CaptureMode:
+    if not isinstance(capture, str) or capture not in _CAPTURES:
+        raise InvalidData(f"capture is 'manual' or 'automatic', not {shown(capture)}")
+    return capture
+
+
+def _extra(data: str, provider: str, capture: str, amount: Money | None) -> str:
+    """Return a digest of what a repeated `initiate` must have in common with the first."""
+    return sha256(f"{data} {provider} {capture} {amount}".encode()).hexdigest()[:32]
+
+
+def _resolution(word: str, operation: Operation | None, note: str) -> Outcome | Declined | NotApplied:
+    """Return what an operator says in a word, as the outcome of an operation."""
+    if word == "declined":
+        return Declined("resolved", note)
+    if word == "not_applied":
+        return NotApplied(note)
+    if word != "succeeded":
+        raise InvalidData(f"an outcome is 'succeeded', 'declined' or 'not_applied', not {shown(word)}")
+    kind = operation.kind if operation is not None else INITIATE
+    if operation is not None and kind is CAPTURE:
+        return Outcome.captured(operation.amount, released=operation.final)
+    if operation is not None and kind is REFUND:
+        return Outcome.refunded(operation.amount)
+    if kind is AUTHORIZE:
+        return Outcome.authorized()
+    return Outcome.canceled() if kind is CANCEL else Outcome.pending()

@@ -11,10 +11,38 @@ from paysession.values import Value
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from paysession.money import Money
     from paysession.operation import Operation
     from paysession.outcome import Capabilities
 
-__all__ = ["InDoubt", "Lane", "ProviderInfo", "Pruned", "Recovery", "Resync", "Unmatched", "Unsynced"]
+__all__ = [
+    "Capture",
+    "InDoubt",
+    "Lane",
+    "ProviderInfo",
+    "Pruned",
+    "Recovery",
+    "Resync",
+    "Unmatched",
+    "Unsynced",
+]
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Capture(Value):
+    """A capture that succeeded, and what of it can still be given back.
+
+    Attributes:
+        operation: The capture; its ``id`` is what `Payments.refund` takes as ``capture=``.
+        amount: What it took, without what was reversed since.
+        refunded_amount: What refunds that refer to it gave back, or are giving back.
+        refundable_amount: What may still be refunded of it: never more than is left of the session.
+    """
+
+    operation: Operation
+    amount: Money
+    refunded_amount: Money
+    refundable_amount: Money
 
 
 @frozen(slots=False, eq=False, repr=False)

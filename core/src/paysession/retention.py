@@ -62,6 +62,14 @@ class Retention(Value):
         return cls(**given)
 
 
+def after(now: datetime, age: timedelta) -> datetime | None:
+    """Return when something made now will have an age; None: not in the time that a datetime knows."""
+    try:
+        return now + age
+    except OverflowError:
+        return None
+
+
 def before(now: datetime, age: timedelta | None) -> datetime | None:
     """Return when rows were made that have an age now; None: none is so old."""
     try:

@@ -17,8 +17,33 @@ if TYPE_CHECKING:
     from paysession.checkout import Payer
     from paysession.values import Failure, NextAction
 
-__all__ = ["Conflict", "ConflictKind", "PaymentCollection", "PaymentSession", "Sums", "summarize"]
+__all__ = [
+    "CaptureMode",
+    "CollectionStatus",
+    "Conflict",
+    "ConflictKind",
+    "PaymentCollection",
+    "PaymentSession",
+    "Sums",
+    "summarize",
+]
 
+
+CaptureMode = Literal["manual", "automatic"]
+"""Whether a session is captured by a call of its own, or with its authorization."""
+
+CollectionStatus = Literal[
+    "not_paid",
+    "awaiting",
+    "partially_authorized",
+    "authorized",
+    "partially_captured",
+    "captured",
+    "partially_refunded",
+    "refunded",
+    "canceled",
+]
+"""How far a collection is paid; derived from its sessions."""
 
 ConflictKind = Literal[
     "amount",
@@ -103,7 +128,7 @@ class PaymentSession(Totals):
     created_at: datetime
     updated_at: datetime
     status: Status = Status.PENDING
-    capture: str = "manual"
+    capture: CaptureMode = "manual"
     checkout: Checkout = field(default=Factory(Checkout), repr=False)
     payer: Payer | None = field(default=None, repr=False)
     reference: str | None = None
@@ -144,6 +169,10 @@ class PaymentSession(Totals):
     """The id of an authorization that is accepted and not finished."""
     cancel_wanted: bool = False
     """A cancel was asked for, and runs once nothing is in doubt."""
+    cancel_by: str | None = None
+    """Who asked for that cancel, if the application said so."""
+    abandon_at: datetime | None = None
+    """When it is canceled if it is not authorized by then; None: never."""
     due_at: datetime | None = field(default=None, repr=False)
     """When recovery has something to do here; None when all is at rest."""
     attention_at: datetime | None = field(default=None, repr=False)
@@ -161,6 +190,19 @@ class PaymentSession(Totals):
     def data_text(self) -> str:
         """``data`` as the JSON text that is stored."""
         return self._data
+
+    @property
+    def capturable_amount(self) -> Money:
+        """What is authorized and neither captured nor being captured: what `capture` may take."""
+        ends = self.status is not Status.AUTHORIZED or self.cancel_wanted
+        left = 0 if ends else self.authorized - self.captured - self.capturing
+        return Money.from_minor(max(0, left), self.amount.currency)
+
+    @property
+    def refundable_amount(self) -> Money:
+        """What is captured and not refunded, being refunded or charged back: what `refund` may give back."""
+        left = self.captured - self.refunded - self.refunding - self.charged_back
+        return Money.from_minor(max(0, left), self.amount.currency)
 
     @property
     def in_doubt(self) -> bool:
@@ -186,6 +228,7 @@ class PaymentCollection(Totals):
         held: Minor units that sessions hold, from the moment that authorizing begins.
         created_at: When it was created.
         updated_at: When its amount last changed.
+        by: Who created it, or changed its amount last, if the application said so.
     """
 
     id: str
@@ -193,8 +236,9 @@ class PaymentCollection(Totals):
     amount: Money
     created_at: datetime
     updated_at: datetime
+    by: str | None = None
     held: int = 0
-    status: str = "not_paid"
+    status: CollectionStatus = "not_paid"
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
@@ -242,6 +286,7 @@ UNFINISHED: Final = (Status.PENDING, Status.REQUIRES_MORE)
 def summarize(collection: PaymentCollection, sums: Sums) -> PaymentCollection:
     """Return a collection with the status and the totals that the sums of its sessions lead to."""
     amount = collection.amount.minor
+    status: CollectionStatus
     if sums.refunded:
         status = "refunded" if sums.refunded >= sums.captured else "partially_refunded"
     elif sums.captured:

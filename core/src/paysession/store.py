@@ -361,7 +361,7 @@ class MemoryStore:
                 return new
             if new.amount.minor < row.held:
                 raise OverLimit(new.id)
-            return replace(row, amount=new.amount, updated_at=new.updated_at)
+            return replace(row, amount=new.amount, updated_at=new.updated_at, by=new.by)
         if change.hold and change.session is not None:
             row = self._collections[change.session.collection_id]
             held = row.held + change.hold

@@ -28,6 +28,7 @@ COPIES = {
     ): "what a hook is shown of the session: as it was when it began",
     ("_engine/recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("payments.py", "update_collection", "row"): "a collection, not a session",
+    ("_engine/pay.py", "_fits", "checked_checkout(wanted.checkout, session.id)"): "a checkout, not a session",
     ("checkout.py", "filled", "self"): "a checkout, not a session",
     ("checkout.py", "reported", "payer"): "a payer, not a session",
     ("checkout.py", "_storable", "part"): "a payer's address",

@@ -7,7 +7,7 @@ that does not. Card data is refused by the names that it is given: see `CARD_DAT
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,6 +26,7 @@ __all__ = [
     "CARD_DATA",
     "check_amount",
     "check_card_data",
+    "checked_by",
     "checked_capture",
     "checked_checkout",
     "checked_data",
@@ -35,6 +36,7 @@ __all__ = [
     "checked_key",
     "checked_limit",
     "checked_moment",
+    "checked_patience",
     "checked_payload",
     "checked_text",
     "collection_id_of",
@@ -165,6 +167,11 @@ def checked_key(value: str | None) -> str | None:
     return None if value is None else checked_text(value, "idempotency_key")
 
 
+def checked_by(value: str | None) -> str | None:
+    """Return who asks, or refuse it."""
+    return None if value is None else checked_text(value, "by")
+
+
 def checked_data(value: Mapping[str, Any] | None, name: str) -> str:
     """Return a mapping as the JSON text that is stored, or refuse it."""
     text = encode(value, name)
@@ -222,6 +229,13 @@ def checked_moment(value: datetime | None, name: str) -> datetime | None:
     """Return an optional time of the caller's, or refuse one without a time zone."""
     if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
         raise InvalidData(f"{name} is a datetime with a time zone, such as datetime.now(UTC)")
+    return value
+
+
+def checked_patience(value: timedelta | None) -> timedelta | None:
+    """Return how long an unpaid session may wait, or refuse it."""
+    if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
+        raise InvalidData("abandon_after is a timedelta of more than nothing, such as timedelta(hours=24)")
     return value
 
 

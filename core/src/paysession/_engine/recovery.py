@@ -27,6 +27,7 @@ from paysession._ledger.evidence import (
     still_in_doubt,
 )
 from paysession._ledger.facts import CancelRequested, Details, OperatorNeeded, Postponed, Released
+from paysession._ledger.ledger import UNAUTHORIZED
 from paysession._ledger.rules import LEASE_MARGIN, Request, claim
 from paysession._ledger.schedule import schedule
 from paysession._ledger.verdict import (
@@ -73,6 +74,9 @@ logger = logging.getLogger("paysession")
 
 ATTEMPTS: Final = 20
 """How often a decision is made again because the session moved meanwhile."""
+
+ABANDONED: Final = "abandoned"
+"""The reason of the cancel of a session that nobody paid in time, and the detail of its event."""
 
 RETURN_TRIES: Final = 3
 """How many attempts in a row that were not applied a payer's returns may cause without a wait."""
@@ -534,14 +538,14 @@ class Recoverer:
         wait = RETURN_WAIT * (1 << min(failed - RETURN_TRIES, 16))
         return self._engine.store.now() < rows[-1].updated_at + wait
 
-    def want_cancel(self, session_id: str) -> PaymentSession:
+    def want_cancel(self, session_id: str, by: str | None = None) -> PaymentSession:
         """Remember that a cancel was asked for while an operation is in doubt."""
 
         def rule(session: PaymentSession) -> Ledger | None:
             if session.cancel_wanted or session.open is None:
                 return None
             ledger = self._engine.ledger(session)
-            ledger.apply(CancelRequested())
+            ledger.apply(CancelRequested(by))
             return ledger
 
         return self._engine.decide(session_id, rule)
@@ -588,14 +592,19 @@ class Recoverer:
         try:
             if session.open is not None:
                 session = self.recover(session_id)  # its lease keeps other workers away
-            elif not session.cancel_wanted and not self._is_queryable(session):
-                return self._hand_over(session)
-            elif not session.cancel_wanted:
+            elif session.cancel_wanted:
+                pass
+            elif not self._is_queryable(session):
+                if not self._is_abandoned(session):
+                    return self._hand_over(session)
+            else:
                 # The next look is set before this one, so that no other worker asks the same.
                 if due:
                     looks, ordinal = session.checks + 1, session.ordinal
                     self._engine.store.commit(self._postponed(session).change())
                 session = self.sync(session_id)
+            if self._is_abandoned(session):
+                session = self._engine.perform(session, Request(Kind.CANCEL, reason=ABANDONED))
             session = self._engine.cancel_if_wanted(session)
         except (SessionBusy, Stale):
             return self._engine.load(session_id)
@@ -618,6 +627,18 @@ class Recoverer:
 
     def _is_queryable(self, session: PaymentSession) -> bool:
         return self._engine.registry.provider(session.provider).capabilities.lookup != "none"
+
+    def _is_abandoned(self, session: PaymentSession) -> bool:
+        """Return whether the time is over that an unpaid session had."""
+        return (
+            session.abandon_at is not None
+            and session.abandon_at <= self._engine.store.now()
+            and session.status in UNAUTHORIZED
+            and session.initiated
+            and session.open is None
+            and session.authorizing is None
+            and not session.cancel_wanted
+        )
 
     def _hand_over(self, session: PaymentSession) -> PaymentSession:
         """Leave a session whose time is over to an operator: no gateway can be queried about it."""

@@ -532,7 +532,7 @@ class Engine:
         if not session.cancel_wanted or session.open is not None:
             return session
         try:
-            return self.perform(session, Request(CANCEL))
+            return self.perform(session, Request(CANCEL, by=session.cancel_by))
         except PaysessionError as error:
             logger.info("the cancel of session %s is still wanted: %s", session.id, error)
             session = self.load(session.id)

@@ -251,7 +251,13 @@ class Forgotten(NamedTuple):
 
 
 class CancelRequested(NamedTuple):
-    """A cancel was asked for, and is to be sent once nothing is in doubt."""
+    """A cancel was asked for, and is to be sent once nothing is in doubt.
+
+    Attributes:
+        by: Who asked, if the application said so.
+    """
+
+    by: str | None = None
 
 
 class CancelCleared(NamedTuple):

@@ -133,6 +133,8 @@ class _Row:
     open: str | None
     authorizing: str | None
     cancel_wanted: bool
+    cancel_by: str | None
+    abandon_at: datetime | None
     due_at: datetime | None
     attention_at: datetime | None
     checks: int
@@ -308,6 +310,7 @@ class Ledger:
             "reference": session.collection_reference,
             "provider": session.provider,
             "operation_id": operation_id,
+            "by": operation.by if operation is not None else None,
             "amount": operation.amount if operation is not None else session.amount,
             "status": session.status,
             "authorized": session.authorized,
@@ -735,7 +738,8 @@ class Ledger:
             row.status = Status.CANCELED
         row.authorized = row.held = row.kept
         if row.status is not was:
-            self._record("session.canceled", fact.operation)
+            reason = fact.operation.reason if fact.operation is not None else None
+            self._record("session.canceled", fact.operation, detail=reason)
         elif fact.operation is not None or row.authorized < authorized:
             # A session ends once; what turned up after its end was released.
             self._record("session.released", fact.operation)
@@ -790,9 +794,9 @@ class Ledger:
         if self.erased:
             self._record("session.forgotten", detail=fact.by)
 
-    def _cancel_requested(self, _: CancelRequested) -> None:
+    def _cancel_requested(self, fact: CancelRequested) -> None:
         if not self.row.cancel_wanted:  # its attempts are counted from now on
-            self.row.cancel_wanted, self.row.checks = True, 0
+            self.row.cancel_wanted, self.row.checks, self.row.cancel_by = True, 0, fact.by
 
     def _cancel_cleared(self, _: CancelCleared) -> None:
         row = self.row
@@ -809,7 +813,8 @@ class Ledger:
     def _operator_needed(self, _: OperatorNeeded) -> None:
         row = self.row
         row.updated_at = self.before.updated_at
-        row.due_at, row.attention_at = None, self.now
+        later = row.abandon_at is not None and row.abandon_at > self.now
+        row.due_at, row.attention_at = row.abandon_at if later else None, self.now
 
     def _postponed(self, _: Postponed) -> None:
         row = self.row

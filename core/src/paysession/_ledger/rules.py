@@ -35,10 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from paysession.operation import Origin
     from paysession.outcome import Capabilities
     from paysession.session import PaymentSession
 
-__all__ = ["ALLOWED", "LEASE_MARGIN", "Request", "begin", "claim", "nothing_to_do", "with_capture"]
+__all__ = [
+    "ALLOWED",
+    "LEASE_MARGIN",
+    "Request",
+    "begin",
+    "claim",
+    "nothing_to_do",
+    "standing",
+    "with_capture",
+]
 
 ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
     INITIATE: frozenset({Status.PENDING}),
@@ -71,6 +81,7 @@ class Request:
         capture_left: For a refund of one capture: how much of that is left, in minor units.
         extra: A digest of what else a repetition must have in common.
         origin: ``host``, or ``payer`` when the payer caused it: chose the provider, or approved there.
+        by: Who asks, if the application says so.
         attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
     """
 
@@ -84,7 +95,8 @@ class Request:
     capture: Operation | None = None
     capture_left: int | None = None
     extra: str = ""
-    origin: str = "host"
+    origin: Origin = "host"
+    by: str | None = None
     attempt: int = 1
 
     @property
@@ -108,6 +120,25 @@ class Request:
         return digest_of(f"{session_id} {self.fingerprint} {minor} {capture}")
 
 
+def standing(operations: Sequence[Operation]) -> dict[str, tuple[int, int]]:
+    """Return what stands of each capture that succeeded, and what is refunded of that, in minor units.
+
+    A refund that is in doubt or pending counts; one that refers to no capture does not.
+    """
+    stands = {row.id: row.amount.minor for row in operations if row.reverses is None}
+    for row in operations:
+        if row.reverses is not None:
+            stands[row.reverses] -= row.amount.minor
+    captured = {row.id: 0 for row in operations if row.kind is CAPTURE and row.state is State.SUCCEEDED}
+    refunded = {key: 0 for key in captured if key in stands}
+    for row in operations:
+        taken = row.kind is REFUND and row.state not in REFUSED
+        taken = taken or (row.kind is CHARGEBACK and row.state is State.SUCCEEDED)
+        if taken and row.reverses is None and row.capture_id in refunded:
+            refunded[row.capture_id] += stands[row.id]
+    return {key: (stands[key], minor) for key, minor in refunded.items()}
+
+
 def with_capture(
     session: PaymentSession, request: Request, operations: Sequence[Operation], capabilities: Capabilities
 ) -> Request:
@@ -118,19 +149,7 @@ def with_capture(
         NotSupported: The provider refunds one capture at a time, and several could be meant.
     """
     rows = {row.id: row for row in operations}
-    stands = {row.id: row.amount.minor for row in operations if row.reverses is None}
-    for row in operations:
-        if row.reverses is not None:
-            stands[row.reverses] -= row.amount.minor
-    left: dict[str, int] = {}
-    for row in operations:
-        if row.kind is CAPTURE and row.state is State.SUCCEEDED and stands.get(row.id):
-            left[row.id] = stands[row.id]
-    for row in operations:
-        taken = row.kind is REFUND and row.state not in REFUSED
-        taken = taken or (row.kind is CHARGEBACK and row.state is State.SUCCEEDED)
-        if taken and row.reverses is None and row.capture_id in left:
-            left[row.capture_id] -= stands[row.id]
+    left = {key: minor - refunded for key, (minor, refunded) in standing(operations).items() if minor}
     chosen = request.capture_id
     if chosen is not None and not (isinstance(chosen, str) and chosen in left):
         raise InvalidData(
@@ -202,6 +221,7 @@ def begin(
         "created_at": now,
         "updated_at": now,
         "origin": request.origin,
+        "by": request.by,
         "idempotency_key": request.idempotency_key,
         "fingerprint": request.fingerprint if request.idempotency_key is not None else None,
         "final": request.final,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from paysession._ledger.ledger import UNAUTHORIZED
 from paysession.values import Status
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ _LATE: Final = timedelta(hours=1)
 """How long after an object expired its notification may still be on its way."""
 
 _PAYER_CHECKS: Final = 32
-"""How often a gateway is asked about a payer who never returned: for about a week."""
+"""How often a gateway is queried at these intervals about a payer who never returned: for about a week."""
+
+_LATER_FIRST, _LATER_MOST = timedelta(hours=12), timedelta(days=7)
+"""After that week it is queried more and more slowly, for as long as the payer could still pay."""
 
 
 def schedule(
@@ -60,13 +64,28 @@ def schedule(
     elif row.pending:
         due_at = now + (first or _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
     elif row.status in (Status.PENDING, Status.REQUIRES_MORE, Status.ERROR) and row.initiated:
-        due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks) if checks < _PAYER_CHECKS else None
+        if checks < _PAYER_CHECKS:
+            due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks)
+        else:
+            due_at = now + _backoff(_LATER_FIRST, _LATER_MOST, checks - _PAYER_CHECKS)
     elif row.disputes:
         due_at = now + _backoff(_DISPUTE_FIRST, _DISPUTE_MOST, checks)
     elif row.expires_at is not None and row.authorized > row.captured:
         # The authorization expires: once it has, ask until the gateway says so.
         due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
-    row.due_at = due_at
+    row.due_at = _until_abandoned(ledger, due_at)
+
+
+def _until_abandoned(ledger: Ledger, due_at: datetime | None) -> datetime | None:
+    """Return when recovery has something to do, given when an unpaid session is abandoned."""
+    row, now = ledger.row, ledger.now
+    abandon_at = row.abandon_at
+    unpaid = row.status in UNAUTHORIZED and row.initiated and row.authorizing is None
+    if abandon_at is None or not unpaid or row.cancel_wanted:
+        return due_at
+    if abandon_at <= now:  # the cancel failed: it is attempted again
+        abandon_at = now + _backoff(_PENDING_FIRST, _PENDING_MOST, row.checks)
+    return abandon_at if due_at is None else min(due_at, abandon_at)
 
 
 def _overdue(ledger: Ledger, first: timedelta | None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import json
 import os
 import sys
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
 
     from paysession import PaymentSession, ProviderInfo
 
-__all__ = ["EXIT_FAILED", "App", "Time", "common", "money", "pairs_of", "pass_app", "remember"]
+__all__ = [
+    "EXIT_FAILED",
+    "App",
+    "Time",
+    "asked_by",
+    "common",
+    "money",
+    "pairs_of",
+    "pass_app",
+    "remember",
+]
 
 DEFAULT_DB: Final = "sqlite:///paysession.db"
 DEFAULT_CONFIG: Final = "paysession.toml"
@@ -165,6 +176,20 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             _fail(app, error)
 
     return run
+
+
+def asked_by(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--by``: who asks, the system user by default."""
+    return click.option(
+        "--by", default=_user, help="Who asks; it is kept. [default: your user name]", show_default=False
+    )(command)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without users
+        return "somebody at the command line"
 
 
 def _check_store(url: object) -> None:

@@ -8,7 +8,7 @@ import click
 
 from paysession import Money, NotFound, Payments
 from paysession_cli import show
-from paysession_cli.app import App, common, pass_app
+from paysession_cli.app import App, asked_by, common, pass_app
 
 __all__ = ["collection", "collection_id"]
 
@@ -22,12 +22,13 @@ def collection() -> None:
 @click.argument("amount")
 @click.argument("currency")
 @click.option("--reference", required=True, help="Your own name for it, such as the order's number.")
+@asked_by
 @common
 @pass_app
-def collection_create(app: App, amount: str, currency: str, reference: str) -> None:
+def collection_create(app: App, amount: str, currency: str, reference: str, by: str) -> None:
     """Say what has to be paid, such as: 42.00 EUR. The same reference again is the same collection."""
     with app.payments(make=True) as payments:
-        made = payments.create_collection(Money(amount, currency), reference=reference)
+        made = payments.create_collection(Money(amount, currency), reference=reference, by=by)
         made = payments.collection(made.id)
     app.answer(show.collection_json(made), lambda: show.show_collections([made]))
 
@@ -53,13 +54,14 @@ def collection_show(app: App, id_or_reference: str) -> None:
 @collection.command("update")
 @click.argument("id_or_reference")
 @click.argument("amount")
+@asked_by
 @common
 @pass_app
-def collection_update(app: App, id_or_reference: str, amount: str) -> None:
+def collection_update(app: App, id_or_reference: str, amount: str, by: str) -> None:
     """Change what has to be paid."""
     with app.payments() as payments:
         found = payments.collection(collection_id(payments, id_or_reference))
-        changed = payments.update_collection(found.id, Money(amount, found.amount.currency))
+        changed = payments.update_collection(found.id, Money(amount, found.amount.currency), by=by)
     app.answer(show.collection_json(changed), lambda: show.show_collections([changed]))
 
 

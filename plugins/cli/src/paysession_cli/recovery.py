@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from paysession import Declined, NotApplied, NotFound, Outcome
+from paysession import NotFound
 from paysession_cli import show
-from paysession_cli.app import App, common, pass_app
+from paysession_cli.app import App, asked_by, common, pass_app
 from paysession_cli.terminal import complain
 from paysession_cli.worker import Worker, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from paysession import Resolution
 
 __all__ = ["in_doubt", "recover", "resolve"]
 
@@ -72,33 +72,20 @@ def in_doubt(app: App, limit: int, needs_operator: bool) -> None:
 @click.command()
 @click.argument("operation")
 @click.argument("outcome", type=click.Choice(["succeeded", "declined", "not-applied"]))
-@click.option("--note", required=True, help="Who says so, and why; it is kept.")
+@click.option("--note", required=True, help="How it is known; it is kept.")
+@asked_by
 @common
 @pass_app
-def resolve(app: App, operation: str, outcome: str, note: str) -> None:
-    """Settle an operation of `paysession in-doubt` by your word, where the provider cannot tell."""
+def resolve(app: App, operation: str, outcome: str, note: str, by: str) -> None:
+    """Settle an operation of `paysession in-doubt` manually, where the gateway cannot be queried about it."""
+    words: dict[str, Resolution] = {"not-applied": "not_applied"}
     with app.payments() as payments:
         try:
-            rows = payments.history(operation.partition("-")[0])
+            done = payments.resolve(
+                operation, words.get(outcome, cast("Resolution", outcome)), note=note, by=by
+            )
         except NotFound:
-            rows = ()
-        row = next((row for row in rows if row.id == operation), None)
-        if row is None:
             raise NotFound(
                 f"there is no operation {operation!r:.80}; paysession in-doubt lists those in doubt"
-            )
-        answers: dict[str, Callable[[], Outcome]] = {
-            "initiate": Outcome.pending,
-            "update": Outcome.pending,
-            "authorize": Outcome.authorized,
-            "capture": lambda: Outcome.captured(row.amount, released=row.final),
-            "refund": lambda: Outcome.refunded(row.amount),
-            "cancel": Outcome.canceled,
-        }
-        if outcome == "succeeded":
-            answer: Outcome | Declined | NotApplied = answers[row.kind]()
-        elif outcome == "declined":
-            answer = Declined("resolved", note)
-        else:
-            answer = NotApplied(note)
-        app.session(payments.resolve(operation, answer, note=note))
+            ) from None
+        app.session(done)

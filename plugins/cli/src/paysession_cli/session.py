@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from paysession import Checkout, Money, Payments, Status
+from paysession import CaptureMode, Checkout, Money, Payments, Status
 from paysession_cli import show
-from paysession_cli.app import EXIT_FAILED, App, Time, common, money, pairs_of, pass_app
+from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
 
 if TYPE_CHECKING:
@@ -37,9 +36,10 @@ _key = click.option("--idempotency-key", "--key", "key", help="The same key agai
 @click.option("--email", help="The payer's address.")
 @click.option("--return-url", help="Where the provider sends the payer back to.")
 @click.option("--cancel-url", help="Where it sends a payer who gave up.")
-@click.option("--capture", type=click.Choice(["manual", "automatic"]), default="manual", show_default=True)
+@click.option("--capture", type=click.Choice(get_args(CaptureMode)), default="manual", show_default=True)
 @click.option("--replaces", metavar="SESSION", help="A session to cancel first.")
 @_key
+@asked_by
 @common
 @pass_app
 def session_initiate(
@@ -51,9 +51,10 @@ def session_initiate(
     email: str | None,
     return_url: str | None,
     cancel_url: str | None,
-    capture: str,
+    capture: CaptureMode,
     replaces: str | None,
     key: str | None,
+    by: str,
 ) -> None:
     """Begin a payment of a collection, named by its id or reference. Nothing is charged by this."""
     with app.payments() as payments:
@@ -67,29 +68,30 @@ def session_initiate(
             capture=capture,
             replaces=replaces,
             idempotency_key=key,
+            by=by,
         )
     app.session(begun)
 
 
 @session.command("authorize")
 @click.argument("id_", metavar="SESSION")
-@click.option("--by", default=None, help="Who confirms, where a person does. [default: your user name]")
 @click.option("--reference", help="By what, such as: statement 12, line 3.")
 @click.option("--payload", multiple=True, metavar="KEY=VALUE", help="What the payer's browser sent.")
 @_key
+@asked_by
 @common
 @pass_app
 def session_authorize(
-    app: App, id_: str, by: str | None, reference: str | None, payload: tuple[str, ...], key: str | None
+    app: App, id_: str, reference: str | None, payload: tuple[str, ...], key: str | None, by: str
 ) -> None:
     """Authorize the session's amount."""
     with app.payments() as payments:
         sent = pairs_of(payload, "payload") or {}
-        if by is not None or _is_local(payments, payments.get(id_).provider):
-            sent.setdefault("by", by or _user())
+        if _is_local(payments, payments.get(id_).provider):
+            sent.setdefault("by", by)
         if reference is not None:
             sent["reference"] = reference
-        done = payments.authorize(id_, payload=sent or None, idempotency_key=key)
+        done = payments.authorize(id_, payload=sent or None, idempotency_key=key, by=by)
     app.session(done)
     if done.status is Status.ERROR:
         sys.exit(EXIT_FAILED)
@@ -101,25 +103,19 @@ def _is_local(payments: Payments, provider: str) -> bool:
     return any(row.capabilities is not None and row.capabilities.local for row in rows)
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without users
-        return "somebody at the command line"
-
-
 @session.command("capture")
 @click.argument("id_", metavar="SESSION")
 @click.argument("amount", required=False)
 @click.option("--final", is_flag=True, help="Let go of the rest.")
 @_key
+@asked_by
 @common
 @pass_app
-def session_capture(app: App, id_: str, amount: str | None, final: bool, key: str | None) -> None:
+def session_capture(app: App, id_: str, amount: str | None, final: bool, key: str | None, by: str) -> None:
     """Take what is authorized: all that is left, or AMOUNT of it."""
     with app.payments() as payments:
         part = money(amount, payments.get(id_).amount.currency)
-        app.session(payments.capture(id_, part, final=final, idempotency_key=key))
+        app.session(payments.capture(id_, part, final=final, idempotency_key=key, by=by))
 
 
 @session.command("refund")
@@ -128,39 +124,49 @@ def session_capture(app: App, id_: str, amount: str | None, final: bool, key: st
 @click.option("--capture", metavar="OPERATION", help="Which capture it refers to.")
 @click.option("--reason", help="Why.")
 @_key
+@asked_by
 @common
 @pass_app
 def session_refund(
-    app: App, id_: str, amount: str | None, capture: str | None, reason: str | None, key: str | None
+    app: App,
+    id_: str,
+    amount: str | None,
+    capture: str | None,
+    reason: str | None,
+    key: str | None,
+    by: str,
 ) -> None:
     """Give back what was captured: all that is left, or AMOUNT of it."""
     with app.payments() as payments:
         part = money(amount, payments.get(id_).amount.currency)
-        app.session(payments.refund(id_, part, capture=capture, reason=reason, idempotency_key=key))
+        done = payments.refund(id_, part, capture=capture, reason=reason, idempotency_key=key, by=by)
+        app.session(done)
 
 
 @session.command("update")
 @click.argument("id_", metavar="SESSION")
 @click.argument("amount")
 @_key
+@asked_by
 @common
 @pass_app
-def session_update(app: App, id_: str, amount: str, key: str | None) -> None:
+def session_update(app: App, id_: str, amount: str, key: str | None, by: str) -> None:
     """Change the amount of a session that is not authorized yet."""
     with app.payments() as payments:
         part = Money(amount, payments.get(id_).amount.currency)
-        app.session(payments.update(id_, part, idempotency_key=key))
+        app.session(payments.update(id_, part, idempotency_key=key, by=by))
 
 
 @session.command("cancel")
 @click.argument("id_", metavar="SESSION")
 @_key
+@asked_by
 @common
 @pass_app
-def session_cancel(app: App, id_: str, key: str | None) -> None:
+def session_cancel(app: App, id_: str, key: str | None, by: str) -> None:
     """Let go of what is authorized and not captured."""
     with app.payments() as payments:
-        app.session(payments.cancel(id_, idempotency_key=key))
+        app.session(payments.cancel(id_, idempotency_key=key, by=by))
 
 
 @session.command("sync")

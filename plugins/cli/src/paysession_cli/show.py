@@ -136,6 +136,8 @@ def session_json(session: PaymentSession) -> dict[str, Any]:
         "refunded": f"{session.refunded_amount.amount:f}",
         "charged_back": f"{session.charged_back_amount.amount:f}",
         "disputes": session.disputes,
+        "capturable": f"{session.capturable_amount.amount:f}",
+        "refundable": f"{session.refundable_amount.amount:f}",
         "capture": session.capture,
         "reference": session.reference,
         "next_action": action.to_json() if action is not None else None,
@@ -157,6 +159,7 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         **_money(operation.amount),
         "state": str(operation.state),
         "origin": operation.origin,
+        "by": operation.by,
         "answer": operation.answer,
         "reference": operation.reference,
         "idempotency_key": operation.idempotency_key,
@@ -194,8 +197,9 @@ def event_json(event: Event) -> dict[str, Any]:
         "reference": event.reference,
         "provider": event.provider,
         "operation_id": event.operation_id,
+        "by": event.by,
         **_money(event.amount),
-        "status": str(event.status),
+        "status": str(event.status) if event.status is not None else None,
         "authorized": f"{event.authorized_amount.amount:f}",
         "captured": f"{event.captured_amount.amount:f}",
         "refunded": f"{event.refunded_amount.amount:f}",
@@ -340,7 +344,7 @@ def show_history(operations: Sequence[Operation]) -> None:
             kind,
             str(row.amount),
             _word(str(row.state)),
-            text(row.origin),
+            text(row.by or row.origin),
             text(said),
         )
     _print(table, operations, "no operations")
@@ -348,13 +352,14 @@ def show_history(operations: Sequence[Operation]) -> None:
 
 def show_events(events: Sequence[Event]) -> None:
     """Show events as a table."""
-    table = _table("cursor", "time (UTC)", "event", "for", "amount", "captured", "refunded")
+    table = _table("cursor", "time (UTC)", "event", "for", "by", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
             text(row.cursor),
             _clock(row.occurred_at),
             text(row.type),
             text(row.reference),
+            text(row.by or ""),
             str(row.amount),
             f"{row.captured_amount.amount:f}",
             f"{row.refunded_amount.amount:f}",

@@ -38,7 +38,7 @@ _SESSION_CHANGES: Final = _changing(SESSION)
 _NOTIFICATION_CHANGES: Final = _changing(NOTIFICATION)
 
 _insert_collection: Final = COLLECTION.packer(COLLECTION.columns)
-_update_amount: Final = COLLECTION.packer(("amount", "updated_at", "id"))
+_update_amount: Final = COLLECTION.packer(("amount", "updated_at", "asked_by", "id"))
 _insert_session: Final = SESSION.packer(SESSION.columns)
 _update_session: Final = SESSION.packer((*_SESSION_CHANGES, "id"))
 _erase_session: Final = SESSION.packer((*_SESSION_CHANGES, "checkout", "id"))
@@ -178,9 +178,10 @@ class _Text:
     def _collection(self, *, new: bool) -> str:
         if new:
             return f"{self._insert(COLLECTION)} DO NOTHING"
-        amount, updated_at, key = self._next(), self._next(), self._next("text")
+        amount, updated_at = self._next(), self._next()
+        asked_by, key = self._next("text"), self._next("text")
         return (
-            f"UPDATE collection SET amount = {amount}, updated_at = {updated_at} "
+            f"UPDATE collection SET amount = {amount}, updated_at = {updated_at}, asked_by = {asked_by} "
             f"WHERE id = {key} AND held <= {amount}"
         )
 

@@ -25,8 +25,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "collection": (
         (
             "SELECT collection.id, collection.reference, collection.amount, collection.currency, "
-            "collection.held, collection.created_at, collection.updated_at FROM collection WHERE "
-            "collection.id = ?"
+            "collection.held, collection.created_at, collection.updated_at, collection.asked_by "
+            "FROM collection WHERE collection.id = ?"
         ),
         (
             "key",
@@ -35,8 +35,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "collections": (
         (
             "SELECT collection.id, collection.reference, collection.amount, collection.currency, "
-            "collection.held, collection.created_at, collection.updated_at FROM collection WHERE "
-            "collection.id > ? ORDER BY collection.id LIMIT ?"
+            "collection.held, collection.created_at, collection.updated_at, collection.asked_by "
+            "FROM collection WHERE collection.id > ? ORDER BY collection.id LIMIT ?"
         ),
         (
             "after", "most",
@@ -67,8 +67,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.refunded, session.charged_back, session.capturing, session.refunding, "
             "session.pending, session.disputes, session.granted, session.released, session.held, "
             "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.id = ?"
+            "session.cancel_wanted, session.cancel_by, session.abandon_at, session.due_at, "
+            "session.attention_at, session.checks FROM session WHERE session.id = ?"
         ),
         (
             "key",
@@ -96,12 +96,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.id = ?"
         ),
@@ -113,12 +113,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
             "? ORDER BY operation.ordinal, operation.created_at"
@@ -131,27 +131,27 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.id = ? UNION "
             "ALL SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.capture_id = "
             "? UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
             "operation.ordinal, operation.amount, operation.currency, operation.state, "
-            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.created_at, operation.updated_at, operation.origin, operation.asked_by, "
             "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
             "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
             "operation.answer, operation.error_code, operation.error_message, "
@@ -161,7 +161,7 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses = ? "
             "UNION ALL SELECT operation.id, operation.session_id, operation.kind, "
             "operation.ordinal, operation.amount, operation.currency, operation.state, "
-            "operation.created_at, operation.updated_at, operation.origin, "
+            "operation.created_at, operation.updated_at, operation.origin, operation.asked_by, "
             "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
             "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
             "operation.answer, operation.error_code, operation.error_message, "
@@ -179,22 +179,23 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
             "? AND operation.idempotency_key = ? UNION ALL SELECT operation.id, "
             "operation.session_id, operation.kind, operation.ordinal, operation.amount, "
             "operation.currency, operation.state, operation.created_at, operation.updated_at, "
-            "operation.origin, operation.idempotency_key, operation.fingerprint, operation.final, "
-            "operation.reason, operation.capture_id, operation.reverses, operation.reference, "
-            "operation.sure, operation.answer, operation.error_code, operation.error_message, "
-            "operation.error_category, operation.error_payer_message_key, operation.note, "
-            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
+            "operation.origin, operation.asked_by, operation.idempotency_key, "
+            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
+            "operation.reverses, operation.reference, operation.sure, operation.answer, "
+            "operation.error_code, operation.error_message, operation.error_category, "
+            "operation.error_payer_message_key, operation.note, operation.dispute, "
+            "operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
             "? AND operation.origin = 'provider' AND operation.id LIKE ?"
@@ -207,12 +208,12 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT operation.id, operation.session_id, operation.kind, operation.ordinal, "
             "operation.amount, operation.currency, operation.state, operation.created_at, "
-            "operation.updated_at, operation.origin, operation.idempotency_key, "
-            "operation.fingerprint, operation.final, operation.reason, operation.capture_id, "
-            "operation.reverses, operation.reference, operation.sure, operation.answer, "
-            "operation.error_code, operation.error_message, operation.error_category, "
-            "operation.error_payer_message_key, operation.note, operation.dispute, "
-            "operation.payload, operation.data, operation.session_reference, "
+            "operation.updated_at, operation.origin, operation.asked_by, "
+            "operation.idempotency_key, operation.fingerprint, operation.final, operation.reason, "
+            "operation.capture_id, operation.reverses, operation.reference, operation.sure, "
+            "operation.answer, operation.error_code, operation.error_message, "
+            "operation.error_category, operation.error_payer_message_key, operation.note, "
+            "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.state = "
             "'started' ORDER BY operation.created_at, operation.id LIMIT ?"
@@ -233,9 +234,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "session.refunded, session.charged_back, session.capturing, session.refunding, "
             "session.pending, session.disputes, session.granted, session.released, session.held, "
             "session.initiated, session.ordinal, session.open, session.authorizing, "
-            "session.cancel_wanted, session.due_at, session.attention_at, session.checks FROM "
-            "session WHERE session.attention_at IS NOT NULL ORDER BY session.attention_at, "
-            "session.id LIMIT ?"
+            "session.cancel_wanted, session.cancel_by, session.abandon_at, session.due_at, "
+            "session.attention_at, session.checks FROM session WHERE session.attention_at IS NOT "
+            "NULL ORDER BY session.attention_at, session.id LIMIT ?"
         ),
         (
             "most",
@@ -245,9 +246,10 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         (
             "SELECT event.xact, event.position, event.id, event.type, event.session_id, "
             "event.collection_id, event.reference, event.provider, event.operation_id, "
-            "event.amount, event.currency, event.status, event.authorized, event.captured, "
-            "event.refunded, event.charged_back, event.version, event.detail, event.occurred_at "
-            "FROM event WHERE event.position >= ? ORDER BY event.position LIMIT ?"
+            "event.asked_by, event.amount, event.currency, event.status, event.authorized, "
+            "event.captured, event.refunded, event.charged_back, event.version, event.detail, "
+            "event.occurred_at FROM event WHERE event.position >= ? ORDER BY event.position LIMIT "
+            "?"
         ),
         (
             "position", "most",
@@ -413,9 +415,10 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "next_action, expires_at, error_code, error_message, error_category, "
             "error_payer_message_key, \"conflict\", forgotten_at, version, data, authorized, "
             "captured, refunded, charged_back, capturing, refunding, pending, disputes, granted, "
-            "released, held, initiated, ordinal, open, authorizing, cancel_wanted, due_at, "
-            "attention_at, checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "released, held, initiated, ordinal, open, authorizing, cancel_wanted, cancel_by, "
+            "abandon_at, due_at, attention_at, checks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+            "?, ?, ?, ?, ?)"
         ),
         (
             "id", "collection_id", "collection_reference", "provider", "amount", "currency",
@@ -424,7 +427,8 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
             "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
             "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
-            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks",
+            "open", "authorizing", "cancel_wanted", "cancel_by", "abandon_at", "due_at",
+            "attention_at", "checks",
         ),
     ),
     "update_session": (
@@ -434,8 +438,8 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "error_category=?, error_payer_message_key=?, \"conflict\"=?, forgotten_at=?, "
             "version=?, data=?, authorized=?, captured=?, refunded=?, charged_back=?, "
             "capturing=?, refunding=?, pending=?, disputes=?, granted=?, released=?, held=?, "
-            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, due_at=?, "
-            "attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
+            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, cancel_by=?, "
+            "due_at=?, attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
         ),
         (
             "amount", "currency", "updated_at", "status", "payer", "reference", "next_action",
@@ -443,8 +447,8 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
             "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
             "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
-            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks", "key",
-            "earlier",
+            "open", "authorizing", "cancel_wanted", "cancel_by", "due_at", "attention_at",
+            "checks", "key", "earlier",
         ),
     ),
     "erase_session": (
@@ -454,8 +458,8 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "error_category=?, error_payer_message_key=?, \"conflict\"=?, forgotten_at=?, "
             "version=?, data=?, authorized=?, captured=?, refunded=?, charged_back=?, "
             "capturing=?, refunding=?, pending=?, disputes=?, granted=?, released=?, held=?, "
-            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, due_at=?, "
-            "attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
+            "initiated=?, ordinal=?, open=?, authorizing=?, cancel_wanted=?, cancel_by=?, "
+            "due_at=?, attention_at=?, checks=? WHERE session.id = ? AND session.version = ?"
         ),
         (
             "amount", "currency", "updated_at", "status", "checkout", "payer", "reference",
@@ -463,20 +467,20 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "error_payer_message_key", "conflict", "forgotten_at", "version", "data",
             "authorized", "captured", "refunded", "charged_back", "capturing", "refunding",
             "pending", "disputes", "granted", "released", "held", "initiated", "ordinal",
-            "open", "authorizing", "cancel_wanted", "due_at", "attention_at", "checks", "key",
-            "earlier",
+            "open", "authorizing", "cancel_wanted", "cancel_by", "due_at", "attention_at",
+            "checks", "key", "earlier",
         ),
     ),
     "write_operation": (
         (
             "INSERT INTO operation (id, session_id, kind, ordinal, amount, currency, state, "
-            "created_at, updated_at, origin, idempotency_key, fingerprint, final, reason, "
-            "capture_id, reverses, reference, sure, answer, error_code, error_message, "
+            "created_at, updated_at, origin, asked_by, idempotency_key, fingerprint, final, "
+            "reason, capture_id, reverses, reference, sure, answer, error_code, error_message, "
             "error_category, error_payer_message_key, note, dispute, payload, data, "
             "session_reference, session_status, hold, attempt, lease_until, sent_at, doubted_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, "
-            "currency = excluded.currency, state = excluded.state, updated_at = "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET amount = "
+            "excluded.amount, currency = excluded.currency, state = excluded.state, updated_at = "
             "excluded.updated_at, final = excluded.final, reason = excluded.reason, reference = "
             "excluded.reference, sure = excluded.sure, answer = excluded.answer, error_code = "
             "excluded.error_code, error_message = excluded.error_message, error_category = "
@@ -487,8 +491,8 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         ),
         (
             "id", "session_id", "kind", "ordinal", "amount", "currency", "state", "created_at",
-            "updated_at", "origin", "idempotency_key", "fingerprint", "final", "reason",
-            "capture_id", "reverses", "reference", "sure", "answer", "error_code",
+            "updated_at", "origin", "asked_by", "idempotency_key", "fingerprint", "final",
+            "reason", "capture_id", "reverses", "reference", "sure", "answer", "error_code",
             "error_message", "error_category", "error_payer_message_key", "note", "dispute",
             "payload", "data", "session_reference", "session_status", "hold", "attempt",
             "lease_until", "sent_at", "doubted_at",
@@ -508,23 +512,24 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "insert_event": (
         (
             "INSERT INTO event (id, type, session_id, collection_id, reference, provider, "
-            "operation_id, amount, currency, status, authorized, captured, refunded, "
+            "operation_id, asked_by, amount, currency, status, authorized, captured, refunded, "
             "charged_back, version, detail, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-            "?, ?, ?, ?, ?, ?)"
+            "?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "type", "session_id", "collection_id", "reference", "provider",
-            "operation_id", "amount", "currency", "status", "authorized", "captured",
-            "refunded", "charged_back", "version", "detail", "occurred_at",
+            "operation_id", "asked_by", "amount", "currency", "status", "authorized",
+            "captured", "refunded", "charged_back", "version", "detail", "occurred_at",
         ),
     ),
     "insert_collection": (
         (
             "INSERT INTO collection (id, reference, amount, currency, held, created_at, "
-            "updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "updated_at, asked_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             "id", "reference", "amount", "currency", "held", "created_at", "updated_at",
+            "asked_by",
         ),
     ),
     "insert_notification": (
@@ -550,11 +555,11 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "update_amount": (
         (
-            "UPDATE collection SET amount=?, updated_at=? WHERE collection.id = ? AND "
+            "UPDATE collection SET amount=?, updated_at=?, asked_by=? WHERE collection.id = ? AND "
             "collection.held <= ?"
         ),
         (
-            "amount", "updated_at", "key", "amount",
+            "amount", "updated_at", "asked_by", "key", "amount",
         ),
     ),
     "hold": (
@@ -604,7 +609,8 @@ SCHEMA: Final = (
     (
         "CREATE TABLE collection ( id TEXT NOT NULL, reference TEXT NOT NULL, amount BIGINT "
         "NOT NULL, currency TEXT NOT NULL, held BIGINT NOT NULL, created_at BIGINT NOT NULL, "
-        "updated_at BIGINT NOT NULL, CONSTRAINT pk_collection PRIMARY KEY (id) )"
+        "updated_at BIGINT NOT NULL, asked_by TEXT, CONSTRAINT pk_collection PRIMARY KEY (id) "
+        ")"
     ),
     (
         "CREATE TABLE event ( id TEXT NOT NULL, type TEXT NOT NULL, session_id TEXT NOT NULL, "
@@ -613,7 +619,7 @@ SCHEMA: Final = (
         "NULL, authorized BIGINT NOT NULL, captured BIGINT NOT NULL, refunded BIGINT NOT "
         "NULL, version BIGINT NOT NULL, detail TEXT, occurred_at BIGINT NOT NULL, position "
         "INTEGER NOT NULL, xact BIGINT DEFAULT '0' NOT NULL, charged_back BIGINT DEFAULT '0' "
-        "NOT NULL, CONSTRAINT pk_event PRIMARY KEY (position) )"
+        "NOT NULL, asked_by TEXT, CONSTRAINT pk_event PRIMARY KEY (position) )"
     ),
     (
         "CREATE TABLE notification ( id TEXT NOT NULL, provider TEXT NOT NULL, type TEXT NOT "
@@ -632,7 +638,7 @@ SCHEMA: Final = (
         "TEXT, session_status TEXT NOT NULL, hold BIGINT NOT NULL, attempt BIGINT NOT NULL, "
         "lease_until BIGINT, sent_at BIGINT, doubted_at BIGINT, error_category TEXT, "
         "error_payer_message_key TEXT, dispute TEXT, sure BOOLEAN DEFAULT 1 NOT NULL, "
-        "CONSTRAINT pk_operation PRIMARY KEY (id) )"
+        "asked_by TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_session_id_ordinal ON operation (session_id, ordinal)"
@@ -651,7 +657,8 @@ SCHEMA: Final = (
         "granted BIGINT DEFAULT '0' NOT NULL, released BOOLEAN DEFAULT 0 NOT NULL, "
         "attention_at BIGINT, payer TEXT, error_category TEXT, error_payer_message_key TEXT, "
         "charged_back BIGINT DEFAULT '0' NOT NULL, disputes BIGINT DEFAULT '0' NOT NULL, "
-        "forgotten_at BIGINT, CONSTRAINT pk_session PRIMARY KEY (id) )"
+        "forgotten_at BIGINT, cancel_by TEXT, abandon_at BIGINT, CONSTRAINT pk_session "
+        "PRIMARY KEY (id) )"
     ),
     (
         "CREATE INDEX ix_operation_reference ON operation (reference) WHERE reference IS NOT "
@@ -726,7 +733,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0011')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0012')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

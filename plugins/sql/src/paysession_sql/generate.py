@@ -274,7 +274,11 @@ def writes(insert: Callable[[Table], Any] = insert) -> dict[str, Executable]:
         .values(_changing(schema.NOTIFICATION)),
         "update_amount": update(collection)
         .where(collection.c.id == bindparam("key"), collection.c.held <= bindparam("amount"))
-        .values(amount=bindparam("amount"), updated_at=bindparam("updated_at")),
+        .values(
+            amount=bindparam("amount"),
+            updated_at=bindparam("updated_at"),
+            asked_by=bindparam("asked_by"),
+        ),
         "hold": hold,
         "prune_notifications": text(_PRUNE_NOTIFICATIONS),
         "prune_events": text(_PRUNE_EVENTS.format(place="position")),

@@ -106,8 +106,22 @@ class Place:
     fixed: bool = False
 
 
-def _text(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
-    return Place(name, (name.lstrip("_"),), ("text",), ((name, None),), nullable=nullable, fixed=fixed)
+def _text(name: str, *, column: str | None = None, nullable: bool = False, fixed: bool = False) -> Place:
+    columns = (column or name.lstrip("_"),)
+    return Place(name, columns, ("text",), ((name, None),), nullable=nullable, fixed=fixed)
+
+
+def _or_blank(value: str | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _text_or_none(name: str, words: type[StrEnum] | None = None) -> Place:
+    """Return the place of a text that is mostly there: None is kept as an empty one."""
+
+    def read(text: str) -> str | None:
+        return (words(text) if words is not None else text) if text else None
+
+    return Place(name, (name,), ("text",), ((name, _or_blank),), read, fixed=True)
 
 
 def _word(name: str, words: type[StrEnum], *, fixed: bool = False) -> Place:
@@ -170,7 +184,7 @@ class Packer:
         row = list(self._pick(value))
         for place, write in self._written:
             part = row[place]
-            if part is not None:
+            if part is not None or write is _or_blank:
                 row[place] = write(part)
         return row
 
@@ -255,6 +269,7 @@ COLLECTION: Final = Layout(
         _number("held"),
         _time("created_at", fixed=True),
         _time("updated_at"),
+        _text("by", column="asked_by", nullable=True),
     ],
     # Derived from the sessions when a collection is read.
     unstored={"status": "not_paid", "authorized": 0, "captured": 0, "refunded": 0, "charged_back": 0},
@@ -299,6 +314,8 @@ SESSION: Final = Layout(
         _text("open", nullable=True),
         _text("authorizing", nullable=True),
         _flag("cancel_wanted"),
+        _text("cancel_by", nullable=True),
+        _time("abandon_at", nullable=True, fixed=True),
         _time("due_at", nullable=True),
         _time("attention_at", nullable=True),
         _number("checks"),
@@ -318,6 +335,7 @@ OPERATION: Final = Layout(
         _time("created_at", fixed=True),
         _time("updated_at"),
         _text("origin", fixed=True),
+        _text("by", column="asked_by", nullable=True, fixed=True),
         _text("idempotency_key", nullable=True, fixed=True),
         _text("fingerprint", nullable=True, fixed=True),
         _flag("final"),
@@ -366,13 +384,14 @@ EVENT: Final = Layout(
     [
         _text("id", fixed=True),
         _text("type", fixed=True),
-        _text("session_id", fixed=True),
+        _text_or_none("session_id"),
         _text("collection_id", fixed=True),
         _text("reference", fixed=True),
-        _text("provider", fixed=True),
+        _text_or_none("provider"),
         _text("operation_id", nullable=True),
+        _text("by", column="asked_by", nullable=True, fixed=True),
         _money("amount"),
-        _word("status", Status),
+        _text_or_none("status", Status),
         _number("authorized"),
         _number("captured"),
         _number("refunded"),

@@ -31,7 +31,7 @@ from paysession_testing.contract.verdict import broken, not_declared
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paysession import Capabilities, Outcome, PaymentSession
+    from paysession import Capabilities, CaptureMode, Outcome, PaymentSession
     from paysession.provider import Effect, Provider
     from paysession_testing.contract.counterpart import Counterpart, Request
     from paysession_testing.contract.wire import Target, Wire
@@ -166,7 +166,7 @@ class Bench:
     # --- steps of a life ----------------------------------------------------------------------------
 
     def initiate(
-        self, amount: Money | None = None, *, capture: str = "manual", key: str | None = None
+        self, amount: Money | None = None, *, capture: CaptureMode = "manual", key: str | None = None
     ) -> PaymentSession:
         """Initiate a session of an order of its own."""
         number = next(self._numbers)
@@ -217,7 +217,7 @@ class Bench:
         done = self.payments.authorize(session.id, payload=self._payloads.get(session.id))
         return self.finished(done)
 
-    def authorized(self, amount: Money | None = None, *, capture: str = "manual") -> PaymentSession:
+    def authorized(self, amount: Money | None = None, *, capture: CaptureMode = "manual") -> PaymentSession:
         """Return a session that the payer approved and that is authorized."""
         session = self.initiate(amount, capture=capture)
         self.approve(session)
