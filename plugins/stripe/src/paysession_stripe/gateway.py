@@ -79,9 +79,14 @@ class Gateway:
         """Close the connections."""
         self._transport.close()
 
-    def account(self, account: str) -> Account:
-        """Return the same for one connected account; "" is the key's own."""
-        return Account(self._client, self._transport, account)
+    def account(self, account: str, *, until: float | None = None) -> Account:
+        """Return the same for one connected account.
+
+        Args:
+            account: The account; "" is the key's own.
+            until: When to give up, on the clock of ``time.monotonic``.
+        """
+        return Account(self._client, self._transport, account, until)
 
 
 class Account:
@@ -91,12 +96,16 @@ class Account:
         client: The package's client.
         transport: What it sends with.
         account: The connected account (``acct_...``), or "".
+        until: When to give up, on the clock of ``time.monotonic``; None: each request has its own time.
     """
 
-    def __init__(self, client: stripe.StripeClient, transport: Transport, account: str) -> None:
+    def __init__(
+        self, client: stripe.StripeClient, transport: Transport, account: str, until: float | None = None
+    ) -> None:
         self._v1 = client.v1
         self._transport = transport
         self._account = account
+        self._until = until
 
     # --- writes -----------------------------------------------------------------------------------
 
@@ -216,7 +225,7 @@ class Account:
 
     def _call(self, send: Callable[[], stripe.StripeObject]) -> Json:
         """Send a request; return the answer's JSON, or raise what became of the request."""
-        self._transport.begin()
+        self._transport.begin(self._until)
         failure: ConfigurationError | Declined | NotApplied | OutcomeUnknown
         try:
             answer = send().last_response

@@ -212,7 +212,7 @@ class Stripe:
         if hosted and session.checkout.return_url is None:
             raise InvalidData("Stripe's hosted page needs Checkout(return_url=...)")
         amount = amounts.to_charge(session.amount, self.max_digits)
-        account = self._account(data)
+        account = self._account(data, operation)
         create = self._create_page if hosted else self._create_intent
         try:
             data = evolve(data, customer=self._customer(account, session, operation, data))
@@ -267,7 +267,7 @@ class Stripe:
                 "not_supported",
                 "the amount of Stripe's page cannot be changed: cancel this session and initiate another",
             )
-        account = self._account(data)
+        account = self._account(data, operation)
         try:
             found = account.update_intent(_id(session), {"amount": amount}, key=operation.key)
         except StateRefused as refused:
@@ -279,7 +279,7 @@ class Stripe:
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Look what the payer did; charge a kept payment method, if the host asks for it."""
         data = StripeData.from_json(session.data)
-        account = self._account(data)
+        account = self._account(data, operation)
         reading = self._look(account, session)
         intent = reading.intent
         if operation.origin == "host" and intent is not None and _is_ours_to_confirm(intent, session, data):
@@ -305,7 +305,7 @@ class Stripe:
                 "this payment can be captured once, which releases the rest: capture it with final=True",
             )
         form = params.capture(session, operation, data, multicapture=self.multicapture)
-        account = self._account(data)
+        account = self._account(data, operation)
         try:
             found = account.capture_intent(_id(session), form, key=operation.key)
         except StateRefused as refused:
@@ -316,14 +316,15 @@ class Stripe:
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Give back what was captured, or a part of it."""
         form = params.refund(session, operation, _id(session))
-        found = self._account(StripeData.from_json(session.data)).refund(form, key=operation.key)
+        account = self._account(StripeData.from_json(session.data), operation)
+        found = account.refund(form, key=operation.key)
         return evidence.refund(_understood(read_refund, found))
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Cancel the payment, or close its page; after a partial capture, release the rest."""
         data = StripeData.from_json(session.data)
-        account = self._account(data)
+        account = self._account(data, operation)
         if data.ui == "hosted" and not session.authorized:
             return self._close_page(account, session, operation, data)
         intent_id = _id(session)
@@ -366,7 +367,7 @@ class Stripe:
     def retrieve(self, session: PaymentSession, operation: Operation | None) -> Snapshot:
         """Show the truth: captures, refunds and disputes one by one, whoever made them."""
         data = StripeData.from_json(session.data)
-        account = self._account(data)
+        account = self._account(data, operation)
         try:
             reading = self._found(account, session, data)
             if reading is None:
@@ -432,9 +433,11 @@ class Stripe:
                 )
             return lazy.gateway
 
-    def _account(self, data: StripeData) -> Account:
-        """Return Stripe for the account that a session belongs to."""
-        return self._gateway().account(data.stripe_account or self.stripe_account)
+    def _account(self, data: StripeData, operation: Operation | None) -> Account:
+        """Return Stripe for a session's account, for as long as the caller of a hook waits."""
+        left = operation.time_left() if operation is not None else None
+        until = None if left is None else time.monotonic() + left
+        return self._gateway().account(data.stripe_account or self.stripe_account, until=until)
 
     @property
     def _defaults(self) -> params.Defaults:

@@ -8,7 +8,8 @@ what matters where money moves:
   and what became of *that* one (refused, 404) would be taken for what became of ours.
 - It keeps the key that it is given, whatever ``~/.netrc`` says: an entry there, such as one for curl,
   would replace it, and the money would move in another account. Proxies are the environment's.
-- It reads an answer for as long as the timeout, and up to a size, however slowly it drips in.
+- It reads an answer for as long as the timeout, and up to a size, however slowly it drips in; and no attempt
+  of a call takes longer than its caller waits.
 - It notes whether an attempt of a call may have been carried out. The package retries, and reports the last
   failure only: a refused connection after a lost answer would be taken for "certainly not".
 - It masks what the package writes to its log: the secret key, and what lets a browser confirm a payment.
@@ -22,6 +23,7 @@ import logging
 import re
 import ssl
 import threading
+import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +56,10 @@ _CLIENT_SECRET: Final = re.compile(r'(client_secret"\s*:\s*"|_secret_)[^"&\\\s]+
 """As a value of its own, and within the addresses of pages that the payer is sent to."""
 
 
+class NoTimeLeft(Exception):
+    """The caller's time was over before an attempt was sent."""
+
+
 class Transport(stripe.HTTPClient):
     """Sends the requests of one account, for the threads of one process.
 
@@ -73,9 +79,10 @@ class Transport(stripe.HTTPClient):
         self._session = _session()
         self._call = threading.local()
 
-    def begin(self) -> None:
-        """Forget the last call of this thread."""
+    def begin(self, until: float | None = None) -> None:
+        """Forget the last call of this thread, and note when to give the next one up."""
         self._call.doubtful = False
+        self._call.until = until
 
     @property
     def doubtful(self) -> bool:
@@ -96,7 +103,7 @@ class Transport(stripe.HTTPClient):
                 url,
                 headers=headers,
                 data=post_data,
-                timeout=self._timeout,
+                timeout=self._time(),
                 verify=stripe.ca_bundle_path,
                 proxies=self._proxies,
                 allow_redirects=False,
@@ -116,6 +123,21 @@ class Transport(stripe.HTTPClient):
         if notice is not None:
             logger.warning("Stripe says: %s", notice)
         return _Body(text.replace(self._api_key, "***")), answer.status_code, answer.headers
+
+    def _time(self) -> tuple[float, float]:
+        """Return how many seconds an attempt has: to connect, and for a whole answer.
+
+        Raises:
+            NoTimeLeft: None.
+        """
+        until: float | None = getattr(self._call, "until", None)
+        if until is None:
+            return self._timeout
+        left = until - time.monotonic()
+        if left <= 0:
+            raise NoTimeLeft
+        connect, answer = self._timeout
+        return min(connect, left), min(answer, left)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -172,7 +194,7 @@ def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def never_sent(error: BaseException | None) -> bool:
     """Return whether no byte of a request can have left: no connection came about."""
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, requests.ConnectTimeout | NoTimeLeft):
         return True
     if not isinstance(error, requests.ConnectionError):
         return False
