@@ -122,6 +122,33 @@ def test_a_lookup_is_a_part_of_the_callers_time_and_takes_no_longer():
         ended(pay)
 
 
+def test_what_goes_on_looks_the_operation_up_for_as_long_again_and_no_longer():
+    class Hidden(Hanging):
+        shown = threading.Event()
+
+        @hookimpl
+        def retrieve(self, session, operation):
+            assert self.shown.wait(20)
+            return FakeProvider.retrieve(self, session)
+
+    fake = Hidden("capture")
+    with opened(fake) as pay:
+        session = pay.authorize(begun(pay).id)
+        fake.fail_next("lost_answer", kind="capture")
+        with impatient(pay):
+            with pytest.raises(OutcomeUnknown):
+                pay.capture(session.id)
+            fake.go.set()
+            end = time.monotonic() + 20
+            while pay.in_doubt()[0].leased_until is not None:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+        fake.shown.set()
+        ended(pay)
+        assert pay.get(session.id).in_doubt
+        assert pay.sync(session.id).captured == 4200
+
+
 def test_what_the_caller_has_no_time_left_for_is_not_begun():
     fake = FakeProvider()
     with opened(fake) as pay:

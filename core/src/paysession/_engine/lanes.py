@@ -209,7 +209,7 @@ class HookCalls:
 
             def late(answer: Outcome | ProviderError) -> None:
                 try:
-                    answered(answer)
+                    self.within(answered, answer)  # a lookup after it has as much time again, and no more
                 except PaysessionError as error:
                     logger.info("a late answer to %s came to: %s", operation.id, error)
 
@@ -233,7 +233,7 @@ class HookCalls:
         if left <= 0 or len(workers.late) >= MOST_LATE:
             raise OutcomeUnknown(f"{provider.name} was not queried: the time of this call was over")
         call = _Call(workers, ask, lambda _: None, None)
-        workers.submit(self._part(call.run))
+        workers.submit(call.run)  # no part of the call: if its caller is gone nothing comes of it
         try:
             return call.wait(left)
         except TimeOver:
