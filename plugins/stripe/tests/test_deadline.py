@@ -23,6 +23,7 @@ def stripe(base):
 
 
 def begin(provider, deadline):
+    provider._gateway()  # loading the package takes its time
     payments = Payments(MemoryStore(), Registry({"stripe": provider}), call_deadline=deadline)
     order = payments.create_collection(Money("42.00", "EUR"), reference="order-1")
     return payments, lambda: payments.initiate(order.id, provider="stripe")
