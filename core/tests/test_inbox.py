@@ -21,7 +21,7 @@ class Keeps(MemoryStore):
 
     def commit(self, change):
         super().commit(change)
-        if change.notification is not None:
+        if change.notification is not None and change.notification.id.startswith("wh_"):
             self.kept.append(change.notification)
 
 

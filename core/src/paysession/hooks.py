@@ -8,9 +8,10 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from paysession.operation import Operation
-    from paysession.outcome import Outcome, Snapshot, WebhookEvent
+    from paysession.outcome import Changes, Outcome, Snapshot, WebhookEvent
     from paysession.session import PaymentSession
 
 __all__ = ["API_VERSION", "OLDEST_API_VERSION", "PROJECT", "ObserverHooks", "ProviderHooks", "hookimpl"]
@@ -98,6 +99,14 @@ class ProviderHooks:
         """Verify and read a notification; empty: valid and not ours. Raise ``WebhookRejected``.
 
         ``headers`` have lower-case names; ``body`` is as it came.
+        """
+
+    @hookspec(firstresult=True)
+    def changes(self, since: datetime) -> Changes | None:
+        """List what changed since a time, whether its notification was delivered or not.
+
+        Optional: lost notifications are found by it. At most as much as one ``call_limit`` allows to read;
+        ``Changes.until`` says how far it went.
         """
 
     @hookspec(firstresult=True)

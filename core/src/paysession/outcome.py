@@ -40,6 +40,7 @@ __all__ = [
     "ANSWERS",
     "Answer",
     "Capabilities",
+    "Changes",
     "Effect",
     "Outcome",
     "Snapshot",
@@ -442,6 +443,35 @@ class WebhookEvent(Value):
     reference: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
     data: str | None = field(default=None, converter=_json, repr=False)
     payer: Payer | None = field(default=None, converter=reported, repr=False)
+
+
+def _moment(moment: datetime) -> datetime:
+    found = in_utc(moment)
+    if found is None:
+        raise TypeError("a time is a datetime with a time zone, such as datetime.now(UTC)")
+    return found
+
+
+def _events(events: Iterable[WebhookEvent]) -> tuple[WebhookEvent, ...]:
+    events = tuple(events)
+    if not all(isinstance(event, WebhookEvent) and event.id is not None for event in events):
+        raise TypeError("changes are WebhookEvent values with the id that their notifications have")
+    return events
+
+
+@frozen(slots=False, eq=False, repr=False)
+class Changes(Value):
+    """What changed at a gateway: the answer of the hook ``changes``.
+
+    Attributes:
+        events: What ``parse_webhook`` makes of the notification of each change that is ours, with the same
+            ``id``, whether it was delivered or not; the earliest first.
+        until: All changes before this time are among them. It is the next call's ``since``: the time of the
+            call, or, where the list goes on, of the last entry that was read.
+    """
+
+    events: Sequence[WebhookEvent] = field(converter=_events)
+    until: datetime = field(converter=_moment)
 
 
 @frozen(slots=False, eq=False, repr=False)

@@ -24,7 +24,7 @@ from paysession.errors import (
 from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money, exponent
 from paysession.operation import REFUSED, Dispute, Kind, Operation, State
-from paysession.outcome import ANSWERS, Answer, Capabilities, Effect, Outcome, Snapshot, WebhookEvent
+from paysession.outcome import ANSWERS, Answer, Capabilities, Changes, Effect, Outcome, Snapshot, WebhookEvent
 from paysession.reasons import FailureCategory, PayerMessageKey
 from paysession.session import PaymentSession
 from paysession.values import ClientAction, Failure, Instructions, Redirect, Secret, Status
@@ -40,6 +40,7 @@ __all__ = [
     "Answer",
     "BoundedResponse",
     "Capabilities",
+    "Changes",
     "Checkout",
     "ClientAction",
     "ConfigurationError",

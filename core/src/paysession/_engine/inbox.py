@@ -153,6 +153,13 @@ class Inbox:
             if not self._engine.calls.over:
                 self.settle(notification)
 
+    def keep_listed(self, provider: str, event: WebhookEvent) -> Notification | None:
+        """Store what a gateway's list of changes names; None: its notification was received, or is now."""
+        digest = sha256(f"{provider}\n{event.id}".encode()).hexdigest()
+        if self._store.notification(f"wh_{digest[:32]}") is not None:
+            return None
+        return self._keep(provider, event, b"")
+
     def _keep(self, provider: str, event: WebhookEvent, body: bytes) -> Notification | None:
         """Store a notification; None: it was processed before, or is by another delivery now."""
         name = event.id if event.id is not None else os.urandom(16).hex()

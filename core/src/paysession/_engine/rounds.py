@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from paysession._engine.upkeep import CHANGES, SWEEP, Upkeep
 from paysession.reports import Recovery
 
 if TYPE_CHECKING:
@@ -47,13 +48,17 @@ class Rounds:
         self._engine = engine
         self._inbox = inbox
         self._gate = gate
+        self._upkeep = Upkeep(engine, inbox)
 
     def run(self, limit: int, provider: str | None, *, now: bool) -> Recovery:
         """Do one run; see `Payments.recover`."""
         store = self._engine.store
         until = _ALL if now else store.now()
+        self._upkeep.begin(self._engine.registry.names if provider is None else (provider,))
         if provider is not None:
-            parts = [_Part(self._engine, self._inbox, provider, until, limit, limit, patience=None)]
+            parts = [
+                _Part(self._engine, self._inbox, self._upkeep, provider, until, limit, limit, patience=None)
+            ]
         else:
             names = store.due_providers(until)
             patience = PATIENCE if len(self._engine.registry.names) > 1 else None
@@ -67,6 +72,7 @@ class Rounds:
                 _Part(
                     self._engine,
                     self._inbox,
+                    self._upkeep,
                     name,
                     until,
                     sessions[name],
@@ -95,6 +101,7 @@ class _Part:
         self,
         engine: Engine,
         inbox: Inbox,
+        upkeep: Upkeep,
         provider: str,
         until: datetime,
         sessions: int,
@@ -107,7 +114,7 @@ class _Part:
         self.waiting: list[str] = []
         self.notifications = self.notifications_done = 0
         self.error: BaseException | None = None
-        self._engine, self._inbox = engine, inbox
+        self._engine, self._inbox, self._upkeep = engine, inbox, upkeep
         self._until, self._patience = until, patience
         self._most = sessions, notifications
 
@@ -124,6 +131,9 @@ class _Part:
         for notification in store.due_notifications(self._until, notifications, self.provider):
             if self.notifications and over():
                 return
+            if notification.type in (CHANGES, SWEEP):
+                self._upkeep.run(notification, over)
+                continue
             self.notifications += 1
             self.notifications_done += self._inbox.settle(notification)
         # Read after the notifications, which may have settled some of them.

@@ -34,12 +34,13 @@ from paysession.errors import (
     WebhookRejected,
 )
 from paysession.hooks import PROJECT, ObserverHooks, ProviderHooks, hookimpl
-from paysession.outcome import Capabilities, Outcome, Snapshot, WebhookEvent
+from paysession.outcome import Capabilities, Changes, Outcome, Snapshot, WebhookEvent
 from paysession.text import as_text, is_storable, shown
 from paysession.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from datetime import datetime
     from importlib.metadata import EntryPoint
 
     from paysession.operation import Kind, Operation
@@ -377,6 +378,22 @@ class Provider:
         if not all(type(event) is WebhookEvent for event in events):
             raise OutcomeUnknown(f"{self.name} read something that is no WebhookEvent")
         return events
+
+    def changes(self, since: datetime) -> Changes:
+        """Return what changed at the gateway since a time.
+
+        Raises:
+            NotApplied, OutcomeUnknown: It could not be read now.
+        """
+        try:
+            answer = self._hooks["changes"](since=since)
+        except (NotApplied, OutcomeUnknown) as error:
+            raise self._clean(error) from None
+        except Exception as error:  # noqa: BLE001 - it is read again later
+            raise self._unknown("changes", error) from None
+        if type(answer) is not Changes:
+            raise OutcomeUnknown(f"{self.name} answered {self._shown(answer)} to changes")
+        return answer
 
     def close(self) -> None:
         """Let the provider go of its connections."""
