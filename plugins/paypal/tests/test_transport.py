@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -9,12 +10,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import responses
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paypalrestsdk import Api
 
+import paysession_paypal
 from paysession.provider import NotApplied
 from paysession_paypal.transport import ENDPOINTS, MAX_ANSWER, SdkTransport
 from paysession_paypal.wire import Lost, NotSent, Request
@@ -81,7 +84,7 @@ def facing(answer, *, timeout=2.0, **options):
     """Yield a transport with a token, whose server answers what is said."""
     with raw(answer, **options) as (url, requests):
         transport = SdkTransport("id", "secret", endpoint=url, timeout=timeout)
-        transport._access, transport._access_until = "token", float("inf")
+        transport._access, transport._access_until = {"Authorization": "Bearer token"}, float("inf")
         try:
             yield transport, requests
         finally:
@@ -91,9 +94,8 @@ def facing(answer, *, timeout=2.0, **options):
 # --- what is sent ---------------------------------------------------------------------------------
 
 
-def test_it_is_the_sdks_api_with_todays_hosts():
+def test_the_hosts_are_todays():
     transport = SdkTransport("id", "secret", environment="live")
-    assert isinstance(transport, Api)
     assert transport.endpoint == ENDPOINTS["live"] == "https://api-m.paypal.com"
     assert SdkTransport("id", "secret").endpoint == "https://api-m.sandbox.paypal.com"
 
@@ -130,10 +132,38 @@ def test_connections_are_kept_and_shared(fake, transport):
     assert len(fake.connections) == 1
 
 
-def test_what_the_sdk_would_do_by_itself_has_the_same_safety(fake, transport):
-    """An inherited method that asks for the token gets the one that is locked and cached."""
-    assert transport.get_access_token() == transport._token(soon())
-    assert len(fake.calls("token")) == 1
+def test_the_sdk_is_held_and_sends_nothing(fake, transport, monkeypatch):
+    """Its client knows how credentials and headers look; whatever of it sends would fail this test."""
+    for name in ("http_call", "request", "get_access_token"):
+        monkeypatch.setattr(Api, name, lambda *_, **__: pytest.fail("the SDK sent something"))
+    assert not isinstance(transport, Api)
+    assert transport.send(LOOK, soon()).status == 404
+    assert [row.headers["user-agent"] for row in fake.calls()] == [Api.user_agent] * 2
+
+
+def test_one_module_touches_the_sdk_and_it_is_short():
+    package = Path(paysession_paypal.__file__).parent
+    imports = re.compile(r"^\s*(import|from) paypalrestsdk", re.MULTILINE)
+    assert [path.name for path in package.rglob("*.py") if imports.search(path.read_text())] == ["sdk.py"]
+    assert len((package / "sdk.py").read_text().splitlines()) < 80
+
+
+def test_a_proxy_is_used_only_if_it_is_given():
+    with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as (proxy, seen):
+        transport = SdkTransport("id", "secret", endpoint="http://paypal.invalid", proxy=proxy)
+        transport._access, transport._access_until = {"Authorization": "Bearer t"}, float("inf")
+        assert transport.send(LOOK, soon()).status == 200
+        transport.close()
+    assert seen[0].startswith(b"GET http://paypal.invalid/v2/checkout/orders/O1")
+
+
+def test_a_proxy_that_refuses_the_tunnel_has_not_seen_the_request():
+    with raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (proxy, _):
+        transport = SdkTransport("id", "secret", endpoint="https://paypal.invalid", proxy=proxy)
+        transport._access, transport._access_until = {"Authorization": "Bearer t"}, float("inf")
+        with pytest.raises(NotSent, match="ProxyError"):
+            transport.send(WRITE, soon())
+        transport.close()
 
 
 def test_every_wait_has_a_timeout():
@@ -244,7 +274,7 @@ def test_a_netrc_entry_does_not_replace_the_token(fake, transport, tmp_path, mon
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     assert transport.send(LOOK, soon()).status == 404
     token, look = fake.exchanges
-    assert token.headers["authorization"] == f"Basic {transport.basic_auth()}"
+    assert token.headers["authorization"] == transport._sdk.token_request().headers["Authorization"]
     assert look.headers["authorization"].startswith("Bearer A21AA")
 
 
@@ -338,7 +368,7 @@ def test_an_answer_that_drips_is_lost_at_the_deadline():
 def test_a_host_that_cannot_be_resolved_or_reached_got_nothing():
     for endpoint in ("http://127.0.0.1:9", "http://nobody.invalid"):
         transport = SdkTransport("id", "secret", endpoint=endpoint, timeout=1.0)
-        transport._access, transport._access_until = "token", float("inf")
+        transport._access, transport._access_until = {"Authorization": "Bearer token"}, float("inf")
         with pytest.raises(NotSent, match="could not be reached"):
             transport.send(WRITE, soon())
         transport.close()
@@ -389,7 +419,8 @@ def test_neither_secrets_nor_tokens_nor_bodies_are_logged_or_shown(fake, transpo
         transport.send(LOOK, soon())
     token = fake.calls("show")[0].headers["authorization"].removeprefix("Bearer ")
     told = caplog.text + repr(transport) + str(lost.value) + repr(lost.value.__context__)
-    for secret in (fake.client_secret, transport.basic_auth(), token, "ann@shop.example"):
+    basic = transport._sdk.token_request().headers["Authorization"].removeprefix("Basic ")
+    for secret in (fake.client_secret, basic, token, "ann@shop.example"):
         assert secret not in told
     assert "POST /v2/checkout/orders: 201" in caplog.text, "what was asked and what came of it is"
     assert repr(Request("POST", "/", body)) == "Request(method='POST', path='/', headers={})"

@@ -1,4 +1,4 @@
-"""Connections that do only what they are told: no redirects, proxies, cookies or ``~/.netrc``.
+"""Connections that take nothing from their environment: no redirects, cookies, ``~/.netrc`` or proxy variables.
 
 An answer is read up to a size and a time, however slowly it drips in.
 """
@@ -25,16 +25,24 @@ CONNECTIONS: Final = 20
 _CHUNK: Final = 65_536
 
 
-def open_session() -> requests.Session:
-    """Return a session that takes nothing from its environment, and keeps its connections."""
+def open_session(proxy: str = "") -> requests.Session:
+    """Return a session that takes nothing from its environment, and keeps its connections.
+
+    Args:
+        proxy: The URL of an HTTP proxy that all requests go through; empty: none.
+    """
     session = requests.Session()
-    # An entry of ~/.netrc would replace the Bearer token; a proxy would see it.
+    # An entry of ~/.netrc would replace the Bearer token; a proxy of the environment would see requests.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
-    # The head of an answer drips as well as its body; `exchange` sees the body only.
-    manager = adapter.poolmanager
-    manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
+    managers = [adapter.poolmanager]
+    if proxy:
+        session.proxies = {"http": proxy, "https": proxy}
+        managers.append(adapter.proxy_manager_for(proxy))
+    for manager in managers:
+        # The head of an answer drips as well as its body; `exchange` sees the body only.
+        manager.pool_classes_by_scheme = bounded_pools(manager.pool_classes_by_scheme)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

@@ -1,12 +1,7 @@
-"""The transport: ``paypalrestsdk``'s client, with everything mended that it gets wrong.
+"""The transport: authenticated requests over pooled connections, each with a timeout and a deadline.
 
-``paypalrestsdk.Api`` knows how PayPal's credentials, headers and token endpoint look; that is what
-is used of it. What sends is overridden, because as it stands (1.13.3) it has no timeout, follows
-redirects with the Bearer token, lets a ``~/.netrc`` replace that token, re-authenticates without end
-when PayPal keeps answering 401, fetches a token per thread, logs secrets and bodies in the sandbox,
-and sends a body with GET.
-
-This is the only module that imports the SDK, and it is imported when PayPal is first called.
+How PayPal's credentials look is the SDK's knowledge (``paysession_paypal.sdk``); what sends is here. One token
+serves all threads, a 401 is repeated once, no redirect is followed, and neither headers nor bodies are logged.
 """
 
 from __future__ import annotations
@@ -23,24 +18,13 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from paysession_paypal.connection import exchange, open_session
+from paysession_paypal.sdk import open_sdk
 from paysession_paypal.wire import Lost, NotSent, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    class Api:
-        """What is used of ``paypalrestsdk.Api``, which has no types of its own."""
-
-        endpoint: str
-        token_endpoint: str
-        user_agent: str
-
-        def __init__(self, *, mode: str, endpoint: str, client_id: str, client_secret: str) -> None: ...
-        def basic_auth(self) -> str: ...
-
-else:
-    from paypalrestsdk import Api
 
 __all__ = ["ENDPOINTS", "SdkTransport"]
 
@@ -56,11 +40,10 @@ MAX_ANSWER: Final = 4_194_304
 """The largest answer that is read, in bytes."""
 TOKEN_MARGIN: Final = 60.0
 """How many seconds before its end a token is renewed: it must outlive the request that carries it."""
-_GRANT: Final = b"grant_type=client_credentials"
 _UNAUTHORIZED: Final = 401
 
 
-class SdkTransport(Api):
+class SdkTransport:
     """Sends requests with the merchant's token. Thread-safe.
 
     Args:
@@ -69,6 +52,7 @@ class SdkTransport(Api):
         environment: ``sandbox`` or ``live``.
         endpoint: Another server instead of PayPal's, without the path; for tests.
         timeout: Seconds for connecting, and for a whole answer.
+        proxy: The URL of an HTTP proxy; empty: none.
         clock: Seconds that only go forward, for the token's age; injectable for tests.
     """
 
@@ -80,17 +64,17 @@ class SdkTransport(Api):
         environment: str = "sandbox",
         endpoint: str = "",
         timeout: float = 10.0,
+        proxy: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # The SDK joins URLs wrongly if the endpoint ends with a slash.
-        url = (endpoint or ENDPOINTS[environment]).rstrip("/")
-        super().__init__(mode=environment, endpoint=url, client_id=client_id, client_secret=client_secret)
+        self.endpoint = (endpoint or ENDPOINTS[environment]).rstrip("/")
+        self._sdk = open_sdk(client_id, client_secret, environment=environment, endpoint=self.endpoint)
         self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
-        self._access: str | None = None
+        self._access: Mapping[str, str] | None = None
         self._access_until = 0.0
-        self._session = open_session()
+        self._session = open_session(proxy)
 
     def send(self, request: Request, deadline: float) -> Reply:
         """Send a request, once more with a new token if PayPal refuses the one we have.
@@ -98,11 +82,11 @@ class SdkTransport(Api):
         A request answered with 401 was not executed, so repeating it is safe. A 401 that stays is
         returned: four requests at most, two of them for tokens.
         """
-        token = self._token(deadline)
-        reply = self._carry(request, token, deadline)
+        signed = self._signed(deadline)
+        reply = self._carry(request, signed, deadline)
         if reply.status == _UNAUTHORIZED:
-            token = self._token(deadline, refused=token)
-            reply = self._carry(request, token, deadline)
+            signed = self._signed(deadline, refused=signed)
+            reply = self._carry(request, signed, deadline)
         return reply
 
     def close(self) -> None:
@@ -111,32 +95,31 @@ class SdkTransport(Api):
 
     # --- the token --------------------------------------------------------------------------------
 
-    def get_token_hash(self, *_: object, **__: object) -> dict[str, str]:
-        """Return the token in the SDK's form, so that nothing inherited fetches one of its own."""
-        return {"token_type": "Bearer", "access_token": self._token(self._deadline())}
+    def _signed(self, deadline: float, *, refused: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """Return the headers that sign a request; the token in them is fetched once for all threads.
 
-    def _token(self, deadline: float, *, refused: str | None = None) -> str:
-        """Return the token, fetched once for all threads; ``refused`` is one that is not to be used."""
+        Args:
+            deadline: When to give up, on the clock of ``time.monotonic``.
+            refused: The headers that PayPal has just refused.
+        """
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise NotSent("no access token in time: another thread is waiting for PayPal's answer")
         try:
-            if self._access in (None, refused) or self._clock() >= self._access_until:
+            known = self._access
+            if known is None or known is refused or self._clock() >= self._access_until:
                 self._access = None
-                self._access, self._access_until = self._fetch_token(deadline)
-            return str(self._access)
+                token, self._access_until = self._fetch_token(deadline)
+                known = self._access = self._sdk.headers(token)
+            return known
         finally:
             self._lock.release()
 
     def _fetch_token(self, deadline: float) -> tuple[str, float]:
         asked_at = self._clock()
-        # No headers of the call that needs the token: the SDK would send them here, too.
-        headers = {
-            "Authorization": f"Basic {self.basic_auth()}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        url = f"{self.token_endpoint}/v1/oauth2/token"
         try:
-            reply = self.http_call(url, "POST", data=_GRANT, headers=headers, deadline=deadline)
+            # No headers of the call that needs the token: it is a request of its own.
+            request = self._sdk.token_request()
+            reply = self._exchange(request, request.headers, deadline)
         except Lost as error:
             raise NotSent(f"no access token: {error}") from None
         if reply.status == _UNAUTHORIZED:
@@ -150,43 +133,27 @@ class SdkTransport(Api):
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def _carry(self, request: Request, token: str, deadline: float) -> Reply:
-        headers = {**request.headers, "Authorization": f"Bearer {token}"}
-        if request.method != "GET":
-            # Without it PayPal answers 415, even to a request that has no body.
-            headers["Content-Type"] = "application/json"
-        url = self.endpoint + request.path
-        return self.http_call(url, request.method, data=request.body, headers=headers, deadline=deadline)
+    def _carry(self, request: Request, signed: Mapping[str, str], deadline: float) -> Reply:
+        headers = {**signed, **request.headers}
+        if request.method == "GET":
+            # Without it PayPal answers 415 to a write, even to one that has no body.
+            headers.pop("Content-Type", None)
+        return self._exchange(request, headers, deadline)
 
-    def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
-
-    def http_call(
-        self,
-        url: str,
-        method: str,
-        *,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        deadline: float | None = None,
-    ) -> Reply:
-        """Send one request over a pooled connection, and read the answer until the deadline.
-
-        Neither headers nor bodies are logged.
-        """
-        deadline = self._deadline() if deadline is None else deadline
+    def _exchange(self, request: Request, headers: Mapping[str, str], deadline: float) -> Reply:
+        """Send one request over a pooled connection, and read the answer until the deadline."""
         begun = time.monotonic()
         if begun >= deadline:
             raise NotSent("there was no time left to send the request")
         wait = min(self._timeout, deadline - begun)
-        sent = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self.user_agent}
+        url = self.endpoint + request.path
         try:
             response, body = exchange(
                 self._session,
-                method,
+                request.method,
                 url,
-                headers={**sent, **(headers or {})},
-                body=data,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", **headers},
+                body=request.body,
                 wait=wait,
                 deadline=deadline,
                 most=MAX_ANSWER,
@@ -202,8 +169,8 @@ class SdkTransport(Api):
             retry_after=_seconds(answered.get("Retry-After")),
         )
         took = time.monotonic() - begun
-        path = urlsplit(url).path
-        logger.info("%s %s: %d in %.2f s, debug_id %s", method, path, reply.status, took, reply.debug_id)
+        path, status = urlsplit(url).path, reply.status
+        logger.info("%s %s: %d in %.2f s, debug_id %s", request.method, path, status, took, reply.debug_id)
         return reply
 
 
@@ -215,8 +182,13 @@ def _sorted(error: requests.RequestException, host: str | None) -> NotSent | Los
     kind = type(error).__name__
     certificate = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
     connecting = any(isinstance(cause, NewConnectionError) for cause in _causes(error))
-    unusable = isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
-    if isinstance(error, requests.ConnectTimeout) or certificate or connecting or unusable:
+    # A proxy that refuses the tunnel has not seen the request that was to go through it.
+    before = (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidHeader,
+        requests.exceptions.ProxyError,
+    )
+    if isinstance(error, (requests.ConnectTimeout, *before)) or certificate or connecting:
         reason = "its certificate cannot be trusted" if certificate else kind
         return NotSent(f"PayPal ({host}) could not be reached: {reason}")
     return Lost(f"no whole answer from PayPal ({host}): {kind}")
