@@ -9,7 +9,7 @@ import pytest
 from paysession import MemoryStore, Payments
 from paysession._plugins.registry import Registry
 from paysession.operation import State
-from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession
+from paysession.provider import Checkout, Kind, Money, Operation, PaymentSession, Status
 from paysession.values import encode, replace
 from paysession_paypal import PayPal
 from paysession_paypal.signature import Signature
@@ -197,7 +197,7 @@ class Hand:
         self.do("initiate")
         query = fake.payer_approves(self.session.reference)
         self.do("authorize", payload=query)
-        self.session = replace(self.session, status="authorized", authorized=self.session.amount.minor)
+        self.session = replace(self.session, status=Status.AUTHORIZED, authorized=self.session.amount.minor)
         return self
 
 

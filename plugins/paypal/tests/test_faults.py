@@ -214,7 +214,7 @@ def test_a_connection_refused_is_not_applied(make_shop, make_provider, fake, cal
     shop = make_shop(provider)
     step = shop.until(call)
     working, provider.transport = provider.transport, make_provider(endpoint="http://127.0.0.1:9").transport
-    provider.transport._access, provider.transport._access_until = "t", 1e12
+    provider.transport._access, provider.transport._access_until = {"Authorization": "Bearer t"}, 1e12
     before = list(fake.effects)
     assert isinstance(attempt(step), NotApplied)
     provider.transport = working

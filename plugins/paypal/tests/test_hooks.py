@@ -199,7 +199,7 @@ def test_a_pending_authorization_is_pending_until_paypal_decides(hand, fake):
     snapshot = hand.look()
     assert snapshot.status is Status.PENDING
     assert [(e.kind, e.state) for e in snapshot.effects] == [(Kind.AUTHORIZE, "pending")]
-    fake.ledger.settle(hand.session.data["authorizations"][0], "CREATED")
+    fake.ledger.settle(next(iter(hand.session.data["authorizations"])), "CREATED")
     assert hand.look().status is Status.AUTHORIZED
 
 
@@ -218,7 +218,7 @@ def test_captures_in_parts_answer_each_its_own_amount_and_id(hand, fake):
     second = hand.do("capture", "15.00", final=True)
     assert (first.answer, first.amount, first.released) == (Answer.CAPTURED, Money("20.00", "EUR"), False)
     assert (second.amount, second.released) == (Money("15.00", "EUR"), True)
-    assert hand.session.data["captures"] == [first.reference, second.reference]
+    assert hand.session.data["captures"] == dict.fromkeys([first.reference, second.reference], "succeeded")
     assert fake.effects == ["authorize 42.00", "capture 20.00", "capture 15.00"]
     sent = [body_of(exchange) for exchange in fake.calls("capture")]
     assert [body["invoice_id"] for body in sent] == [f"order-1001 {op.key}" for op in hand.operations[-2:]]
@@ -338,9 +338,19 @@ def test_currencies_without_decimals_are_written_without_and_read_back(
 @pytest.mark.parametrize("currency", ["HUF", "TWD"])
 def test_decimals_that_paypal_would_refuse_are_not_sent(provider, make_hand, fake, currency):
     hand = make_hand(provider, amount=Money("10.50", currency))
-    with pytest.raises(NotApplied, match="without decimals"):
+    with pytest.raises(Declined, match="without decimals"):
         hand.do("initiate")
-    assert fake.calls() == []
+    assert fake.calls() == [], "it can never succeed, so nothing is sent and nobody is told to try again"
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_a_part_with_decimals_that_paypal_would_refuse_is_not_sent(provider, make_hand, fake, kind):
+    hand = make_hand(provider, amount=Money("1500", "HUF")).authorized(fake)
+    hand.do("capture", "1000")
+    capture = hand.last
+    with pytest.raises(Declined) as caught:
+        hand.do(kind, "10.50", capture=capture)
+    assert (caught.value.code, caught.value.conclusive) == ("DECIMALS_NOT_SUPPORTED", True)
 
 
 def test_a_currency_that_paypal_does_not_know_is_declined(provider, make_hand):

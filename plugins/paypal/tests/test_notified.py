@@ -56,7 +56,7 @@ def test_refunded_before_completed_converges(hook, fake, deliver):
     """Both were done in PayPal's dashboard, and the notifications come the other way round."""
     session = hook.session()
     fake.ledger.capture(
-        session.data["authorizations"][0], {"amount": {"currency_code": "EUR", "value": "20.00"}}
+        next(iter(session.data["authorizations"])), {"amount": {"currency_code": "EUR", "value": "20.00"}}
     )
     (captured,) = [row for row in fake.events if row.document["event_type"] == "PAYMENT.CAPTURE.COMPLETED"]
     capture_id = captured.document["resource"]["id"]
@@ -87,14 +87,15 @@ def test_every_notification_of_a_life_is_taken_in_any_order(hook, fake, deliver)
     assert (hook.books(), len(pay.events())) == (books, count), "the books were right already"
 
 
-def test_a_chargeback_is_booked_as_a_refund(hook, fake, deliver):
+def test_a_chargeback_is_recorded_beside_its_capture(hook, fake, deliver):
     session = hook.session()
     hook.payments.capture(session.id)
     fake.ledger.reverse(hook.payments.history(session.id)[-1].reference)
     assert deliver(fake.events[-1]).status == 200
-    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
+    assert hook.books() == ("authorized", 4200, 4200, 4200, 0)
+    assert hook.payments.get(session.id).charged_back == 4200
     capture, row = hook.payments.history(session.id)[-2:]
-    assert (row.kind, row.origin, row.amount) == (Kind.REFUND, "provider", Money("42.00", "EUR"))
+    assert (row.kind, row.origin, row.amount) == (Kind.CHARGEBACK, "provider", Money("42.00", "EUR"))
     assert row.capture_id == capture.id
 
 
@@ -123,11 +124,12 @@ def test_a_chargeback_is_not_taken_for_a_refund_of_ours_in_doubt(hook, fake, del
     deliver(fake.events[-1])
     hook.settle()
     assert hook.payments.in_doubt() == ()
-    assert hook.books() == ("authorized", 4200, 4200, 4200, 4200)
-    rows = [row for row in hook.payments.history(session.id) if row.kind is Kind.REFUND]
+    assert hook.books() == ("authorized", 4200, 4200, 4200, 0)
+    assert hook.payments.get(session.id).charged_back == 4200
+    rows = [row for row in hook.payments.history(session.id) if row.kind in (Kind.REFUND, Kind.CHARGEBACK)]
     assert [(row.origin, row.state) for row in rows] == [("host", "declined"), ("provider", "succeeded")]
     assert rows[0].error.code == "CAPTURE_FULLY_REFUNDED"
-    assert fake.effects == ["authorize 42.00", "capture 42.00", "refund 42.00"]
+    assert fake.effects == ["authorize 42.00", "capture 42.00", "chargeback 42.00"]
 
 
 @pytest.mark.parametrize(

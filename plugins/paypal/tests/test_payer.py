@@ -286,7 +286,7 @@ def test_a_capture_in_doubt_on_the_last_day_is_never_sent_after_the_end(shop, fa
 
 def test_a_void_in_the_dashboard_ends_the_session(shop, fake):
     session = shop.session()
-    fake.ledger.void(session.data["authorizations"][0])
+    fake.ledger.void(next(iter(session.data["authorizations"])))
     shop.payments.sync(session.id)
     assert shop.books() == ("canceled", 4200, 0, 0, 0)
 
@@ -297,7 +297,7 @@ def test_captures_and_refunds_in_the_dashboard_are_booked_as_the_providers(shop,
     pay.capture(session.id, EUR20)
     ours = pay.history(session.id)[-1]
     _, other = fake.ledger.capture(
-        session.data["authorizations"][0], {"amount": {"currency_code": "EUR", "value": "20.00"}}
+        next(iter(session.data["authorizations"])), {"amount": {"currency_code": "EUR", "value": "20.00"}}
     )
     fake.ledger.refund(other.id, {"amount": {"currency_code": "EUR", "value": "20.00"}})
     pay.sync(session.id)
@@ -414,7 +414,7 @@ def test_a_host_that_lost_its_reference_is_told_and_nothing_is_sent(make_hand, p
 def test_what_others_captured_before_a_cancel_is_booked_with_it(shop, fake):
     session = shop.session()
     euros = {"amount": {"currency_code": "EUR", "value": "20.00"}}
-    fake.ledger.capture(session.data["authorizations"][0], euros)
+    fake.ledger.capture(next(iter(session.data["authorizations"])), euros)
     session = shop.payments.cancel(session.id)
     assert shop.books() == ("authorized", 4200, 2000, 2000, 0)
     assert (session.conflict, session.in_doubt) == (None, False)

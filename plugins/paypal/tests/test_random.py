@@ -189,7 +189,11 @@ def test_the_books_are_paypals_ledger_once_all_is_at_rest(make_shop, make_provid
         order = fake.ledger.orders.get(session.reference)
         if order is not None:
             told[order.id] = session
-            assert money(order) == (session.captured, session.refunded, session.authorized), (
+            assert money(order) == (
+                session.captured,
+                session.refunded + session.charged_back,
+                session.authorized,
+            ), (
                 seed,
                 session.id,
             )

@@ -6,7 +6,7 @@ import pytest
 
 from paysession.provider import Declined, NotApplied, OutcomeUnknown
 from paysession_paypal import Reply
-from paysession_paypal.refusals import STATE, refusal
+from paysession_paypal.refusals import STATE, StateRefusal, refusal
 
 STATUSES = [
     300,
@@ -62,7 +62,10 @@ def test_an_answer_that_is_not_paypals_is_never_a_decline(status, body):
         (409, "PREVIOUS_REQUEST_IN_PROGRESS", OutcomeUnknown),
         (500, "INTERNAL_SERVER_ERROR", OutcomeUnknown),
         (503, "SERVICE_UNAVAILABLE", OutcomeUnknown),
-        *((422, issue, OutcomeUnknown) for issue in sorted(STATE)),
+        # No request of ours denies an authorization, or lets it expire.
+        (422, "AUTHORIZATION_DENIED", Declined),
+        (422, "AUTHORIZATION_EXPIRED", Declined),
+        *((422, issue, StateRefusal) for issue in sorted(STATE)),
     ],
 )
 def test_each_issue_has_its_class(status, issue, kind):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from paysession.provider import InvalidAmount, Money, NotApplied, OutcomeUnknown
-from paysession_paypal.reading import as_object, text_in
+from paysession.provider import Declined, InvalidAmount, Money, OutcomeUnknown
+from paysession_paypal.document import as_object, text_in
 
 __all__ = ["WHOLE", "read", "write"]
 
@@ -24,13 +24,15 @@ def write(money: Money) -> dict[str, str]:
     """Return an amount for PayPal: ``{"currency_code": "EUR", "value": "42.00"}``.
 
     Raises:
-        NotApplied: PayPal takes no decimals of this currency, and the amount has some.
+        Declined: PayPal takes no decimals of this currency, and the amount has some. It cannot succeed, so
+            it is not sent.
     """
     amount = money.amount
     if money.currency in WHOLE:
         whole = amount.to_integral_value()
         if whole != amount:
-            raise NotApplied(f"PayPal takes {money.currency} without decimals, and {money} has some")
+            message = f"PayPal takes {money.currency} without decimals; {money} was not sent"
+            raise Declined("DECIMALS_NOT_SUPPORTED", message, conclusive=True)
         amount = whole
     return {"currency_code": money.currency, "value": f"{amount:f}"}
 

@@ -1,4 +1,4 @@
-"""Connections that take nothing from their environment: no redirects, cookies, ``~/.netrc`` or proxy variables.
+"""Connections that take nothing from the environment: no redirects, cookies, ``~/.netrc`` or proxies of it.
 
 An answer is read up to a size and a time, however slowly it drips in.
 """

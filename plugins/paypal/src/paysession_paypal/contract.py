@@ -28,6 +28,7 @@ _KINDS: Final = {
     "authorize": Kind.AUTHORIZE,
     "capture": Kind.CAPTURE,
     "refund": Kind.REFUND,
+    "chargeback": Kind.CHARGEBACK,
     "void": Kind.CANCEL,
 }
 _NO_EFFECT: Final = ("/v1/oauth2/token", "/v1/notifications/verify-webhook-signature")

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from paysession.provider import NotApplied, OutcomeUnknown
 from paysession_paypal.refusals import refusal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from paysession_paypal.reading import Document
+    from paysession_paypal.document import Document
     from paysession_paypal.wire import Transport
 
 __all__ = ["Found", "Gateway"]
@@ -50,16 +50,20 @@ class Gateway:
     Attributes:
         transport: Carries them.
         deadline: Until when all of them together may take, on the clock of ``time.monotonic``.
+        account: Headers of every call: on whose behalf it is made.
     """
 
     transport: Transport
     deadline: float
+    account: Mapping[str, str] = Factory(dict[str, str])
 
     # --- orders ---
 
-    def create_order(self, body: Mapping[str, Any], key: str) -> Document:
+    def create_order(
+        self, body: Mapping[str, Any], key: str, headers: Mapping[str, str] | None = None
+    ) -> Document:
         """Create an order."""
-        return self._write("POST", "/v2/checkout/orders", body, key)
+        return self._write("POST", "/v2/checkout/orders", body, key, headers=headers)
 
     def order(self, order_id: str) -> Found:
         """Look at an order.
@@ -68,7 +72,7 @@ class Gateway:
             NotApplied: It could not be looked at. Looking changes nothing, so nothing happened.
         """
         try:
-            reply = self.transport.send(Request("GET", _path("/v2/checkout/orders", order_id)), self.deadline)
+            reply = self._send("GET", _path("/v2/checkout/orders", order_id))
         except (NotSent, Lost) as error:
             raise NotApplied(f"the order could not be looked at: {error}") from None
         if reply.status == _NOT_FOUND and reply.document is not None:
@@ -86,13 +90,20 @@ class Gateway:
         """Change an order. PayPal answers nothing (204); it keeps no key of this."""
         self._write("PATCH", _path("/v2/checkout/orders", order_id), patch, key, shown=False)
 
-    def authorize_order(self, order_id: str, key: str) -> Document:
-        """Authorize the payment of an approved order of the intent AUTHORIZE."""
-        return self._write("POST", _path("/v2/checkout/orders", order_id, "authorize"), None, key)
+    def pay_order(
+        self, order_id: str, action: str, body: Mapping[str, Any] | None, key: str, headers: Mapping[str, str]
+    ) -> Document:
+        """Take the payment of an approved order, or with what was saved before.
 
-    def capture_order(self, order_id: str, key: str) -> Document:
-        """Capture the payment of an approved order of the intent CAPTURE."""
-        return self._write("POST", _path("/v2/checkout/orders", order_id, "capture"), None, key)
+        Args:
+            order_id: The order's id.
+            action: ``authorize`` or ``capture``, as the order's intent says.
+            body: What to pay with; None: what the payer approved.
+            key: The request id.
+            headers: Headers of this call.
+        """
+        path = _path("/v2/checkout/orders", order_id, action)
+        return self._write("POST", path, body, key, headers=headers)
 
     # --- payments ---
 
@@ -101,6 +112,11 @@ class Gateway:
         return self._write(
             "POST", _path("/v2/payments/authorizations", authorization_id, "capture"), body, key
         )
+
+    def reauthorize(self, authorization_id: str, body: Mapping[str, Any], key: str) -> Document:
+        """Authorize again, once the funds are not kept for certain any more."""
+        path = _path("/v2/payments/authorizations", authorization_id, "reauthorize")
+        return self._write("POST", path, body, key)
 
     def void(self, authorization_id: str, key: str) -> Document:
         """Void what is left of an authorization; the answer may be empty (204)."""
@@ -119,9 +135,7 @@ class Gateway:
             OutcomeUnknown: PayPal could not be asked.
         """
         try:
-            reply = self.transport.send(
-                Request("POST", "/v1/notifications/verify-webhook-signature", body), self.deadline
-            )
+            reply = self._send("POST", "/v1/notifications/verify-webhook-signature", body)
         except (NotSent, Lost) as error:
             raise OutcomeUnknown(f"PayPal could not be asked about the notification: {error}") from None
         answer = (reply.document or {}).get("verification_status")
@@ -129,7 +143,22 @@ class Gateway:
             raise OutcomeUnknown(f"PayPal could not be asked about the notification: HTTP {reply.status}")
         return bool(answer == "SUCCESS")
 
-    def _write(self, method: str, path: str, body: object, key: str, *, shown: bool = True) -> Document:
+    def _send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        request = Request(method, path, body, {**self.account, **(headers or {})})
+        return self.transport.send(request, self.deadline)
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        key: str,
+        *,
+        shown: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> Document:
         """Send a change; ``shown``: and ask for the object as it is then.
 
         Raises:
@@ -137,12 +166,12 @@ class Gateway:
             NotApplied: It certainly was not executed.
             OutcomeUnknown: It may have been.
         """
-        headers = {"PayPal-Request-Id": key}
+        headers = {"PayPal-Request-Id": key, **(headers or {})}
         if shown:
             headers["Prefer"] = "return=representation"
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         try:
-            reply = self.transport.send(Request(method, path, data, headers), self.deadline)
+            reply = self._send(method, path, data, headers)
         except NotSent as error:
             raise NotApplied(str(error)) from None
         except Lost as error:

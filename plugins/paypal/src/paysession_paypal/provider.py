@@ -2,105 +2,78 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import threading
 import time
-from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from attrs import define, field
-from attrs.validators import gt, in_, instance_of, le
+from attrs import define, evolve, field
 
 from paysession.provider import (
     API_VERSION,
     Capabilities,
+    ClientAction,
     Declined,
-    Endpoint,
     Kind,
     NotApplied,
     Operation,
     Outcome,
     OutcomeUnknown,
     PaymentSession,
-    Secret,
+    Redirect,
     Snapshot,
     Status,
     hookimpl,
 )
-from paysession_paypal import bodies, outcomes, settings, webhooks
+from paysession_paypal import amounts, bodies, webhooks
+from paysession_paypal.bodies import key_of
 from paysession_paypal.data import PayPalData
+from paysession_paypal.document import as_list, text_in
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
-from paysession_paypal.refusals import EXPIRED, NOT_APPROVED, PAYER_MUST_ACT
-from paysession_paypal.snapshot import snapshot_of
+from paysession_paypal.reading import Reading, captured, refunded
+from paysession_paypal.refusals import (
+    CANNOT_BE_VOIDED,
+    EXPIRED,
+    NOT_APPROVED,
+    OVER,
+    PAYER_MUST_ACT,
+    StateRefusal,
+)
+from paysession_paypal.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from paysession.provider import WebhookEvent
+    from paysession_paypal.document import Document
     from paysession_paypal.gateway import Found
+    from paysession_paypal.orders import Authorization
     from paysession_paypal.webhooks import Verifier
     from paysession_paypal.wire import Transport
 
 __all__ = ["PayPal"]
 
+logger = logging.getLogger("paysession_paypal")
+
 ORDERS_KEY: Final = timedelta(hours=6)
 PAYMENTS_KEY: Final = timedelta(days=45)
 """How long PayPal keeps a request id (https://developer.paypal.com/api/rest/reference/idempotency/)."""
 
-MOST_PATIENCE: Final = 300.0
-"""The longest timeout, in seconds: an operation is in flight for several of them."""
-
-_ENVIRONMENTS: Final = ("sandbox", "live")
-_INTENTS: Final = ("authorize", "capture")
-_OWN: Final = Endpoint("", hosts=("api-m.paypal.com", "api-m.sandbox.paypal.com"))
-_SHIPPING: Final = ("NO_SHIPPING", "GET_FROM_FILE", "SET_PROVIDED_ADDRESS")
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @define(kw_only=True, eq=False)
-class PayPal:
-    """The provider ``paypal``.
-
-    Args:
-        client_id: The client id of the REST app, from PayPal's developer dashboard.
-        client_secret: Its secret.
-        environment: ``sandbox`` or ``live``.
-        endpoint: Another server in place of PayPal's, for tests. Plain http goes to this machine only.
-        webhook_id: The id that PayPal gave the webhook; without it no notification is accepted.
-        webhook_verification: ``local`` checks PayPal's signature and certificate here; ``postback``
-            asks PayPal about each notification.
-        webhook_ca: A PEM file of certificates to trust in place of the public authorities.
-        timeout: Seconds for connecting, and for a whole answer.
-        intent: ``authorize``, or ``capture`` to have PayPal capture at once; a session initiated
-            with ``capture="automatic"`` is captured at once in any case.
-        return_url: Where the payer comes back to, if the session's checkout does not say;
-            ``{session_id}`` is filled in.
-        cancel_url: Where a payer who gave up comes back to.
-        brand_name: What PayPal's pages call the shop.
-        shipping_preference: ``NO_SHIPPING`` (the shop knows the address), ``GET_FROM_FILE``
-            (the payer chooses one at PayPal) or ``SET_PROVIDED_ADDRESS``.
-        transport: Carries the requests, in place of the one on ``paypalrestsdk``.
-        verifier: Checks notifications, in place of the one that ``webhook_verification`` names.
-    """
+class PayPal(Settings):
+    """The provider ``paypal``. Its settings are those of `Settings`."""
 
     API_VERSION: ClassVar = API_VERSION
 
-    client_id: str = field(validator=[instance_of(str), settings.filled])
-    client_secret: Secret = field(converter=settings.stripped, validator=settings.filled)
-    environment: str = field(default="sandbox", validator=in_(_ENVIRONMENTS))
-    endpoint: Endpoint = field(default=_OWN, converter=Endpoint, validator=settings.bare)
-    webhook_id: str = field(default="", validator=instance_of(str))
-    webhook_verification: str = field(default="local", validator=in_(("local", "postback")))
-    webhook_ca: str = field(default="", validator=[instance_of(str), settings.file])
-    timeout: float = field(default=10.0, converter=float, validator=[gt(0), le(MOST_PATIENCE)])
-    intent: str = field(default="authorize", validator=in_(_INTENTS))
-    return_url: str = field(default="", validator=instance_of(str))
-    cancel_url: str = field(default="", validator=instance_of(str))
-    brand_name: str = field(default="", validator=instance_of(str))
-    shipping_preference: str = field(default="NO_SHIPPING", validator=in_(_SHIPPING))
-    transport: Transport | None = field(default=None, repr=False, validator=settings.offers("send", "close"))
-    verifier: Verifier | None = field(default=None, repr=False, validator=settings.offers("check"))
-    _locks: dict[int, threading.Lock] = field(factory=dict, init=False, repr=False)
+    _locks: dict[int, threading.Lock] = field(factory=dict[int, threading.Lock], init=False, repr=False)
     _process: int | None = field(default=None, init=False, repr=False)
     _verifier_process: int | None = field(default=None, init=False, repr=False)
 
@@ -139,25 +112,46 @@ class PayPal:
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Create the order that the payer is to approve. It moves no money by itself."""
-        automatic = self.intent == "capture" or session.capture == "automatic"
-        body = bodies.order_body(
-            session,
-            intent="CAPTURE" if automatic else "AUTHORIZE",
-            return_url=self.return_url,
-            cancel_url=self.cancel_url,
-            brand_name=self.brand_name,
-            shipping_preference=self.shipping_preference,
-        )
-        order = read_order(self._gateway().create_order(body, operation.key))
+        gateway, headers = self._gateway(), bodies.order_headers(session, self.partner_attribution_id)
+        body = bodies.order_body(session, self)
+        order = self._created(gateway, gateway.create_order(body, operation.key, headers))
         if order.session_id != session.id or order.amount != session.amount:
             raise OutcomeUnknown(f"PayPal made the order {order.id} for something else than was asked")
-        return self._payer_acts(order, session)
+        if PayPalData.of(session).vault_id is None:
+            return self._payer_acts(order, session)
+        # The payer has nothing to do: the host authorizes, with what was saved.
+        reading = Reading(order, session)
+        data = reading.seen(bodies.source_of(session, self).name)
+        return Outcome.pending(data=data.json(), reference=order.id, expires_at=reading.expires_at)
+
+    def _created(self, gateway: Gateway, document: Document) -> Order:
+        """Return the order that was just made; one whose answer says little but its id is queried.
+
+        Raises:
+            OutcomeUnknown: It cannot be read. The error carries its id.
+        """
+        order_id = text_in(document, "id")
+        try:
+            order = read_order(document)
+        except OutcomeUnknown:
+            if order_id is None:
+                raise
+        else:
+            if order.approve_url is not None:
+                return order
+        try:
+            found = gateway.order(str(order_id)).document
+        except NotApplied as error:
+            raise OutcomeUnknown(error.message, reference=order_id) from None
+        if found is None:
+            raise OutcomeUnknown("PayPal does not show the order yet", reference=order_id)
+        return read_order(found)
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Change the order's amount, and look whether it is changed: PayPal's answer is empty."""
         gateway, order_id = self._gateway(), _order_id(session)
-        gateway.patch_order(order_id, bodies.amount_patch(operation.amount), operation.key)
+        gateway.patch_order(order_id, bodies.amount_patch(session, operation.amount), operation.key)
         try:
             order = _own(gateway.order(order_id), session)
         except NotApplied as error:
@@ -174,7 +168,7 @@ class PayPal:
         is written to. The payer's query proves nothing and is only compared with the order.
         """
         order_id, data = _order_id(session), PayPalData.of(session)
-        token = operation.payload.get("token")
+        token = _token(operation.payload)
         if token is not None and token != order_id:
             raise NotApplied("the payer came back with another order's token; nothing was done")
         gateway = self._gateway()
@@ -184,16 +178,21 @@ class PayPal:
             if _expired(found, session):
                 return Outcome.canceled()
             raise NotApplied(f"PayPal does not know the order {order_id} (yet); nothing was done")
-        outcome = outcomes.held(order, data)
+        outcome = Reading(order, session, found.at).answer(data)
         if outcome is not None:
             return outcome
-        if order.status != "APPROVED":
+        body = bodies.authorize_body(session)
+        if body is not None and operation.origin != "host":
+            raise NotApplied("what a payer saved is charged at the shop's request only; nothing was done")
+        if order.status != "APPROVED" and body is None:
             return self._payer_acts(order, session)
         if order.amount != session.amount:
             raise NotApplied(f"the order is for {order.amount}, the session for {session.amount}: update it")
-        write = gateway.capture_order if order.intent == "CAPTURE" else gateway.authorize_order
+        self._check_liability(data.seen(order))
+        action = "capture" if order.intent == "CAPTURE" else "authorize"
+        headers = bodies.order_headers(session)
         try:
-            document = write(order_id, operation.key)
+            document = gateway.pay_order(order_id, action, body, operation.key, headers)
         except Declined as error:
             if error.code in PAYER_MUST_ACT:
                 order = self._after_decline(gateway, order, session)
@@ -206,24 +205,110 @@ class PayPal:
                 return Outcome.canceled(data=data.seen(order).json())
             raise
         answered = read_order(document)
-        outcome = outcomes.held(answered, data.seen(order)) if answered.id == order_id else None
+        outcome = Reading(answered, session).answer(data.seen(order)) if answered.id == order_id else None
         if outcome is None:
             raise OutcomeUnknown("PayPal accepted the request and shows no payment yet")
         return outcome
+
+    def _check_liability(self, data: PayPalData) -> None:
+        """Refuse a card for which the issuer does not take the liability, if the settings say so.
+
+        Raises:
+            Declined: It does not. Nothing was sent.
+        """
+        shift = data.card.get("liability_shift", "NO")
+        of_card = data.source.name in ("card", "apple_pay", "google_pay")
+        if self.require_liability_shift and of_card and shift not in ("POSSIBLE", "YES"):
+            message = f"the card's issuer does not take the liability ({shift}); the payer may try again"
+            raise Declined("LIABILITY_NOT_SHIFTED", message, conclusive=True, data=data.json())
 
     # --- the payment ------------------------------------------------------------------------------
 
     @hookimpl
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Take a part of the authorization; ``final`` lets go of the rest."""
+        """Take a part of the authorization; ``final`` releases the rest."""
         gateway, data = self._gateway(), PayPalData.of(session)
-        authorizations = data.authorizations or self._look_up(gateway, session)
-        if not authorizations:
-            raise NotApplied("PayPal shows no authorization of this session; nothing was captured")
-        # The last one: a reauthorization takes the place of the original.
         body = bodies.capture_body(session, operation)
-        row = read_capture(gateway.capture(authorizations[-1], body, operation.key))
-        return outcomes.captured(row, session, operation)
+        authorization_id = data.only_live or self._newest(gateway, session)
+        if authorization_id is None:
+            raise NotApplied("PayPal shows no authorization to capture from; nothing was captured")
+        row = None
+        if self.reauthorize and self._is_due(data, session, operation):
+            row = self._reauthorized(gateway, session, operation, authorization_id)
+        if row is not None:
+            data, authorization_id = data.reauthorized(row), row.id
+        try:
+            document = self._capture(gateway, session, operation, authorization_id, body)
+        except (Declined, NotApplied, OutcomeUnknown) as error:
+            error.data = data.json() if row is not None else error.data
+            raise
+        expires_at = row.expires_at if row is not None else None
+        return captured(read_capture(document), session, operation, data, expires_at)
+
+    def _capture(
+        self,
+        gateway: Gateway,
+        session: PaymentSession,
+        operation: Operation,
+        authorization_id: str,
+        body: Mapping[str, Any],
+    ) -> Document:
+        try:
+            return gateway.capture(authorization_id, body, operation.key)
+        except (Declined, StateRefusal) as error:
+            other = self._successor(gateway, session, operation, authorization_id, error)
+            if other is None:
+                raise
+            return gateway.capture(other, body, operation.key)
+
+    def _is_due(self, data: PayPalData, session: PaymentSession, operation: Operation) -> bool:
+        """Return whether the funds were not kept for certain any more when a capture was asked for."""
+        until, several = data.honored_until, len(data.authorizations) > 1
+        return until is not None and operation.created_at >= until and not session.captured and not several
+
+    def _reauthorized(
+        self, gateway: Gateway, session: PaymentSession, operation: Operation, authorization_id: str
+    ) -> Authorization | None:
+        """Return a reauthorization to capture from, if PayPal makes one.
+
+        An account's rules, or the payer's funds, may not allow one. The capture may be accepted all the same.
+        """
+        body = {"amount": amounts.write(session.authorized_amount)}
+        try:
+            document = gateway.reauthorize(authorization_id, body, operation.subkey("reauthorize"))
+        except (Declined, StateRefusal) as error:
+            logger.info("PayPal does not reauthorize %s: %s", authorization_id, error.message)
+            return None
+        row = read_authorization(document)
+        return row if row.live else None
+
+    def _newest(self, gateway: Gateway, session: PaymentSession) -> str | None:
+        """Return the authorization to capture from: of several, the one that was made last."""
+        order = self._shown(gateway, session)
+        live = _oldest_first(order)
+        return live[-1].id if live else None
+
+    def _successor(
+        self,
+        gateway: Gateway,
+        session: PaymentSession,
+        operation: Operation,
+        ended: str,
+        refusal: Declined | StateRefusal,
+    ) -> str | None:
+        """Return what took the place of an authorization that has ended, such as a reauthorization.
+
+        None if the order shows the operation's effect, or not that it ended: then nothing is sent again.
+        """
+        issue = refusal.code if isinstance(refusal, Declined) else refusal.issue
+        order = self._shown(gateway, session) if issue in OVER else None
+        if order is None or any(
+            key_of(row.invoice_id, session.id) == operation.key for row in order.captures
+        ):
+            return None
+        over = any(row.id == ended and not row.live for row in order.authorizations)
+        live = [row.id for row in _oldest_first(order) if row.id != ended]
+        return live[-1] if live and over else None
 
     @hookimpl
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -231,13 +316,13 @@ class PayPal:
         of, data = operation.capture, PayPalData.of(session)
         capture_id = of.reference if of is not None else None
         if capture_id is None and len(data.captures) == 1:
-            capture_id = data.captures[0]  # captured with the authorization, which names no capture
+            (capture_id,) = data.captures  # captured with the authorization, which names no capture
         if capture_id is None:
             raise NotApplied("PayPal refunds one capture, and it is not known which; sync() finds out")
         row = read_refund(
             self._gateway().refund(capture_id, bodies.refund_body(session, operation), operation.key)
         )
-        return outcomes.refunded(row, session, operation)
+        return refunded(row, session, operation)
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
@@ -247,16 +332,79 @@ class PayPal:
         and a canceled session makes none.
         """
         gateway, data = self._gateway(), PayPalData.of(session)
-        authorizations = data.authorizations or self._look_up(gateway, session)
-        if not authorizations:
+        if data.source.bank:
+            return self._wait_for_the_end(gateway, session, operation)
+        if len(data.authorizations) == 1:
+            (authorization_id,) = data.authorizations
+            try:
+                self._void(gateway, authorization_id, operation.key)
+            except StateRefusal:
+                # It ended before, and another may have taken its place.
+                if not self._void_live(gateway, session, operation, but=authorization_id):
+                    raise
+        elif not self._void_live(gateway, session, operation):
             return Outcome.canceled()
-        # The original one: PayPal does not void a reauthorization by itself.
-        document = gateway.void(authorizations[0], operation.key)
-        if document and read_authorization(document).status != "VOIDED":
-            raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
         if not session.captured_amount:
             self._check_untouched(gateway, session)
-        return Outcome.canceled()
+        return Outcome.canceled(data=data.voided().json())
+
+    def _wait_for_the_end(self, gateway: Gateway, session: PaymentSession, operation: Operation) -> Outcome:
+        """Cancel an order that a payer may still pay at a bank: it is canceled once it has expired.
+
+        Raises:
+            Declined: The payer has paid.
+        """
+        found = gateway.order(_order_id(session))
+        order = _own(found, session)
+        if order is None:
+            if _expired(found, session):
+                return Outcome.canceled()
+            raise NotApplied("PayPal does not show the order (yet); nothing was done")
+        if any(not row.failed for row in order.captures):
+            raise Declined("ORDER_ALREADY_CAPTURED", "PayPal captured the order: refund it instead")
+        if order.status == "VOIDED":
+            return Outcome.canceled()
+        data = evolve(PayPalData.of(session).seen(order), canceling=operation.key)
+        return Outcome.pending(data=data.json())
+
+    def _void(self, gateway: Gateway, authorization_id: str, key: str) -> None:
+        document = gateway.void(authorization_id, key)
+        if document and read_authorization(document).status != "VOIDED":
+            raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
+
+    def _void_live(
+        self, gateway: Gateway, session: PaymentSession, operation: Operation, *, but: str | None = None
+    ) -> bool:
+        """Void every authorization that the order shows as live, but one; return whether there was any.
+
+        The oldest first: a reauthorization cannot be voided by itself, and ends with the original one.
+
+        Raises:
+            Declined: The order is captured already, or PayPal refuses: there is nothing to void.
+            OutcomeUnknown: One is live still.
+        """
+        order = self._shown(gateway, session)
+        live = [row for row in _oldest_first(order) if row.id != but]
+        if order is not None and order.intent == "CAPTURE" and any(not row.failed for row in order.captures):
+            raise Declined("ORDER_ALREADY_CAPTURED", "PayPal captured the order: refund it instead")
+        refused: Declined | StateRefusal | None = None
+        for row in live:
+            try:
+                # The key says which one: in a repetition there may be fewer of them.
+                self._void(gateway, row.id, operation.subkey(bodies.label_of(row.id)))
+            except StateRefusal as error:
+                refused = error
+            except Declined as error:
+                if error.code != CANNOT_BE_VOIDED:
+                    raise
+                refused = error
+        if refused is not None or but is not None or len(live) > 1:
+            left = _oldest_first(self._shown(gateway, session))
+            if left and refused is not None:
+                raise refused
+            if left:
+                raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
+        return bool(live)
 
     def _check_untouched(self, gateway: Gateway, session: PaymentSession) -> None:
         """Look whether others captured a part before the void, which PayPal's answer does not tell.
@@ -272,19 +420,9 @@ class PayPal:
         if order is not None and any(not row.failed and row.id not in known for row in order.captures):
             raise OutcomeUnknown("PayPal voided what was left: a part had been captured")
 
-    def _look_up(self, gateway: Gateway, session: PaymentSession) -> tuple[str, ...]:
-        """Return the authorizations that the order shows, where we do not know any.
-
-        Raises:
-            Declined: The order is captured already: there is nothing to void.
-        """
-        order_id = session.reference
-        order = _own(gateway.order(order_id), session) if order_id is not None else None
-        if order is None:
-            return ()
-        if order.intent == "CAPTURE" and any(not row.failed for row in order.captures):
-            raise Declined("ORDER_ALREADY_CAPTURED", "PayPal captured the order: refund it instead")
-        return tuple(row.id for row in order.authorizations)
+    def _shown(self, gateway: Gateway, session: PaymentSession) -> Order | None:
+        """Return the session's order as PayPal shows it now; None: there is none."""
+        return _own(gateway.order(session.reference), session) if session.reference is not None else None
 
     # --- finding out ------------------------------------------------------------------------------
 
@@ -296,7 +434,7 @@ class PayPal:
         found = self._gateway().order(session.reference)
         order = _own(found, session)
         if order is not None:
-            return snapshot_of(order, session, operation, found.at)
+            return Reading(order, session, found.at).snapshot(operation)
         if PayPalData.of(session).authorizations or session.authorized_amount:
             raise OutcomeUnknown(f"PayPal does not show the order {session.reference} any more")
         # An order that nobody paid is gone some hours after it was made.
@@ -335,6 +473,19 @@ class PayPal:
         """How many seconds all calls of one hook together may begin in."""
         return 3 * self.timeout
 
+    @property
+    def _account(self) -> dict[str, str]:
+        """The headers of every call: on which merchant's behalf it is made.
+
+        It is a token without a signature (https://developer.paypal.com/api/rest/requests/#paypal-auth-assertion).
+        """
+        if not self.merchant_id:
+            return {}
+        parts = ({"alg": "none"}, {"iss": self.client_id, "payer_id": self.merchant_id})
+        texts = (json.dumps(part, separators=(",", ":")).encode() for part in parts)
+        encoded = (urlsafe_b64encode(text).decode().rstrip("=") for text in texts)
+        return {"PayPal-Auth-Assertion": f"{'.'.join(encoded)}."}
+
     def _gateway(self) -> Gateway:
         """Return the gateway for one hook; the transport behind it is built once, when first used.
 
@@ -349,7 +500,7 @@ class PayPal:
             if self.transport is None:
                 self._process = process
                 self.transport = self._make_transport()
-            return Gateway(self.transport, time.monotonic() + self._budget)
+            return Gateway(self.transport, time.monotonic() + self._budget, self._account)
 
     def _make_transport(self) -> Transport:
         from paysession_paypal.transport import SdkTransport  # noqa: PLC0415 - the SDK takes 0.1 s to import
@@ -360,6 +511,7 @@ class PayPal:
             environment=self.environment,
             endpoint=self.endpoint,
             timeout=self.timeout,
+            proxy=self.proxy.reveal(),
         )
 
     def _make_verifier(self) -> Verifier:
@@ -372,7 +524,11 @@ class PayPal:
         from paysession_paypal.signature import Signature  # noqa: PLC0415 - cryptography takes a while
 
         return Signature(
-            self.webhook_id, environment=self.environment, ca_file=self.webhook_ca, timeout=self.timeout
+            self.webhook_id,
+            environment=self.environment,
+            ca_file=self.webhook_ca,
+            timeout=self.timeout,
+            proxy=self.proxy.reveal(),
         )
 
     def _after_decline(self, gateway: Gateway, order: Order, session: PaymentSession) -> Order:
@@ -384,24 +540,56 @@ class PayPal:
 
     def _payer_acts(self, order: Order, session: PaymentSession, declined: str | None = None) -> Outcome:
         """Return that the payer is to go to PayPal's page."""
-        data = PayPalData.of(session).seen(
-            order, declined=declined, declined_approval=order.approval if declined else None
-        )
-        action = outcomes.redirect(order, data)
-        if action is None:
-            raise OutcomeUnknown(f"PayPal gives no approval page for the order {order.id}")
+        reading = Reading(order, session)
+        data = reading.seen(bodies.source_of(session, self).name, declined)
+        page = data.approve_url or (self.approval_page and self.approval_page + order.id)
+        if data.script:
+            action: Redirect | ClientAction = ClientAction(data.script, self._script_needs(order))
+        elif page:
+            action = Redirect(page)
+        else:
+            raise OutcomeUnknown(
+                f"PayPal gives no approval page for the order {order.id}", reference=order.id
+            )
         return Outcome.requires_more(
             next_action=action,
             data=data.json(),
+            payer=order.payer,
             reference=order.id,
-            expires_at=outcomes.expiry(order),
+            expires_at=reading.expires_at,
         )
+
+    def _script_needs(self, order: Order) -> dict[str, str]:
+        """Return what PayPal's script in the page is loaded and called with; nothing of it is secret."""
+        needs = {
+            "order": order.id,
+            "client_id": self.client_id,
+            "currency": order.amount.currency,
+            "intent": order.intent.lower(),
+        }
+        return {**needs, "merchant_id": self.merchant_id} if self.merchant_id else needs
 
 
 def _order_id(session: PaymentSession) -> str:
     if session.reference is None:
         raise NotApplied("this session has no order at PayPal; nothing was done")
     return session.reference
+
+
+def _token(payload: Mapping[str, Any]) -> object:
+    """Return the order's id that the payer's browser brought, in the query or from PayPal's buttons.
+
+    A framework may give a list of values for each name, as ``dict`` of Django's ``QueryDict`` does.
+    """
+    value: object = payload.get("token", payload.get("orderID"))
+    several = as_list(value)
+    return several[0] if len(several) == 1 else value
+
+
+def _oldest_first(order: Order | None) -> list[Authorization]:
+    """Return the authorizations that can be captured or voided, in the order in which they were made."""
+    live = [row for row in order.authorizations if row.live] if order is not None else []
+    return sorted(live, key=lambda row: row.created_at or _LONG_AGO)
 
 
 def _own(found: Found, session: PaymentSession) -> Order | None:

@@ -10,19 +10,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession.provider import Declined, NotApplied, OutcomeUnknown
-from paysession_paypal.reading import as_list, as_object, as_text
+from paysession_paypal.document import as_list, as_object, as_text
 
 if TYPE_CHECKING:
-    from paysession_paypal.reading import Document
+    from paysession_paypal.document import Document
     from paysession_paypal.wire import Reply
 
-__all__ = ["EXPIRED", "NOT_APPROVED", "PAYER_MUST_ACT", "STATE", "refusal"]
+__all__ = [
+    "CANNOT_BE_VOIDED",
+    "EXPIRED",
+    "NOT_APPROVED",
+    "OVER",
+    "PAYER_MUST_ACT",
+    "STATE",
+    "StateRefusal",
+    "refusal",
+]
 
 STATE: Final = frozenset(
     {
         "AUTHORIZATION_ALREADY_CAPTURED",
-        "AUTHORIZATION_DENIED",
-        "AUTHORIZATION_EXPIRED",
         "AUTHORIZATION_VOIDED",
         "CAPTURE_FULLY_REFUNDED",
         "DUPLICATE_INVOICE_ID",
@@ -37,8 +44,15 @@ STATE: Final = frozenset(
         "PREVIOUSLY_VOIDED",
     }
 )
-"""Refusals because of the object's state: our own earlier request may have brought it there, so only
-looking tells. ``DUPLICATE_INVOICE_ID`` is one: every invoice id that we send is an operation's own."""
+"""Refusals because of the object's state: our own earlier request may have brought it there, so
+only a lookup shows. ``DUPLICATE_INVOICE_ID`` is one: every invoice id that we send is an operation's own.
+``AUTHORIZATION_DENIED`` and ``AUTHORIZATION_EXPIRED`` are none: no request of ours denies or expires one."""
+
+OVER: Final = frozenset({"AUTHORIZATION_DENIED", "AUTHORIZATION_EXPIRED", "AUTHORIZATION_VOIDED"})
+"""Refusals of a capture because that authorization has ended: another may have taken its place."""
+
+CANNOT_BE_VOIDED: Final = "CANNOT_BE_VOIDED"
+"""A reauthorization is voided with the authorization that it continues."""
 
 NOT_APPROVED: Final = "ORDER_NOT_APPROVED"
 
@@ -53,6 +67,20 @@ PAYER_MUST_ACT: Final = frozenset(
 """Refusals after which PayPal asks to send the payer to its page again."""
 
 EXPIRED: Final = "ORDER_EXPIRED"
+
+
+class StateRefusal(OutcomeUnknown):
+    """PayPal refused because of the object's state, which our own earlier request may have caused.
+
+    Args:
+        issue: PayPal's word for it.
+        message: The whole of it.
+    """
+
+    def __init__(self, issue: str, message: str) -> None:
+        super().__init__(f"{issue}: {message}")
+        self.issue = issue
+
 
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY = 401, 404, 429
 _MOST: Final = 300
@@ -81,8 +109,11 @@ def refusal(reply: Reply) -> Declined | NotApplied | OutcomeUnknown:
     if reply.status == _NOT_FOUND:
         # Nothing was done; PayPal may not know an object yet that it has just made.
         return NotApplied(f"PayPal does not know the object: {issue}: {message}")
-    if reply.status not in _CERTAIN or STATE.intersection(_issues(problem)):
+    if reply.status not in _CERTAIN:
         return OutcomeUnknown(f"{issue}: {message}")
+    of_state = [word for word in _issues(problem) if word in STATE]
+    if of_state:
+        return StateRefusal(of_state[0], message)
     return Declined(issue, message)
 
 

@@ -1,9 +1,8 @@
 """PayPal's own client, ``paypalrestsdk.Api``, held for two things and no more.
 
-It knows how PayPal's credentials and its token endpoint look, and how a request is signed. It sends nothing:
-as it stands (1.13.3) it has no timeout, follows redirects with the token, lets ``~/.netrc`` replace that token,
-repeats a 401 without end, logs secrets and bodies in the sandbox, and sends a body with GET.
-``paysession_paypal.transport`` sends.
+It knows how PayPal's credentials look and how a request is signed. It sends nothing: as it stands (1.13.3) it
+has no timeout, follows redirects with the token, lets ``~/.netrc`` replace that token, repeats a 401 without
+end, logs secrets and bodies in the sandbox, and sends a body with GET. ``paysession_paypal.transport`` sends.
 
 **To replace it**, this is the only module that imports the SDK, and the transport calls two functions of one
 class: write a class with ``token_request`` and ``headers``, return it from ``open_sdk``, and drop

@@ -15,6 +15,7 @@ import warnings
 import zlib
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -48,6 +49,7 @@ class Signature:
         environment: ``sandbox`` or ``live``.
         ca_file: A PEM file of certificates to trust in place of the public authorities.
         timeout: Seconds for fetching a certificate.
+        proxy: The URL of an HTTP proxy to fetch it through; empty: none.
         fetch: Returns what a URL holds, as PEM; injectable for tests.
         now: The time; injectable for tests.
         elapsed: The seconds of a clock that only goes forward; injectable for tests.
@@ -60,6 +62,7 @@ class Signature:
         environment: str = "sandbox",
         ca_file: str = "",
         timeout: float = 10.0,
+        proxy: str = "",
         fetch: Callable[[str, float], bytes] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         elapsed: Callable[[], float] = time.monotonic,
@@ -68,7 +71,7 @@ class Signature:
         self._environment = environment
         self._ca_file = ca_file
         self._timeout = timeout
-        self._fetch = fetch or _fetch
+        self._fetch = fetch or partial(_fetch, proxy=proxy)
         self._now = now
         self._lock = threading.Lock()
         self._store: Store | None = None
@@ -161,8 +164,8 @@ def _certificates(pem: bytes) -> Iterator[x509.Certificate]:
                 yield x509.load_pem_x509_certificate(part)
 
 
-def _fetch(url: str, timeout: float) -> bytes:
-    """Fetch a certificate: without redirects, credentials, proxies, or more than a few kilobytes.
+def _fetch(url: str, timeout: float, *, proxy: str = "") -> bytes:
+    """Fetch a certificate: without redirects, credentials, or more than a few kilobytes.
 
     Raises:
         OutcomeUnknown: It could not be fetched now.
@@ -172,7 +175,7 @@ def _fetch(url: str, timeout: float) -> bytes:
     from paysession_paypal.connection import exchange, open_session  # noqa: PLC0415
 
     try:
-        with open_session() as session:
+        with open_session(proxy) as session:
             response, pem = exchange(
                 session,
                 "GET",

@@ -25,7 +25,8 @@ ALGORITHM: Final = "SHA256withRSA"
 TRANSMISSION_ID: Final = "paypal-transmission-id"
 OLDEST: Final = timedelta(days=4)
 """PayPal sends a notification again for three days."""
-AHEAD: Final = timedelta(minutes=5)
+AHEAD: Final = timedelta(hours=1)
+"""A time in the future is a fault of our clock, for PayPal signs it; yet not any is believed."""
 
 _CERTIFICATES: Final = {
     # One plain file of one folder: what is escaped, or has a query, may be any other address, and a

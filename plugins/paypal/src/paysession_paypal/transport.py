@@ -1,7 +1,8 @@
 """The transport: authenticated requests over pooled connections, each with a timeout and a deadline.
 
-How PayPal's credentials look is the SDK's knowledge (``paysession_paypal.sdk``); what sends is here. One token
-serves all threads, a 401 is repeated once, no redirect is followed, and neither headers nor bodies are logged.
+How PayPal's credentials look is the SDK's knowledge (``paysession_paypal.sdk``); what sends is here. One
+token serves all threads, a 401 is repeated once, no redirect is followed, and neither headers nor bodies are
+logged.
 """
 
 from __future__ import annotations

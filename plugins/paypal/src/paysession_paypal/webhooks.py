@@ -11,17 +11,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 from paysession.provider import WebhookEvent, WebhookRejected
-from paysession_paypal.reading import as_list, as_object, as_text, text_in
+from paysession_paypal.document import as_list, as_object, as_text, text_in
 from paysession_paypal.transmission import TRANSMISSION_ID, Transmission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from paysession_paypal.reading import Document
+    from paysession_paypal.document import Document
 
 __all__ = ["Postback", "Verifier", "parse"]
 
-_OURS: Final = ("CHECKOUT.ORDER.", "CHECKOUT.PAYMENT-APPROVAL.", "PAYMENT.")
+_OURS: Final = ("CHECKOUT.ORDER.", "CHECKOUT.PAYMENT-APPROVAL.", "PAYMENT.", "CUSTOMER.DISPUTE.")
 """Which events are about payments; PAYMENTS.PAYMENT.CREATED and the like are of PayPal's older API."""
 
 
@@ -73,10 +73,16 @@ def _object(body: bytes) -> Document:
 
 
 def _session_id(resource: Document) -> str | None:
-    """Return ``custom_id``, which every object of ours carries: an order has it in its unit."""
+    """Return ``custom_id``, which every object carries: an order in its unit, a dispute as ``custom``."""
     units = filter(None, map(as_object, as_list(resource.get("purchase_units"))))
-    found = (text_in(row, "custom_id") for row in (resource, *units))
+    found = [text_in(row, "custom_id") for row in (resource, *units)]
+    found += [text_in(row, "custom") for row in _disputed(resource)]
     return next((custom_id for custom_id in found if custom_id), None)
+
+
+def _disputed(resource: Document) -> list[Document]:
+    """Return the transactions that a dispute is about."""
+    return list(filter(None, map(as_object, as_list(resource.get("disputed_transactions")))))
 
 
 def _references(resource: Document) -> tuple[str, ...]:
@@ -85,6 +91,8 @@ def _references(resource: Document) -> tuple[str, ...]:
     related = as_object(data.get("related_ids")) or {}
     values: list[str | None] = [text_in(resource, "id"), text_in(resource, "order_id")]
     values += map(as_text, related.values())
+    # What the merchant calls the transaction is the capture's id.
+    values += [text_in(row, "seller_transaction_id") for row in _disputed(resource)]
     for link in filter(None, map(as_object, as_list(resource.get("links")))):
         if link.get("rel") == "up":
             values.append((text_in(link, "href") or "").rstrip("/").rpartition("/")[2] or None)

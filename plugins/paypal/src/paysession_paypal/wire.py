@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, field, frozen
 
-from paysession_paypal.reading import as_object
+from paysession_paypal.document import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from paysession_paypal.reading import Document
+    from paysession_paypal.document import Document
 
 __all__ = ["Lost", "NotSent", "Reply", "Request", "Transport"]
 

@@ -9,15 +9,16 @@ import re
 import threading
 from base64 import b64encode
 from collections import defaultdict
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from paysession_sandbox.paypal import documents
 from paysession_sandbox.paypal.ledger import Ledger
-from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
+from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
@@ -41,25 +42,37 @@ _ROUTES: Final = [
         ("GET", "/v2/payments/authorizations/ID", "show_authorization"),
         ("POST", "/v2/payments/authorizations/ID/capture", "capture"),
         ("POST", "/v2/payments/authorizations/ID/void", "void"),
+        ("POST", "/v2/payments/authorizations/ID/reauthorize", "reauthorize"),
         ("GET", "/v2/payments/captures/ID", "show_capture"),
         ("POST", "/v2/payments/captures/ID/refund", "refund"),
         ("GET", "/v2/payments/refunds/ID", "show_refund"),
         ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
     )
 ]
-_TAKES_JSON: Final = ("create", "patch", "authorize", "capture_order", "capture", "refund", "verify")
+_TAKES_JSON: Final = (
+    "create",
+    "patch",
+    "authorize",
+    "capture_order",
+    "capture",
+    "reauthorize",
+    "refund",
+    "verify",
+)
 """The calls whose requests may have a body: without its type PayPal answers 415, even where none is sent."""
 _MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
+_PAYMENTS: Final = ("capture", "reauthorize", "void", "refund")
 _KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
 
 
 @frozen
 class Answer:
-    """What is answered over HTTP."""
+    """What is answered over HTTP; ``twisted``: changed by a test, so that it need not fit PayPal's files."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(factory=dict[str, str])
+    twisted: bool = False
 
 
 @frozen
@@ -125,6 +138,7 @@ class App:
         self._tokens: dict[str, datetime] = {}
         self._done: dict[tuple[str, str], tuple[datetime, Callable[[], dict[str, Any]]]] = {}
         self._lock = threading.RLock()
+        self.twist: Callable[[str, Any], Any] = lambda _, document: document
 
     def call_of(self, method: str, path: str) -> tuple[str, str]:
         """Return the name of a call, and the id in its path."""
@@ -159,7 +173,9 @@ class App:
             except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
                 # A body of another shape than PayPal's files give it.
                 status, document = 400, Problem(400).document(call, debug_id)
-            return _json(status, document, {"Paypal-Debug-Id": debug_id})
+            shown = self.twist(call, deepcopy(document))
+            answer = _json(status, shown, {"Paypal-Debug-Id": debug_id})
+            return evolve(answer, twisted=shown != document)
 
     # --- tokens ---
 
@@ -227,11 +243,11 @@ class App:
         if call == "create" and request_id is None and "payment_source" in tree:
             raise Problem(400, "PAYPAL_REQUEST_ID_REQUIRED")
         key = (f"{call} {identifier}", request_id or "")
-        kept = _KEPT["payments" if call in ("capture", "void", "refund") else "orders"]
+        kept = _KEPT["payments" if call in _PAYMENTS else "orders"]
         if request_id is not None and key in self._done:
             at, show = self._done[key]
             if self.clock() < at + kept:
-                return 201 if call in ("capture", "refund") else 200, show()
+                return 201 if call in ("capture", "reauthorize", "refund") else 200, show()
         show = self._effect(call, identifier, tree)
         if request_id is not None:
             self._done[key] = (self.clock(), show)
@@ -247,6 +263,9 @@ class App:
         if call == "capture":
             order, capture = ledger.capture(identifier, tree)
             return lambda: documents.capture(capture, order, base)
+        if call == "reauthorize":
+            order, again = ledger.reauthorize(identifier, tree)
+            return lambda: documents.authorization(again, order, base)
         if call == "void":
             authorization = ledger.void(identifier)
             order, _ = ledger.authorization(identifier)
@@ -283,7 +302,10 @@ class App:
     # --- notifications ---
 
     def _tell(self, kind: str, order: Order, row: object) -> None:
-        if isinstance(row, Refund):
+        if isinstance(row, Dispute):
+            capture = next(c for c in order.captures if c.dispute is row)
+            resource, name = documents.dispute(row, capture, order, self.base), "dispute"
+        elif isinstance(row, Refund):
             capture = next(c for c in order.captures if row in c.refunds)
             resource, name = documents.refund(row, capture, order, self.base), "refund"
         elif isinstance(row, Capture):

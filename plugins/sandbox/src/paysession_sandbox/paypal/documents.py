@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession_sandbox.paypal.ledger import VALID
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from decimal import Decimal
 
-    from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
+    from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 
-__all__ = ["authorization", "capture", "order", "refund"]
+__all__ = ["authorization", "capture", "dispute", "order", "refund"]
 
 PAYER: Final = "QYR5Z8XDVJNXQ"
 _EMAIL: Final = "payer@example.com"
+RESPONSE: Final = timedelta(days=10)
+"""How long a merchant may answer a dispute."""
+FEE: Final = Decimal("0.03")
+"""What this PayPal keeps of each capture."""
 _WHOLE: Final = ("HUF", "JPY", "TWD")
 
 
@@ -58,7 +63,7 @@ def order(row: Order, base: str) -> dict[str, Any]:
             "refunds": [refund(r, c, row, base) for c in row.captures for r in c.refunds] or None,
         }
     )
-    unit = {**row.unit, "amount": _money(row.amount, row.currency)}
+    unit = {**row.unit, "amount": {**row.unit["amount"], **_money(row.amount, row.currency)}}
     document: dict[str, Any] = {
         "id": row.id,
         "intent": row.intent,
@@ -106,17 +111,22 @@ def capture(row: Capture, of: Order, base: str, *, inside: bool = False) -> dict
     parent = f"payments/authorizations/{above.id}" if above is not None else f"checkout/orders/{of.id}"
     related = {"order_id": of.id, **({"authorization_id": above.id} if above is not None else {})}
     gross = _money(row.amount, of.currency)
+    fee = (row.amount * FEE).quantize(Decimal(1) if of.currency in _WHOLE else Decimal("0.01"))
     return _filled(
         {
             "id": row.id,
             "status": row.status,
-            "status_details": {"reason": row.reason} if row.reason and row.status == "PENDING" else None,
+            "status_details": {"reason": row.reason} if row.reason else None,
             "amount": gross,
             "invoice_id": row.invoice_id,
             "custom_id": of.unit.get("custom_id"),
             "final_capture": row.final,
             "seller_protection": {"status": "NOT_ELIGIBLE"},
-            "seller_receivable_breakdown": {"gross_amount": gross},
+            "seller_receivable_breakdown": {
+                "gross_amount": gross,
+                "paypal_fee": _money(fee, of.currency),
+                "net_amount": _money(row.amount - fee, of.currency),
+            },
             "create_time": _time(row.created_at),
             "update_time": _time(row.created_at),
             "links": [
@@ -125,6 +135,36 @@ def capture(row: Capture, of: Order, base: str, *, inside: bool = False) -> dict
                 _link("up", f"{base}/v2/{parent}"),
             ],
             "supplementary_data": None if inside else {"related_ids": related},
+        }
+    )
+
+
+def dispute(row: Dispute, of: Capture, order: Order, base: str) -> dict[str, Any]:
+    """Return a dispute."""
+    amount = _money(row.amount, order.currency)
+    outcome = {"outcome_code": row.outcome, "amount_refunded": amount} if row.outcome else None
+    return _filled(
+        {
+            "dispute_id": row.id,
+            "create_time": _time(row.created_at),
+            "update_time": _time(row.created_at),
+            "disputed_transactions": [
+                {
+                    "seller_transaction_id": of.id,
+                    "create_time": _time(of.created_at),
+                    "transaction_status": of.status if of.status in ("COMPLETED", "PENDING") else "REVERSED",
+                    "gross_amount": _money(of.amount, order.currency),
+                    "invoice_number": of.invoice_id,
+                    "custom": order.unit.get("custom_id"),
+                }
+            ],
+            "reason": row.reason,
+            "status": row.status,
+            "dispute_amount": amount,
+            "dispute_outcome": outcome,
+            "dispute_life_cycle_stage": "CHARGEBACK",
+            "seller_response_due_date": None if row.outcome else _time(row.created_at + RESPONSE),
+            "links": [_link("self", f"{base}/v1/customer/disputes/{row.id}")],
         }
     )
 

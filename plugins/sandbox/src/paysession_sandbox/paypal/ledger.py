@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession_sandbox.paypal.objects import Authorization, Capture, Order, Refund
+from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ WAITING: Final = timedelta(hours=3)
 """How long an order waits for the payer, and then for the merchant."""
 VALID: Final = timedelta(days=29)
 """How long an authorization may be captured; a day later it is voided."""
+HONORED: Final = timedelta(days=3)
+"""How long the funds of an authorization are kept for certain; from then on it can be reauthorized, once."""
+OVER: Final = Decimal("1.15")
+"""How much more a reauthorization may be of."""
 REFUNDABLE: Final = timedelta(days=180)
 MOST_CAPTURES: Final = 10
 _WHOLE: Final = frozenset({"HUF", "JPY", "TWD"})
@@ -69,6 +73,7 @@ class Ledger:
         """Create an order."""
         (unit,) = body["purchase_units"]
         currency, amount = _amount(unit["amount"], whole="DECIMAL_PRECISION")
+        _check_lines(unit)
         context = body.get("payment_source", {}).get("paypal", {}).get("experience_context")
         order = Order(
             id=self._id("O"),
@@ -103,16 +108,25 @@ class Ledger:
     def patch(self, order_id: str, patch: list[Mapping[str, Any]]) -> Order:
         """Change an order's amount."""
         order = self.order(order_id)
+        unit = dict(order.unit)
+        currency, amount = order.currency, order.amount
         for step in patch:
-            if step["op"] != "replace" or step["path"] != "/purchase_units/@reference_id=='default'/amount":
+            op, path = step["op"], step["path"].removeprefix("/purchase_units/@reference_id=='default'/")
+            if (op, path) == ("replace", "amount"):
+                currency, amount = _amount(step["value"], whole="DECIMAL_PRECISION")
+                unit["amount"] = step["value"]
+            elif path == "items" and op in ("add", "replace"):
+                unit["items"] = step["value"]
+            elif (op, path) == ("remove", "items"):
+                unit.pop("items", None)
+            else:
                 raise Problem(422, "INVALID_PARAMETER")
-            currency, amount = _amount(step["value"], whole="DECIMAL_PRECISION")
-            if order.status == "COMPLETED":
-                raise Problem(422, "ORDER_ALREADY_COMPLETED")
-            if order.status == "APPROVED" and (currency, amount) != (order.currency, order.amount):
-                raise Problem(422, "AMOUNT_CHANGE_NOT_ALLOWED")
-            order.currency, order.amount = currency, amount
-            order.unit["amount"] = {"currency_code": currency, "value": step["value"]["value"]}
+        if order.status == "COMPLETED":
+            raise Problem(422, "ORDER_ALREADY_COMPLETED")
+        if order.status == "APPROVED" and (currency, amount) != (order.currency, order.amount):
+            raise Problem(422, "AMOUNT_CHANGE_NOT_ALLOWED")
+        _check_lines(unit)
+        order.currency, order.amount, order.unit = currency, amount, unit
         return order
 
     def approve(self, order_id: str) -> Order:
@@ -228,9 +242,34 @@ class Ledger:
         self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)
         return capture
 
-    def void(self, authorization_id: str) -> Authorization:
-        """Void what is left of an authorization."""
+    def reauthorize(self, authorization_id: str, body: Mapping[str, Any]) -> tuple[Order, Authorization]:
+        """Reauthorize after the honor period; the original one is void then."""
         order, row = self.authorization(authorization_id)
+        if row.status == "VOIDED":
+            raise Problem(422, "AUTHORIZATION_VOIDED")
+        if row.captured:
+            raise Problem(422, "AUTHORIZATION_ALREADY_CAPTURED")
+        age = self._clock() - row.created_at
+        if row.parent is not None or not HONORED <= age < VALID:
+            raise Problem(422, "REAUTHORIZATION_NOT_SUPPORTED")
+        amount = row.amount
+        if "amount" in body:
+            currency, amount = _amount(body["amount"])
+            if currency != order.currency:
+                raise Problem(422, "AUTH_CURRENCY_MISMATCH")
+        if amount > row.amount * OVER:
+            raise Problem(422, "TRANSACTION_REFUSED")
+        status = self._status("reauthorize", "CREATED")
+        again = Authorization(self._id("A"), amount, self._clock(), status, parent=row)
+        order.authorizations.insert(0, again)  # PayPal promises no order
+        self._tell("PAYMENT.AUTHORIZATION.CREATED", order, again)
+        return order, again
+
+    def void(self, authorization_id: str) -> Authorization:
+        """Void what is left of an authorization, and of the one that continues it."""
+        order, row = self.authorization(authorization_id)
+        if row.parent is not None and row.parent.status != "VOIDED":
+            raise Problem(422, "CANNOT_BE_VOIDED")
         if row.status == "VOIDED":
             raise Problem(422, "PREVIOUSLY_VOIDED")
         if row.status == "CAPTURED":
@@ -240,7 +279,11 @@ class Ledger:
 
     def _void(self, order: Order, row: Authorization) -> None:
         row.status = "VOIDED"
-        self._book("void", order, row.amount - row.captured)
+        again = next((one for one in order.authorizations if one.parent is row), None)
+        if again is None:
+            self._book("void", order, row.amount - row.captured)
+        elif again.status in ("CREATED", "PARTIALLY_CAPTURED"):
+            self._void(order, again)
         self._tell("PAYMENT.AUTHORIZATION.VOIDED", order, row)
 
     def refund(self, capture_id: str, body: Mapping[str, Any]) -> tuple[Order, Capture, Refund]:
@@ -291,9 +334,40 @@ class Ledger:
     def reverse(self, capture_id: str) -> None:
         """Take a capture back, as a chargeback does."""
         order, capture = self.capture_of(capture_id)
-        self._book("refund", order, capture.amount - capture.refunded)
+        self._book("chargeback", order, capture.amount - capture.refunded)
         capture.reversed, capture.status = True, "REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
+
+    def reverse_part(self, capture_id: str, amount: Decimal) -> None:
+        """Take a part of a capture back, as the end of a dispute may: no refund shows it."""
+        order, capture = self.capture_of(capture_id)
+        self._book("chargeback", order, amount)
+        capture.reversed, capture.status = True, "PARTIALLY_REFUNDED"
+        self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
+
+    def dispute(self, capture_id: str) -> None:
+        """Let the payer dispute a capture at PayPal: it is pending again, though it had been settled."""
+        order, capture = self.capture_of(capture_id)
+        capture.status, capture.reason = "PENDING", "BUYER_COMPLAINT"
+        self._tell("PAYMENT.CAPTURE.PENDING", order, capture)
+        capture.dispute = Dispute(self._id("D"), capture.amount, self._clock())
+        self._tell("CUSTOMER.DISPUTE.CREATED", order, capture.dispute)
+
+    def decide(self, capture_id: str, *, won: bool) -> None:
+        """End a dispute: the merchant won, or the funds are reversed."""
+        order, capture = self.capture_of(capture_id)
+        if won:
+            capture.status, capture.reason = "COMPLETED", None
+            self.settle_capture(capture)
+            self._tell("PAYMENT.CAPTURE.COMPLETED", order, capture)
+        else:
+            self._book("chargeback", order, capture.amount - capture.refunded)
+            capture.status, capture.reason = "DECLINED", "CHARGEBACK"
+            self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
+        if capture.dispute is not None:
+            capture.dispute.status = "RESOLVED"
+            capture.dispute.outcome = "RESOLVED_SELLER_FAVOUR" if won else "RESOLVED_BUYER_FAVOUR"
+            self._tell("CUSTOMER.DISPUTE.RESOLVED", order, capture.dispute)
 
     def settle(self, object_id: str, status: str) -> None:
         """Bring a pending authorization, capture or refund to its end."""
@@ -318,6 +392,19 @@ class Ledger:
 
     def _book(self, kind: str, order: Order, amount: Decimal) -> None:
         self.effects.append((kind, str(order.unit.get("custom_id", "")), amount))
+
+
+def _check_lines(unit: Mapping[str, Any]) -> None:
+    """Refuse lines that do not add up to their total, or whose total is not the amount."""
+    breakdown, items = unit["amount"].get("breakdown", {}), unit.get("items", ())
+    if items and "item_total" not in breakdown:
+        raise Problem(422, "ITEM_TOTAL_REQUIRED")
+    if "item_total" in breakdown:
+        total = Decimal(breakdown["item_total"]["value"])
+        if items and sum(Decimal(i["unit_amount"]["value"]) * int(i["quantity"]) for i in items) != total:
+            raise Problem(422, "ITEM_TOTAL_MISMATCH")
+        if total != Decimal(unit["amount"]["value"]):
+            raise Problem(422, "AMOUNT_MISMATCH")
 
 
 def _amount(value: Mapping[str, Any], *, whole: str = "DECIMALS_NOT_SUPPORTED") -> tuple[str, Decimal]:

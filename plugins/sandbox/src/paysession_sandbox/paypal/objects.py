@@ -10,7 +10,7 @@ from attrs import define, field
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Authorization", "Capture", "Order", "Refund"]
+__all__ = ["Authorization", "Capture", "Dispute", "Order", "Refund"]
 
 
 @define(eq=False)
@@ -27,6 +27,18 @@ class Refund:
 
 
 @define(eq=False)
+class Dispute:
+    """A payer's dispute of a capture."""
+
+    id: str
+    amount: Decimal
+    created_at: datetime
+    status: str = "WAITING_FOR_SELLER_RESPONSE"
+    outcome: str | None = None
+    reason: str = "MERCHANDISE_OR_SERVICE_NOT_RECEIVED"
+
+
+@define(eq=False)
 class Capture:
     """A capture, of an authorization or of an order at once."""
 
@@ -39,6 +51,7 @@ class Capture:
     reason: str | None = None
     reversed: bool = False
     refunds: list[Refund] = field(factory=list[Refund])
+    dispute: Dispute | None = None
 
     @property
     def failed(self) -> bool:
@@ -53,12 +66,17 @@ class Capture:
 
 @define(eq=False)
 class Authorization:
-    """An authorization of an order."""
+    """An authorization of an order.
+
+    Attributes:
+        parent: The authorization that this one continues, if it is a reauthorization.
+    """
 
     id: str
     amount: Decimal
     created_at: datetime
     status: str = "CREATED"
+    parent: Authorization | None = None
     captures: list[Capture] = field(factory=list[Capture])
 
     @property

@@ -58,6 +58,11 @@ _ORDERS: Final = {
         "this payment."
     ),
     "ORDER_ALREADY_COMPLETED": "The order cannot be patched after it is completed.",
+    "ITEM_TOTAL_REQUIRED": "If item details are specified (items.unit_amount and items.quantity) corresponding amount.breakdown.item_total is required.",
+    "ITEM_TOTAL_MISMATCH": "Should equal sum of (unit_amount * quantity) across all items for a given purchase_unit.",
+    "AMOUNT_MISMATCH": (
+        "Should equal item_total + tax_total + shipping + handling + insurance - shipping_discount - discount."
+    ),
     "AMOUNT_CHANGE_NOT_ALLOWED": "The amount specified is different from the amount authorized by payer.",
     "INVALID_PARAMETER": "Cannot be specified as part of the request.",
     "ACTION_DOES_NOT_MATCH_INTENT": (
@@ -116,6 +121,21 @@ _CAPTURE: Final = {
 _VOID: Final = {
     "PREVIOUSLY_CAPTURED": "Authorization has been previously captured and hence cannot be voided.",
     "PREVIOUSLY_VOIDED": "Authorization has been previously voided and hence cannot be voided again.",
+    "CANNOT_BE_VOIDED": "A reauthorization cannot be voided. Please void the original parent authorization.",
+}
+_REAUTHORIZE: Final = {
+    **{name: _CAPTURE[name] for name in _CAPTURE if not name.startswith(("AUTH", "DUPLICATE", "MAX"))},
+    "AUTHORIZATION_VOIDED": "A voided authorization cannot be captured or reauthorized. ",
+    "AUTHORIZATION_ALREADY_CAPTURED": "Authorization has previously been captured.",
+    "AUTH_CURRENCY_MISMATCH": (
+        "The currency specified during reauthorization should be the same as the currency specified in the "
+        "original authorization. Please check the currency of the authorization for which you are trying to "
+        "reauthorize and try again."
+    ),
+    "REAUTHORIZATION_NOT_SUPPORTED": (
+        "A reauthorize cannot be attempted on an authorization_id that is the result of a prior "
+        "reauthorization or on an authorization made on an Order saved using the `v2/orders/id/save` API."
+    ),
 }
 _REFUND: Final = {
     **dict.fromkeys(
@@ -153,6 +173,7 @@ _EVERYWHERE: Final = {
     ),
 }
 _WORDS: Final = {
+    "reauthorize": _REAUTHORIZE,
     "capture_order": _CAPTURE_ORDER,
     "capture": _CAPTURE,
     "void": _VOID,

@@ -15,6 +15,7 @@ from paysession_sandbox.paypal.clock import Clock
 from paysession_sandbox.paypal.signing import Signer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -106,12 +107,21 @@ class PayPalFake:
         order = self.ledger.approve(order_id)
         return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
 
+    def twist(self, change: Callable[[str, Any], Any]) -> None:
+        """Change what is answered: words that no file has, links that are missing.
+
+        Args:
+            change: Called with the name of a call and the document that would be answered to it; returns the
+                one that is.
+        """
+        self._app.twist = change
+
     def fail(self, call: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
         """Make the next calls of a kind go wrong.
 
         Args:
             call: ``token``, ``create``, ``show``, ``patch``, ``authorize``, ``capture_order``,
-                ``capture``, ``void``, ``refund`` or ``verify``.
+                ``capture``, ``reauthorize``, ``void``, ``refund`` or ``verify``.
             fault: What goes wrong.
             times: How often.
             after: How many calls of the kind go well first.
@@ -151,8 +161,9 @@ class PayPalFake:
             if fault.committed:
                 self._app.answer(method, path, headers, body)
             answer = Answer(fault.status, fault.body, fault.headers) if fault.then == "answer" else None
+        faulty = fault is not None or (answer is not None and answer.twisted)
         with self._arrived:
-            self.exchanges.append(Exchange(call, method, path, headers, body, answer, fault is not None))
+            self.exchanges.append(Exchange(call, method, path, headers, body, answer, faulty))
             self._arrived.notify_all()
         if fault is not None and fault.then == "hang":
             self._released.wait()

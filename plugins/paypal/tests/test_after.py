@@ -1,0 +1,390 @@
+"""After the payment: disputes, chargebacks, reauthorizations, and words and links that PayPal leaves out."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from paysession.operation import State
+from paysession.provider import Declined, Kind, Money, NotApplied, OutcomeUnknown, Status
+from paysession.values import encode, replace
+from paysession_paypal.data import PayPalData
+from paysession_paypal.webhooks import parse
+
+EUR = "EUR"
+EUR20, EUR42 = Money("20.00", EUR), Money("42.00", EUR)
+
+
+@pytest.fixture
+def captured(shop):
+    """Return a shop, its session of which 20.00 of 42.00 are captured, and that capture's id."""
+    session = shop.session()
+    session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
+    (capture,) = session.data["captures"]
+    return shop, session.id, capture
+
+
+@pytest.fixture
+def paid(shop):
+    """Return a shop, its session that was captured at once, and that capture's id."""
+    session = shop.session(capture="automatic")
+    (capture,) = session.data["captures"]
+    return shop, session.id, capture
+
+
+def look(shop, session_id, **later):
+    shop.clock.forward(**(later or {"hours": 1}))
+    return shop.payments.sync(session_id)
+
+
+def reworded(kind, status):
+    """Return what gives the first authorization, capture or refund of an order another status."""
+
+    def twist(call, document):
+        payments = document["purchase_units"][0].get("payments", {}) if "purchase_units" in document else {}
+        for row in payments.get(kind, [])[:1]:
+            row["status"] = status
+        return document
+
+    return twist
+
+
+class Trusting:
+    """Takes any notification for PayPal's."""
+
+    def check(self, headers, body):
+        pass
+
+
+def disputes_told(shop):
+    """Return the events of disputes, in their order."""
+    kinds = ("session.disputed", "session.charged_back", "session.dispute_won")
+    return [event.type for event in shop.payments.events() if event.type in kinds]
+
+
+# --- disputes -------------------------------------------------------------------------------------
+
+
+def test_a_disputed_payment_stays_paid_whoever_wins(paid, fake):
+    shop, session_id, capture = paid
+    fake.ledger.dispute(capture)
+    session = look(shop, session_id)
+    assert (session.status, session.captured_amount, session.conflict) == (Status.AUTHORIZED, EUR42, None)
+    assert (session.disputes, PayPalData.of(session).captures) == (1, {capture: "disputed"})
+    fake.ledger.decide(capture, won=True)
+    session = look(shop, session_id, days=9)
+    assert (session.status, session.captured_amount, session.refunded) == (Status.AUTHORIZED, EUR42, 0)
+    assert (session.disputes, session.charged_back) == (0, 0)
+    assert disputes_told(shop) == ["session.disputed", "session.dispute_won"]
+    assert look(shop, session_id, days=9).version == session.version, "it is over, and nothing is news"
+
+
+def test_a_disputed_capture_is_not_capturable_again(captured, fake):
+    shop, session_id, capture = captured
+    fake.ledger.dispute(capture)
+    assert look(shop, session_id).captured_amount == EUR20
+    assert (fake.effects.count("capture 20.00"), shop.books()[2:]) == (1, (4200, 2000, 0))
+    shop.payments.capture(session_id, Money("22.00", EUR))
+    assert fake.effects[-1] == "capture 22.00", "what is left of the authorization is"
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_lost_dispute_takes_the_capture_back_and_does_not_cancel(shop, fake, automatic):
+    session = shop.session(capture="automatic" if automatic else "manual")
+    if not automatic:
+        session = shop.payments.capture(session.id, EUR42)
+    (capture,) = session.data["captures"]
+    fake.ledger.dispute(capture)
+    look(shop, session.id)
+    fake.ledger.decide(capture, won=False)
+    session = look(shop, session.id)
+    assert (session.status, session.captured_amount, session.charged_back_amount) == (
+        Status.AUTHORIZED, EUR42, EUR42,
+    )  # fmt: skip
+    assert (session.conflict, session.refunded, session.disputes) == (None, 0, 0)
+    assert disputes_told(shop) == ["session.disputed", "session.disputed", "session.charged_back"]
+
+
+def test_money_that_comes_back_after_a_chargeback_is_the_merchants_again(paid, fake):
+    shop, session_id, capture = paid
+    fake.ledger.decide(capture, won=False)
+    assert look(shop, session_id).charged_back_amount == EUR42
+    fake.ledger.decide(capture, won=True)
+    session = look(shop, session_id)
+    assert (session.charged_back, session.captured_amount, session.conflict) == (0, EUR42, None)
+    assert disputes_told(shop)[-1] == "session.dispute_won"
+
+
+def test_a_notification_of_a_dispute_leads_to_a_look(paid, fake):
+    shop, session_id, capture = paid
+    fake.ledger.dispute(capture)
+    event = fake.events[-1]
+    assert event.document["event_type"] == "CUSTOMER.DISPUTE.CREATED"
+    (found,) = parse(Trusting(), {}, event.body)
+    assert (found.session_id, capture in found.references) == (session_id, True)
+
+
+def test_a_chargeback_takes_what_was_refunded_before_into_account(captured, fake):
+    shop, session_id, capture = captured
+    shop.payments.refund(session_id, Money("5.00", EUR))
+    fake.ledger.decide(capture, won=False)
+    session = look(shop, session_id)
+    assert (session.charged_back_amount, session.refunded_amount) == (Money("15.00", EUR), Money("5.00", EUR))
+
+
+@pytest.mark.parametrize("status", ["REVERSED", "PENDING"])
+def test_a_chargeback_in_other_words_is_one(paid, fake, status):
+    shop, session_id, capture = paid
+    fake.ledger.decide(capture, won=False)
+
+    fake.twist(reworded("captures", status))
+    session = look(shop, session_id)
+    assert (session.status, session.charged_back_amount) == (Status.AUTHORIZED, EUR42)
+
+
+def test_a_part_that_was_taken_back_without_a_refund_is_reported(paid, fake, caplog):
+    """The order does not say how much it was, so it is a conflict, and not a figure that was guessed."""
+    shop, session_id, capture = paid
+    fake.ledger.reverse_part(capture, Decimal("10.00"))
+    session = look(shop, session_id)
+    assert (session.conflict, session.refunded, session.captured_amount) == ("status", 0, EUR42)
+    assert f"a part of {capture} was given back" in PayPalData.of(session).unclear[0]
+    assert capture in caplog.text
+    fake.ledger.capture_of(capture)[1].status = "COMPLETED"
+    session = look(shop, session_id)
+    assert (session.conflict, PayPalData.of(session).unclear) == (None, ())
+
+
+def test_a_refund_that_is_not_listed_yet_is_no_part_that_was_taken_back(captured, fake):
+    shop, session_id, _ = captured
+    shop.payments.refund(session_id, Money("5.00", EUR))
+    unlisted = 0
+
+    def lagging(call, document):
+        nonlocal unlisted
+        if call == "show":
+            unlisted += document["purchase_units"][0]["payments"].pop("refunds", None) is not None
+        return document
+
+    fake.twist(lagging)
+    assert look(shop, session_id, seconds=1).conflict is None
+    assert unlisted == 1
+
+
+# --- words that no file has, and what may be missing ----------------------------------------------
+
+
+def test_an_expired_authorization_ends_the_session(shop, fake):
+    session = shop.session()
+    fake.twist(reworded("authorizations", "EXPIRED"))
+    assert look(shop, session.id).status is Status.CANCELED
+
+
+@pytest.mark.parametrize("kind", ["authorizations", "captures", "refunds"])
+def test_a_word_that_is_not_known_is_reported_and_changes_no_figure(captured, fake, caplog, kind):
+    shop, session_id, _ = captured
+    shop.payments.refund(session_id, Money("5.00", EUR))
+    before = shop.books()
+
+    fake.twist(reworded(kind, "PARTIALLY_SOMETHING"))
+    session = look(shop, session_id)
+    assert (session.conflict, shop.books()) == ("status", before)
+    assert "PARTIALLY_SOMETHING" in PayPalData.of(session).unclear[0]
+    assert "PARTIALLY_SOMETHING" in caplog.text
+    fake.twist(lambda call, document: document)
+    assert look(shop, session_id).conflict is None
+
+
+def test_an_unknown_word_for_the_authorization_that_is_asked_for_is_pending_until_it_is_known(shop, fake):
+    session = shop.session("approved")
+    fake.twist(reworded("authorizations", "PARTIALLY_CREATED"))
+    session = shop.payments.resume(session.id, payload=shop.query)
+    assert (session.status, session.held) == (Status.PENDING, 4200)
+    assert look(shop, session.id).status is Status.PENDING
+    fake.twist(lambda call, document: document)
+    assert look(shop, session.id).status is Status.AUTHORIZED
+
+
+def without_links(call, document):
+    """Leave out every link, as the files allow."""
+    if isinstance(document, dict):
+        return {name: without_links(call, part) for name, part in document.items() if name != "links"}
+    return [without_links(call, part) for part in document] if isinstance(document, list) else document
+
+
+def test_a_refund_without_a_link_is_of_the_only_capture(captured, fake):
+    shop, session_id, _ = captured
+    fake.twist(without_links)
+    shop.payments.refund(session_id, EUR20)
+    session = look(shop, session_id)
+    assert (session.refunded_amount, session.conflict) == (EUR20, None)
+    assert len([row for row in shop.payments.history(session_id) if row.kind is Kind.REFUND]) == 1
+
+
+def test_refunds_without_links_are_never_counted_twice(captured, fake):
+    """Of two captures PayPal does not say which; both are refunded, one of them by a chargeback."""
+    shop, session_id, first = captured
+    shop.payments.capture(session_id, Money("22.00", EUR))
+    rows = [row for row in shop.payments.history(session_id) if row.kind is Kind.CAPTURE]
+    fake.twist(without_links)
+    shop.payments.refund(session_id, Money("22.00", EUR), capture=rows[1].id)
+    fake.ledger.decide(first, won=False)
+    session = look(shop, session_id)
+    assert (session.refunded_amount, session.charged_back_amount) == (Money("22.00", EUR), EUR20)
+    assert session.conflict is None
+
+
+def test_an_answer_with_no_more_than_an_id_is_completed_by_a_look(shop, fake):
+    fake.twist(lambda call, document: {"id": document["id"]} if call == "create" else document)
+    session = shop.session("initiated")
+    assert session.status is Status.REQUIRES_MORE
+    assert session.next_action.url.endswith(f"token={session.reference}")
+    assert [row.call for row in fake.calls()] == ["token", "create", "show"]
+
+
+def test_an_answer_without_details_keeps_the_orders_id_if_the_look_fails_too(hand, fake):
+    fake.twist(lambda call, document: {"id": document["id"]})
+    with pytest.raises(OutcomeUnknown) as caught:
+        hand.do("initiate")
+    (order,) = fake.ledger.orders
+    assert caught.value.reference == order
+
+
+@pytest.mark.parametrize("payload", [{"token": ["{}"]}, {"orderID": "{}"}, {"token": "{}", "PayerID": "P"}])
+def test_the_payers_query_may_come_from_a_querydict_or_from_the_buttons(shop, payload):
+    session = shop.session("approved")
+    filled = json.loads(json.dumps(payload).replace("{}", session.reference))
+    assert shop.payments.resume(session.id, payload=filled).status is Status.AUTHORIZED
+
+
+def test_another_orders_token_in_a_list_is_refused(hand, fake):
+    hand.do("initiate")
+    fake.payer_approves(hand.session.reference)
+    for token in (["O9"], ["O9", hand.session.reference], []):
+        with pytest.raises(NotApplied, match="another order's token"):
+            hand.do("authorize", payload={"token": token})
+
+
+# --- refusals that no request of ours can have caused ---------------------------------------------
+
+
+@pytest.mark.parametrize("issue", ["AUTHORIZATION_DENIED", "AUTHORIZATION_EXPIRED"])
+def test_a_capture_of_what_was_denied_or_expired_is_declined_at_once(shop, fake, refuse, issue):
+    session = shop.session()
+    refuse("capture", issue)
+    with pytest.raises(Declined, match="authorization cannot be captured"):
+        shop.payments.capture(session.id, EUR20, idempotency_key="c")
+    session = shop.payments.get(session.id)
+    assert not session.in_doubt
+    assert [row.state for row in shop.payments.history(session.id) if row.kind is Kind.CAPTURE] == [
+        State.DECLINED
+    ]
+    assert shop.payments.cancel(session.id).status is Status.CANCELED, "and a cancel is not blocked"
+
+
+# --- reauthorizations -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reauthorized(shop, fake):
+    """Return a shop whose session was reauthorized in PayPal's dashboard; the original one ended since."""
+    session = shop.session()
+    shop.clock.forward(days=5)
+    (old,) = session.data["authorizations"]
+    _, new = fake.ledger.reauthorize(old, {})
+    fake.ledger.authorization(old)[1].status = "VOIDED"
+    return shop, session.id, old, new.id
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cancel_voids_the_authorization_that_is_live(reauthorized, fake, known):
+    shop, session_id, old, new = reauthorized
+    if known:
+        look(shop, session_id)
+    session = shop.payments.cancel(session_id)
+    assert (session.status, session.in_doubt) == (Status.CANCELED, False)
+    assert {row.status for row in fake.ledger.orders[session.reference].authorizations} == {"VOIDED"}
+    voids = [row.path.split("/")[-2] for row in fake.calls("void")]
+    assert voids == ([new] if known else [old, new])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_capture_takes_the_authorization_that_is_live_and_takes_it_once(reauthorized, fake, known):
+    shop, session_id, old, new = reauthorized
+    if known:
+        look(shop, session_id)
+    session = shop.payments.capture(session_id, EUR20)
+    assert (session.captured_amount, session.in_doubt) == (EUR20, False)
+    assert fake.effects.count("capture 20.00") == 1
+    captures = [row.path.split("/")[-2] for row in fake.calls("capture")]
+    assert captures == ([new] if known else [old, new])
+    assert look(shop, session_id).captured_amount == EUR20
+
+
+def test_two_live_authorizations_end_with_the_older_one(shop, fake):
+    session = shop.session()
+    shop.clock.forward(days=5)
+    (old,) = session.data["authorizations"]
+    fake.ledger.reauthorize(old, {})
+    look(shop, session.id)
+    assert shop.payments.cancel(session.id).status is Status.CANCELED
+    assert {row.status for row in fake.ledger.orders[session.reference].authorizations} == {"VOIDED"}
+    assert [row.path.split("/")[-2] for row in fake.calls("void")][0] == old
+
+
+def test_a_capture_is_not_sent_to_another_authorization_while_it_may_have_happened(shop, fake, refuse):
+    """The refusal may be of our own repetition: the order lists the capture, and nothing is sent again."""
+    session = shop.session()
+    (authorization,) = session.data["authorizations"]
+    shop.clock.forward(days=5)
+    fake.ledger.reauthorize(authorization, {})
+    refuse("capture", "AUTHORIZATION_VOIDED", committed=True)
+    session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
+    assert (session.captured_amount, len(fake.calls("capture"))) == (EUR20, 1)
+
+
+def test_the_honor_period_is_in_the_data_and_expires_at_is_that_of_the_live_one(reauthorized):
+    shop, session_id, _, _ = reauthorized
+    before = shop.payments.get(session_id)
+    assert PayPalData.of(before).honored_until == before.created_at + timedelta(days=3)
+    assert before.expires_at == before.created_at + timedelta(days=29)
+    session = look(shop, session_id, seconds=1)
+    made = before.created_at + timedelta(days=5)
+    assert PayPalData.of(session).honored_until == made + timedelta(days=3)
+    assert session.expires_at == made + timedelta(days=29)
+
+
+# --- what PayPal tells of the payer and of its fee ------------------------------------------------
+
+
+def test_statuses_fees_and_the_payer_are_in_the_typed_data(captured, fake):
+    shop, session_id, capture = captured
+
+    def with_address(call, document):
+        if call == "show":
+            address = {"address_line_1": "1 Main St", "postal_code": "24103", "country_code": "DE"}
+            unit = document["purchase_units"][0]
+            unit["shipping"] = {"name": {"full_name": "P. Payer"}, "address": address, "options": []}
+            document["payer"]["name"] = {"given_name": "Petra", "surname": "Payer"}
+        return document
+
+    fake.twist(with_address)
+    session = look(shop, session_id)
+    data, payer = PayPalData.of(session), session.payer
+    assert data.captures == {capture: "succeeded"}
+    assert list(data.authorizations.values()) == ["succeeded"]
+    assert data.fees == {capture: Money("0.60", EUR)}
+    assert (payer.name, payer.email) == ("Petra Payer", "payer@example.com")
+    assert data.shipping["address"]["postal_code"] == "24103"
+    assert set(data.shipping) == {"name", "address"}
+
+
+def test_data_that_was_stored_without_statuses_is_read(shop):
+    session = shop.session(data={"customer": "c-7"})
+    data = PayPalData.of(session)
+    stored = {**session.data, "authorizations": list(data.authorizations), "captures": ["C1"]}
+
+    older = PayPalData.of(replace(session, _data=encode(stored, "data")))
+    assert older.only_live == data.only_live == next(iter(data.authorizations))
+    assert (older.captures, older.host) == ({"C1": ""}, {"customer": "c-7"})
