@@ -20,7 +20,7 @@ COPIES = {
         "operation",
     ): "what a hook is shown of an operation: its capture and the URL",
     ("_engine/lanes.py", "shown", "operation"): "the same: until when its caller waits",
-    ("_engine/run.py", "_finish", "current"): "the same, once the operation was read again",
+    ("_engine/run.py", "plan", "found"): "the same, once the operation was read again",
     (
         "_engine/recovery.py",
         "_send_again",
@@ -157,3 +157,23 @@ def test_nobody_opens_a_file_or_reads_a_clock_in_a_rule():
     for module, tree in LEDGER.items():
         for name, node in functions(tree):
             assert called(node) not in ("open", "print", "now", "utcnow", "today", "sleep"), (module, name)
+
+
+def test_one_loop_compares_and_swaps_and_calls_no_gateway():
+    loops = {
+        (module, name)
+        for module, tree in MODULES.items()
+        for name, node in functions(tree)
+        if called(node) == "range" and "ATTEMPTS" in ast.unparse(node)
+    }
+    assert loops == {("_engine/run.py", "swap"), ("_engine/inbox.py", "_erase")}  # which erases notifications
+    (swap,) = (
+        node
+        for node in ast.walk(MODULES["_engine/run.py"])
+        if isinstance(node, ast.FunctionDef) and node.name == "swap"
+    )
+    calls = {called(node) for node in ast.walk(swap) if isinstance(node, ast.Call)}
+    assert calls == {
+        "range", "load", "plan", "isinstance", "Step", "commit", "change", "full", "tell", "log_change", "follow_up",
+        "too_fast",
+    }  # fmt: skip

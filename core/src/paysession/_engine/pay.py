@@ -20,7 +20,7 @@ from attrs import frozen
 from paysession._engine.arguments import checked_checkout
 from paysession._engine.recovery import ATTEMPTS, too_fast
 from paysession._ledger.ledger import UNAUTHORIZED
-from paysession._ledger.rules import Request
+from paysession._ledger.rules import Request, requested_cancel
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -183,8 +183,7 @@ class Pay:
             return session
         if session.open is not None:
             session = self._engine.recovery.recover(session.id)
-        if session.open is None and session.cancel_wanted:
-            session = self._engine.cancel_if_wanted(session)
+        session = self._engine.carry_on(session, requested_cancel(session))
         if session.initiated and session.open is None and session.status in UNAUTHORIZED:
             session = self._payments.resume(session.id)
         if (session.open is not None and not self._is_harmless(session)) or session.cancel_wanted:

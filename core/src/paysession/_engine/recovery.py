@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from paysession._engine.elapsed import is_in_flight
 from paysession._engine.lanes import TimeOver
-from paysession._engine.logs import log_change
 from paysession._ledger.evidence import (
     from_answer,
     from_details,
@@ -28,7 +27,7 @@ from paysession._ledger.evidence import (
 )
 from paysession._ledger.facts import CancelRequested, Details, OperatorNeeded, Postponed, Released
 from paysession._ledger.ledger import UNAUTHORIZED
-from paysession._ledger.rules import LEASE_MARGIN, Request, claim
+from paysession._ledger.rules import LEASE_MARGIN, Request, claim, requested_cancel
 from paysession._ledger.schedule import schedule
 from paysession._ledger.verdict import (
     ABSENT,
@@ -54,7 +53,7 @@ from paysession.errors import (
 )
 from paysession.operation import Kind, State, number_of
 from paysession.outcome import Outcome
-from paysession.store import OverLimit, Stale
+from paysession.store import Stale
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -105,13 +104,15 @@ class Recoverer:
         Raises:
             SessionBusy: Somebody is at it, and the lease has not run out.
         """
-        for _ in range(ATTEMPTS):
-            session = self._engine.load(session_id)
+        claimed: Operation | None = None
+
+        def plan(session: PaymentSession) -> Ledger | None:
+            nonlocal claimed
             if session.open is None:
-                return session
+                return None
             operation = self._engine.store.operation(session.open)
             if operation is None or operation.state is not State.STARTED:
-                continue
+                raise Stale(session_id)
             provider = self._engine.registry.provider(session.provider)
             now = self._engine.elapsed.now()
             if self._is_leased(provider, operation, now):
@@ -121,13 +122,13 @@ class Recoverer:
                     operation_id=operation.id,
                 )
             ledger, claimed = claim(session, operation, now=now, capabilities=provider.capabilities)
-            try:
-                self._engine.store.commit(ledger.change())
-            except Stale:
-                continue
-            log_change(ledger)
-            return self._find_out(provider, ledger.session, self._whole(session, claimed))
-        raise too_fast(session_id)
+            return ledger
+
+        session, ledger, _ = self._engine.swap(plan, session_id, observed=False)
+        if ledger is None or claimed is None:
+            return session
+        provider = self._engine.registry.provider(session.provider)
+        return self._find_out(provider, session, self._whole(session, claimed))
 
     def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
         """Return whether an operation is in progress, also if the clock was set forward since then."""
@@ -157,7 +158,7 @@ class Recoverer:
                 session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
             except ProviderError as error:
                 return self._still_in_doubt(session.id, operation, error, operation.doubted_at)
-            except Stale:
+            except SessionBusy:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
@@ -355,7 +356,7 @@ class Recoverer:
         """
         try:
             self._apply_truth(provider, session.id, operation, quiet=quiet)
-        except (ProviderError, Stale):
+        except (ProviderError, SessionBusy):
             return None
         current = self._engine.store.operation(operation.id)
         if current is None or current.state is State.STARTED:
@@ -368,22 +369,19 @@ class Recoverer:
         self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
     ) -> tuple[PaymentSession, Snapshot]:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
-        for _ in range(ATTEMPTS):
-            session = self._engine.load(session_id)
+        snapshot: Snapshot | None = None
+
+        def plan(session: PaymentSession) -> Ledger | None:
+            nonlocal snapshot
             asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
             snapshot = self._engine.calls.look(
                 provider, partial(provider.retrieve, session, self._shown(operation))
             )
-            ledger = self._book(provider, session, snapshot, asked_at, quiet=quiet)
-            if ledger is None:
-                return session, snapshot
-            try:
-                self._engine.store.commit(ledger.change())
-            except (Stale, OverLimit):
-                continue
-            self._engine.tell(ledger)
-            return self._engine.follow(ledger), snapshot
-        raise Stale(session_id)
+            return self._book(provider, session, snapshot, asked_at, quiet=quiet)
+
+        session = self._engine.decide(session_id, plan)
+        assert snapshot is not None  # noqa: S101 - the plan was asked
+        return session, snapshot
 
     def _shown(self, operation: Operation | None) -> Operation | None:
         return operation and self._engine.calls.shown(operation, self._engine.store.now)
@@ -394,7 +392,7 @@ class Recoverer:
             return session
         try:
             return self._apply_truth(provider, session.id, None)[0]
-        except (ProviderError, Stale) as error:
+        except (ProviderError, SessionBusy) as error:
             logger.info("session %s could not be queried: %s", session.id, error)
             return self._engine.load(session.id)
 
@@ -474,10 +472,7 @@ class Recoverer:
         operation = self._engine.store.operation(session.open) if session.open is not None else None
         if operation is not None:
             operation = self._whole(session, operation)
-        try:
-            session, snapshot = self._apply_truth(provider, session_id, operation)
-        except Stale:
-            raise too_fast(session_id) from None
+        session, snapshot = self._apply_truth(provider, session_id, operation)
         return self._finish_approved(session, snapshot)
 
     def payer_returned(self, session_id: str, payload: str | None) -> PaymentSession:
@@ -498,10 +493,7 @@ class Recoverer:
             if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
                 return session  # its answer is on the way
             operation, quiet = self._whole(session, operation), self._quiet(provider, operation)
-        try:
-            session, snapshot = self._apply_truth(provider, session_id, operation, quiet=quiet)
-        except Stale:
-            raise too_fast(session_id) from None
+        session, snapshot = self._apply_truth(provider, session_id, operation, quiet=quiet)
         if snapshot.ready and self._failed_just_now(session_id):
             return session
         return self._finish_approved(session, snapshot, payload)
@@ -605,7 +597,7 @@ class Recoverer:
                 session = self.sync(session_id)
             if self._is_abandoned(session):
                 session = self._engine.perform(session, Request(Kind.CANCEL, reason=ABANDONED))
-            session = self._engine.cancel_if_wanted(session)
+            session = self._engine.carry_on(session, requested_cancel(session))
         except (SessionBusy, Stale):
             return self._engine.load(session_id)
         except PaysessionError as error:
@@ -645,21 +637,20 @@ class Recoverer:
         ledger = self._engine.ledger(session)
         ledger.apply(OperatorNeeded())
         logger.warning("session %s needs an operator: its time is over, and nothing was reported", session.id)
-        return self._engine.commit(ledger)
+        self._engine.store.commit(ledger.change())
+        self._engine.tell(ledger)
+        return ledger.session
 
     def _postpone(self, session: PaymentSession) -> PaymentSession:
         now = self._engine.store.now()
-        for _ in range(ATTEMPTS):
-            if session.due_at is None or session.due_at > now:
-                return session
-            ledger = self._postponed(session)
-            try:
-                self._engine.store.commit(ledger.change())
-            except Stale:
-                session = self._engine.load(session.id)
-                continue
-            return ledger.session
-        return session
+
+        def plan(session: PaymentSession) -> Ledger | None:
+            return self._postponed(session) if session.due_at is not None and session.due_at <= now else None
+
+        try:
+            return self._engine.swap(plan, session.id, session, observed=False).session
+        except SessionBusy:
+            return self._engine.load(session.id)
 
     def _postponed(self, session: PaymentSession) -> Ledger:
         try:

@@ -7,15 +7,17 @@
 A process may die between any two of these lines. What it leaves is an operation that is `started`,
 with a lease that runs out; ``recovery`` takes it over.
 
-All decisions are pure functions (``lifecycle``, ``reconcile``); here is the order in which they are
-asked, and who wins when two are at it: every commit is guarded by the session's version.
+All decisions are pure functions of ``_ledger``; here is the order in which they are asked, and what
+happens when two workers change one session: every commit is guarded by the session's version
+(`Engine.swap`). A commit calls no gateway: what is to be sent because of it is returned as a value, and
+sent afterwards.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import evolve
 
@@ -27,7 +29,7 @@ from paysession._engine.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ledger import FAILED, Ledger
-from paysession._ledger.rules import Request, begin, nothing_to_do, with_capture
+from paysession._ledger.rules import Request, begin, follow_up, nothing_to_do, with_capture
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -71,6 +73,20 @@ logger = logging.getLogger("paysession")
 
 _AFTER_AUTHORIZATION: Final = (CAPTURE, REFUND, CANCEL)
 """The kinds of which a refusal may mean that the ledger is behind: the gateway is queried at once."""
+
+
+class Step(NamedTuple):
+    """What a commit came to.
+
+    Attributes:
+        session: The session after it.
+        ledger: What was committed; None: there was nothing to change.
+        then: What is to be sent because of it; None: nothing.
+    """
+
+    session: PaymentSession
+    ledger: Ledger | None = None
+    then: Request | None = None
 
 
 class Engine:
@@ -141,8 +157,12 @@ class Engine:
             RequestError: The rules forbid it.
             Declined, NotApplied, OutcomeUnknown: The provider's answer.
         """
-        for _ in range(ATTEMPTS):
-            provider = self.registry.provider(session.provider)
+        provider = self.registry.provider(session.provider)
+        begun: Operation | None = None
+        answer: Outcome | ProviderError | None = None
+
+        def plan(session: PaymentSession) -> Ledger | PaymentSession:
+            nonlocal request, begun, answer
             if request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
                 if isinstance(settled, PaymentSession):
@@ -160,24 +180,19 @@ class Engine:
                 )
             request = self._with_capture(session, request, provider.capabilities)
             self.calls.check(session.id)
-            now = self.elapsed.now()
-            ledger, operation = begin(session, request, provider.capabilities, now)
-            operation = self.addressed(operation, session, request.capture)
-            try:
-                if provider.capabilities.local:
-                    return self._perform_at_once(provider, session, ledger, operation)
-                self.store.commit(ledger.change(guarded=True))
-            except Stale:
-                session = self.load(session.id)
-                continue
-            except OverLimit:
-                current = self.load(session.id)
-                if current.version == session.version:
-                    raise self._no_room(session) from None
-                session = current  # what holds the amount may be this session's own operation
-                continue
-            return self._call(provider, ledger.session, operation)
-        raise too_fast(session.id)
+            ledger, begun = begin(session, request, provider.capabilities, self.elapsed.now())
+            begun = self.addressed(begun, session, request.capture)
+            ledger.guarded = True
+            if provider.capabilities.local:
+                answer = self._answer_at_once(provider, session, ledger, begun)
+            return ledger
+
+        step = self.swap(plan, session.id, session, full=self._no_room)
+        if step.ledger is None or begun is None:
+            return step.session
+        if answer is not None:
+            return self._result(step.session, step.ledger.written[begun.id], answer)
+        return self._call(provider, step.session, begun)
 
     def _with_capture(self, session: PaymentSession, request: Request, capabilities: Capabilities) -> Request:
         """Return a refund that has to refer to a capture with the capture; any other request as it is."""
@@ -264,18 +279,16 @@ class Engine:
             )
         return session
 
-    def _perform_at_once(
+    def _answer_at_once(
         self, provider: Provider, session: PaymentSession, ledger: Ledger, operation: Operation
-    ) -> PaymentSession:
-        """Carry out an operation whose effects are ours: one commit holds all of it."""
+    ) -> Outcome | ProviderError:
+        """Carry out an operation whose effects are ours: one commit holds its beginning and its end."""
         answer = self.ask(provider, session, operation)
         if isinstance(answer, OutcomeUnknown):
             # Its effects are ours and nothing was written, so nothing happened.
             answer = NotApplied(answer.message)
         from_answer(ledger, operation, answer, provider.capabilities)
-        self.store.commit(ledger.change(guarded=True))
-        self.tell(ledger)
-        return self._result(ledger.session, ledger.written[operation.id], answer)
+        return answer
 
     def ask(
         self, provider: Provider, session: PaymentSession, operation: Operation
@@ -308,31 +321,30 @@ class Engine:
             found = self.recovery.look(provider, session, operation)
             if found is not None:
                 return self._result(*found, answer)
-        for _ in range(ATTEMPTS):
-            ledger = self.ledger(session)
-            from_answer(ledger, operation, answer, provider.capabilities)
-            try:
-                self.store.commit(ledger.change())
-            except Stale:
-                session = self.load(session.id)
-                current = self.store.operation(operation.id)
-                if (
-                    current is None
-                    or current.state is not State.STARTED
-                    or current.attempt != operation.attempt
-                ):
-                    return self._overtaken(provider, session, current or operation, answer)
-                operation = replace(current, capture=operation.capture, webhook_url=operation.webhook_url)
-                continue
-            self.tell(ledger)
-            written = ledger.written[operation.id]
-            if written.state is State.STARTED:
-                self.registry.tell("operation_in_doubt", operation=written)
-            session = self.follow(ledger)
-            if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
-                session = self.recovery.query(provider, session)
-            return self._result(session, written, answer)
-        raise too_fast(session.id)
+        current = operation
+
+        def plan(now: PaymentSession) -> Ledger | None:
+            nonlocal current
+            if now.version != session.version:
+                found = self.store.operation(operation.id)
+                current = found or operation
+                if found is None or found.state is not State.STARTED or found.attempt != operation.attempt:
+                    return None
+                current = replace(found, capture=operation.capture, webhook_url=operation.webhook_url)
+            ledger = self.ledger(now)
+            from_answer(ledger, current, answer, provider.capabilities)
+            return ledger
+
+        step = self.swap(plan, session.id, session)
+        if step.ledger is None:
+            return self._overtaken(provider, step.session, current, answer)
+        written = step.ledger.written[operation.id]
+        if written.state is State.STARTED:
+            self.registry.tell("operation_in_doubt", operation=written)
+        session = self.carry_on(step.session, step.then)
+        if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
+            session = self.recovery.query(provider, session)
+        return self._result(session, written, answer)
 
     def _overtaken(
         self,
@@ -417,19 +429,19 @@ class Engine:
         self, session: PaymentSession, operation_id: str, answer: Outcome | ProviderError
     ) -> PaymentSession:
         """Note a late answer with its operation, and have recovery look."""
-        for _ in range(ATTEMPTS):
+
+        def plan(session: PaymentSession) -> Ledger | None:
             current = self.store.operation(operation_id)
             if current is None:
-                break
+                return None
             ledger = self.ledger(session)
             ledger.apply(Noted(current, f"late answer: {_shown(answer)}"))
-            try:
-                self.store.commit(ledger.change())
-            except Stale:
-                session = self.load(session.id)
-                continue
-            return ledger.session
-        return session
+            return ledger
+
+        try:
+            return self.swap(plan, session.id, session, observed=False).session
+        except SessionBusy:
+            return self.load(session.id)
 
     def _result(
         self, session: PaymentSession, operation: Operation, answer: Outcome | ProviderError
@@ -473,32 +485,98 @@ class Engine:
 
     # --- committing, and what follows ---------------------------------------------------------------
 
-    def decide(self, session_id: str, rule: Callable[[PaymentSession], Ledger | None]) -> PaymentSession:
-        """Commit what a rule decides on the session as it is, and again if it moves meanwhile.
+    def decide(
+        self, session_id: str, plan: Callable[[PaymentSession], Ledger | PaymentSession | None]
+    ) -> PaymentSession:
+        """Commit what a plan makes of the session as it is, and then do what follows from that.
 
         Args:
             session_id: The session.
-            rule: Returns the change; None: there is nothing to do.
+            plan: See `swap`.
 
         Raises:
-            SessionBusy: It moved every time.
+            SessionBusy: The session moved at every attempt.
+        """
+        session, _, then = self.swap(plan, session_id)
+        return self.carry_on(session, then)
+
+    def swap(
+        self,
+        plan: Callable[[PaymentSession], Ledger | PaymentSession | None],
+        session_id: str,
+        session: PaymentSession | None = None,
+        *,
+        full: Callable[[PaymentSession], PaysessionError] | None = None,
+        observed: bool = True,
+    ) -> Step:
+        """Commit what a plan makes of a session, and again if the session moves meanwhile.
+
+        This is the one loop of compare and swap. It calls no gateway: what follows is returned.
+
+        Args:
+            plan: Makes the change, as a ledger with facts applied. None, or a session: there is nothing to
+                change, and this is how it stands. It may raise `Stale` to be asked again.
+            session_id: The session.
+            session: The session as it was read just now; None: it is read.
+            full: Makes the error for a session that its collection has no room for; None: the plan looks at
+                the room by itself, and is asked again.
+            observed: Whether the observers are notified.
+
+        Raises:
+            SessionBusy: The session moved at every attempt.
         """
         for _ in range(ATTEMPTS):
-            session = self.load(session_id)
-            ledger = rule(session)
-            if ledger is None:
-                return session
+            read, session = session or self.load(session_id), None
             try:
-                return self.commit(ledger)
-            except (Stale, OverLimit):
+                ledger = plan(read)
+            except Stale:
                 continue
+            if not isinstance(ledger, Ledger):
+                return Step(ledger or read)
+            try:
+                self.store.commit(ledger.change())
+            except Stale:
+                continue
+            except OverLimit:
+                # What holds the amount may be this session's own operation.
+                session = self.load(session_id)
+                if full is not None and session.version == ledger.before.version:
+                    raise full(session) from None
+                continue
+            if observed:
+                self.tell(ledger)
+            else:
+                log_change(ledger)
+            return Step(ledger.session, ledger, follow_up(ledger))
         raise too_fast(session_id)
 
-    def commit(self, ledger: Ledger) -> PaymentSession:
-        """Commit a ledger, tell the observers, and do what was wanted once nothing is in doubt."""
-        self.store.commit(ledger.change())
-        self.tell(ledger)
-        return self.follow(ledger)
+    def carry_on(self, session: PaymentSession, then: Request | None) -> PaymentSession:
+        """Send what follows from a change; if that fails recovery goes on.
+
+        Nothing follows from a cancel that was sent: it is in doubt, refused, or has nothing left to do.
+        """
+        if then is None:
+            return session
+        try:
+            return self.perform(session, then)
+        except PaysessionError as error:
+            logger.info("the cancel of session %s is still wanted: %s", session.id, error)
+            session = self.load(session.id)
+            if isinstance(error, InvalidTransition) and session.open is None:
+                return self._clear_cancel(session)
+            return session
+
+    def _clear_cancel(self, session: PaymentSession) -> PaymentSession:
+        """Clear the cancel request of a session of which everything is captured meanwhile."""
+
+        def plan(now: PaymentSession) -> Ledger | None:
+            if now.version != session.version:
+                return None
+            ledger = self.ledger(now)
+            ledger.apply(CancelCleared())
+            return ledger
+
+        return self.swap(plan, session.id, session).session
 
     def tell(self, ledger: Ledger) -> None:
         """Tell the observers of a change that was committed."""
@@ -517,37 +595,6 @@ class Engine:
                 expected=conflict.expected,
                 found=conflict.found,
             )
-
-    def follow(self, ledger: Ledger) -> PaymentSession:
-        """Run the cancel that is wanted after a change; not if that is how it failed just now."""
-        session = ledger.session
-        if not session.cancel_wanted or any(
-            row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()
-        ):
-            return session
-        return self.cancel_if_wanted(session)
-
-    def cancel_if_wanted(self, session: PaymentSession) -> PaymentSession:
-        """Run the cancel that is wanted, once nothing is in doubt; if it fails recovery goes on."""
-        if not session.cancel_wanted or session.open is not None:
-            return session
-        try:
-            return self.perform(session, Request(CANCEL, by=session.cancel_by))
-        except PaysessionError as error:
-            logger.info("the cancel of session %s is still wanted: %s", session.id, error)
-            session = self.load(session.id)
-            if isinstance(error, InvalidTransition) and session.open is None:
-                # Everything is captured meanwhile: there is nothing left to cancel.
-                session = self._forget_cancel(session)
-            return session
-
-    def _forget_cancel(self, session: PaymentSession) -> PaymentSession:
-        try:
-            ledger = self.ledger(session)
-            ledger.apply(CancelCleared())
-            return self.commit(ledger)
-        except Stale:
-            return self.load(session.id)
 
 
 def _tells_more(session: PaymentSession, operation: Operation, answer: Outcome) -> bool:

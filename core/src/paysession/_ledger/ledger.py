@@ -268,13 +268,8 @@ class Ledger:
         after, before = vars(self.row), vars(self.before)
         return any(after[name] != before[name] for name in after if name not in _BOOKKEEPING)
 
-    def change(self, *, guarded: bool = False) -> Change:
-        """Return the change, to be committed.
-
-        Args:
-            guarded: Whether more than the collection's amount is refused. What the gateway has done already
-                is recorded unguarded.
-        """
+    def change(self) -> Change:
+        """Return the change, to be committed."""
         session = self._made = self.session  # nothing is applied once it is to be committed
         events: Iterable[Event] = ()
         if self._events:
@@ -285,7 +280,7 @@ class Ledger:
             operations=tuple(self.written.values()),
             events=tuple(events),
             hold=session.held - self.before.held,
-            guarded=guarded or self.guarded,
+            guarded=self.guarded,
             conflicts=(*self._changed_conflicts.values(), *self._erased_conflicts),
             erased=self.erased,
         )

@@ -45,7 +45,9 @@ __all__ = [
     "Request",
     "begin",
     "claim",
+    "follow_up",
     "nothing_to_do",
+    "requested_cancel",
     "standing",
     "with_capture",
 ]
@@ -378,3 +380,19 @@ def claim(
     ledger = Ledger(session, now)
     ledger.apply(Claimed(operation, now + capabilities.call_limit + LEASE_MARGIN))
     return ledger, ledger.written[operation.id]
+
+
+def requested_cancel(session: PaymentSession) -> Request | None:
+    """Return the cancel that was requested, once nothing is in doubt."""
+    wanted = session.cancel_wanted and session.open is None
+    return Request(CANCEL, by=session.cancel_by) if wanted else None
+
+
+def follow_up(ledger: Ledger) -> Request | None:
+    """Return what is to be sent because of a change: the requested cancel, unless it was just refused."""
+    session = ledger.session
+    if not session.cancel_wanted:
+        return None
+    if any(row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()):
+        return None  # recovery attempts it again
+    return requested_cancel(session)
