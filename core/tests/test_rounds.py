@@ -10,7 +10,9 @@ from paysession import (
     InvalidData,
     MemoryStore,
     Money,
+    NotApplied,
     Outcome,
+    OutcomeUnknown,
     Payments,
     ProviderNotFound,
     StoreError,
@@ -293,3 +295,35 @@ def test_an_interrupted_call_begins_nothing_more():
     for thread in {*threading.enumerate()} - before:
         thread.join(10)
     assert shop.asked() == {"a": 1, "b": 1}
+
+
+def test_a_gateway_that_answers_nothing_is_asked_about_a_few_sessions_in_a_run(shop):
+    ids = shop.waiting("a", 12)
+    other = shop.waiting("b", 3)
+    shop.now += timedelta(hours=1)
+
+    def down():
+        raise NotApplied("connection refused")
+
+    shop.gateways["a"].looked = down
+    done = shop.payments.recover()
+    assert (shop.asked()["a"], len(done.waiting)) == (rounds.MOST_UNANSWERED, rounds.MOST_UNANSWERED + 3)
+    assert sorted(shop.gateways["b"].asked) == sorted(other)
+    shop.payments.recover()  # those that it was not asked about are due as before, and the others wait
+    assert shop.gateways["a"].asked == ids[: 2 * rounds.MOST_UNANSWERED]
+    shop.gateways["a"].looked = bool
+    shop.payments.recover()
+    assert shop.gateways["a"].asked == ids
+
+
+def test_an_answer_in_between_shows_that_the_gateway_is_there(shop):
+    ids = shop.waiting("a", 12)
+    shop.now += timedelta(hours=1)
+
+    def sometimes():
+        if len(shop.gateways["a"].asked) % rounds.MOST_UNANSWERED:
+            raise OutcomeUnknown("a garbled answer")
+
+    shop.gateways["a"].looked = sometimes
+    shop.payments.recover()
+    assert shop.gateways["a"].asked == ids

@@ -127,6 +127,7 @@ class HookCalls:
         self._part = part
         self._here = _Here()
         self._of_process: dict[int, dict[str, Workers]] = {}
+        self._unanswered: dict[str, int] = {}
 
     # --- the caller's time ------------------------------------------------------------------------
 
@@ -199,6 +200,7 @@ class HookCalls:
         """
         with InFlight(operation.id):
             left = self._short_of(provider)
+            ask = partial(self._noted, provider.name, ask)
             if left is None:
                 return answered(ask())
             workers = self._workers(provider.name)
@@ -227,6 +229,7 @@ class HookCalls:
             OutcomeUnknown: It did not answer within the caller's time. What it answers later is of no use.
         """
         left = self._short_of(provider)
+        ask = partial(self._noted, provider.name, ask)
         if left is None:
             return ask()
         workers = self._workers(provider.name)
@@ -240,6 +243,22 @@ class HookCalls:
             raise OutcomeUnknown(
                 f"{provider.name} did not answer the query within the time of this call"
             ) from None
+
+    def unanswered(self, provider: str) -> int:
+        """Return how many calls to a provider in a row had no answer that says anything."""
+        return self._unanswered.get(provider, 0)
+
+    def _noted(self, provider: str, ask: Callable[[], _R]) -> _R:
+        answer: object = None
+        try:
+            answer = found = ask()
+        except ProviderError as error:
+            answer = error
+            raise
+        finally:
+            useless = isinstance(answer, NotApplied | OutcomeUnknown)
+            self._unanswered[provider] = self._unanswered.get(provider, 0) + 1 if useless else 0
+        return found
 
     def _short_of(self, provider: Provider) -> float | None:
         """Return how much time there is, where the hook may take longer; None: it runs in this thread."""

@@ -2,11 +2,12 @@
 
 A gateway that hangs holds up its own sessions only. Each provider has its share of what one run
 processes, so that one backlog leaves room for the others, and a provider that uses up its time leaves
-the rest of its share to the next run.
+the rest of its share to the next run. So does one that answers nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds"]
 
+logger = logging.getLogger("paysession")
+
 WORKERS: Final = 8
 """How many providers are worked on at a time."""
 
 PATIENCE: Final = 10.0
 """Seconds after which a provider begins nothing more in a run that others may be waiting for."""
+
+MOST_UNANSWERED: Final = 5
+"""How many sessions in a row a provider may have no answer for, before a run leaves it the rest of its share:
+a gateway that is down is not asked about each of a hundred sessions."""
 
 _ALL: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -136,11 +143,18 @@ class _Part:
                 continue
             self.notifications += 1
             self.notifications_done += self._inbox.settle(notification)
+        calls, failed = self._engine.calls, 0
         # Read after the notifications, which may have settled some of them.
         for session_id in store.due(self._until, sessions, self.provider):
             if (self.settled or self.waiting) and over():
                 return
+            if failed >= MOST_UNANSWERED:
+                logger.info("%s answered nothing %d times: the rest waits", self.provider, failed)
+                return
+            before = calls.unanswered(self.provider)
             session = recovery.attend(session_id, early=self._until is _ALL)
+            after = calls.unanswered(self.provider)
+            failed = 0 if not after else failed + (after > before)
             (self.waiting if session.due_at is not None else self.settled).append(session_id)
 
 
