@@ -27,7 +27,6 @@ from paysession import (
     NotApplied,
     Outcome,
     OutcomeUnknown,
-    PaymentSession,
     Status,
 )
 from paysession._engine.logs import RECORDS
@@ -39,6 +38,7 @@ from paysession._plugins.registry import OBSERVER_HOOKS, PROVIDER_HOOKS
 from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
 from paysession.reasons import CATEGORIES, PAYER_MESSAGES
+from paysession.store import SessionRow
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ REFUSALS: Final = ("declined", "not applied", "unknown")
 # --- the lifecycle --------------------------------------------------------------------------------
 
 
-def _sample(status: Status, captured: int = 0) -> PaymentSession:
+def _sample(status: Status, captured: int = 0) -> SessionRow:
     authorized = EUR_42.minor if status is Status.AUTHORIZED else 0
-    return PaymentSession(
+    return SessionRow(
         id="ps_1",
         collection_id="pc_1",
         collection_reference="order-1",
@@ -90,7 +90,7 @@ def _sample(status: Status, captured: int = 0) -> PaymentSession:
     )
 
 
-def _after(session: PaymentSession, kind: Kind, answer: str, key: str | None = None) -> Status:
+def _after(session: SessionRow, kind: Kind, answer: str, key: str | None = None) -> Status:
     """Return the status of a session after an operation and its answer, as the rules have it."""
     part = Money("10.00", "EUR") if kind in (Kind.CAPTURE, Kind.REFUND, Kind.UPDATE) else None
     begun, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)

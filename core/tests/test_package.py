@@ -4,13 +4,17 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 
+import attrs
 import pytest
 
 import paysession
+from paysession import PaymentSession
 from paysession.hooks import ObserverHooks, ProviderHooks
+from paysession.store import SessionRow
 
 
 def modules():
@@ -73,3 +77,19 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = paysession.nix
     with pytest.raises(AttributeError, match="nix"):
         _ = importlib.import_module("paysession_testing").nix
+
+
+def test_what_the_engine_remembers_is_no_part_of_the_session_that_hosts_see():
+    row, public = ({part.name for part in attrs.fields(kind)} for kind in (SessionRow, PaymentSession))
+    assert public < row
+    assert row - public >= {"granted", "released", "initiated", "ordinal", "due_at", "attention_at", "checks"}
+
+
+def test_every_attribute_of_the_session_that_hosts_see_is_documented():
+    source = inspect.getsource(PaymentSession)
+    for part in attrs.fields(PaymentSession):
+        described = re.search(
+            rf'^        {part.alias}: |^    {part.name}: [^\n]*\n    """', source, re.MULTILINE
+        )
+        amount = f"{part.name}_amount" in dir(PaymentSession)
+        assert described or amount or part.alias == "data", part.name

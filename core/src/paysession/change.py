@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession.operation import Event, Operation
-    from paysession.session import Conflict, PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection, SessionRow
 
 __all__ = ["Change", "Notification"]
 
@@ -77,7 +77,7 @@ class Change(NamedTuple):
             held before is erased from the database as far as the store can.
     """
 
-    session: PaymentSession | None = None
+    session: SessionRow | None = None
     expected: int = 0
     operations: tuple[Operation, ...] = ()
     events: tuple[Event, ...] = ()

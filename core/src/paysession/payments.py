@@ -74,7 +74,7 @@ from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, U
 from paysession.outcome import Outcome
 from paysession.reports import Capture, InDoubt, ProviderInfo, Pruned, Resync, Unmatched
 from paysession.retention import Retention, after, before
-from paysession.session import PaymentCollection, PaymentSession, Sums, summarize
+from paysession.session import PaymentCollection, PaymentSession, SessionRow, Sums, summarize
 from paysession.store import OverLimit, Stale
 from paysession.text import shown
 from paysession.values import Status, decode, encode, replace
@@ -493,12 +493,12 @@ class Payments:
 
     def _begin(
         self, wanted: Wanted, collection: PaymentCollection, amount: Money, key: str | None
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Return a new session, which is yet to be written."""
         now = self._store.now()
         session_id = self._session_id(collection, key, now)
         patience = wanted.abandon_after
-        return PaymentSession(
+        return SessionRow(
             id=session_id,
             collection_id=collection.id,
             collection_reference=collection.reference,
@@ -630,7 +630,7 @@ class Payments:
             Declined, NotApplied, OutcomeUnknown: The provider's answer; the amount is as it was.
         """
         check_amount(amount)
-        session = self.get(session_id)
+        session = self._engine.load(session_id)
         share_of(self._collection(session.collection_id), amount)
         request = Request(UPDATE, amount, idempotency_key=checked_key(idempotency_key), by=checked_by(by))
         return self._engine.perform(session, request)
@@ -659,7 +659,7 @@ class Payments:
             NotApplied: It did not happen; try again.
             OutcomeUnknown: It is in doubt.
         """
-        session = self.get(session_id)
+        session = self._engine.load(session_id)
         request = Request(
             AUTHORIZE,
             payload=checked_payload(payload),
@@ -691,7 +691,7 @@ class Payments:
             NotFound: There is no such session.
             InvalidData: The payload cannot be stored, or brings card data.
         """
-        session = self.get(session_id)
+        session = self._engine.load(session_id)
         text = checked_payload(payload)
         if session.open is None and not (session.initiated and session.status in _UNAUTHORIZED):
             return session  # at rest
@@ -703,7 +703,7 @@ class Payments:
         try:
             return self._recovery.payer_returned(session_id, text)
         except (SessionBusy, ProviderError):
-            return self.get(session_id)
+            return self._engine.load(session_id)
 
     def capture(
         self,
@@ -735,7 +735,7 @@ class Payments:
         if amount is not None:
             check_amount(amount)
         request = Request(CAPTURE, amount, idempotency_key=key, final=final, by=checked_by(by))
-        return self._engine.perform(self.get(session_id), request)
+        return self._engine.perform(self._engine.load(session_id), request)
 
     def refund(
         self,
@@ -775,7 +775,7 @@ class Payments:
             capture_id=checked_capture(capture),
             by=checked_by(by),
         )
-        return self._engine.perform(self.get(session_id), request)
+        return self._engine.perform(self._engine.load(session_id), request)
 
     def cancel(
         self, session_id: str, *, idempotency_key: str | None = None, by: str | None = None
@@ -796,7 +796,7 @@ class Payments:
             OutcomeUnknown: It is in doubt, or waits for another operation in doubt.
             Declined, NotApplied: The provider's answer; the session is as it was.
         """
-        session = self.get(session_id)
+        session = self._engine.load(session_id)
         by = checked_by(by)
         request = Request(CANCEL, idempotency_key=checked_key(idempotency_key), by=by)
         if session.open is None:
@@ -959,7 +959,7 @@ class Payments:
         for session in sessions:
             _check_over(session)
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             _check_over(session)
             ledger = self._engine.ledger(session, whole=True)
             closed = self._store.conflicts(session_id=session.id, open=False, limit=MOST_ROWS)
@@ -1062,7 +1062,7 @@ class Payments:
             check_card_data(decode(data), "data")
         if isinstance(outcome, Outcome) and operation is not None:
             try:
-                session = self.get(operation.session_id)
+                session = self._engine.load(operation.session_id)
                 capabilities = self._registry.provider(session.provider).capabilities
                 verify(session, operation, outcome, capabilities)
             except OutcomeUnknown as error:
@@ -1108,7 +1108,7 @@ class Payments:
             raise NotFound(f"there is no conflict {conflict_id!r:.80}")
         kind = conflict.kind
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             ledger = self._engine.ledger(session)
             if kind in ledger.conflicts and ledger.conflicts[kind].id == conflict_id:
                 ledger.apply(ConflictClosed(kind, by, note))
@@ -1182,7 +1182,7 @@ class Payments:
                 created_after=checked_moment(created_after, "created_after"),
                 created_before=checked_moment(created_before, "created_before"),
                 newest=checked_flag(newest, "newest"),
-                after=self.get(after) if after is not None else None,
+                after=self._engine.load(after) if after is not None else None,
                 limit=checked_limit(limit),
             )
         )
@@ -1193,7 +1193,7 @@ class Payments:
         Raises:
             NotFound: There is no such session.
         """
-        self.get(session_id)
+        self._engine.load(session_id)
         return tuple(self._store.operations(session_id))
 
     def captures(self, session_id: str) -> tuple[Capture, ...]:
@@ -1202,7 +1202,7 @@ class Payments:
         Raises:
             NotFound: There is no such session.
         """
-        session = self.get(session_id)
+        session = self._engine.load(session_id)
         operations, most = self._store.operations(session_id), session.refundable_amount.minor
         currency, found = session.amount.currency, standing(operations)
         return tuple(
@@ -1308,7 +1308,7 @@ class Payments:
         self._inbox.settle_all(waiting)
 
 
-def _check_over(session: PaymentSession) -> None:
+def _check_over(session: SessionRow) -> None:
     """Refuse to erase what a session still needs.
 
     Raises:

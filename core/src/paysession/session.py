@@ -24,6 +24,7 @@ __all__ = [
     "ConflictKind",
     "PaymentCollection",
     "PaymentSession",
+    "SessionRow",
     "Sums",
     "summarize",
 ]
@@ -152,34 +153,17 @@ class PaymentSession(Totals):
     """How many operations are accepted and not finished."""
     disputes: int = 0
     """How many disputes of it are not decided."""
-    granted: int = 0
-    """What was authorized by all authorizations together, without what was released or reversed."""
-    released: bool = False
-    """Whether nothing is authorized any more beyond what was, or is being, captured."""
     held: int = 0
     """What this session holds of its collection's amount."""
 
-    initiated: bool = False
-    """Whether the provider has answered ``initiate``."""
-    ordinal: int = 0
-    """The number of the last operation."""
     open: str | None = None
     """The id of the operation whose outcome is not known yet."""
     authorizing: str | None = None
     """The id of an authorization that is accepted and not finished."""
     cancel_wanted: bool = False
-    """A cancel was asked for, and runs once nothing is in doubt."""
-    cancel_by: str | None = None
-    """Who asked for that cancel, if the application said so."""
+    """Whether a cancel is requested, to be sent once nothing is in doubt."""
     abandon_at: datetime | None = None
     """When it is canceled if it is not authorized by then; None: never."""
-    due_at: datetime | None = field(default=None, repr=False)
-    """When recovery has something to do here; None when all is at rest."""
-    attention_at: datetime | None = field(default=None, repr=False)
-    """Since when only an operator can find out how it stands: its time is over, and the gateway cannot be
-    queried. None again with the next change."""
-    checks: int = field(default=0, repr=False)
-    """How often in a row recovery looked and could not settle: the wait grows with it."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -208,6 +192,35 @@ class PaymentSession(Totals):
     def in_doubt(self) -> bool:
         """Whether an operation was begun whose outcome is not known (yet)."""
         return self.open is not None
+
+
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class SessionRow(PaymentSession):
+    """A session as a store keeps it: with what the rules and recovery remember.
+
+    Every session that is read is one. Applications and providers see a `PaymentSession`; what is added here
+    is for the engine and for stores, and may change.
+
+    Attributes:
+        granted: What was authorized by all authorizations together, without what was released or reversed.
+        released: Whether nothing is authorized any more beyond what was, or is being, captured.
+        initiated: Whether the provider has answered ``initiate``.
+        ordinal: The number of the last operation.
+        cancel_by: Who requested the cancel that waits, if the application said so.
+        due_at: When recovery has something to do here; None when all is at rest.
+        attention_at: Since when only an operator can find out how it stands: its time is over, and the
+            gateway cannot be queried. None again with the next change.
+        checks: How often in a row recovery queried the gateway and could not settle: the wait grows with it.
+    """
+
+    granted: int = 0
+    released: bool = False
+    initiated: bool = False
+    ordinal: int = 0
+    cancel_by: str | None = None
+    due_at: datetime | None = field(default=None, repr=False)
+    attention_at: datetime | None = field(default=None, repr=False)
+    checks: int = field(default=0, repr=False)
 
 
 @frozen(slots=False, eq=False, repr=False, kw_only=True)

@@ -23,7 +23,7 @@ from paysession.change import Change, Notification
 from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.errors import CursorLost
 from paysession.operation import State, digest_of, dump_dispute, load_dispute
-from paysession.session import Sums
+from paysession.session import SessionRow, Sums
 from paysession.text import storable
 from paysession.values import Secret, Value, dump_action, load_action, made, replace
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from paysession.operation import Event, Operation
-    from paysession.session import Conflict, PaymentCollection, PaymentSession
+    from paysession.session import Conflict, PaymentCollection
 
 __all__ = [
     "Change",
@@ -39,6 +39,7 @@ __all__ = [
     "MemoryStore",
     "Notification",
     "OverLimit",
+    "SessionRow",
     "Stale",
     "Store",
     "Sums",
@@ -137,7 +138,7 @@ class Store(Protocol):
         """Return the sums of each collection's sessions; one without sessions is left out."""
         ...
 
-    def session(self, session_id: str) -> PaymentSession | None:
+    def session(self, session_id: str) -> SessionRow | None:
         """Return a session's row."""
         ...
 
@@ -153,9 +154,9 @@ class Store(Protocol):
         created_before: datetime | None = None,
         touched_since: datetime | None = None,
         newest: bool = False,
-        after: PaymentSession | None = None,
+        after: SessionRow | None = None,
         limit: int | None = 100,
-    ) -> Sequence[PaymentSession]:
+    ) -> Sequence[SessionRow]:
         """Return sessions in the order in which they were created (then of their ids).
 
         Args:
@@ -222,7 +223,7 @@ class Store(Protocol):
         """Return operations in state ``started``, the oldest first."""
         ...
 
-    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+    def unattended(self, limit: int) -> Sequence[SessionRow]:
         """Return sessions with an ``attention_at``, the earliest first."""
         ...
 
@@ -286,7 +287,7 @@ class Store(Protocol):
         ...
 
 
-def _place(session: PaymentSession) -> tuple[datetime, str]:
+def _place(session: SessionRow) -> tuple[datetime, str]:
     """Return the place of a session in the order of lists."""
     return session.created_at, session.id
 
@@ -307,7 +308,7 @@ class MemoryStore:
         self.identity: Identity = Identity.made()
         self._lock = Lock()
         self._collections: dict[str, PaymentCollection] = {}
-        self._sessions: dict[str, PaymentSession] = {}
+        self._sessions: dict[str, SessionRow] = {}
         self._operations: dict[str, dict[str, Operation]] = {}
         self._by_collection: dict[str, list[str]] = {}
         self._notifications: dict[str, Notification] = {}
@@ -379,7 +380,7 @@ class MemoryStore:
             start = bisect_right(ids, after) if after is not None else 0
             return [self._collections[key] for key in ids[start : start + limit]]
 
-    def session(self, session_id: str) -> PaymentSession | None:
+    def session(self, session_id: str) -> SessionRow | None:
         return self._sessions.get(session_id)
 
     def sessions(
@@ -394,9 +395,9 @@ class MemoryStore:
         created_before: datetime | None = None,
         touched_since: datetime | None = None,
         newest: bool = False,
-        after: PaymentSession | None = None,
+        after: SessionRow | None = None,
         limit: int | None = 100,
-    ) -> Sequence[PaymentSession]:
+    ) -> Sequence[SessionRow]:
         with self._lock:
             ids = self._sessions if collection_id is None else self._by_collection.get(collection_id, ())
             rows = [self._sessions[key] for key in ids]
@@ -416,7 +417,7 @@ class MemoryStore:
         found.sort(key=_place, reverse=newest)
         return found if limit is None else found[:limit]
 
-    def _has_reference(self, session: PaymentSession, reference: str) -> bool:
+    def _has_reference(self, session: SessionRow, reference: str) -> bool:
         operations = self._operations[session.id].values()
         return reference in (session.reference, *(operation.reference for operation in operations))
 
@@ -481,7 +482,7 @@ class MemoryStore:
     def due_providers(self, now: datetime) -> Sequence[str]:
         first: dict[str, datetime] = {}
         with self._lock:
-            rows: list[PaymentSession | Notification] = [*self._sessions.values()]
+            rows: list[SessionRow | Notification] = [*self._sessions.values()]
             rows += self._notifications.values()
         for row in rows:
             if row.due_at is not None and row.due_at <= now:
@@ -525,7 +526,7 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+    def unattended(self, limit: int) -> Sequence[SessionRow]:
         with self._lock:
             rows = [(row.attention_at, row.id, row) for row in self._sessions.values() if row.attention_at]
         return [row for _, _, row in sorted(rows, key=lambda row: row[:2])[:limit]]

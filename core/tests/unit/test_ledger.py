@@ -16,7 +16,6 @@ from paysession import (
     NotApplied,
     Outcome,
     OutcomeUnknown,
-    PaymentSession,
     State,
     Status,
 )
@@ -36,6 +35,7 @@ from paysession._ledger.schedule import schedule
 from paysession.operation import KEY_LENGTH
 from paysession.outcome import ANSWERS, Answer
 from paysession.provider import Redirect
+from paysession.store import SessionRow
 from paysession.values import replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ CALLED = [kind for kind in ALLOWED if kind is not Kind.INITIATE]
 
 
 def a_session(status=Status.PENDING, **changes):
-    session = PaymentSession(
+    session = SessionRow(
         id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=EUR42,
         created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1,
     )  # fmt: skip

@@ -392,7 +392,9 @@ def test_a_second_dispute_of_a_charge_is_booked_beside_the_first(payments, taken
     assert 3000 == payments.sync(taken.id).charged_back
     sandbox.disputes[charge].append(second)
     assert 4200 == payments.sync(taken.id).charged_back
-    assert ["dp_1", "dp_2"] == [row.reference for row in payments.history(taken.id) if row.kind == "chargeback"]
+    assert ["dp_1", "dp_2"] == [
+        row.reference for row in payments.history(taken.id) if row.kind == "chargeback"
+    ]
     second["status"] = "won"
     assert 3000 == payments.sync(taken.id).charged_back
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from paysession._plugins.registry import Provider
     from paysession.checkout import Payer
     from paysession.outcome import WebhookEvent
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = ["Headers", "Inbox"]
 
@@ -283,7 +283,7 @@ class Inbox:
             return False
         return done
 
-    def forget(self, sessions: Sequence[PaymentSession], references: Collection[str]) -> None:
+    def forget(self, sessions: Sequence[SessionRow], references: Collection[str]) -> None:
         """Erase what notifications that led to nothing yet say of sessions; what they are about is kept.
 
         Args:

@@ -13,7 +13,7 @@ of them begins the session and the others find it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import frozen
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from paysession._engine.run import Engine
     from paysession.checkout import Checkout
     from paysession.payments import Payments
-    from paysession.session import CaptureMode, PaymentCollection, PaymentSession
+    from paysession.session import CaptureMode, PaymentCollection, PaymentSession, SessionRow
 
 __all__ = ["Pay", "Wanted"]
 
@@ -81,6 +81,11 @@ class Wanted:
         return Request(INITIATE, idempotency_key=key, extra=self.extra, origin="payer", by=self.by)
 
 
+def _row(session: PaymentSession) -> SessionRow:
+    """Return a session that a call has returned as what it is: the row that the engine works on."""
+    return cast("SessionRow", session)
+
+
 class Pay:
     """One call of `Payments.pay`.
 
@@ -95,7 +100,7 @@ class Pay:
         self,
         payments: Payments,
         engine: Engine,
-        begin: Callable[[Wanted, PaymentCollection, Money, str], PaymentSession],
+        begin: Callable[[Wanted, PaymentCollection, Money, str], SessionRow],
         wanted: Wanted,
     ) -> None:
         self._payments = payments
@@ -104,7 +109,7 @@ class Pay:
         self._begin = begin
         self._wanted = wanted
 
-    def run(self) -> PaymentSession:
+    def run(self) -> SessionRow:
         """Return the session to continue with.
 
         Raises:
@@ -132,7 +137,7 @@ class Pay:
         lease = operation.lease_until if operation is not None else None
         return lease is not None and lease > self._store.now()
 
-    def _attempt(self) -> PaymentSession | None:
+    def _attempt(self) -> SessionRow | None:
         """Look at all sessions and do what is next; None: something has changed, look again."""
         wanted = self._wanted
         repeated = self._repeated()
@@ -158,7 +163,7 @@ class Pay:
             return self._again(current, amount)
         return current if current.amount == amount else self._updated(current, amount)
 
-    def _repeated(self) -> PaymentSession | None:
+    def _repeated(self) -> SessionRow | None:
         """Return the session that the caller's key began, if it was asked for the same.
 
         Raises:
@@ -171,7 +176,7 @@ class Pay:
         session = self._store.session(self._begin(self._wanted, collection, collection.amount, key).id)
         return None if session is None else self._engine.perform(session, self._wanted.request(key))
 
-    def _settled(self, session: PaymentSession) -> PaymentSession:
+    def _settled(self, session: SessionRow) -> SessionRow:
         """Return a session once nothing of it is in doubt; the gateway is queried if it is not authorized.
 
         The payer may have paid a moment ago.
@@ -185,7 +190,7 @@ class Pay:
             session = self._engine.recovery.recover(session.id)
         session = self._engine.carry_on(session, requested_cancel(session))
         if session.initiated and session.open is None and session.status in UNAUTHORIZED:
-            session = self._payments.resume(session.id)
+            session = _row(self._payments.resume(session.id))
         if (session.open is not None and not self._is_harmless(session)) or session.cancel_wanted:
             raise SessionBusy(
                 f"the session {session.id} of this collection is in doubt: it is not known yet what it "
@@ -195,19 +200,19 @@ class Pay:
             )
         return session
 
-    def _is_harmless(self, session: PaymentSession) -> bool:
+    def _is_harmless(self, session: SessionRow) -> bool:
         """Return whether nothing that is in doubt can change what the session holds."""
         if session.cancel_wanted:
             return False
         operation = self._store.operation(session.open) if session.open is not None else None
         return operation is None or (operation.kind in (CAPTURE, REFUND) and not operation.final)
 
-    def _left(self, holders: Sequence[PaymentSession]) -> int:
+    def _left(self, holders: Sequence[SessionRow]) -> int:
         """Return what no session holds that is authorized, or about to be, in minor units."""
         collection = self._payments.collection(self._wanted.collection_id)
         return collection.amount.minor - sum(session.held for session in holders)
 
-    def _fits(self, session: PaymentSession) -> bool:
+    def _fits(self, session: SessionRow) -> bool:
         """Return whether the payer can go on with a session; its amount may be another."""
         wanted, expires_at = self._wanted, session.expires_at
         if (
@@ -230,7 +235,7 @@ class Pay:
         )
         return visit == session.checkout
 
-    def _end(self, session: PaymentSession) -> bool:
+    def _end(self, session: SessionRow) -> bool:
         """Cancel a session that the payer does not go on with; return whether it has ended.
 
         Raises:
@@ -238,9 +243,9 @@ class Pay:
             SessionBusy: It has not finished the cancel.
         """
         try:
-            session = self._payments.cancel(session.id, by=self._wanted.by)
+            session = _row(self._payments.cancel(session.id, by=self._wanted.by))
         except (Declined, InvalidTransition):
-            session = self._payments.get(session.id)
+            session = _row(self._payments.get(session.id))
             if session.status in UNAUTHORIZED and session.authorizing is None:
                 raise
             return False
@@ -251,7 +256,7 @@ class Pay:
             )
         return True
 
-    def _new(self, number: int) -> PaymentSession | None:
+    def _new(self, number: int) -> SessionRow | None:
         """Begin the next session; None: another call has begun it meanwhile, with something else."""
         wanted = self._wanted
         collection = self._payments.collection(wanted.collection_id)
@@ -271,7 +276,7 @@ class Pay:
             return None
         return session if session.status is not Status.CANCELED or wanted.key is not None else None
 
-    def _again(self, session: PaymentSession, amount: Money) -> PaymentSession | None:
+    def _again(self, session: SessionRow, amount: Money) -> SessionRow | None:
         """Begin a session again that the provider has not accepted; None: it cannot be, and is ended."""
         begun = next(row for row in self._store.operations(session.id) if row.kind is INITIATE)
         if begun.idempotency_key is not None and session.amount == amount:
@@ -282,12 +287,12 @@ class Pay:
         self._end(session)
         return None
 
-    def _updated(self, session: PaymentSession, amount: Money) -> PaymentSession | None:
+    def _updated(self, session: SessionRow, amount: Money) -> SessionRow | None:
         """Change a session's amount; None: it cannot be changed, and is ended, or it is authorized by now."""
         provider = self._engine.registry.provider(session.provider)
         if provider.implements(UPDATE):
             try:
-                return self._payments.update(session.id, amount, by=self._wanted.by)
+                return _row(self._payments.update(session.id, amount, by=self._wanted.by))
             except (InvalidTransition, InvalidAmount):
                 return None
             except (Declined, NotSupported):
@@ -296,10 +301,10 @@ class Pay:
         return None
 
 
-def _is_over(session: PaymentSession) -> bool:
+def _is_over(session: SessionRow) -> bool:
     return session.status is Status.CANCELED and not session.held
 
 
-def _holds(session: PaymentSession) -> bool:
+def _holds(session: SessionRow) -> bool:
     """Return whether a session keeps what it holds: it is authorized, or a bank is at work on it."""
     return session.status not in UNAUTHORIZED or session.authorizing is not None

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from paysession._plugins.registry import Provider
     from paysession.operation import Operation
     from paysession.outcome import Effect, Snapshot
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = ["ATTEMPTS", "Recoverer", "too_fast"]
 
@@ -98,7 +98,7 @@ class Recoverer:
 
     # --- what is in doubt -------------------------------------------------------------------------
 
-    def recover(self, session_id: str) -> PaymentSession:
+    def recover(self, session_id: str) -> SessionRow:
         """Find out what became of the session's open operation; return the session as it is then.
 
         Raises:
@@ -106,7 +106,7 @@ class Recoverer:
         """
         claimed: Operation | None = None
 
-        def plan(session: PaymentSession) -> Ledger | None:
+        def plan(session: SessionRow) -> Ledger | None:
             nonlocal claimed
             if session.open is None:
                 return None
@@ -138,12 +138,12 @@ class Recoverer:
         lease = provider.capabilities.call_limit + LEASE_MARGIN
         return self._engine.elapsed.at_least(until - lease) < lease
 
-    def _whole(self, session: PaymentSession, operation: Operation) -> Operation:
+    def _whole(self, session: SessionRow, operation: Operation) -> Operation:
         """Return an operation as the hooks are shown it."""
         capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
         return self._engine.addressed(operation, session, capture)
 
-    def _find_out(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
+    def _find_out(self, provider: Provider, session: SessionRow, operation: Operation) -> SessionRow:
         """Look first; then, where it cannot cause a second effect, send again under the same key."""
         capabilities = provider.capabilities
         elapsed = self._engine.elapsed
@@ -199,8 +199,8 @@ class Recoverer:
         )
 
     def _send_again(
-        self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool
-    ) -> PaymentSession:
+        self, provider: Provider, session: SessionRow, operation: Operation, *, quiet: bool
+    ) -> SessionRow:
         """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
 
         Args:
@@ -229,12 +229,12 @@ class Recoverer:
     def _sent_again(
         self,
         provider: Provider,
-        session: PaymentSession,
+        session: SessionRow,
         operation: Operation,
         answer: Outcome | ProviderError,
         *,
         quiet: bool,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Write down what the answer to a repetition says, or what a lookup shows after it."""
         quiet = quiet and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
@@ -265,7 +265,7 @@ class Recoverer:
         operation: Operation,
         reason: ProviderError,
         lost_at: datetime | None = None,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Record that an operation is still in doubt.
 
         Args:
@@ -288,7 +288,7 @@ class Recoverer:
         operation: Operation,
         answer: Outcome | ProviderError,
         note: str | None = None,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Write down what recovery or a person found out."""
 
         def rule(ledger: Ledger, current: Operation) -> None:
@@ -298,11 +298,11 @@ class Recoverer:
 
     def _write(
         self, session_id: str, operation: Operation, rule: Callable[[Ledger, Operation], None]
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Write down what a rule makes of a claimed operation; who was overtaken leaves it as it is."""
         engine = self._engine
 
-        def decide(session: PaymentSession) -> Ledger | None:
+        def decide(session: SessionRow) -> Ledger | None:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
                 return None
@@ -312,9 +312,7 @@ class Recoverer:
 
         return engine.decide(session_id, decide)
 
-    def resolve(
-        self, operation_id: str, answer: Outcome | Declined | NotApplied, note: str
-    ) -> PaymentSession:
+    def resolve(self, operation_id: str, answer: Outcome | Declined | NotApplied, note: str) -> SessionRow:
         """Settle an operation by a person's word."""
         operation = self._engine.store.operation(operation_id)
         if operation is None:
@@ -344,8 +342,8 @@ class Recoverer:
         return session
 
     def look(
-        self, provider: Provider, session: PaymentSession, operation: Operation, *, quiet: bool = False
-    ) -> tuple[PaymentSession, Operation] | None:
+        self, provider: Provider, session: SessionRow, operation: Operation, *, quiet: bool = False
+    ) -> tuple[SessionRow, Operation] | None:
         """Ask the provider about an operation in doubt; None: that did not settle it.
 
         Args:
@@ -367,11 +365,11 @@ class Recoverer:
 
     def _apply_truth(
         self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
-    ) -> tuple[PaymentSession, Snapshot]:
+    ) -> tuple[SessionRow, Snapshot]:
         """Fetch a snapshot and book it at the version that was read before it was fetched."""
         snapshot: Snapshot | None = None
 
-        def plan(session: PaymentSession) -> Ledger | None:
+        def plan(session: SessionRow) -> Ledger | None:
             nonlocal snapshot
             asked_at = session.updated_at + self._engine.elapsed.at_least(session.updated_at)
             snapshot = self._engine.calls.look(
@@ -386,7 +384,7 @@ class Recoverer:
     def _shown(self, operation: Operation | None) -> Operation | None:
         return operation and self._engine.calls.shown(operation, self._engine.store.now)
 
-    def query(self, provider: Provider, session: PaymentSession) -> PaymentSession:
+    def query(self, provider: Provider, session: SessionRow) -> SessionRow:
         """Query the gateway about a session, if that is possible now, and record what it shows."""
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
             return session
@@ -404,7 +402,7 @@ class Recoverer:
         details: Details | None = None,
         *,
         patient: bool = False,
-    ) -> tuple[PaymentSession, bool]:
+    ) -> tuple[SessionRow, bool]:
         """Record what a gateway that cannot be queried reports, and what else a notification says.
 
         Data that cannot be added to the session's is logged and left out.
@@ -421,7 +419,7 @@ class Recoverer:
         """
         recorded = True
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             nonlocal recorded
             ledger = self._engine.ledger(session, whole=bool(effects))
             if effects:
@@ -438,7 +436,7 @@ class Recoverer:
     def _book(
         self,
         provider: Provider,
-        session: PaymentSession,
+        session: SessionRow,
         snapshot: Snapshot,
         asked_at: datetime,
         *,
@@ -450,13 +448,13 @@ class Recoverer:
         from_snapshot(ledger, snapshot, provider.capabilities, room=room, asked_at=asked_at, quiet=quiet)
         return ledger if ledger.changed else None
 
-    def _room(self, session: PaymentSession) -> int:
+    def _room(self, session: SessionRow) -> int:
         """Return how much of the collection's amount no session holds, in minor units."""
         collection = self._engine.store.collection(session.collection_id)
         assert collection is not None  # noqa: S101 - sessions are written with their collection
         return collection.amount.minor - collection.held
 
-    def sync(self, session_id: str) -> PaymentSession:
+    def sync(self, session_id: str) -> SessionRow:
         """Ask the provider how the session stands, book it, and go on where it says `ready`.
 
         Raises:
@@ -475,7 +473,7 @@ class Recoverer:
         session, snapshot = self._apply_truth(provider, session_id, operation)
         return self._finish_approved(session, snapshot)
 
-    def payer_returned(self, session_id: str, payload: str | None) -> PaymentSession:
+    def payer_returned(self, session_id: str, payload: str | None) -> SessionRow:
         """Query the gateway for a payer who came back, and finish what the payer approved there.
 
         An operation in doubt is left to `recover`, which repeats it: here only what the gateway shows of it
@@ -499,8 +497,8 @@ class Recoverer:
         return self._finish_approved(session, snapshot, payload)
 
     def _finish_approved(
-        self, session: PaymentSession, snapshot: Snapshot, payload: str | None = None
-    ) -> PaymentSession:
+        self, session: SessionRow, snapshot: Snapshot, payload: str | None = None
+    ) -> SessionRow:
         """Authorize a session that the payer has approved at the gateway; any other is returned unchanged.
 
         What was declined stays `error` until the gateway shows that the payer acted again, so a decline is
@@ -530,10 +528,10 @@ class Recoverer:
         wait = RETURN_WAIT * (1 << min(failed - RETURN_TRIES, 16))
         return self._engine.store.now() < rows[-1].updated_at + wait
 
-    def want_cancel(self, session_id: str, by: str | None = None) -> PaymentSession:
+    def want_cancel(self, session_id: str, by: str | None = None) -> SessionRow:
         """Remember that a cancel was asked for while an operation is in doubt."""
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             if session.cancel_wanted or session.open is None:
                 return None
             ledger = self._engine.ledger(session)
@@ -542,10 +540,10 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule)
 
-    def abandon(self, session_id: str) -> PaymentSession:
+    def abandon(self, session_id: str) -> SessionRow:
         """End a session that no provider has accepted: there is nothing to cancel anywhere."""
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             if session.open is not None or session.initiated or session.status is Status.CANCELED:
                 return None
             ledger = self._engine.ledger(session)
@@ -555,7 +553,7 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule)
 
-    def needs_operator(self, session: PaymentSession, operation: Operation) -> bool:
+    def needs_operator(self, session: SessionRow, operation: Operation) -> bool:
         """Return whether only an operator can find out what became of an operation in doubt."""
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
@@ -567,7 +565,7 @@ class Recoverer:
             known_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
         return sent_at + self._engine.elapsed.at_least(sent_at) >= known_by
 
-    def attend(self, session_id: str, *, early: bool = False) -> PaymentSession:
+    def attend(self, session_id: str, *, early: bool = False) -> SessionRow:
         """Do whatever is due for a session; what stays open gets a later time.
 
         Provider failures and busy sessions are not raised: the next round looks again.
@@ -617,10 +615,10 @@ class Recoverer:
             session = replace(session, checks=looks - 1, due_at=self._engine.store.now())
         return self._postpone(session)
 
-    def _is_queryable(self, session: PaymentSession) -> bool:
+    def _is_queryable(self, session: SessionRow) -> bool:
         return self._engine.registry.provider(session.provider).capabilities.lookup != "none"
 
-    def _is_abandoned(self, session: PaymentSession) -> bool:
+    def _is_abandoned(self, session: SessionRow) -> bool:
         """Return whether the time is over that an unpaid session had."""
         return (
             session.abandon_at is not None
@@ -632,7 +630,7 @@ class Recoverer:
             and not session.cancel_wanted
         )
 
-    def _hand_over(self, session: PaymentSession) -> PaymentSession:
+    def _hand_over(self, session: SessionRow) -> SessionRow:
         """Leave a session whose time is over to an operator: no gateway can be queried about it."""
         ledger = self._engine.ledger(session)
         ledger.apply(OperatorNeeded())
@@ -641,10 +639,10 @@ class Recoverer:
         self._engine.tell(ledger)
         return ledger.session
 
-    def _postpone(self, session: PaymentSession) -> PaymentSession:
+    def _postpone(self, session: SessionRow) -> SessionRow:
         now = self._engine.store.now()
 
-        def plan(session: PaymentSession) -> Ledger | None:
+        def plan(session: SessionRow) -> Ledger | None:
             return self._postponed(session) if session.due_at is not None and session.due_at <= now else None
 
         try:
@@ -652,7 +650,7 @@ class Recoverer:
         except SessionBusy:
             return self._engine.load(session.id)
 
-    def _postponed(self, session: PaymentSession) -> Ledger:
+    def _postponed(self, session: SessionRow) -> Ledger:
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from paysession._engine.run import Engine
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = ["resync"]
 
@@ -53,7 +53,7 @@ def resync(
             return report
 
 
-def _queried(engine: Engine, session: PaymentSession) -> tuple[bool, Unsynced | None]:
+def _queried(engine: Engine, session: SessionRow) -> tuple[bool, Unsynced | None]:
     """Query the gateway about a session; return whether the ledger changed, and what is left to do."""
 
     def left(reason: str, *, queryable: bool = True) -> Unsynced:
@@ -75,7 +75,7 @@ def _queried(engine: Engine, session: PaymentSession) -> tuple[bool, Unsynced | 
     return current.version != session.version, doubt
 
 
-def _added(report: Resync, session: PaymentSession, changed: bool, unsynced: Unsynced | None) -> Resync:
+def _added(report: Resync, session: SessionRow, changed: bool, unsynced: Unsynced | None) -> Resync:
     kept = report.unsynced
     if unsynced is not None and len(kept) < KEPT:
         kept = (*kept, unsynced)

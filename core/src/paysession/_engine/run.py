@@ -56,7 +56,7 @@ from paysession.operation import (
     number_of,
 )
 from paysession.outcome import Answer, Outcome, effects_of
-from paysession.session import PaymentSession
+from paysession.session import SessionRow
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 
@@ -84,7 +84,7 @@ class Step(NamedTuple):
         then: What is to be sent because of it; None: nothing.
     """
 
-    session: PaymentSession
+    session: SessionRow
     ledger: Ledger | None = None
     then: Request | None = None
 
@@ -123,14 +123,14 @@ class Engine:
         self.recovery = Recoverer(self)
         self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
 
-    def load(self, session_id: str) -> PaymentSession:
+    def load(self, session_id: str) -> SessionRow:
         """Return a session, or raise `NotFound`."""
         session = self.store.session(checked_id(session_id, "a session"))
         if session is None:
             raise NotFound(f"there is no session {session_id!r:.80}")
         return session
 
-    def ledger(self, session: PaymentSession, *, whole: bool = False) -> Ledger:
+    def ledger(self, session: SessionRow, *, whole: bool = False) -> Ledger:
         """Return the ledger of a session, to apply facts to.
 
         Args:
@@ -144,7 +144,7 @@ class Engine:
 
     # --- begin, call, finish ----------------------------------------------------------------------
 
-    def perform(self, session: PaymentSession, request: Request) -> PaymentSession:
+    def perform(self, session: SessionRow, request: Request) -> SessionRow:
         """Carry one operation out, and return the session after it.
 
         Args:
@@ -161,11 +161,11 @@ class Engine:
         begun: Operation | None = None
         answer: Outcome | ProviderError | None = None
 
-        def plan(session: PaymentSession) -> Ledger | PaymentSession:
+        def plan(session: SessionRow) -> Ledger | SessionRow:
             nonlocal request, begun, answer
             if request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
-                if isinstance(settled, PaymentSession):
+                if isinstance(settled, SessionRow):
                     return settled
                 request = settled
                 if session.open is not None:
@@ -194,7 +194,7 @@ class Engine:
             return self._result(step.session, step.ledger.written[begun.id], answer)
         return self._call(provider, step.session, begun)
 
-    def _with_capture(self, session: PaymentSession, request: Request, capabilities: Capabilities) -> Request:
+    def _with_capture(self, session: SessionRow, request: Request, capabilities: Capabilities) -> Request:
         """Return a refund that has to refer to a capture with the capture; any other request as it is."""
         if request.kind is not REFUND or (
             request.capture_id is None and not capabilities.refund_needs_capture
@@ -208,7 +208,7 @@ class Engine:
             rows = self.store.operations(session.id)
         return with_capture(session, request, rows, capabilities)
 
-    def _call(self, provider: Provider, session: PaymentSession, operation: Operation) -> PaymentSession:
+    def _call(self, provider: Provider, session: SessionRow, operation: Operation) -> SessionRow:
         """Call the provider for an operation that was begun, and finish it."""
         shown = self.calls.shown(operation, self.store.now)
         try:
@@ -226,23 +226,21 @@ class Engine:
                 operation_id=operation.id,
             ) from None
 
-    def addressed(
-        self, operation: Operation, session: PaymentSession, capture: Operation | None
-    ) -> Operation:
+    def addressed(self, operation: Operation, session: SessionRow, capture: Operation | None) -> Operation:
         """Return an operation with what a hook is shown of it and no store keeps."""
         if capture is None and self._webhooks is None:
             return operation
         url = f"{self._webhooks}{session.provider}" if self._webhooks is not None else None
         return replace(operation, capture=capture, webhook_url=url)
 
-    def _no_room(self, session: PaymentSession) -> InvalidAmount:
+    def _no_room(self, session: SessionRow) -> InvalidAmount:
         return InvalidAmount(
             f"the collection {session.collection_reference!r} has no room for {session.amount}: another "
             "session holds its amount, or it was lowered; cancel that one or update this one",
             session_id=session.id,
         )
 
-    def _repeated(self, session: PaymentSession, request: Request) -> PaymentSession | Request:
+    def _repeated(self, session: SessionRow, request: Request) -> SessionRow | Request:
         """Return what the caller's key led to before, or the request if a first or next attempt is due."""
         key = request.idempotency_key
         assert key is not None  # noqa: S101 - asked only with a key
@@ -268,7 +266,7 @@ class Engine:
             raise self._declined(earlier)
         return self.load(session.id)
 
-    def _make_way(self, session: PaymentSession) -> PaymentSession:
+    def _make_way(self, session: SessionRow) -> SessionRow:
         """Settle the doubt that stands before another operation, or refuse."""
         session = self.recovery.recover(session.id)
         if session.open is not None:
@@ -280,7 +278,7 @@ class Engine:
         return session
 
     def _answer_at_once(
-        self, provider: Provider, session: PaymentSession, ledger: Ledger, operation: Operation
+        self, provider: Provider, session: SessionRow, ledger: Ledger, operation: Operation
     ) -> Outcome | ProviderError:
         """Carry out an operation whose effects are ours: one commit holds its beginning and its end."""
         answer = self.ask(provider, session, operation)
@@ -290,9 +288,7 @@ class Engine:
         from_answer(ledger, operation, answer, provider.capabilities)
         return answer
 
-    def ask(
-        self, provider: Provider, session: PaymentSession, operation: Operation
-    ) -> Outcome | ProviderError:
+    def ask(self, provider: Provider, session: SessionRow, operation: Operation) -> Outcome | ProviderError:
         """Call the hook; what it raises is an answer too."""
         lease, begun = operation.lease_until, operation.updated_at
         limit = provider.capabilities.call_limit
@@ -308,10 +304,10 @@ class Engine:
     def _finish(
         self,
         provider: Provider,
-        session: PaymentSession,
+        session: SessionRow,
         operation: Operation,
         answer: Outcome | ProviderError,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Write an answer down, if the operation is still ours to finish.
 
         A provider that does not know what became of it is asked once, at once: often that settles
@@ -323,7 +319,7 @@ class Engine:
                 return self._result(*found, answer)
         current = operation
 
-        def plan(now: PaymentSession) -> Ledger | None:
+        def plan(now: SessionRow) -> Ledger | None:
             nonlocal current
             if now.version != session.version:
                 found = self.store.operation(operation.id)
@@ -349,10 +345,10 @@ class Engine:
     def _overtaken(
         self,
         provider: Provider,
-        session: PaymentSession,
+        session: SessionRow,
         operation: Operation,
         answer: Outcome | ProviderError,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Somebody else settled the operation, or took it over: keep our answer, and look."""
         if (
             isinstance(answer, Outcome)
@@ -396,10 +392,10 @@ class Engine:
 
     def _fill_in(
         self, provider: Provider, session_id: str, operation: Operation, answer: Outcome
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Add what an answer tells besides to what was settled in its sense meanwhile."""
 
-        def rule(session: PaymentSession) -> Ledger | None:
+        def rule(session: SessionRow) -> Ledger | None:
             ledger = self.ledger(session)
             from_late_answer(ledger, operation, answer, provider.capabilities)
             return ledger if ledger.changed else None
@@ -409,10 +405,10 @@ class Engine:
     def _look_again(
         self,
         provider: Provider,
-        session: PaymentSession,
+        session: SessionRow,
         operation: Operation,
         answer: Outcome | ProviderError,
-    ) -> PaymentSession:
+    ) -> SessionRow:
         """Have the provider's truth decide between an answer and what was settled meanwhile."""
         if provider.capabilities.lookup != "none":
             try:
@@ -425,12 +421,10 @@ class Engine:
             return self.recovery.record_effects(provider, session.id, effects_of(operation, answer))[0]
         return session
 
-    def _keep(
-        self, session: PaymentSession, operation_id: str, answer: Outcome | ProviderError
-    ) -> PaymentSession:
+    def _keep(self, session: SessionRow, operation_id: str, answer: Outcome | ProviderError) -> SessionRow:
         """Note a late answer with its operation, and have recovery look."""
 
-        def plan(session: PaymentSession) -> Ledger | None:
+        def plan(session: SessionRow) -> Ledger | None:
             current = self.store.operation(operation_id)
             if current is None:
                 return None
@@ -444,8 +438,8 @@ class Engine:
             return self.load(session.id)
 
     def _result(
-        self, session: PaymentSession, operation: Operation, answer: Outcome | ProviderError
-    ) -> PaymentSession:
+        self, session: SessionRow, operation: Operation, answer: Outcome | ProviderError
+    ) -> SessionRow:
         """Return the session, or raise what the caller must hear of."""
         state = operation.state
         if state is State.SUCCEEDED:
@@ -485,9 +479,7 @@ class Engine:
 
     # --- committing, and what follows ---------------------------------------------------------------
 
-    def decide(
-        self, session_id: str, plan: Callable[[PaymentSession], Ledger | PaymentSession | None]
-    ) -> PaymentSession:
+    def decide(self, session_id: str, plan: Callable[[SessionRow], Ledger | SessionRow | None]) -> SessionRow:
         """Commit what a plan makes of the session as it is, and then do what follows from that.
 
         Args:
@@ -502,11 +494,11 @@ class Engine:
 
     def swap(
         self,
-        plan: Callable[[PaymentSession], Ledger | PaymentSession | None],
+        plan: Callable[[SessionRow], Ledger | SessionRow | None],
         session_id: str,
-        session: PaymentSession | None = None,
+        session: SessionRow | None = None,
         *,
-        full: Callable[[PaymentSession], PaysessionError] | None = None,
+        full: Callable[[SessionRow], PaysessionError] | None = None,
         observed: bool = True,
     ) -> Step:
         """Commit what a plan makes of a session, and again if the session moves meanwhile.
@@ -550,7 +542,7 @@ class Engine:
             return Step(ledger.session, ledger, follow_up(ledger))
         raise too_fast(session_id)
 
-    def carry_on(self, session: PaymentSession, then: Request | None) -> PaymentSession:
+    def carry_on(self, session: SessionRow, then: Request | None) -> SessionRow:
         """Send what follows from a change; if that fails recovery goes on.
 
         Nothing follows from a cancel that was sent: it is in doubt, refused, or has nothing left to do.
@@ -566,10 +558,10 @@ class Engine:
                 return self._clear_cancel(session)
             return session
 
-    def _clear_cancel(self, session: PaymentSession) -> PaymentSession:
+    def _clear_cancel(self, session: SessionRow) -> SessionRow:
         """Clear the cancel request of a session of which everything is captured meanwhile."""
 
-        def plan(now: PaymentSession) -> Ledger | None:
+        def plan(now: SessionRow) -> Ledger | None:
             if now.version != session.version:
                 return None
             ledger = self.ledger(now)
@@ -597,7 +589,7 @@ class Engine:
             )
 
 
-def _tells_more(session: PaymentSession, operation: Operation, answer: Outcome) -> bool:
+def _tells_more(session: SessionRow, operation: Operation, answer: Outcome) -> bool:
     """Return whether an answer goes beyond what was settled in its sense meanwhile."""
     if answer.answer in (Answer.PENDING, Answer.REQUIRES_MORE):
         return False  # it is from before

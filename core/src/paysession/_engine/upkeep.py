@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from paysession._engine.inbox import Inbox
     from paysession._engine.run import Engine
     from paysession._plugins.registry import Provider
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = ["CHANGES", "SWEEP", "Upkeep"]
 
@@ -196,7 +196,7 @@ class Upkeep:
             stands = f"{count} {place.id if place is not None else ''}"
             self._write(row, due_at=now + STEP, body=stands.encode())
 
-    def _query(self, session: PaymentSession) -> bool:
+    def _query(self, session: SessionRow) -> bool:
         """Query the gateway about a session; False: it cannot be queried now, about no other one either."""
         try:
             self._engine.recovery.sync(session.id)
@@ -208,7 +208,7 @@ class Upkeep:
         return True
 
 
-def is_due(session: PaymentSession, now: datetime, sweep: int) -> bool:
+def is_due(session: SessionRow, now: datetime, sweep: int) -> bool:
     """Return whether a session at rest is to be queried in a sweep.
 
     Args:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from paysession.errors import ProviderError
     from paysession.operation import Dispute, EventType
     from paysession.outcome import Capabilities, Effect, Snapshot
-    from paysession.session import ConflictKind, PaymentSession
+    from paysession.session import ConflictKind, SessionRow
     from paysession.values import NextAction
 
 __all__ = [
@@ -74,9 +74,7 @@ __all__ = [
 # --- an answer to our own request --------------------------------------------------------------------
 
 
-def verify(
-    session: PaymentSession, operation: Operation, outcome: Outcome, capabilities: Capabilities
-) -> None:
+def verify(session: SessionRow, operation: Operation, outcome: Outcome, capabilities: Capabilities) -> None:
     """Compare an answer with what was asked: its kind, its amount and its currency.
 
     Raises:
@@ -334,12 +332,12 @@ def from_effects(
     return not early
 
 
-def is_readable(session: PaymentSession, snapshot: Snapshot) -> bool:
+def is_readable(session: SessionRow, snapshot: Snapshot) -> bool:
     """Return whether the amounts of a lookup are in the session's currency, so that they can be recorded."""
     return _foreign(session, snapshot) is None
 
 
-def would_show(session: PaymentSession, snapshot: Snapshot, kind: Kind) -> bool:
+def would_show(session: SessionRow, snapshot: Snapshot, kind: Kind) -> bool:
     """Return whether a lookup would have shown an effect of this kind, so that its absence is evidence."""
     if not is_readable(session, snapshot) or not snapshot.tells(kind):
         return False  # what cannot be read was not recorded
@@ -348,7 +346,7 @@ def would_show(session: PaymentSession, snapshot: Snapshot, kind: Kind) -> bool:
     return kind is not CANCEL or not kept or snapshot.authorized is not None
 
 
-def _foreign(session: PaymentSession, snapshot: Snapshot) -> Money | None:
+def _foreign(session: SessionRow, snapshot: Snapshot) -> Money | None:
     """Return an amount of a snapshot that is in another currency than the session's."""
     totals = (snapshot.amount, snapshot.authorized, snapshot.captured, snapshot.refunded)
     currency = session.amount.currency

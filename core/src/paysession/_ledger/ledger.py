@@ -62,7 +62,7 @@ from paysession.operation import (
     found_id,
     number_of,
 )
-from paysession.session import Conflict, PaymentSession
+from paysession.session import Conflict, SessionRow
 from paysession.values import Failure, Status, made
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ _BOOKKEEPING: Final = frozenset({"version", "updated_at", "checks", "due_at", "a
 class _Row:
     """The session's row while it changes: this ledger's own copy, seen by nobody yet.
 
-    Its attributes are those of `PaymentSession` that a fact may change.
+    Its attributes are those of `SessionRow` that a fact may change.
     """
 
     version: int
@@ -139,7 +139,7 @@ class _Row:
     attention_at: datetime | None
     checks: int
 
-    def __init__(self, session: PaymentSession, now: datetime) -> None:
+    def __init__(self, session: SessionRow, now: datetime) -> None:
         self.__dict__.update(vars(session))
         self.version = session.version + 1
         self.updated_at = now
@@ -205,7 +205,7 @@ class Ledger:
 
     def __init__(
         self,
-        session: PaymentSession,
+        session: SessionRow,
         now: datetime,
         operations: Sequence[Operation] = (),
         conflicts: Sequence[Conflict] = (),
@@ -225,7 +225,7 @@ class Ledger:
         self._erased_conflicts: Sequence[Conflict] = ()
         self.erased = False
         """Whether something personal is erased, which else never changes."""
-        self._made: PaymentSession | None = None
+        self._made: SessionRow | None = None
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
 
     def apply(self, fact: Fact) -> None:
@@ -256,9 +256,9 @@ class Ledger:
         return any(operation.answer == IMPLIED for operation in self.operations)
 
     @property
-    def session(self) -> PaymentSession:
+    def session(self) -> SessionRow:
         """The session after the facts so far."""
-        return self._made or made(PaymentSession, dict(vars(self.row)))
+        return self._made or made(SessionRow, dict(vars(self.row)))
 
     @property
     def changed(self) -> bool:
@@ -287,7 +287,7 @@ class Ledger:
 
     def _event(
         self,
-        session: PaymentSession,
+        session: SessionRow,
         place: int,
         type_: EventType,
         operation: Operation | None,

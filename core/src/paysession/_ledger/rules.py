@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from paysession.operation import Origin
     from paysession.outcome import Capabilities
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = [
     "ALLOWED",
@@ -142,7 +142,7 @@ def standing(operations: Sequence[Operation]) -> dict[str, tuple[int, int]]:
 
 
 def with_capture(
-    session: PaymentSession, request: Request, operations: Sequence[Operation], capabilities: Capabilities
+    session: SessionRow, request: Request, operations: Sequence[Operation], capabilities: Capabilities
 ) -> Request:
     """Return a refund request with the capture that it refers to, and what is left of that.
 
@@ -172,7 +172,7 @@ def with_capture(
     return evolve(request, capture=rows[chosen], capture_left=left[chosen])
 
 
-def nothing_to_do(session: PaymentSession, request: Request) -> bool:
+def nothing_to_do(session: SessionRow, request: Request) -> bool:
     """Return whether what is asked for is done already: then no provider is called."""
     if request.amount is not None or request.capture_id is not None or session.open is not None:
         return False
@@ -191,7 +191,7 @@ def nothing_to_do(session: PaymentSession, request: Request) -> bool:
 
 
 def begin(
-    session: PaymentSession, request: Request, capabilities: Capabilities, now: datetime
+    session: SessionRow, request: Request, capabilities: Capabilities, now: datetime
 ) -> tuple[Ledger, Operation]:
     """Check a request against the rules and write its operation down, ready to be sent.
 
@@ -256,7 +256,7 @@ def begin(
     return ledger, operation
 
 
-def _check_decimals(session: PaymentSession, amount: Money, capabilities: Capabilities) -> None:
+def _check_decimals(session: SessionRow, amount: Money, capabilities: Capabilities) -> None:
     """Refuse an amount that the gateway has no decimals for, before anything is sent."""
     try:
         capabilities.minor(amount)
@@ -264,7 +264,7 @@ def _check_decimals(session: PaymentSession, amount: Money, capabilities: Capabi
         raise InvalidAmount(f"{session.provider}: {error}", session_id=session.id) from None
 
 
-def _check_status(session: PaymentSession, kind: Kind) -> None:
+def _check_status(session: SessionRow, kind: Kind) -> None:
     if kind is not INITIATE and not session.initiated and session.status is not Status.CANCELED:
         raise InvalidTransition(
             "the provider has not accepted this session yet: call initiate again with the same "
@@ -291,7 +291,7 @@ def _check_status(session: PaymentSession, kind: Kind) -> None:
         )
 
 
-def _is_left_over(session: PaymentSession, kind: Kind) -> bool:
+def _is_left_over(session: SessionRow, kind: Kind) -> bool:
     """Return whether a canceled session has something that a cancel or refund can still give back."""
     if session.status is not Status.CANCELED:
         return False
@@ -300,7 +300,7 @@ def _is_left_over(session: PaymentSession, kind: Kind) -> bool:
     return kind is REFUND and session.captured > 0
 
 
-def _amount(session: PaymentSession, request: Request, capabilities: Capabilities) -> Money:
+def _amount(session: SessionRow, request: Request, capabilities: Capabilities) -> Money:
     kind, asked = request.kind, request.amount
     currency = session.amount.currency
     if asked is not None:
@@ -321,7 +321,7 @@ def _amount(session: PaymentSession, request: Request, capabilities: Capabilitie
     return session.amount
 
 
-def _capture_amount(session: PaymentSession, asked: Money | None, offered: str) -> Money:
+def _capture_amount(session: SessionRow, asked: Money | None, offered: str) -> Money:
     left = session.authorized - session.captured - session.capturing
     if offered == "none":
         raise NotSupported(f"{session.provider} does not capture", session_id=session.id)
@@ -339,7 +339,7 @@ def _capture_amount(session: PaymentSession, asked: Money | None, offered: str) 
     return amount
 
 
-def _refund_amount(session: PaymentSession, request: Request, capabilities: Capabilities) -> Money:
+def _refund_amount(session: SessionRow, request: Request, capabilities: Capabilities) -> Money:
     left = _refundable(session)
     if capabilities.refund == "none":
         raise NotSupported(f"{session.provider} does not refund", session_id=session.id)
@@ -354,12 +354,12 @@ def _refund_amount(session: PaymentSession, request: Request, capabilities: Capa
     return amount
 
 
-def _refundable(session: PaymentSession) -> int:
+def _refundable(session: SessionRow) -> int:
     """Return how much is left to refund: not what was refunded, is being refunded, or was charged back."""
     return session.captured - session.refunded - session.refunding - session.charged_back
 
 
-def _part(session: PaymentSession, asked: Money | None, left: int, verb: str) -> Money:
+def _part(session: SessionRow, asked: Money | None, left: int, verb: str) -> Money:
     currency = session.amount.currency
     if asked is None:
         asked = Money.from_minor(max(0, left), currency)
@@ -374,7 +374,7 @@ def _part(session: PaymentSession, asked: Money | None, left: int, verb: str) ->
 
 
 def claim(
-    session: PaymentSession, operation: Operation, *, now: datetime, capabilities: Capabilities
+    session: SessionRow, operation: Operation, *, now: datetime, capabilities: Capabilities
 ) -> tuple[Ledger, Operation]:
     """Take over an operation in doubt that no worker has leased, or whose lease has run out."""
     ledger = Ledger(session, now)
@@ -382,7 +382,7 @@ def claim(
     return ledger, ledger.written[operation.id]
 
 
-def requested_cancel(session: PaymentSession) -> Request | None:
+def requested_cancel(session: SessionRow) -> Request | None:
     """Return the cancel that was requested, once nothing is in doubt."""
     wanted = session.cancel_wanted and session.open is None
     return Request(CANCEL, by=session.cancel_by) if wanted else None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paysession.errors import ProviderError
     from paysession.operation import Operation
     from paysession.outcome import Capabilities, Snapshot
-    from paysession.session import PaymentSession
+    from paysession.session import SessionRow
 
 __all__ = ["ABSENT", "GRACE", "IN_FLIGHT", "REPEATED", "Doubt", "Repetition", "Rule", "Verdict", "decide"]
 
@@ -63,7 +63,7 @@ class Doubt(Value):
         window: For how long after the first send the gateway keeps its key.
     """
 
-    session: PaymentSession
+    session: SessionRow
     operation: Operation
     capabilities: Capabilities
     seen: Snapshot | None

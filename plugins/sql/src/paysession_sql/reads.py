@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paysession import Secret, StoreError
-from paysession.store import Identity, Sums, digest_of, lost, replace
+from paysession.store import Identity, SessionRow, Sums, digest_of, lost, replace
 from paysession_sql.schema import (
     COLLECTION,
     CONFLICT,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from paysession import Conflict, Event, Operation, PaymentCollection, PaymentSession
+    from paysession import Conflict, Event, Operation, PaymentCollection
     from paysession.store import Notification
     from paysession_sql.schema import Layout
     from paysession_sql.statements import Statement, Statements
@@ -82,7 +82,7 @@ class Reads(ABC):
         """See the protocol."""
         return self._values(COLLECTION, self._statements.collections, after=after or "", most=limit)
 
-    def session(self, session_id: str) -> PaymentSession | None:
+    def session(self, session_id: str) -> SessionRow | None:
         """See the protocol."""
         return self._one(SESSION, self._statements.session, session_id)
 
@@ -103,9 +103,9 @@ class Reads(ABC):
         created_before: datetime | None = None,
         touched_since: datetime | None = None,
         newest: bool = False,
-        after: PaymentSession | None = None,
+        after: SessionRow | None = None,
         limit: int | None = 100,
-    ) -> Sequence[PaymentSession]:
+    ) -> Sequence[SessionRow]:
         """See the protocol."""
         texts = {
             "collection_id": collection_id,
@@ -247,7 +247,7 @@ class Reads(ABC):
             given = {"session_id": session_id}
         return self._values(CONFLICT, statement, after=after or "", most=limit, **given)
 
-    def unattended(self, limit: int) -> Sequence[PaymentSession]:
+    def unattended(self, limit: int) -> Sequence[SessionRow]:
         """See the protocol."""
         return self._values(SESSION, self._statements.unattended, most=limit)
 

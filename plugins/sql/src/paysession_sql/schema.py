@@ -24,12 +24,12 @@ from paysession import (
     Money,
     Operation,
     PaymentCollection,
-    PaymentSession,
     State,
     Status,
 )
 from paysession.store import (
     Notification,
+    SessionRow,
     dump_action,
     dump_checkout,
     dump_dispute,
@@ -276,7 +276,7 @@ COLLECTION: Final = Layout(
 )
 
 SESSION: Final = Layout(
-    PaymentSession,
+    SessionRow,
     "session",
     [
         _text("id", fixed=True),

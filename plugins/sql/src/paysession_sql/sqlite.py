@@ -22,7 +22,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession import StoreError
-from paysession.store import Identity, OverLimit, Stale, utc_now
+from paysession.store import Identity, OverLimit, SessionRow, Stale, utc_now
 from paysession_sql import for_sqlite
 from paysession_sql.forks import generation, watch
 from paysession_sql.places import Call, Places
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from paysession import PaymentCollection, PaymentSession
+    from paysession import PaymentCollection
     from paysession.store import Change, Notification
     from paysession_sql.statements import Statement, Write
 
@@ -504,7 +504,7 @@ def _run(connection: sqlite3.Connection, write: Write, value: object) -> int:
 
 
 def _insert(
-    connection: sqlite3.Connection, write: Write, value: PaymentSession | PaymentCollection | Notification
+    connection: sqlite3.Connection, write: Write, value: SessionRow | PaymentCollection | Notification
 ) -> None:
     try:
         _run(connection, write, value)

@@ -26,12 +26,11 @@ from paysession import (
     Operation,
     Payer,
     PaymentCollection,
-    PaymentSession,
     Redirect,
     State,
     Status,
 )
-from paysession.store import Change, Identity, Notification, OverLimit, Stale, Sums, replace
+from paysession.store import Change, Identity, Notification, OverLimit, SessionRow, Stale, Sums, replace
 from paysession_testing import hostile
 
 if TYPE_CHECKING:
@@ -56,9 +55,9 @@ def a_collection(number: int = 1, minor: int = 4200) -> PaymentCollection:
     )
 
 
-def a_session(number: int = 1, **changes: Any) -> PaymentSession:
+def a_session(number: int = 1, **changes: Any) -> SessionRow:
     """Return a session with every attribute set to something."""
-    session = PaymentSession(
+    session = SessionRow(
         id=f"ps_{number:04}",
         collection_id="pc_0001",
         collection_reference="order 1 ü",
@@ -207,7 +206,7 @@ class StoreContract:
         """Return the same books through a newly opened store; override it in a durable store."""
         return store
 
-    def begun(self, store: Store, number: int = 1, **changes: Any) -> PaymentSession:
+    def begun(self, store: Store, number: int = 1, **changes: Any) -> SessionRow:
         """Write a collection (once) and a session."""
         if store.collection("pc_0001") is None:
             store.commit(Change(collection=a_collection()))
@@ -227,7 +226,7 @@ class StoreContract:
 
     def test_a_session_with_nothing_set_is_read_back(self, store: Store) -> None:
         store.commit(Change(collection=a_collection()))
-        session = PaymentSession(
+        session = SessionRow(
             id="ps_1",
             collection_id="pc_0001",
             collection_reference="r",
@@ -493,7 +492,7 @@ class StoreContract:
         def at(hour: int) -> datetime:
             return NOW + timedelta(hours=hour)
 
-        def row(number: int) -> PaymentSession:
+        def row(number: int) -> SessionRow:
             return a_session(number, created_at=at(hours[number]))
 
         assert numbers() == [2, 5, 3, 4, 1]
@@ -821,7 +820,7 @@ class StoreContract:
     def test_holds_at_once_never_exceed_the_amount(self, store: Store) -> None:
         sessions = [self.begun(store, number) for number in range(1, 9)]
 
-        def hold(session: PaymentSession) -> bool:
+        def hold(session: SessionRow) -> bool:
             try:
                 store.commit(Change(session=replace(session, version=2), expected=1, hold=1000))
             except OverLimit:
@@ -839,7 +838,7 @@ class StoreContract:
         seen: list[Event] = []
         done = threading.Event()
 
-        def write(session: PaymentSession) -> None:
+        def write(session: SessionRow) -> None:
             for version in range(1, each + 1):
                 changed = replace(session, version=version + 1)
                 event = an_event(session.id, version)

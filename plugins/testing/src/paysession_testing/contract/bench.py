@@ -22,7 +22,7 @@ from paysession import (
     Status,
 )
 from paysession.provider import Registry, secrets_of
-from paysession.store import MemoryStore, digest_of, replace
+from paysession.store import MemoryStore, SessionRow, digest_of, replace
 from paysession_testing.contract import advice
 from paysession_testing.contract.counterpart import FEATURES
 from paysession_testing.contract.recorder import Call, Crash, Recorder
@@ -330,6 +330,13 @@ class Bench:
         self.act(kind, session)
         return len(self.wire.requests) > begun
 
+    def row(self, session: PaymentSession) -> SessionRow:
+        """Return a session as the store keeps it."""
+        row = self.store.session(session.id)
+        if row is None:
+            raise LookupError(f"the store lost the session {session.id}")
+        return row
+
     def settle(self, session_id: str) -> PaymentSession:
         """Let recovery come round, each time when it is due, until nothing is open."""
         session = self.payments.get(session_id)
@@ -338,9 +345,10 @@ class Bench:
             session = self.payments.get(session_id)
             if session.pending:
                 session = self.finished(session)
-            if session.open is None and not session.pending and not session.cancel_wanted:
+            row = self.row(session)
+            if session.open is None and not session.pending and not row.cancel_wanted:
                 break
-            self.clock.now = max(self.clock.now + timedelta(seconds=1), session.due_at or self.clock.now)
+            self.clock.now = max(self.clock.now + timedelta(seconds=1), row.due_at or self.clock.now)
         return session
 
     def pass_lease(self) -> None:

@@ -141,7 +141,7 @@ class TruthContract:
         session = bench.initiate()
         bench.gateway.approve(session)
         for _ in range(3):
-            bench.clock.now = bench.payments.get(session.id).due_at or bench.clock.now
+            bench.clock.now = bench.row(session).due_at or bench.clock.now
             bench.payments.recover()
         session = bench.payments.get(session.id)
         if session.status is not Status.AUTHORIZED and session.authorizing is None:
