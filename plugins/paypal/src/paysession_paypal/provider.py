@@ -112,7 +112,10 @@ class PayPal(Settings):
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Create the order that the payer is to approve. It moves no money by itself."""
-        gateway, headers = self._gateway(), bodies.order_headers(session, self.partner_attribution_id)
+        gateway, headers = (
+            self._gateway(operation),
+            bodies.order_headers(session, self.partner_attribution_id),
+        )
         body = bodies.order_body(session, self)
         order = self._created(gateway, gateway.create_order(body, operation.key, headers))
         if order.session_id != session.id or order.amount != session.amount:
@@ -150,7 +153,7 @@ class PayPal(Settings):
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Change the order's amount, and look whether it is changed: PayPal's answer is empty."""
-        gateway, order_id = self._gateway(), _order_id(session)
+        gateway, order_id = self._gateway(operation), _order_id(session)
         gateway.patch_order(order_id, bodies.amount_patch(session, operation.amount), operation.key)
         try:
             order = _own(gateway.order(order_id), session)
@@ -171,7 +174,7 @@ class PayPal(Settings):
         token = _token(operation.payload)
         if token is not None and token != order_id:
             raise NotApplied("the payer came back with another order's token; nothing was done")
-        gateway = self._gateway()
+        gateway = self._gateway(operation)
         found = gateway.order(order_id)
         order = _own(found, session)
         if order is None:
@@ -227,7 +230,7 @@ class PayPal(Settings):
     @hookimpl
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Take a part of the authorization; ``final`` releases the rest."""
-        gateway, data = self._gateway(), PayPalData.of(session)
+        gateway, data = self._gateway(operation), PayPalData.of(session)
         body = bodies.capture_body(session, operation)
         authorization_id = data.only_live or self._newest(gateway, session)
         if authorization_id is None:
@@ -320,7 +323,7 @@ class PayPal(Settings):
         if capture_id is None:
             raise NotApplied("PayPal refunds one capture, and it is not known which; sync() finds out")
         row = read_refund(
-            self._gateway().refund(capture_id, bodies.refund_body(session, operation), operation.key)
+            self._gateway(operation).refund(capture_id, bodies.refund_body(session, operation), operation.key)
         )
         return refunded(row, session, operation)
 
@@ -331,7 +334,7 @@ class PayPal(Settings):
         PayPal has no call that cancels such an order. Money moves by our own authorize call only,
         and a canceled session makes none.
         """
-        gateway, data = self._gateway(), PayPalData.of(session)
+        gateway, data = self._gateway(operation), PayPalData.of(session)
         if data.source.bank:
             return self._wait_for_the_end(gateway, session, operation)
         if len(data.authorizations) == 1:
@@ -431,7 +434,7 @@ class PayPal(Settings):
         """Look at the order, which lists every authorization, capture and refund."""
         if session.reference is None:
             return Snapshot.absent()  # PayPal finds orders by its own id only
-        found = self._gateway().order(session.reference)
+        found = self._gateway(operation).order(session.reference)
         order = _own(found, session)
         if order is not None:
             return Reading(order, session, found.at).snapshot(operation)
@@ -486,13 +489,18 @@ class PayPal(Settings):
         encoded = (urlsafe_b64encode(text).decode().rstrip("=") for text in texts)
         return {"PayPal-Auth-Assertion": f"{'.'.join(encoded)}."}
 
-    def _gateway(self) -> Gateway:
+    def _gateway(self, operation: Operation | None = None) -> Gateway:
         """Return the gateway for one hook; the transport behind it is built once, when first used.
 
         Once per process: one that was forked (by a web server that loads the application first)
         inherits the open connections, and two processes on one of them would read each other's
         answers. An empty 204, say, fits any void. A transport that was given is its giver's affair.
+
+        Args:
+            operation: The hook's, whose caller may have less time than the hook's budget.
         """
+        left = operation.time_left() if operation is not None else None
+        budget = self._budget if left is None else min(self._budget, left)
         with self._lock:
             process = os.getpid()
             if self._process not in (None, process):
@@ -500,7 +508,7 @@ class PayPal(Settings):
             if self.transport is None:
                 self._process = process
                 self.transport = self._make_transport()
-            return Gateway(self.transport, time.monotonic() + self._budget, self._account)
+            return Gateway(self.transport, time.monotonic() + budget, self._account)
 
     def _make_transport(self) -> Transport:
         from paysession_paypal.transport import SdkTransport  # noqa: PLC0415 - the SDK takes 0.1 s to import
