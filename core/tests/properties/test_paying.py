@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
             self.now += timedelta(hours=3)
             self.payments.recover()
         for gate in self.gates.values():
-            keys = [row.key for row in gate.ledger if row.key]
+            keys = [(row.kind, row.key) for row in gate.ledger if row.key]
             assert len(keys) == len(set(keys)), "two effects of one operation"
         for row in self.payments.sessions():
             with contextlib.suppress(PaysessionError):
