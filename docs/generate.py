@@ -244,8 +244,11 @@ def _sentences(hook: object) -> str:
 def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name in command.list_commands(click.Context(command)):
-            yield from _commands(command.commands[name], f"{path} {name}")
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                yield from _commands(below, f"{path} {name}")
 
 
 def _parameters(command: click.Command, context: click.Context, only: Sequence[str] = ()) -> Iterator[str]:

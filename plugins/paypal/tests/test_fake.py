@@ -361,7 +361,7 @@ def test_a_brand_cannot_write_into_the_approval_page(make_provider, make_hand, f
     hand = make_hand(make_provider(brand_name="<script>alert(1)</script>"))
     page = requests.get(hand.do("initiate").next_action.url, timeout=5)
     assert "<script>" not in page.text
-    for path in ("/checkoutnow?token=O7", "/checkoutnow", "/", "/checkoutnow/approve?token=<b>"):
+    for path in ("/checkoutnow?token=O7", "/checkoutnow", "/nothing", "/checkoutnow/approve?token=<b>"):
         assert requests.get(fake.url + path, timeout=5).status_code == 404
 
 

@@ -15,6 +15,7 @@ from paysession_cli.check import check
 from paysession_cli.collection import collection
 from paysession_cli.db import db
 from paysession_cli.new_provider import new_provider
+from paysession_cli.others import Commands
 from paysession_cli.prune import prune
 from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.resync import resync, webhooks
@@ -24,7 +25,7 @@ from paysession_cli.terminal import LogLines, complain, visible
 __all__ = ["cli", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="paysession-cli", prog_name="paysession")
 @click.option("--db", metavar="URL", expose_value=False, callback=remember("db"), help="See each command.")
 @click.option("--config", type=click.Path(), expose_value=False, callback=remember("config"), hidden=True)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from paysession_sandbox.paypal import console
 from paysession_sandbox.paypal.app import Answer, App, Event, Exchange
 from paysession_sandbox.paypal.clock import Clock
 from paysession_sandbox.paypal.signing import Signer
@@ -34,6 +35,7 @@ class PayPalFake:
         clock: The time at PayPal.
         client_id: The only client id that it knows.
         client_secret: Its secret.
+        port: The port; 0 for a free one.
 
     Attributes:
         url: Where it listens, such as ``http://127.0.0.1:54321``.
@@ -48,6 +50,7 @@ class PayPalFake:
         *,
         client_id: str = "client-id",
         client_secret: str = "client-secret",  # noqa: S107 - it guards nothing
+        port: int = 0,
     ) -> None:
         self.clock = clock or Clock()
         self.client_id = client_id
@@ -58,7 +61,7 @@ class PayPalFake:
         self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
         self._released = threading.Event()
         self._arrived = threading.Condition()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self.url = self._app.base = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005})
         self._thread.start()
@@ -152,6 +155,9 @@ class PayPalFake:
 
     def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
         """Answer a request; None: the connection is closed without an answer."""
+        page = console.answer(self, method, path, headers, body)
+        if page is not None:
+            return page
         call, _ = self._app.call_of(method, urlsplit(path).path)
         fault = self._app.take_fault(call) if call else None
         answer: Answer | None
@@ -179,11 +185,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = True
     request_queue_size = 64
 
-    def __init__(self, fake: PayPalFake) -> None:
+    def __init__(self, fake: PayPalFake, port: int) -> None:
         self.fake = fake
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:

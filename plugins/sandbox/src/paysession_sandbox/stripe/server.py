@@ -6,12 +6,23 @@ import json
 import logging
 import threading
 from collections import Counter
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from paysession_sandbox.clock import Clock
 from paysession_sandbox.serving import Server
-from paysession_sandbox.stripe import attempts, checkout, disputes, payment_intents, refunds, setup_intents
+from paysession_sandbox.stripe import (
+    attempts,
+    checkout,
+    console,
+    disputes,
+    pages,
+    payment_intents,
+    refunds,
+    setup_intents,
+    state,
+)
 from paysession_sandbox.stripe.account import API_VERSION, Account, Settings
 from paysession_sandbox.stripe.api import Api
 from paysession_sandbox.stripe.deliveries import Deliveries, body_of, sign
@@ -22,6 +33,7 @@ from paysession_sandbox.stripe.wire import Answer, Json, Request, decode_form
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -30,6 +42,12 @@ __all__ = ["StripeSandbox"]
 logger = logging.getLogger("paysession_sandbox")
 
 _KEY: Final = "sk_test_sandbox"
+_CORS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "authorization, content-type, idempotency-key, stripe-account",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+}
+"""What a browser needs to let a page of a shop speak to Stripe's API."""
 
 
 class StripeSandbox:
@@ -43,6 +61,7 @@ class StripeSandbox:
         multicapture: Whether the account may capture one payment several times.
         search_lag: How long a new object cannot be found by a search.
         port: The port of the address; 0 for a free one.
+        folder: A folder to keep everything in, from one start to the next; None keeps it in memory.
 
     Attributes:
         url: The address, within the context.
@@ -63,6 +82,7 @@ class StripeSandbox:
         multicapture: bool = True,
         search_lag: timedelta | None = None,
         port: int = 0,
+        folder: Path | None = None,
     ) -> None:
         self.clock = clock or Clock(running=True)
         self.settings = Settings(multicapture=multicapture)
@@ -75,6 +95,9 @@ class StripeSandbox:
         self.url = ""
         self.canned: dict[str, Json] = {}
         self._port = port
+        self._file = None if folder is None else folder / "stripe.json"
+        if self._file is not None:
+            state.load(self.api, self._file)
         self._server: Server | None = None
         self._faults: list[Fault] = []
         self._refusals: list[tuple[str, Refusal]] = []
@@ -82,6 +105,7 @@ class StripeSandbox:
         self._holding = threading.Condition()
         self._held = 0
         self._guard = threading.Lock()
+        self._saving = threading.Lock()
 
     def __enter__(self) -> Self:
         self._server = Server(self.handle, self._port)
@@ -104,16 +128,72 @@ class StripeSandbox:
     # --- requests ---
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer a request as it came over the wire."""
+        """Answer a request as it came over the wire: to the API, or of a browser."""
         url = urlsplit(path)
         text = body.decode("utf-8", "replace") if method == "POST" else url.query
         request = Request(method, url.path, decode_form(text), dict(headers))
         try:
-            return self.serve(request)
+            if url.path.startswith("/v1/"):
+                return self._of_api(request)
+            return self._of_browser(request, decode_form(url.query))
         except Exception:
             logger.exception("%s %s: a mistake of paysession-sandbox", method, url.path)
             mistake = {"type": "api_error", "message": "a mistake of paysession-sandbox: see its log"}
             return Answer.json(500, {"error": mistake})
+
+    def _of_api(self, request: Request) -> Answer:
+        if request.method == "OPTIONS":  # a page of another origin asks whether it may
+            return Answer(204, b"", {**_CORS, "Access-Control-Max-Age": "600"})
+        answer = self.serve(request)
+        if request.method != "GET":
+            self.changed()
+        return Answer(answer.status, answer.body, {**answer.headers, **_CORS})
+
+    def _of_browser(self, request: Request, query: Json) -> Answer:
+        if request.path.rstrip("/") in ("/v3", "/stripe.js"):
+            script = files("paysession_sandbox.stripe").joinpath("stripe.js").read_bytes()
+            return Answer(200, script, {"Content-Type": "text/javascript; charset=utf-8"})
+        with self.api.lock:
+            self.api.settle()
+            if request.path == console.STATE:
+                return Answer.json(200, console.state(self))
+            if request.path == "/":
+                return console.show(self)
+            if request.path == console.ACT and request.method == "POST":
+                return self._of_console(request)
+            found = pages.answer(self.account(), request.method, request.path, {**query, **request.params})
+        if request.method == "POST":
+            self.changed()
+        return found or Answer.json(404, {"error": {"message": f"There is no page {request.path}."}})
+
+    def _of_console(self, request: Request) -> Answer:
+        """Act for whoever sits at the page at ``/``, or a script; never for another page."""
+        if request.headers.get("origin", self.url) != self.url:
+            return Answer.json(403, {"error": {"message": "Only the page at / may do this."}})
+        plain = "text/html" not in request.headers.get("accept", "")
+        try:
+            found = console.act(self, request.params)
+        except Refusal as refusal:
+            if plain:
+                return Answer.json(refusal.status, {"error": refusal.error})
+            return console.show(self, error=str(refusal.error.get("message")))
+        return Answer.json(200, found) if plain else Answer(303, b"", {"Location": "/"})
+
+    def changed(self) -> None:
+        """Keep what the stand-in holds, if it is kept in a folder."""
+        if self._file is not None:
+            with self._saving:
+                state.save(self.api, self._file)
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings of a shop that uses this Stripe, as environment variables."""
+        found = {
+            "PAYSESSION_STRIPE__API_KEY": self.api_key,
+            "PAYSESSION_STRIPE__PUBLISHABLE_KEY": self.publishable_key,
+            "PAYSESSION_STRIPE__API_BASE": self.url,
+        }
+        secrets = [row["_secret"] for row in self.account().all("webhook_endpoint")]
+        return {**found, **({"PAYSESSION_STRIPE__WEBHOOK_SECRET": secrets[0]} if secrets else {})}
 
     def serve(self, request: Request) -> Answer:
         """Answer a request; something may go wrong with it, if that was asked for."""
@@ -173,6 +253,11 @@ class StripeSandbox:
             raise ValueError(f"there is no fault {fault!r}; there are {', '.join(FAULTS)}")
         with self._guard:
             self._faults += [Fault(method, path, fault, after) for _ in range(times)]
+
+    def faults(self) -> list[str]:
+        """Return what is going to go wrong, in words."""
+        with self._guard:
+            return [f"{row.method} ...{row.path}: {row.name}" for row in self._faults]
 
     def refuse(self, path: str, refusal: Refusal, *, times: int = 1) -> None:
         """Let the next POST requests to a path be refused in a way of yours, and nothing be kept of it."""

@@ -1,0 +1,233 @@
+"""``paysession sandbox``, the pages, what is kept in a folder, and the fixtures for a shop's tests."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from paysession_sandbox.paypal import PayPalFake
+from paysession_sandbox.stripe import StripeSandbox
+
+INTENT = {"amount": 4200, "currency": "eur"}
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts the command; it is stopped in the end."""
+    started = []
+
+    def start(*options):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYSESSION_")}
+        command = [sys.executable, "-c", "from paysession_cli.main import main; main()", "sandbox", *options]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_one_command_starts_both_and_prints_the_settings(start):
+    process = start(
+        "--json", "--stripe-port", "0", "--paypal-port", "0", "--webhooks", "http://127.0.0.1:9/hook"
+    )
+    told = json.loads(process.stdout.readline())
+    settings = told["settings"]
+    assert settings["PAYSESSION_STRIPE__API_KEY"].startswith("sk_test_")
+    assert settings["PAYSESSION_STRIPE__WEBHOOK_SECRET"].startswith("whsec_")
+    assert settings["PAYSESSION_STRIPE__API_BASE"] == told["addresses"]["Stripe"]
+    assert settings["PAYSESSION_PAYPAL__ENDPOINT"] == told["addresses"]["PayPal"]
+    for address in told["addresses"].values():
+        with urlopen(f"{address}/", timeout=10) as page:
+            assert b"on your machine" in page.read()
+
+
+def test_settings_are_printed_to_be_pasted_and_one_may_start_alone(start):
+    process = start("--only", "stripe", "--stripe-port", "0")
+    assert process.stdout.readline().startswith("# Stripe: http://127.0.0.1:")
+    assert process.stdout.readline() == "export PAYSESSION_STRIPE__API_KEY=sk_test_sandbox\n"
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(start):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = start("--only", "stripe", "--stripe-port", str(taken.getsockname()[1]))
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, "does not start on port" in told, "Traceback" in told) == (1, True, False)
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def test_what_stripe_holds_is_there_again_after_a_restart(tmp_path):
+    with StripeSandbox(folder=tmp_path) as before:
+        intent = before.call(
+            "POST", "/v1/payment_intents", {**INTENT, "capture_method": "manual"}, idempotency_key="k1"
+        )
+        confirm = {"payment_method": "pm_card_visa", "return_url": "https://shop.example"}
+        before.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", confirm)
+        before.advance(hours=3)
+        at = before.clock()
+        before.changed()
+    assert (tmp_path / "stripe.json").stat().st_mode & 0o077 == 0
+    with StripeSandbox(folder=tmp_path) as after:
+        assert after.clock() >= at
+        again = after.call(
+            "POST", "/v1/payment_intents", {**INTENT, "capture_method": "manual"}, idempotency_key="k1"
+        )
+        assert (again["id"], after.summary()["payment_intent"]) == (intent["id"], 1)
+        after.advance(days=7)  # the authorization runs out
+        assert after.call("GET", f"/v1/payment_intents/{intent['id']}")["status"] == "canceled"
+
+
+def test_a_file_that_is_not_ours_is_refused(tmp_path):
+    (tmp_path / "stripe.json").write_text("[]")
+    with pytest.raises(ValueError, match="no state of this version"):
+        StripeSandbox(folder=tmp_path)
+
+
+# --- the page at / --------------------------------------------------------------------------------
+
+
+def press(url, *, origin=None, html=True, **form):
+    headers = {"Accept": "text/html" if html else "application/json"}
+    if origin is not None:
+        headers["Origin"] = origin
+    request = Request(f"{url}/_sandbox/act", urlencode(form).encode(), headers)
+    with urlopen(request, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def paid(stripe, method="pm_card_visa", **params):
+    intent = stripe.call("POST", "/v1/payment_intents", {**INTENT, **params})
+    confirm = {"payment_method": method, "return_url": "https://shop.example"}
+    return stripe.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", confirm)["id"]
+
+
+def test_the_buttons_of_stripes_page_act(sandbox):
+    intent = paid(sandbox)
+    page = press(sandbox.url, act="dispute", id=intent)
+    assert intent in page
+    (dispute,) = json.loads(urlopen(f"{sandbox.url}/_sandbox/state", timeout=10).read())["dispute"]
+    assert dispute["status"] == "needs_response"
+    press(sandbox.url, act="decide", id=dispute["id"], status="won")
+    press(sandbox.url, act="refund", id=intent)
+    waits = paid(sandbox, "pm_card_authenticationRequired")
+    press(sandbox.url, act="authenticate", id=waits, success="false")
+    held = paid(sandbox, capture_method="manual")
+    press(sandbox.url, act="capture", id=held)
+    expires = paid(sandbox, capture_method="manual")
+    press(sandbox.url, act="advance", seconds=str(8 * 86_400))
+    state = json.loads(urlopen(f"{sandbox.url}/_sandbox/state", timeout=10).read())
+    statuses = {row["id"]: row["status"] for row in [*state["payment_intent"], *state["dispute"]]}
+    assert statuses == {
+        dispute["id"]: "won",
+        intent: "succeeded",
+        waits: "requires_payment_method",
+        held: "succeeded",
+        expires: "canceled",
+    }
+    assert [row["amount"] for row in state["refund"]] == [4200]
+
+
+def test_the_page_injects_a_fault_and_takes_it_back(sandbox):
+    assert "500_before" in press(sandbox.url, act="fault", fault="500_before", path="/capture")
+    assert sandbox.faults() == ["POST .../capture: 500_before"]
+    press(sandbox.url, act="mend")
+    assert sandbox.faults() == []
+
+
+def test_the_page_says_what_is_not_possible(sandbox):
+    assert "there is no debit under way" in press(sandbox.url, act="settle_debit", id=paid(sandbox))
+    with pytest.raises(HTTPError) as refused:
+        press(sandbox.url, html=False, act="whatever")
+    with refused.value as error:
+        assert (error.code, b"There is no act" in error.read()) == (400, True)
+
+
+def test_no_other_page_may_press_the_buttons(sandbox):
+    with pytest.raises(HTTPError) as refused:
+        press(sandbox.url, origin="https://evil.example", act="advance", seconds="1")
+    with refused.value as error:
+        assert error.code == 403
+
+
+def test_what_a_shop_wrote_is_text_on_the_page(sandbox):
+    paid(sandbox, metadata={"order": "<script>alert(1)</script>"})
+    page = urlopen(f"{sandbox.url}/", timeout=10).read().decode()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_buttons_of_paypals_page_act():
+    with PayPalFake() as paypal:
+        unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+        order = paypal.ledger.create({"intent": "AUTHORIZE", "purchase_units": [unit]})
+        assert order.id in press(paypal.url, act="approve", id=order.id)
+        paypal.ledger.authorize(order.id)
+        press(paypal.url, act="capture", id=order.authorizations[0].id)
+        press(paypal.url, act="refund", id=order.captures[0].id)
+        assert paypal.effects == ["authorize 42.00", "capture 42.00", "refund 42.00"]
+        assert "not possible" in press(paypal.url, act="void", id=order.authorizations[0].id)
+
+
+def test_a_shop_of_another_origin_may_load_the_script_and_speak_to_the_api(sandbox):
+    with urlopen(f"{sandbox.url}/v3/", timeout=10) as script:
+        assert script.headers["Content-Type"].startswith("text/javascript")
+        assert b"window.Stripe" in script.read()
+    asked = Request(
+        f"{sandbox.url}/v1/payment_methods", method="OPTIONS", headers={"Origin": "https://shop.example"}
+    )
+    with urlopen(asked, timeout=10) as answer:
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+
+
+# --- the fixtures ---------------------------------------------------------------------------------
+
+SHOPS_TEST = """
+def test_a_shop(stripe_sandbox, paypal_sandbox):
+    intent = stripe_sandbox.call("POST", "/v1/payment_intents", {"amount": 4200, "currency": "eur"})
+    assert intent["status"] == "requires_payment_method"
+    stripe_sandbox.advance(days=1)
+    assert paypal_sandbox.url.startswith("http://127.0.0.1:")
+"""
+
+
+def test_a_shops_own_tests_get_the_fixtures(tmp_path):
+    (tmp_path / "test_shop.py").write_text(SHOPS_TEST)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(tmp_path),
+    ]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_run_of_pytest_imports_no_stand_in_until_a_test_asks_for_one():
+    code = (
+        "import sys, paysession_sandbox.pytest_plugin\n"
+        "print([name for name in sys.modules if name.startswith(('paysession_sandbox.', 'cryptography'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "['paysession_sandbox.pytest_plugin']\n"
