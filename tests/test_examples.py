@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 
 
 @pytest.mark.parametrize(
-    "name", ["later", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mollie", "vipps"))]
+    "name", ["later", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mollie", "vipps", "adyen"))]
 )
 def test_an_example_passes_the_contract(name, tmp_path):
     folder = EXAMPLES / name
@@ -27,7 +27,7 @@ def test_an_example_passes_the_contract(name, tmp_path):
     assert " passed" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["mollie", "vipps"])
+@pytest.mark.parametrize("name", ["mollie", "vipps", "adyen"])
 def test_a_worked_example_is_read_in_one_sitting(name):
     (module,) = (EXAMPLES / name / "src").glob("*.py")
     # A tenth of it bounds answers and guards where the key is sent.

@@ -44,6 +44,8 @@ NAME: Final = "contract"
 MARGIN: Final = timedelta(minutes=1)
 """Longer than the lease of an operation outlives the provider's ``call_limit``."""
 _ROUNDS: Final = 80
+_MORE_ROUNDS: Final = 400
+"""Where nothing but a notification settles doubt, a request is repeated for as long as its key is kept."""
 _TARGETS: Final[tuple[Target, ...]] = ("write", "any")
 
 
@@ -94,6 +96,7 @@ class Bench:
         self._opened: list[Payments] = []
         self._numbers = itertools.count(1)
         self._payloads: dict[str, Mapping[str, Any] | None] = {}
+        self._heard: set[bytes] = set()
         self.start()
 
     # --- processes ----------------------------------------------------------------------------------
@@ -152,6 +155,17 @@ class Bench:
         self.needs_gateway()
         if self.capabilities.lookup == "none":
             not_declared("capabilities say lookup='none'")
+
+    @property
+    def hears(self) -> bool:
+        """Whether the gateway reports by notification only: the kit delivers what it sends."""
+        return self.capabilities.lookup == "none" and self.handle.implements("parse_webhook")
+
+    def needs_report(self) -> None:
+        """Report the test as not declared if nothing tells what happened at the gateway."""
+        self.needs_gateway()
+        if self.capabilities.lookup == "none" and not self.hears:
+            not_declared("capabilities say lookup='none', and the provider does not implement parse_webhook")
 
     def needs_webhooks(self) -> None:
         """Report the test as not declared if the provider takes no notifications."""
@@ -212,10 +226,40 @@ class Bench:
         if "ask" not in self.gateway.cannot:
             self._payloads[session.id] = self.gateway.approve(session)
 
+    def reported(self) -> PaymentSession:
+        """Return a session that the gateway has sent a notification about."""
+        return self.authorized() if self.hears else self.known()
+
     def authorize(self, session: PaymentSession) -> PaymentSession:
         """Let the payer come back, and authorize."""
         done = self.payments.authorize(session.id, payload=self._payloads.get(session.id))
-        return self.finished(done)
+        return self.finished(self.hear(done))
+
+    def hear(self, session: PaymentSession) -> PaymentSession:
+        """Deliver what a gateway that cannot be queried has sent about a session, and was not delivered."""
+        for body in self.gateway.notifications(session) if self.hears else ():
+            if body in self._heard:
+                continue
+            self._heard.add(body)
+            reply = self.payments.handle_webhook(
+                NAME, headers=self.gateway.sign(body, datetime.now(UTC)), body=body
+            )
+            if reply.status >= 300:
+                broken(
+                    "A genuine notification is acknowledged.",
+                    found=f"{body!r:.300} was answered with {reply.status} {reply.body}",
+                    mend="reject what cannot be trusted; a signed one that is not understood is no event",
+                )
+        return self.payments.get(session.id)
+
+    def look(self, session: PaymentSession) -> PaymentSession:
+        """Bring a session up to date: by a lookup after its lag, or by what the gateway has sent."""
+        if self.capabilities.local:
+            return session
+        if self.capabilities.lookup == "none":
+            return self.hear(session)
+        self.clock.forward(self.capabilities.lookup_lag + timedelta(seconds=1))
+        return self.payments.sync(session.id)
 
     def authorized(self, amount: Money | None = None, *, capture: CaptureMode = "manual") -> PaymentSession:
         """Return a session that the payer approved and that is authorized."""
@@ -225,6 +269,13 @@ class Bench:
 
     def must_be_authorized(self, session: PaymentSession) -> PaymentSession:
         """Fail unless a session that the payer approved is authorized; return it."""
+        if session.status is not Status.AUTHORIZED and self.hears:
+            broken(
+                "A session that the payer approved is authorized by the gateway's notification.",
+                found=f"status {session.status}, error {session.error}; {self.last().shown}",
+                mend="return a WebhookEvent with the Effect of kind authorize, found by session_id= or "
+                "references=, and with an id= of its own",
+            )
         if session.status is not Status.AUTHORIZED:
             broken(
                 "A session that the payer approved is authorized by `authorize`.",
@@ -244,9 +295,17 @@ class Bench:
         """Let the gateway finish what it accepted."""
         if not session.pending:
             return session
+        self.compare(session)
         self.gateway.finish(session)
-        self.clock.forward(self.capabilities.lookup_lag + timedelta(seconds=1))
-        return self.payments.sync(session.id)
+        session = self.look(session)
+        if session.pending and self.hears:
+            broken(
+                "What the gateway has finished is booked once its notification came.",
+                found=f"{session.pending} operations are still pending; {self.last().shown}",
+                mend="return an Effect with the reference that the hook answered, or with the operation's "
+                "key; and give each notification an id of its own",
+            )
+        return session
 
     def ready_for(self, kind: Kind) -> PaymentSession | None:
         """Return a session on which such an operation can begin; None for ``initiate``."""
@@ -302,6 +361,7 @@ class Bench:
 
         Requests that can cause an effect are hit; all of them, where the hook sends only others.
         """
+        self.needs_feature("http")
         for on in _TARGETS:
             session = self.ready_for(kind)
             begun = len(self.recorder.calls), len(self.wire.requests)
@@ -340,9 +400,12 @@ class Bench:
     def settle(self, session_id: str) -> PaymentSession:
         """Let recovery come round, each time when it is due, until nothing is open."""
         session = self.payments.get(session_id)
-        for _ in range(_ROUNDS):
+        for number in range(_MORE_ROUNDS if self.hears else _ROUNDS):
             self.payments.recover()
             session = self.payments.get(session_id)
+            if self.hears and number and session.open is not None:
+                self.gateway.finish(session)  # it goes on, whether we heard its answer or not
+            session = self.hear(session)
             if session.pending:
                 session = self.finished(session)
             row = self.row(session)
@@ -371,7 +434,11 @@ class Bench:
         if self.capabilities.local:
             return
         rows = self.payments.history(session.id)
-        totals = {Kind.CAPTURE: session.captured, Kind.REFUND: session.refunded}
+        self._compare_pending(session)
+        totals = {
+            Kind.CAPTURE: session.captured + session.capturing,
+            Kind.REFUND: session.refunded + session.refunding,
+        }
         for kind in (Kind.INITIATE, Kind.AUTHORIZE, Kind.CAPTURE, Kind.REFUND, Kind.CANCEL):
             effects = self.effects(session, kind)
             caused = [
@@ -392,6 +459,35 @@ class Bench:
                 "What is authorized is the session's amount.",
                 found=f"the gateway authorized {authorized}, the session is about {session.amount}",
                 mend="convert Money.minor into the unit that the gateway counts in",
+            )
+
+    def _compare_pending(self, session: PaymentSession) -> None:
+        """Fail if what the gateway has only accepted is booked as done, or holds something else."""
+        done = {Kind.CAPTURE: session.captured, Kind.REFUND: session.refunded}
+        if session.status is Status.CANCELED and not session.captured:
+            done[Kind.CANCEL] = 1
+        for kind, minor in done.items():
+            effects = self.effects(session, kind)
+            waiting = [effect for effect in effects if effect.state == "pending"]
+            finished = sum(effect.amount.minor for effect in effects) - sum(e.amount.minor for e in waiting)
+            if waiting and minor > finished:
+                broken(
+                    "What the gateway has accepted and not finished is pending, and not done.",
+                    found=f"the ledger shows {kind} {waiting[0].state}, and it is booked as done; "
+                    f"{self.last().shown}",
+                    mend="answer Outcome.pending(reference=...) where the gateway answers 'received'",
+                )
+        held = self.gateway.held(session)
+        kept = session.captured + session.capturing
+        if held is None or session.pending or session.open is not None or session.cancel_wanted:
+            return
+        if held.minor != session.authorized - kept:
+            broken(
+                "The books hold what the gateway holds.",
+                found=f"the gateway holds {held}, the books {session.authorized_amount} of which "
+                f"{session.captured_amount} is captured; {self.last().shown}",
+                mend="answer released=True, or declare final_capture_releases, only where the gateway "
+                "releases the rest; report a cancel or an expiry as an Effect of kind cancel",
             )
 
     def secrets(self) -> list[str]:

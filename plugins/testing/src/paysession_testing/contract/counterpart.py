@@ -35,6 +35,7 @@ FEATURES: Final = {
     "approval": "the gateway hears of the payer's approval before our authorize",
     "object": "initiate makes an object at the gateway",
     "cancel": "what nobody has paid can be canceled",
+    "http": "the provider reaches its gateway by HTTP",
 }
 """What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
 
@@ -102,6 +103,10 @@ class Counterpart:
         imports: Third-party modules that importing the provider may import.
         under_way: How long a signed notification may be under way, the gateway's own retries included;
             an older one is somebody's replay.
+        currency_exponents: With how many decimals the gateway counts, where that is not ISO 4217's number.
+            The tests pay in these currencies too.
+        refuses: The HTTP statuses with which the gateway refuses a request for certain: nothing happened, and
+            nothing will. Some use 422 so, others for the object's state.
     """
 
     url: str | None = None
@@ -114,6 +119,8 @@ class Counterpart:
     secrets: Sequence[str] = ()
     imports: Sequence[str] = ()
     under_way: timedelta = timedelta(hours=1)
+    currency_exponents: Mapping[str, int] = {}
+    refuses: Sequence[str] = ("400",)
 
     keyed: ClassVar = ("idempotency-key", "x-idempotency-key", "x-request-id", "paypal-request-id")
     """Headers that are no credentials although "key" stands in their name."""
@@ -157,6 +164,37 @@ class Counterpart:
         del session
         _to_write("write notification(): the body that your gateway posts to the webhook")
 
+    def notifications(self, session: PaymentSession) -> Sequence[bytes]:
+        """Return the bodies of all notifications that the gateway has sent about a session, in their order.
+
+        A gateway that cannot be queried writes this: the kit delivers what it returns. By default it is the
+        one of `notification`.
+        """
+        return [self.notification(session)]
+
+    def signatures(self, body: bytes) -> Sequence[bytes]:
+        """Return the signatures that stand in a body, one for each item; none: they are in the headers."""
+        del body
+        return ()
+
+    def several(self, bodies: Sequence[bytes]) -> bytes | None:
+        """Return several notifications as one request; None: the gateway sends one at a time."""
+        del bodies
+        return None
+
+    def of_another_account(self, body: bytes) -> bytes:
+        """Return a notification as the gateway signs it for another account of its own: optional."""
+        del body
+        _optional("of_another_account")
+
+    def held(self, session: PaymentSession) -> Money | None:
+        """Return what the gateway holds of a session: authorized, not captured, not released; None: unknown.
+
+        Optional. Where it is written, the books are compared with it.
+        """
+        del session
+        return None
+
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Return the headers with which the gateway would have sent such a body at a time."""
         del body, at
@@ -191,6 +229,11 @@ class Counterpart:
         """Let what the gateway has accepted and not finished fail: needed where a hook answers pending."""
         del session
         _to_write("a hook answered pending: write fail(), which lets what was accepted fail after all")
+
+    def undo(self, session: PaymentSession, kind: str) -> None:
+        """Undo the captures or refunds that had succeeded, as a bank that bounces them does: optional."""
+        del session, kind
+        _optional("undo")
 
     # --- what usually fits as it is ----------------------------------------------------------------
 

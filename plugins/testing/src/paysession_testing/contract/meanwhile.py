@@ -50,8 +50,12 @@ class MeanwhileContract:
         replies: list[WebhookReply] = []
 
         def tell(request: Request) -> None:
-            if bench.gateway.is_write(request):
-                replies.append(deliver(bench, *notify(bench, session)))
+            if not bench.gateway.is_write(request):
+                return
+            if bench.hears:  # it has finished before its answer is there
+                bench.gateway.finish(session)
+                bench.hear(session)
+            replies.append(deliver(bench, *notify(bench, session)))
 
         try:
             _between(bench, lambda: bench.act(Kind(kind), session, part=True), tell)
@@ -73,6 +77,36 @@ class MeanwhileContract:
                 found=f"answered {replies[-1]}; {after!r}; {kind} of {', '.join(rows)}",
                 mend="give each Effect the key of its operation, and the reference that the hook answers",
             )
+
+    @pytest.mark.parametrize("kind", ["capture", "refund"])
+    def test_a_failure_may_overtake_the_answer(self, bench: Bench, kind: str) -> None:
+        """The gateway tells that it failed before it answers that it was accepted: nothing is left of it."""
+        bench.needs(Kind(kind))
+        bench.needs_report()
+        if not bench.act(Kind(kind), bench.ready_for(Kind(kind)), part=True).pending:
+            not_declared(f"{kind} finishes at once")
+        session = bench.ready_for(Kind(kind))
+        assert session is not None  # noqa: S101 - neither is initiate
+        wrote: list[Request] = []
+
+        def tell(request: Request) -> None:
+            if bench.gateway.is_write(request) and not wrote:
+                wrote.append(request)
+                bench.gateway.fail(session)
+                bench.look(session)
+
+        with suppress(PaysessionError):  # the caller may well be told that it failed
+            _between(bench, lambda: bench.act(Kind(kind), session, part=True), tell)
+        after = bench.look(bench.payments.get(session.id))
+        moved = (after.captured, after.refunded) != (session.captured, session.refunded)
+        if moved or after.pending or after.open is not None:
+            broken(
+                "A failure that overtakes the answer is the end of the operation.",
+                found=f"{after!r}",
+                mend="give the Effect in the state failed the operation's key, or the reference that the "
+                "hook answers",
+            )
+        bench.compare(after)
 
     def _go_on(self, bench: Bench, session: PaymentSession) -> None:
         """Do what comes next, with what the books know now."""
@@ -105,7 +139,7 @@ class MeanwhileContract:
                 bench.payments.authorize(session.id)
         if not approved:
             bench.approve(session)
-        session = bench.finished(bench.payments.get(session.id))
+        session = bench.finished(bench.hear(bench.payments.get(session.id)))
         if session.status is not Status.AUTHORIZED:
             session = bench.authorize(session)
         if session.status is not Status.AUTHORIZED:
@@ -119,7 +153,7 @@ class MeanwhileContract:
     @pytest.mark.parametrize("what", ["capture", "cancel", "chargeback"])
     def test_what_others_do_at_the_gateway_is_booked(self, bench: Bench, what: str) -> None:
         """A capture, a cancel or a chargeback of others shows after a look, and a chargeback is no refund."""
-        bench.needs_lookup()
+        bench.needs_report()
         if what == "chargeback":
             before = bench.captured()
             bench.gateway.charge_back(before, before.captured_amount)
@@ -132,7 +166,7 @@ class MeanwhileContract:
                 bench.gateway.capture_in_dashboard(before, before.authorized_amount)
             else:
                 bench.gateway.cancel_in_dashboard(before)
-        session = bench.payments.sync(before.id)
+        session = bench.look(before)
         row = bench.payments.history(before.id)[-1]
         right = {
             "capture": session.captured == session.amount.minor,
@@ -142,9 +176,9 @@ class MeanwhileContract:
         if not right[what] or row.origin != "provider":
             broken(
                 f"A {what} that we did not ask for is booked, as the provider's.",
-                found=f"{session!r}; {bench.last('retrieve').shown}",
-                mend="let retrieve tell all that happened to the object, whoever caused it: a dispute as an "
-                "Effect of the kind chargeback, beside its capture; give the key of an Effect only if it "
-                "is ours",
+                found=f"{session!r}; {bench.last().shown}",
+                mend="let retrieve, or the notification, tell all that happened to the object, whoever "
+                "caused it: a dispute as an Effect of the kind chargeback, beside its capture; give the key "
+                "of an Effect only if it is ours",
             )
         bench.compare(session)

@@ -137,10 +137,11 @@ class TruthContract:
         if "approval" in bench.gateway.cannot:
             self._unheard_of(bench)
             bench.needs_feature("approval")
-        bench.needs_lookup()
+        bench.needs_report()
         session = bench.initiate()
         bench.gateway.approve(session)
-        for _ in range(3):
+        bench.hear(session)
+        for _ in range(0 if bench.hears else 3):
             bench.clock.now = bench.row(session).due_at or bench.clock.now
             bench.payments.recover()
         session = bench.payments.get(session.id)
@@ -171,7 +172,7 @@ class TruthContract:
 
     def test_a_refund_in_the_dashboard_is_booked(self, bench: Bench) -> None:
         """What somebody refunded at the gateway shows in the books after a look."""
-        bench.needs_lookup()
+        bench.needs_report()
         bench.needs(Kind.REFUND)
         bench.needs_feature("dashboard")
         session = bench.captured()
@@ -179,12 +180,13 @@ class TruthContract:
         if bench.capabilities.refund == "multiple":
             amount = bench.smaller(amount)
         bench.gateway.refund_in_dashboard(session, amount)
-        session = bench.payments.sync(session.id)
+        session = bench.look(session)
         if session.refunded != amount.minor:
             broken(
                 "A refund that was made in the dashboard is booked.",
-                found=f"{session.refunded_amount} of {amount} is booked; {bench.last('retrieve').shown}",
-                mend="let retrieve give refunded= as the gateway's total, or an Effect for each refund",
+                found=f"{session.refunded_amount} of {amount} is booked; {bench.last().shown}",
+                mend="let retrieve give refunded= as the gateway's total, or an Effect for each refund; a "
+                "gateway that cannot be queried reports it by an Effect of its notification",
             )
         rows = [row for row in bench.payments.history(session.id) if row.kind is Kind.REFUND]
         if [row.origin for row in rows] != ["provider"]:

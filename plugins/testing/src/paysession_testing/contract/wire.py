@@ -34,6 +34,7 @@ FAULTS: Final = {
     "500_replayed": "it was carried out, and the answer to it and to its repetitions is 500",
     "503_html": "it was carried out, and a load balancer answered 503 with a page of HTML",
     "400": "it was refused with 400, bad request, and so are its repetitions under the same key",
+    "422": "it was refused with 422, unprocessable, and so are its repetitions under the same key",
     "404_html": "it was not carried out, and a proxy answered 404 with a page of HTML",
     "408": "the answer was 408, request timeout",
     "409": "the answer was 409, conflict",
@@ -60,6 +61,7 @@ _BEFORE: Final = (
     "drop_before",
     "500_before",
     "400",
+    "422",
     "404_html",
     "408",
     "409",
@@ -244,7 +246,7 @@ class Proxy:
                 self._hang_up(connection, reset=fault == "reset")
                 return None
             refusal = self._refusal(fault, request)
-            if fault == "400" and self._key(request) is not None:
+            if fault in ("400", "422") and self._key(request) is not None:
                 self._refused[str(self._key(request))] = refusal
             return _message(refusal)
         reply = self._carry_out(request, fault)
