@@ -42,6 +42,7 @@ from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
 from paysession.reports import (
     Capture,
+    Health,
     InDoubt,
     Lane,
     ProviderInfo,
@@ -84,6 +85,7 @@ __all__ = [
     "Event",
     "Failure",
     "Found",
+    "Health",
     "IdempotencyMismatch",
     "InDoubt",
     "Instructions",

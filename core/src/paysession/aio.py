@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from paysession._engine.arguments import checked_flag
+from paysession._engine.health import MAX_DOUBT, MAX_LAG
 from paysession._engine.lanes import Workers
 from paysession.errors import NotApplied, SettingsError, StoreError
 from paysession.payments import Payments
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from paysession.money import Money
     from paysession.operation import Event, Operation, Resolution
     from paysession.outcome import Outcome, WebhookReply
-    from paysession.reports import Capture, InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
+    from paysession.reports import Capture, Health, InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
     from paysession.retention import Retention
     from paysession.session import CaptureMode, Conflict, PaymentCollection, PaymentSession
 
@@ -401,6 +402,16 @@ class AsyncPayments:
     ) -> tuple[Unmatched, ...]:
         """See `Payments.unmatched`."""
         return await self._run(self._payments.unmatched, provider=provider, after=after, limit=limit)
+
+    async def health(
+        self,
+        *,
+        after: str | None = None,
+        max_lag: timedelta = MAX_LAG,
+        max_doubt: timedelta = MAX_DOUBT,
+    ) -> Health:
+        """See `Payments.health`."""
+        return await self._run(self._payments.health, after=after, max_lag=max_lag, max_doubt=max_doubt)
 
     async def in_doubt(self, *, limit: int = 100) -> tuple[InDoubt, ...]:
         """See `Payments.in_doubt`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -29,6 +29,7 @@ from paysession._engine.arguments import (
 )
 from paysession._engine.elapsed import stopwatch
 from paysession._engine.gate import Gate, gated
+from paysession._engine.health import COUNTED, MAX_DOUBT, MAX_LAG, health_of
 from paysession._engine.inbox import Inbox
 from paysession._engine.lanes import HookCalls
 from paysession._engine.pay import Pay, Wanted
@@ -72,7 +73,7 @@ from paysession.errors import (
 from paysession.money import Money
 from paysession.operation import AUTHORIZE, CANCEL, CAPTURE, INITIATE, REFUND, UPDATE, Event, State
 from paysession.outcome import Outcome
-from paysession.reports import Capture, InDoubt, ProviderInfo, Pruned, Resync, Unmatched
+from paysession.reports import Capture, Health, InDoubt, ProviderInfo, Pruned, Resync, Unmatched
 from paysession.retention import Retention, after, before
 from paysession.session import PaymentCollection, PaymentSession, SessionRow, Sums, summarize
 from paysession.store import OverLimit, Stale
@@ -186,6 +187,7 @@ class Payments:
         call_deadline: timedelta | None = CALL_DEADLINE,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
+        load_providers: bool = True,
         clock: Callable[[], datetime] | None = None,
     ) -> Self:
         """Open the books and select providers.
@@ -217,6 +219,8 @@ class Payments:
                 secret that comes from elsewhere.
             environ: The environment, ``os.environ`` by default, with settings as
                 ``PAYSESSION_<PROVIDER>__<SETTING>``.
+            load_providers: False loads each provider when a call first needs it, and no plugin before: what
+                only reads (lists, history, events, `in_doubt`, `health`) works without their secrets.
             clock: Returns the time in UTC; the store's by default. It is trusted: setting it forward lets
                 time pass, where the store's own clock is compared with a stopwatch.
 
@@ -237,9 +241,10 @@ class Payments:
         registry = Registry(
             chosen, file.get("plugins", ()) if plugins is None else plugins, environ, allow_mixed_modes=mixed
         )
-        registry.load_plugins()
-        if eager:
-            registry.load_all()
+        if checked_flag(load_providers, "load_providers"):
+            registry.load_plugins()
+            if eager:
+                registry.load_all()
         public_url = checked_url(public_url) or checked_url(file.get("public_url"))
         if retention is None:
             retention = Retention.of(file.get("retention", {}))
@@ -249,7 +254,9 @@ class Payments:
             deadline = checked_deadline(file.get("call_deadline", call_deadline))
         else:
             deadline = checked_deadline(call_deadline)
-        offered = checked_offer(file.get("offered") if offered is None else offered, registry)
+        offered = file.get("offered") if offered is None else offered
+        if load_providers:
+            offered = checked_offer(offered, registry)
         return cls(
             open_store(url, clock=clock),
             registry,
@@ -1016,15 +1023,70 @@ class Payments:
             reason = operation.error.message if operation.error is not None else gone
             needed = leased is None and self._recovery.needs_operator(session, operation)
             age = now - operation.created_at
-            rows.append(InDoubt(operation, age, reason, session.due_at, needed, leased))
+            rows.append(
+                InDoubt(
+                    operation,
+                    age,
+                    reason,
+                    session.due_at,
+                    needed,
+                    leased,
+                    provider=session.provider,
+                    reference=session.collection_reference,
+                )
+            )
         for session in self._store.unattended(limit):
+            if session.open is not None:
+                continue  # it is among those
             history = self._store.operations(session.id)
             pending = [operation for operation in history if operation.state is State.PENDING]
             operation = pending[0] if pending else history[-1]
             age = now - operation.created_at
-            rows.append(InDoubt(operation, age, "its time is over, and nothing was reported", None, True))
+            rows.append(
+                InDoubt(
+                    operation,
+                    age,
+                    "its time is over, and nothing was reported",
+                    None,
+                    True,
+                    provider=session.provider,
+                    reference=session.collection_reference,
+                )
+            )
         rows.sort(key=lambda row: (row.operation.created_at, row.operation.id))
         return tuple(rows[:limit])
+
+    def health(
+        self,
+        *,
+        after: str | None = None,
+        max_lag: timedelta = MAX_LAG,
+        max_doubt: timedelta = MAX_DOUBT,
+    ) -> Health:
+        """Return how payments are: for a probe, a page or a metric. No gateway is queried.
+
+        A database that cannot be read is a figure of it, and raises nothing.
+
+        Args:
+            after: The cursor of a reader of the feed, to say how far behind it is.
+            max_lag: How far behind recovery, the inbox and the reader may be.
+            max_doubt: How long an operation may be in doubt.
+
+        Raises:
+            InvalidData: ``after`` is no cursor.
+            CursorLost: Its event is not in the feed.
+        """
+        after = checked_filter(after, "after")
+        for name, limit in (("max_lag", max_lag), ("max_doubt", max_doubt)):
+            if not isinstance(limit, timedelta):
+                raise InvalidData(f"{name} is a timedelta, not {type(limit).__name__}")
+        try:
+            unread = self.events(after=after, limit=1) if after is not None else None
+            doubts = self.in_doubt(limit=COUNTED)
+            found = health_of(self._store, self._inbox, doubts, unread)
+        except StoreError as error:
+            found = Health(at=datetime.now(UTC), store=str(error))
+        return found.judged(max_lag, max_doubt)
 
     def resolve(
         self,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from paysession.values import Value
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from paysession.money import Money
     from paysession.operation import Operation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Capture",
+    "Health",
     "InDoubt",
     "Lane",
     "ProviderInfo",
@@ -58,6 +60,8 @@ class InDoubt(Value):
         needs_operator: The gateway cannot be queried about it, and sending again is not safe any more: see
             `Payments.resolve` and `Payments.cancel`.
         leased_until: Until when a worker may be processing it; None: no worker is.
+        provider: The session's provider.
+        reference: The host's reference of the session's collection: the order.
     """
 
     operation: Operation
@@ -66,6 +70,8 @@ class InDoubt(Value):
     next_check: datetime | None
     needs_operator: bool
     leased_until: datetime | None = None
+    provider: str = ""
+    reference: str = ""
 
 
 @frozen(slots=False, eq=False, repr=False)
@@ -87,6 +93,71 @@ class Lane(Value):
     running: int
     waiting: int
     late: int = 0
+
+
+@frozen(slots=False, eq=False, repr=False, kw_only=True)
+class Health(Value):
+    """How payments are, at one moment. Counts end at 1,000.
+
+    Attributes:
+        at: When that was, by the store's clock.
+        store: What is wrong with the database, in a sentence; None: it can be read, and its schema suits.
+        in_doubt: How many operations are in doubt, without those that a call or a worker works on just now.
+        oldest_doubt: For how long the oldest of them has been open; None: none is.
+        needs_operator: How many of them only an operator can settle.
+        conflicts: How many conflicts are open.
+        unmatched: How many notifications match no session.
+        recovery_lag: For how long the session that waits longest has been due: workers are missing, or slow.
+        inbox_lag: The same of notifications.
+        feed_lag: How old the first event is that a reader has not handled; None: no cursor was given.
+        problems: What is not as it should be, in sentences.
+        failing: Whether payments cannot go on as they should: the database, or a lag. What else is in
+            ``problems`` is for an operator.
+    """
+
+    at: datetime
+    store: str | None = None
+    in_doubt: int = 0
+    oldest_doubt: timedelta | None = None
+    needs_operator: int = 0
+    conflicts: int = 0
+    unmatched: int = 0
+    recovery_lag: timedelta = timedelta(0)
+    inbox_lag: timedelta = timedelta(0)
+    feed_lag: timedelta | None = None
+    problems: tuple[str, ...] = ()
+    failing: bool = False
+
+    def judged(self, max_lag: timedelta, max_doubt: timedelta) -> Health:
+        """Return the same with what is wrong, and whether that is failing.
+
+        Args:
+            max_lag: How far behind recovery, the inbox and a reader of the feed may be.
+            max_doubt: How long an operation may be in doubt.
+        """
+        failing: list[str] = [f"the database: {self.store}"] if self.store is not None else []
+        lags = {
+            "recovery": self.recovery_lag,
+            "the inbox": self.inbox_lag,
+            "the feed's reader": self.feed_lag,
+        }
+        failing += [
+            f"{name} is {_seconds(lag)} behind" for name, lag in lags.items() if lag and lag > max_lag
+        ]
+        notes: list[str] = []
+        if self.oldest_doubt is not None and self.oldest_doubt > max_doubt:
+            notes.append(f"an operation has been in doubt for {_seconds(self.oldest_doubt)}")
+        counts = {
+            "operations need an operator": self.needs_operator,
+            "conflicts are open": self.conflicts,
+            "notifications match no session": self.unmatched,
+        }
+        notes += [f"{count} {what}" for what, count in counts.items() if count]
+        return evolve(self, problems=(*failing, *notes), failing=bool(failing))
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.0f} s"
 
 
 @frozen(slots=False, eq=False, repr=False)

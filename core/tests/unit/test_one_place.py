@@ -29,6 +29,7 @@ COPIES = {
     ("_engine/recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("_engine/upkeep.py", "_write", "row"): "a notification, not a session",
     ("payments.py", "update_collection", "row"): "a collection, not a session",
+    ("reports.py", "judged", "self"): "figures, not a session",
     ("_engine/pay.py", "_fits", "checked_checkout(wanted.checkout, session.id)"): "a checkout, not a session",
     ("checkout.py", "filled", "self"): "a checkout, not a session",
     ("checkout.py", "reported", "payer"): "a payer, not a session",

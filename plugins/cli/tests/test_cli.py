@@ -296,3 +296,56 @@ def test_the_schema_is_checked_and_upgraded(run, ask):
     told = ask("db", "check")
     assert (True, told["needed"]) == (told["current"], told["found"])
     assert "schema" in run("db", "check", "--db", "oracle:x", status=1).stderr
+
+
+def test_health_has_figures_and_an_exit_status_for_a_probe(run, ask, tmp_path):
+    assert "there is no database" in run("health", status=1).stdout
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001")["id"]
+    ask("session", "authorize", id_)
+    assert run("health").stdout.startswith("well\n")
+    well = ask("health")
+    assert (well["failing"], well["problems"], well["in_doubt"], well["store"]) == (False, [], 0, None)
+    assert (well["oldest_doubt_seconds"], well["feed_lag_seconds"]) == (None, None)
+    assert ask("health", "--after", ask("events")[0]["cursor"])["feed_lag_seconds"] >= 0
+    later = ["--max-lag", "0", "--after", ask("events")[0]["cursor"]]
+    assert "the feed's reader is" in run("health", *later, status=1).stdout
+    with sqlite3.connect(tmp_path / "paysession.db") as database:
+        database.execute(
+            "INSERT INTO conflict (id, session_id, kind, expected, found, opened_at) "
+            "VALUES ('cf_1', 'ps_1', 'amount', '', '', 0)"
+        )
+    assert ask("health")["problems"] == ["1 conflicts are open"]
+    assert "something is left to an operator" in run("health").stdout
+    run("health", "--strict", status=1)
+
+
+def test_what_only_reads_needs_no_providers_secret(run, ask, tmp_path):
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001")["id"]
+    settings = tmp_path / "shop.toml"
+    settings.write_text('offered = ["stripe"]\n[providers.stripe]\n[providers.manual]\n')
+    for arguments in (
+        ("session", "list"), ("session", "show", id_), ("session", "history", id_), ("events",),
+        ("collection", "list"), ("collection", "show", "order-1001"), ("in-doubt",), ("health",),
+        ("webhooks", "--unmatched"), ("prune", "--dry-run"),
+    ):  # fmt: skip
+        run(*arguments, "--config", str(settings))
+    assert (
+        "missing setting api_key" in run("session", "sync", id_, "--config", str(settings), status=1).stderr
+    )
+
+
+def test_in_doubt_names_the_order_and_the_provider(run, ask, tmp_path):
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001")["id"]
+    with sqlite3.connect(tmp_path / "paysession.db") as database:
+        database.execute("UPDATE operation SET state = 'started'")
+        database.execute("UPDATE session SET open = (SELECT id FROM operation)")
+    (row,) = ask("in-doubt")
+    assert (row["order_reference"], row["provider"], row["operation"]["session_id"]) == (
+        "order-1001",
+        "manual",
+        id_,
+    )
+    assert "order-1001  manual" in run("in-doubt").stdout

@@ -132,6 +132,9 @@ def test_a_worker_outlives_a_database_that_is_down(monkeypatch):
     steps = Steps(monkeypatch, pay, 8)
     assert [f"it is down; trying again in {s} s" for s in (10, 20, 40, 60, 60, 60)] == steps.complained
     assert 6 == steps.told[-1]["totals"]["failed_rounds"]
+    failed = [row for row in steps.told if row.get("store_error")]
+    assert [1, 2, 3, 4, 5, 6] == [row["totals"]["failed_rounds"] for row in failed]
+    assert {(row["store_error"], row["in_doubt"]) for row in failed} == {("it is down", None)}
     assert 250 <= steps.now < 260
 
 

@@ -182,7 +182,10 @@ class Recoverer:
         if rule.verdict is Verdict.SETTLE:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
-        return self._still_in_doubt(session.id, operation, reason, operation.doubted_at)
+        needed = rule.verdict is Verdict.OPERATOR
+        return self._still_in_doubt(
+            session.id, operation, reason, operation.doubted_at, needs_operator=needed
+        )
 
     def _was_restored(self, operation: Operation) -> bool:
         """Return whether an operation in doubt may have been closed in a history that a restore has lost.
@@ -265,6 +268,8 @@ class Recoverer:
         operation: Operation,
         reason: ProviderError,
         lost_at: datetime | None = None,
+        *,
+        needs_operator: bool = False,
     ) -> SessionRow:
         """Record that an operation is still in doubt.
 
@@ -273,11 +278,14 @@ class Recoverer:
             operation: The operation, as it was claimed.
             reason: Why.
             lost_at: When a request of it last went unanswered; None: just now.
+            needs_operator: Whether no gateway can settle it any more.
         """
 
         def rule(ledger: Ledger, current: Operation) -> None:
             capabilities = self._engine.registry.provider(ledger.before.provider).capabilities
-            still_in_doubt(ledger, current, reason, capabilities, lost_at=lost_at)
+            still_in_doubt(
+                ledger, current, reason, capabilities, lost_at=lost_at, needs_operator=needs_operator
+            )
 
         return self._write(session_id, operation, rule)
 
@@ -558,7 +566,9 @@ class Recoverer:
         try:
             capabilities = self._engine.registry.provider(session.provider).capabilities
         except PaysessionError:
-            return True
+            # Nobody can query it; or it is unavailable in this process only, and recovery has recorded it.
+            selected = session.provider in self._engine.registry.names
+            return session.attention_at is not None or not selected
         sent_at = operation.sent_at or operation.created_at
         known_by = sent_at + capabilities.window(operation.kind)
         if capabilities.lookup != "none":

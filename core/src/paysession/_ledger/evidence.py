@@ -128,6 +128,7 @@ def still_in_doubt(
     capabilities: Capabilities,
     *,
     lost_at: datetime | None = None,
+    needs_operator: bool = False,
 ) -> None:
     """Record that an operation is in doubt, whatever kind of error the reason is.
 
@@ -137,9 +138,10 @@ def still_in_doubt(
         reason: Why it is in doubt.
         capabilities: What the provider declared.
         lost_at: When a request of it last went unanswered; None: just now.
+        needs_operator: Whether no gateway can settle it any more.
     """
     _learn(ledger, reason)
-    ledger.apply(Unanswered(operation, reason.message, lost_at))
+    ledger.apply(Unanswered(operation, reason.message, lost_at, needs_operator))
     schedule(ledger, capabilities, doubt=True)
 
 

@@ -57,10 +57,14 @@ class App:
         self.json = False
         self._announced = False
 
-    def payments(self, *, make: bool = False) -> Payments:
-        """Open the books; a file that is not there is an error, unless it is to be made.
+    def payments(self, *, make: bool = False, reading: bool = False) -> Payments:
+        """Open the ledger; a file that is not there is an error, unless it is to be made.
 
-        A command in the wrong folder would otherwise say of new, empty books that nothing is in doubt.
+        A command in the wrong folder would otherwise say of a new, empty ledger that nothing is in doubt.
+
+        Args:
+            make: Whether a file that is not there is made.
+            reading: Whether no provider is needed, so that none is loaded, and none's secrets are needed.
         """
         file = self.missing_file()
         if file is not None and not make:
@@ -68,7 +72,7 @@ class App:
                 f"there is no database {file}: name yours with --db or --config "
                 "(paysession collection create makes one)"
             )
-        return Payments.open(self.url(), config=self._settings_file())
+        return Payments.open(self.url(), config=self._settings_file(), load_providers=not reading)
 
     def providers(self) -> Sequence[ProviderInfo]:
         """Return the providers; for that no books need be there."""

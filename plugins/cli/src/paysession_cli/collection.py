@@ -39,7 +39,7 @@ def collection_create(app: App, amount: str, currency: str, reference: str, by: 
 @pass_app
 def collection_show(app: App, id_or_reference: str) -> None:
     """Show a collection and its sessions."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = payments.collection(collection_id(payments, id_or_reference))
         sessions = payments.sessions(collection_id=found.id)
 
@@ -72,7 +72,7 @@ def collection_update(app: App, id_or_reference: str, amount: str, by: str) -> N
 @pass_app
 def collection_list(app: App, after: str | None, limit: int) -> None:
     """List collections."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = payments.collections(after=after, limit=limit)
     app.answer([show.collection_json(row) for row in found], lambda: show.show_collections(found))
 

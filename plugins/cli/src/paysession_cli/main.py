@@ -14,6 +14,7 @@ from paysession_cli.app import EXIT_FAILED, App, common, pass_app, remember
 from paysession_cli.check import check
 from paysession_cli.collection import collection
 from paysession_cli.db import db
+from paysession_cli.health import health
 from paysession_cli.new_provider import new_provider
 from paysession_cli.others import Commands
 from paysession_cli.prune import prune
@@ -44,6 +45,7 @@ def cli() -> None:
 for _command in (
     collection,
     session,
+    health,
     recover,
     in_doubt,
     resolve,
@@ -87,7 +89,7 @@ def providers(app: App) -> None:
 @pass_app
 def events(app: App, after: str | None, limit: int) -> None:
     """List what happened, in the order in which it happened."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = payments.events(after=after, limit=limit)
     app.answer([show.event_json(row) for row in found], lambda: show.show_events(found))
 

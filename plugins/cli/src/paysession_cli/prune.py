@@ -27,7 +27,7 @@ def prune(app: App, notifications: int | None, events: int | None, dry_run: bool
     How long they are kept stands in the settings file: [retention] notifications = 90, events = 400, which
     is also what holds without it, or "forever". A reader of events that is further behind loses its place.
     """
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         retention = payments.retention
         if notifications is not None:
             retention = evolve(retention, notifications=timedelta(days=notifications))

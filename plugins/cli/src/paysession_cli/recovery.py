@@ -64,7 +64,7 @@ def recover(
 @pass_app
 def in_doubt(app: App, limit: int, needs_operator: bool) -> None:
     """List operations whose outcome is not known."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = [row for row in payments.in_doubt(limit=limit) if row.needs_operator or not needs_operator]
     app.answer([show.doubt_json(row) for row in found], lambda: show.show_doubts(found))
 

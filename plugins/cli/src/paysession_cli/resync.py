@@ -55,6 +55,6 @@ def webhooks(app: App, unmatched: bool, provider: str | None, after: str | None,
     After a restore those that match no session name payments that were begun since the backup was made.
     """
     del unmatched  # there are no others to list yet
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = payments.unmatched(provider=provider, after=after, limit=limit)
     app.answer([show.unmatched_json(row) for row in found], lambda: show.show_unmatched(found))

@@ -185,7 +185,7 @@ def session_sync(app: App, id_: str) -> None:
 @pass_app
 def session_show(app: App, id_: str) -> None:
     """Show a session as the books have it."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         app.session(payments.get(id_))
 
 
@@ -222,7 +222,7 @@ def session_list(
     limit: int,
 ) -> None:
     """List sessions, the newest first."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         found = payments.sessions(
             collection_id=collection_,
             reference=reference,
@@ -245,7 +245,7 @@ def session_list(
 @pass_app
 def session_history(app: App, id_: str) -> None:
     """Show every operation of a session."""
-    with app.payments() as payments:
+    with app.payments(reading=True) as payments:
         rows = payments.history(id_)
         found = payments.get(id_)
 

@@ -13,11 +13,12 @@ from paysession_cli.terminal import Terminal, json_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from paysession import (
         Dispute,
         Event,
+        Health,
         InDoubt,
         Money,
         Operation,
@@ -36,6 +37,7 @@ __all__ = [
     "emit",
     "error_json",
     "event_json",
+    "health_json",
     "operation_json",
     "provider_json",
     "resync_json",
@@ -44,6 +46,7 @@ __all__ = [
     "show_collections",
     "show_doubts",
     "show_events",
+    "show_health",
     "show_history",
     "show_providers",
     "show_recovery",
@@ -235,11 +238,36 @@ def provider_json(provider: ProviderInfo) -> dict[str, Any]:
 def doubt_json(doubt: InDoubt) -> dict[str, Any]:
     """Return an operation in doubt as JSON values."""
     return {
+        "order_reference": doubt.reference,
+        "provider": doubt.provider,
         "operation": operation_json(doubt.operation),
         "age_seconds": round(doubt.age.total_seconds(), 3),
         "reason": doubt.reason,
         "next_check": _time(doubt.next_check),
         "needs_operator": doubt.needs_operator,
+        "leased_until": _time(doubt.leased_until),
+    }
+
+
+def health_json(health: Health) -> dict[str, Any]:
+    """Return how payments are as JSON values; durations are in seconds."""
+
+    def seconds(duration: timedelta | None) -> float | None:
+        return None if duration is None else round(duration.total_seconds(), 3)
+
+    return {
+        "failing": health.failing,
+        "problems": list(health.problems),
+        "at": _time(health.at),
+        "store": health.store,
+        "in_doubt": health.in_doubt,
+        "oldest_doubt_seconds": seconds(health.oldest_doubt),
+        "needs_operator": health.needs_operator,
+        "conflicts": health.conflicts,
+        "unmatched": health.unmatched,
+        "recovery_lag_seconds": seconds(health.recovery_lag),
+        "inbox_lag_seconds": seconds(health.inbox_lag),
+        "feed_lag_seconds": seconds(health.feed_lag),
     }
 
 
@@ -390,9 +418,13 @@ def show_providers(providers: Sequence[ProviderInfo]) -> None:
 
 def show_doubts(doubts: Sequence[InDoubt]) -> None:
     """Show operations in doubt as a table."""
-    table = _table("operation", "kind", "amount", "age", "next check (UTC)", "who", "reason")
+    table = _table(
+        "for", "provider", "operation", "kind", "amount", "age", "next check (UTC)", "who", "reason"
+    )
     for row in doubts:
         table.add_row(
+            text(row.reference),
+            text(row.provider),
             text(row.operation.id),
             str(row.operation.kind),
             str(row.operation.amount),
@@ -404,8 +436,28 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
     _print(table, doubts, "nothing is in doubt")
 
 
+def show_health(health: Health) -> None:
+    """Say how payments are: what is wrong, then the figures."""
+    out = console()
+    if health.failing:
+        out.print(text("failing", style="bold red"))
+    elif health.problems:
+        out.print(text("well, and something is left to an operator", style="yellow"))
+    else:
+        out.print(text("well", style="green"))
+    for problem in health.problems:
+        out.print(text(f"- {problem}"))
+    if health.store is None:
+        figures = health_json(health)
+        for name in ("failing", "problems", "at", "store"):
+            del figures[name]
+        out.print(text(", ".join(f"{name} {value}" for name, value in figures.items() if value is not None)))
+
+
 def show_recovery(report: Mapping[str, Any]) -> None:
     """Say what rounds of recovery did, what is open, and what needs an operator."""
+    if report.get("store_error") is not None:
+        return  # it was said on standard error
     out = console()
     settled, waiting = len(report["settled"]), len(report["waiting"])
     out.print(

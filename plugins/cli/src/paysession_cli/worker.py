@@ -93,6 +93,7 @@ class Worker:
                 self._totals["failed_rounds"] += 1
                 pause = min(self._interval * 2 ** min(failures, 10), MOST_PAUSE)
                 self._complain(f"{error}; trying again in {pause:.0f} s")
+                self._report_failure(error)
             else:
                 failures, pause = 0, 0.0 if full else self._interval
                 if busy:
@@ -132,8 +133,15 @@ class Worker:
             doubts = self._payments.in_doubt(limit=1000)
         except StoreError as error:
             self._complain(str(error))
+            self._report_failure(error)
             return
         self._tell({**report(done, doubts), "totals": dict(self._totals), "stopped": self._stopping})
+
+    def _report_failure(self, error: StoreError) -> None:
+        """Report that the database cannot be read: what is in doubt is not known then."""
+        unknown = {"in_doubt": None, "oldest_seconds": None, "needs_operator": None}
+        figures = {**report((), ()), **unknown, "store_error": str(error)}
+        self._tell({**figures, "totals": dict(self._totals), "stopped": self._stopping})
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
