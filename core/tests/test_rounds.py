@@ -1,6 +1,7 @@
 """One run of recovery over several providers: side by side, in fair shares, and nothing of it twice."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from paysession import (
     hookimpl,
 )
 from paysession._engine import rounds
+from paysession._engine.recovery import Recoverer
 from paysession._engine.rounds import _shares
 from paysession._plugins.registry import Registry
 from paysession.outcome import Snapshot, WebhookEvent
@@ -327,3 +329,24 @@ def test_an_answer_in_between_shows_that_the_gateway_is_there(shop):
     shop.gateways["a"].looked = sometimes
     shop.payments.recover()
     assert shop.gateways["a"].asked == ids
+
+
+def test_workers_that_begin_at_a_time_are_handed_little_twice(shop, monkeypatch):
+    ids = shop.waiting("a", 120)
+    shop.now += timedelta(hours=1)
+    attend, handed = Recoverer.attend, []
+    first, workers = threading.Barrier(4), 4
+
+    def counted(self, session_id, **options):
+        handed.append(session_id)
+        if handed.count(session_id) <= workers and session_id == ids[0]:
+            first.wait(20)  # all begin with the same one
+        return attend(self, session_id, **options)
+
+    monkeypatch.setattr(Recoverer, "attend", counted)
+    runs = [Payments(shop.store, Registry(shop.gateways)) for _ in range(workers)]
+    with ThreadPoolExecutor(workers) as threads:
+        done = list(threads.map(lambda pay: pay.recover(limit=120), runs))
+    assert sorted(shop.gateways["a"].asked) == sorted(ids)
+    assert sum(report.looked for report in done) == len(ids)
+    assert len(handed) < 2 * len(ids)

@@ -575,8 +575,10 @@ class Recoverer:
             known_by += max(GRACE, IN_FLIGHT + capabilities.lookup_lag)
         return sent_at + self._engine.elapsed.at_least(sent_at) >= known_by
 
-    def attend(self, session_id: str, *, early: bool = False) -> SessionRow:
+    def attend(self, session_id: str, *, early: bool = False) -> SessionRow | None:
         """Do whatever is due for a session; what stays open gets a later time.
+
+        None: another worker was faster.
 
         Provider failures and busy sessions are not raised: the next round looks again.
 
@@ -587,7 +589,7 @@ class Recoverer:
         session = self._engine.load(session_id)
         due = session.due_at is not None and session.due_at <= self._engine.store.now()
         if session.due_at is None or not (due or early):
-            return session  # another worker was faster
+            return None
         looks = ordinal = 0
         try:
             if session.open is not None:
@@ -606,7 +608,9 @@ class Recoverer:
             if self._is_abandoned(session):
                 session = self._engine.perform(session, Request(Kind.CANCEL, reason=ABANDONED))
             session = self._engine.carry_on(session, requested_cancel(session))
-        except (SessionBusy, Stale):
+        except Stale:
+            return None
+        except SessionBusy:
             return self._engine.load(session_id)
         except PaysessionError as error:
             logger.info("session %s is not settled: %s", session_id, error)

@@ -8,6 +8,7 @@ the rest of its share to the next run. So does one that answers nothing.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from paysession._engine.upkeep import CHANGES, SWEEP, Upkeep
 from paysession.reports import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from paysession._engine.gate import Gate
     from paysession._engine.inbox import Inbox
@@ -124,12 +125,13 @@ class _Part:
         self._engine, self._inbox, self._upkeep = engine, inbox, upkeep
         self._until, self._patience = until, patience
         self._most = sessions, notifications
+        self._contended = False
 
     def process(self, stop: threading.Event) -> None:
         """Process the share, up to the end of what is begun when `stop` is set or its time is over."""
         begun = time.monotonic()
         store, recovery = self._engine.store, self._engine.recovery
-        sessions, notifications = self._most
+        notifications = self._most[1]
 
         def over() -> bool:
             late = self._patience is not None and time.monotonic() - begun >= self._patience
@@ -145,7 +147,7 @@ class _Part:
             self.notifications_done += self._inbox.settle(notification)
         calls, failed = self._engine.calls, 0
         # Read after the notifications, which may have settled some of them.
-        for session_id in store.due(self._until, sessions, self.provider):
+        for session_id in self._due():
             if (self.settled or self.waiting) and over():
                 return
             if failed >= MOST_UNANSWERED:
@@ -155,7 +157,35 @@ class _Part:
             session = recovery.attend(session_id, early=self._until is _ALL)
             after = calls.unanswered(self.provider)
             failed = 0 if not after else failed + (after > before)
-            (self.waiting if session.due_at is not None else self.settled).append(session_id)
+            if session is None:
+                self._contended = True
+            else:
+                (self.waiting if session.due_at is not None else self.settled).append(session_id)
+
+    def _due(self) -> Iterator[str]:
+        """Hand out the sessions of the share, the longest due first.
+
+        Workers that begin at a time are handed the same ones. Who finds that another was faster reads
+        anew what is due, and goes on somewhere in it: they spread out instead of following each other.
+        """
+        most, handed = self._most[0], dict[str, None]()
+        while len(handed) < most:
+            rows = self._engine.store.due(self._until, most, self.provider)
+            last = len(rows) < most
+            rows = [session_id for session_id in rows if session_id not in handed]
+            if not rows:
+                return
+            if self._contended:
+                rows = rows[random.randrange(len(rows)) :]  # noqa: S311 - nobody gains by guessing it
+            self._contended = False
+            for session_id in rows[: most - len(handed)]:
+                handed[session_id] = None
+                yield session_id
+                if self._contended:
+                    break
+            else:
+                if last:
+                    return
 
 
 def _work_off(parts: list[_Part], gate: Gate) -> None:
