@@ -200,7 +200,7 @@ def read(
         status,
         intent.amount,
         browser.action(intent, data, page),
-        intent.capture_before,
+        intent.capture_before or (intent.payable_until if intent.status == "requires_action" else None),
         intent,
         intent.status,
         intent.session_id,

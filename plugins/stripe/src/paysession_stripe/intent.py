@@ -60,6 +60,8 @@ as many captures (https://docs.stripe.com/payments/multicapture). The mark that 
 the ledger has long settled: only one operation of a session is open at a time."""
 
 _WEEK: Final = timedelta(days=7)
+_TRANSFER: Final = timedelta(days=30)
+"""How long a bank transfer is waited for; Stripe itself sets it no limit."""
 
 
 @frozen
@@ -163,6 +165,7 @@ class Intent:
         session_id: The id of our session that it carries, or None.
         client_secret: What lets the payer's browser confirm it.
         redirect: Where the payer is to be sent, if Stripe says so.
+        payable_until: Until when the payer can pay what they were shown: a voucher, a code.
         error: Why the last attempt to pay it failed.
         canceled_for: Why it was canceled, in Stripe's word.
         payment_method: The payment method that it is, or is to be, paid with.
@@ -180,6 +183,7 @@ class Intent:
     session_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     redirect: str | None = field(default=None, repr=False)
+    payable_until: datetime | None = None
     error: Failure | None = None
     canceled_for: str | None = None
     payment_method: str | None = None
@@ -246,6 +250,7 @@ def read_intent(found: Json) -> Intent:
         session_id=metadata.get(SESSION),
         client_secret=text(found, "client_secret"),
         redirect=_redirect(found.get("next_action")),
+        payable_until=_payable_until(found.get("next_action"), _time(found.get("created"))),
         error=_failure(found.get("last_payment_error")),
         canceled_for=text(found, "cancellation_reason"),
         payment_method=_id_of(found.get("payment_method")),
@@ -355,6 +360,17 @@ def _redirect(action: object) -> str | None:
     if action is None:
         return None
     return text(json_object(_mapping(action).get("redirect_to_url")) or {}, "url")
+
+
+def _payable_until(action: object, created: datetime | None) -> datetime | None:
+    """Return until when the payer can do what they are to do, where that takes days."""
+    found = json_object(action) or {}
+    kind = text(found, "type") or ""
+    shown = json_object(found.get(kind)) or {}
+    until = _time(shown.get("expires_at")) or _time(shown.get("expires_after"))
+    if until is None and kind == "display_bank_transfer_instructions" and created is not None:
+        return created + _TRANSFER
+    return until
 
 
 def _failure(error: object) -> Failure | None:
