@@ -490,6 +490,8 @@ def test_the_public_url_tells_providers_where_to_notify(make_shop):
     for url in ("https://shop/pay", "https://shop/pay/", None):
         with Payments.open("memory:", providers={"spy": Spy()}, public_url=url, environ={}) as pay:
             pay.initiate(pay.create_collection(eur("1"), reference="r").id, provider="spy")
+            (row,) = [row for row in pay.providers() if row.name == "spy"]
+            assert (row.webhook_url, type(row.plugin)) == (seen[-1], Spy)
     assert seen == ["https://shop/pay/webhooks/spy"] * 2 + [None]
 
 

@@ -1330,6 +1330,8 @@ class Payments:
                         None,
                         handle.mode,
                         offered=name in self.offered,
+                        webhook_url=self._engine.webhook_url(name),
+                        plugin=handle.plugin,
                     )
                 )
         for name, entry in offered.items():

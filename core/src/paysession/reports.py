@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from paysession.values import Value
 
@@ -268,6 +268,8 @@ class ProviderInfo(Value):
         problem: What is wrong with it, in one sentence, or None.
         mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
         offered: Whether a payer may choose it; see ``Payments.initiate(origin="payer")``.
+        webhook_url: Where its gateway may send notifications; None without a ``public_url``.
+        plugin: The provider itself, if it could be loaded: for what it offers besides the hooks.
     """
 
     name: str
@@ -277,3 +279,5 @@ class ProviderInfo(Value):
     problem: str | None
     mode: str | None = None
     offered: bool = False
+    webhook_url: str | None = None
+    plugin: object = field(default=None, repr=False, eq=False)

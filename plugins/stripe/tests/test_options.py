@@ -406,6 +406,31 @@ def test_who_paid_is_reported(wire, values):
 
 
 @pytest.mark.parametrize(
+    ("action", "until"),
+    [
+        (
+            {"type": "oxxo_display_details", "oxxo_display_details": {"expires_after": 1_768_435_200}},
+            "2026-01-15",
+        ),
+        (
+            {"type": "boleto_display_details", "boleto_display_details": {"expires_at": 1_768_435_200}},
+            "2026-01-15",
+        ),
+        ({"type": "display_bank_transfer_instructions"}, "2026-01-31"),
+        ({"type": "use_stripe_sdk"}, "None"),
+        ({"type": "oxxo_display_details", "oxxo_display_details": 7}, "None"),
+    ],
+)
+def test_until_when_a_voucher_can_be_paid_is_reported(wire, values, action, until):
+    found = {**INTENT, "status": "requires_action", "next_action": action, "created": 1_767_225_600}
+    wire.get(f"{API}/v1/payment_intents/pi_1", json=found)
+    provider = Stripe(api_key=KEY)
+    seen = provider.retrieve(values.session(reference="pi_1"), None)
+    assert (Status.REQUIRES_MORE, until) == (seen.status, str(seen.expires_at)[:10])
+    provider.close()
+
+
+@pytest.mark.parametrize(
     "details",
     [{}, {"type": 7}, {"type": "card", "card": []}, {"type": "card", "card": {"exp_month": "12"}}, []],
 )

@@ -123,6 +123,10 @@ class Engine:
         self.recovery = Recoverer(self)
         self._webhooks = f"{public_url.rstrip('/')}/webhooks/" if public_url else None
 
+    def webhook_url(self, provider: str) -> str | None:
+        """Return where a provider's gateway may send its notifications; None without a public URL."""
+        return f"{self._webhooks}{provider}" if self._webhooks is not None else None
+
     def load(self, session_id: str) -> SessionRow:
         """Return a session, or raise `NotFound`."""
         session = self.store.session(checked_id(session_id, "a session"))
@@ -230,7 +234,7 @@ class Engine:
         """Return an operation with what a hook is shown of it and no store keeps."""
         if capture is None and self._webhooks is None:
             return operation
-        url = f"{self._webhooks}{session.provider}" if self._webhooks is not None else None
+        url = self.webhook_url(session.provider)
         return replace(operation, capture=capture, webhook_url=url)
 
     def _no_room(self, session: SessionRow) -> InvalidAmount:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PaymentIntentCreateParams,
         PaymentIntentUpdateParams,
         RefundCreateParams,
+        WebhookEndpointCreateParams,
     )
     from stripe.params.checkout import SessionCreateParams as CheckoutSessionCreateParams
 
@@ -212,6 +213,17 @@ class Account:
         if page.get("has_more") is True:
             raise OutcomeUnknown(f"Stripe shows no end of the disputes of {charge}")
         return list(page["data"])
+
+    # --- the account's webhook endpoints ------------------------------------------------------------
+
+    def endpoints(self) -> list[Json]:
+        """Return the webhook endpoints; there are at most 16."""
+        page = self._call(lambda: self._v1.webhook_endpoints.list({"limit": _PAGE}, options=self._options()))
+        return list(page["data"])
+
+    def create_endpoint(self, params: WebhookEndpointCreateParams, *, key: str) -> Json:
+        """Create a webhook endpoint. Only this answer shows its signing secret."""
+        return self._call(lambda: self._v1.webhook_endpoints.create(params, options=self._options(key)))
 
     # --- sending ----------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from paysession.provider import (
     WebhookEvent,
     hookimpl,
 )
-from paysession_stripe import amounts, evidence, params, webhooks
+from paysession_stripe import amounts, endpoint, evidence, params, webhooks
 from paysession_stripe.data import StripeData
 from paysession_stripe.errors import Refused, StateRefused
 from paysession_stripe.intent import SESSION, read_customer, read_dispute, read_intent, read_refund
@@ -416,6 +416,35 @@ class Stripe:
             gateway, lazy.gateway = lazy.gateway, None
         if gateway is not None:
             gateway.close()
+
+    # --- the webhook endpoint ---------------------------------------------------------------------
+
+    def create_endpoint(self, url: str) -> Secret:
+        """Create the webhook endpoint for an address; return its signing secret, which Stripe shows once.
+
+        Args:
+            url: Where notifications go, such as ``https://shop.example/pay/webhooks/stripe``.
+
+        Raises:
+            ConfigurationError: There is one already, or Stripe does not take it.
+        """
+        account = self._gateway().account(self.stripe_account)
+        return endpoint.create(account, url)
+
+    def check_endpoint(self, url: str) -> list[str]:
+        """Return what is wrong with the webhook endpoint for an address; nothing: it is as it has to be.
+
+        Args:
+            url: Where notifications go.
+
+        Raises:
+            NotApplied, OutcomeUnknown, ConfigurationError: Stripe could not be asked.
+        """
+        account = self._gateway().account(self.stripe_account)
+        problems = endpoint.problems(account, url)
+        if not self.webhook_secret:
+            problems.append("the setting webhook_secret is missing: every notification is rejected")
+        return problems
 
     # --- what the hooks share ---------------------------------------------------------------------
 
