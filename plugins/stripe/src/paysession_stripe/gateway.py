@@ -6,6 +6,9 @@ and which parts of it are used, is written down in the reference of providers' S
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import stripe
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from stripe.params import (
         CustomerCreateParams,
+        EventListParams,
         PaymentIntentCaptureParams,
         PaymentIntentConfirmParams,
         PaymentIntentCreateParams,
@@ -40,6 +44,9 @@ API_VERSION: Final = "2026-10-28.endive"
 """The version of Stripe's API that this package is written for; it is sent with every request."""
 
 _PAGE: Final = 100
+_PAGES_OF_EVENTS: Final = 3
+_SHORTER: Final = 64
+"""By how much the time is shortened in which there are more events than a call may read."""
 _PAGES: Final = 100
 """How many of them are read: 10,000 refunds of one charge are not a shop's any more."""
 
@@ -213,6 +220,36 @@ class Account:
         if page.get("has_more") is True:
             raise OutcomeUnknown(f"Stripe shows no end of the disputes of {charge}")
         return list(page["data"])
+
+    def events(self, since: datetime, until: datetime) -> tuple[list[Json], datetime]:
+        """Return the account's events of a time, the earliest first, and how far they go.
+
+        Stripe lists the newest first, and those of the last 30 days. Where there are more than a call may
+        read, the time is shortened until all of it can be read.
+
+        Args:
+            since: The first second of it.
+            until: What comes after its last second.
+        """
+        first, last = math.floor(since.timestamp()), math.ceil(until.timestamp())
+        while True:
+            found, whole = self._events_between(first, last)
+            if whole or last - first <= 1:
+                return found[::-1], min(until, datetime.fromtimestamp(last, UTC))
+            last = first + max(1, (last - first) // _SHORTER)
+
+    def _events_between(self, first: int, last: int) -> tuple[list[Json], bool]:
+        """Return the events of some seconds, and whether they are all."""
+        found: list[Json] = []
+        for _ in range(_PAGES_OF_EVENTS):
+            params: EventListParams = {"limit": _PAGE, "created": {"gte": first, "lt": last}}
+            if found:
+                params["starting_after"] = found[-1]["id"]
+            page = self._call(partial(self._v1.events.list, params, options=self._options()))
+            found += page["data"]
+            if page.get("has_more") is not True or not page["data"]:
+                return found, True
+        return found, False
 
     # --- the account's webhook endpoints ------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from attrs import evolve, field, frozen
@@ -20,6 +20,7 @@ from attrs.validators import ge, in_, instance_of, le, matches_re
 from paysession.provider import (
     API_VERSION,
     Capabilities,
+    Changes,
     Declined,
     Endpoint,
     InvalidData,
@@ -60,6 +61,8 @@ _REQUESTS: Final = 4
 _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
 _PAGE: Final = "cs_"
+_LISTED: Final = timedelta(days=30) - timedelta(minutes=5)
+"""How far back Stripe lists events."""
 
 _KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
 
@@ -407,6 +410,18 @@ class Stripe:
             now=time.time(),
             livemode=None if self.mode == "unknown" else self.mode == "live",
         )
+
+    @hookimpl
+    def changes(self, since: datetime) -> Changes:
+        """List the events since a time, as they would have been notified of, of this account."""
+        now = datetime.now(UTC)
+        account = self._gateway().account(self.stripe_account)
+        try:
+            found, until = account.events(max(since, now - _LISTED), now)
+        except Declined as error:
+            raise NotApplied(f"Stripe does not list its events: {error}") from None
+        events = [event for row in found if (event := webhooks.listed(row)) is not None]
+        return Changes(events, until)
 
     @hookimpl
     def close(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paysession.provider import Secret
     from paysession_stripe.reading import Json
 
-__all__ = ["EVENTS", "TOLERANCE", "about", "parse"]
+__all__ = ["EVENTS", "TOLERANCE", "listed", "parse"]
 
 TOLERANCE: Final = 300
 """How many seconds a notification may be old, or ahead of our clock."""
@@ -83,20 +83,26 @@ def parse(
     event = _read(body)
     if event is None or (livemode is not None and event.get("livemode") is not livemode):
         return []
-    found = about(event)
+    found = _about(event)
     return [] if found is None else [found]
 
 
-def about(event: Json) -> WebhookEvent | None:
+def listed(found: object) -> WebhookEvent | None:
+    """Return what an event of Stripe's list says; None: it is not ours, or cannot be read."""
+    event = json_object(found)
+    return None if event is None or not _is_event(event) else _about(event)
+
+
+def _about(event: Json) -> WebhookEvent | None:
     """Return what an event says, as a hint whom to ask about; None: it is not about a session of ours."""
     kind = str(event["type"])
     if not kind.startswith(_FAMILIES):
         return None
     found: Json = event["data"]["object"]
-    session_id = _session_id(found)
-    if session_id is None and found.get("object") in _MARKED:
+    session_id, references = _session_id(found), _references(found)
+    if session_id is None and (found.get("object") in _MARKED or not references):
         return None
-    return WebhookEvent(event["id"], kind, session_id=session_id, references=_references(found))
+    return WebhookEvent(event["id"], kind, session_id=session_id, references=references)
 
 
 def _verify(header: str, body: bytes, secrets: Sequence[Secret], now: float) -> None:
@@ -133,14 +139,16 @@ def _read(body: bytes) -> Json | None:
         return None
     if event is None or event.get("object") != "event":
         raise WebhookRejected("the body is signed and is no event")
-    found = (json_object(event.get("data")) or {}).get("object")
-    if (
-        not _ID.fullmatch(str(event.get("id")))
-        or not isinstance(event.get("type"), str)
-        or json_object(found) is None
-    ):
+    if not _is_event(event):
         raise WebhookRejected("the body is signed and is an event that cannot be read")
     return event
+
+
+def _is_event(event: Json) -> bool:
+    """Return whether an event has an id, a type and an object."""
+    found = (json_object(event.get("data")) or {}).get("object")
+    known = _ID.fullmatch(str(event.get("id"))) is not None and isinstance(event.get("type"), str)
+    return known and json_object(found) is not None
 
 
 def _session_id(found: Json) -> str | None:
