@@ -228,6 +228,15 @@ def test_a_provider_without_a_lookup_or_without_sessions_is_left_alone(make_shop
     assert shop.store.due_notifications(shop.clock() + timedelta(days=9), 10, "fake") == []
 
 
+def test_a_provider_that_is_gone_is_no_lag_of_recovery(listing):
+    listing.session("captured")
+    listing.payments.recover()
+    listing.payments._registry._loaded.clear()
+    listing.payments._registry._selected.clear()
+    rounds(listing, hours=3)
+    assert listing.payments.health().problems == ()
+
+
 def test_two_workers_share_one_list(listing):
     session = listing.session("captured")
     list_refund(listing, session)

@@ -1270,11 +1270,10 @@ class Payments:
         return tuple(
             Capture(
                 operation,
-                Money.from_minor(found[operation.id][0], currency),
-                Money.from_minor(found[operation.id][1], currency),
-                Money.from_minor(
-                    max(0, min(most, found[operation.id][0] - found[operation.id][1])), currency
-                ),
+                Money.from_minor(found[operation.id].captured, currency),
+                Money.from_minor(found[operation.id].refunded, currency),
+                Money.from_minor(max(0, min(most, found[operation.id].left)), currency),
+                Money.from_minor(found[operation.id].charged_back, currency),
             )
             for operation in operations
             if operation.id in found

@@ -39,12 +39,14 @@ class Capture(Value):
         amount: What it took, without what was reversed since.
         refunded_amount: What refunds that refer to it gave back, or are giving back.
         refundable_amount: What may still be refunded of it: never more than is left of the session.
+        charged_back_amount: What disputes that refer to it took back.
     """
 
     operation: Operation
     amount: Money
     refunded_amount: Money
     refundable_amount: Money
+    charged_back_amount: Money
 
 
 @frozen(slots=False, eq=False, repr=False)

@@ -142,6 +142,13 @@ def test_a_chargeback_counts_against_the_capture_that_it_names(told):
     looks(told, session.id, *shown, effect, authorized=eur(4200))
     with pytest.raises(InvalidAmount, match=r"5\.00 EUR is left to refund"):
         told.payments.refund(session.id, eur(1000), capture=captures[1].id)
+    first, second = told.payments.captures(session.id)
+    assert (first.charged_back_amount, first.refundable_amount) == (eur(0), eur(1000))
+    assert (second.refunded_amount, second.charged_back_amount, second.refundable_amount) == (
+        eur(0),
+        eur(1500),
+        eur(500),
+    )
 
 
 def test_a_chargeback_of_what_was_refunded_is_reported_until_it_is_won(told):

@@ -64,6 +64,11 @@ PACE: Final = ((timedelta(days=1), 1), (timedelta(days=30), 4), (timedelta(days=
 every 5 hours, every 20 hours, every week. Later nothing is expected any more."""
 
 RETRY: Final = timedelta(minutes=5)
+"""When it is tried again after a failure."""
+
+UNAVAILABLE: Final = timedelta(hours=1)
+"""When it is tried again where a provider is not selected any more, or cannot be loaded."""
+
 _PAGE: Final = 100
 
 
@@ -119,7 +124,11 @@ class Upkeep:
         if row.type == SWEEP and row.due_at is not None and row.due_at > now:
             return  # its budget is for a time, whoever asks
         try:
-            provider = self._engine.registry.provider(row.provider)
+            try:
+                provider = self._engine.registry.provider(row.provider)
+            except PaysessionError:  # it is not selected any more, or unavailable here
+                self._write(row, due_at=now + UNAVAILABLE)
+                return
             if _task_of(provider) != row.type:
                 self._write(row, due_at=None)
                 return

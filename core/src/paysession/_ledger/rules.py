@@ -7,7 +7,7 @@ the diagram in the documentation.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import define, evolve
 
@@ -122,8 +122,27 @@ class Request:
         return digest_of(f"{session_id} {self.fingerprint} {minor} {capture}")
 
 
-def standing(operations: Sequence[Operation]) -> dict[str, tuple[int, int]]:
-    """Return what stands of each capture that succeeded, and what is refunded of that, in minor units.
+class Standing(NamedTuple):
+    """How one capture stands, in minor units.
+
+    Attributes:
+        captured: What it took, without what was reversed since.
+        refunded: What refunds that refer to it gave back, or may be giving back.
+        charged_back: What disputes that refer to it took back.
+    """
+
+    captured: int
+    refunded: int
+    charged_back: int
+
+    @property
+    def left(self) -> int:
+        """What can still be refunded of it."""
+        return self.captured - self.refunded - self.charged_back
+
+
+def standing(operations: Sequence[Operation]) -> dict[str, Standing]:
+    """Return how each capture that succeeded stands.
 
     A refund that is in doubt or pending counts; one that refers to no capture does not.
     """
@@ -133,12 +152,15 @@ def standing(operations: Sequence[Operation]) -> dict[str, tuple[int, int]]:
             stands[row.reverses] -= row.amount.minor
     captured = {row.id: 0 for row in operations if row.kind is CAPTURE and row.state is State.SUCCEEDED}
     refunded = {key: 0 for key in captured if key in stands}
+    charged_back = dict(refunded)
     for row in operations:
-        taken = row.kind is REFUND and row.state not in REFUSED
-        taken = taken or (row.kind is CHARGEBACK and row.state is State.SUCCEEDED)
-        if taken and row.reverses is None and row.capture_id in refunded:
+        if row.reverses is not None or row.capture_id not in refunded:
+            continue
+        if row.kind is REFUND and row.state not in REFUSED:
             refunded[row.capture_id] += stands[row.id]
-    return {key: (stands[key], minor) for key, minor in refunded.items()}
+        elif row.kind is CHARGEBACK and row.state is State.SUCCEEDED:
+            charged_back[row.capture_id] += stands[row.id]
+    return {key: Standing(stands[key], minor, charged_back[key]) for key, minor in refunded.items()}
 
 
 def with_capture(
@@ -151,7 +173,7 @@ def with_capture(
         NotSupported: The provider refunds one capture at a time, and several could be meant.
     """
     rows = {row.id: row for row in operations}
-    left = {key: minor - refunded for key, (minor, refunded) in standing(operations).items() if minor}
+    left = {key: found.left for key, found in standing(operations).items() if found.captured}
     chosen = request.capture_id
     if chosen is not None and not (isinstance(chosen, str) and chosen in left):
         raise InvalidData(
