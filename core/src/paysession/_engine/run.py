@@ -191,7 +191,8 @@ class Engine:
                 answer = self._answer_at_once(provider, session, ledger, begun)
             return ledger
 
-        step = self.swap(plan, session.id, session, full=self._no_room)
+        local = provider.capabilities.local  # what was only begun is no news
+        step = self.swap(plan, session.id, session, full=self._no_room, observed=local)
         if step.ledger is None or begun is None:
             return step.session
         if answer is not None:
