@@ -385,6 +385,6 @@ def test_data_that_was_stored_without_statuses_is_read(shop):
     data = PayPalData.of(session)
     stored = {**session.data, "authorizations": list(data.authorizations), "captures": ["C1"]}
 
-    older = PayPalData.of(replace(session, _data=encode(stored, "data")))
+    older = PayPalData.of(replace(session, data=encode(stored, "data")))
     assert older.only_live == data.only_live == next(iter(data.authorizations))
     assert (older.captures, older.host) == ({"C1": ""}, {"customer": "c-7"})

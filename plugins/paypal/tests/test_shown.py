@@ -367,7 +367,7 @@ def test_a_capture_without_any_authorization_is_not_sent(hand, fake):
 def test_a_capture_whose_authorization_the_books_lost_looks_it_up(hand, fake):
     hand.authorized(fake)
     data = {key: value for key, value in hand.session.data.items() if key != "authorizations"}
-    hand.session = replace(hand.session, _data=json.dumps(data))
+    hand.session = replace(hand.session, data=json.dumps(data))
     assert hand.do("capture", "1.00").amount == Money("1.00", "EUR")
 
 

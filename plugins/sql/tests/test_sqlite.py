@@ -402,7 +402,7 @@ def test_what_is_erased_is_gone_from_the_file_and_from_the_log(store, tmp_path, 
     raw = [path.read_bytes() for path in tmp_path.iterdir()]
     assert any(b"0000-erased" in content for content in raw)
     change = Change(
-        session=replace(session, version=2), expected=1, operations=(replace(operation, _payload=None),)
+        session=replace(session, version=2), expected=1, operations=(replace(operation, payload=None),)
     )
     if last == "a write":
         store._tidy_at = 0.0

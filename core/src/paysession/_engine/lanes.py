@@ -176,7 +176,7 @@ class HookCalls:
         if left is None:
             return operation
         left = max(left, 0.0)
-        return replace(operation, deadline=now() + timedelta(seconds=left), _until=monotonic() + left)
+        return replace(operation, deadline=now() + timedelta(seconds=left), until=monotonic() + left)
 
     # --- calling hooks ----------------------------------------------------------------------------
 

@@ -214,7 +214,7 @@ class Recoverer:
         """
         as_begun = replace(
             session,
-            _data=operation.data_text,
+            data=operation.data_text,
             reference=operation.session_reference,
             status=operation.session_status,
         )

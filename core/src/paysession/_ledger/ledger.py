@@ -63,7 +63,7 @@ from paysession.operation import (
     number_of,
 )
 from paysession.session import Conflict, SessionRow
-from paysession.values import Failure, Status, made
+from paysession.values import Failure, Status, made, new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -296,27 +296,27 @@ class Ledger:
         # Versions come again when a backup is restored; the checksum keeps another event from having this id.
         operation_id = operation.id if operation is not None else None
         content = f"{type_} {operation_id} {detail} {self.now.timestamp()}"
-        attributes = {
-            "cursor": "",
-            "id": f"{session.id}:{session.version}.{place}-{crc32(content.encode()):08x}",
-            "type": type_,
-            "session_id": session.id,
-            "collection_id": session.collection_id,
-            "reference": session.collection_reference,
-            "provider": session.provider,
-            "operation_id": operation_id,
-            "by": operation.by if operation is not None else None,
-            "amount": operation.amount if operation is not None else session.amount,
-            "status": session.status,
-            "authorized": session.authorized,
-            "captured": session.captured,
-            "refunded": session.refunded,
-            "charged_back": session.charged_back,
-            "version": session.version,
-            "detail": detail,
-            "occurred_at": self.now,
-        }
-        return made(Event, attributes)
+        return new(
+            Event,
+            cursor="",
+            id=f"{session.id}:{session.version}.{place}-{crc32(content.encode()):08x}",
+            type=type_,
+            session_id=session.id,
+            collection_id=session.collection_id,
+            reference=session.collection_reference,
+            provider=session.provider,
+            operation_id=operation_id,
+            by=operation.by if operation is not None else None,
+            amount=operation.amount if operation is not None else session.amount,
+            status=session.status,
+            authorized=session.authorized,
+            captured=session.captured,
+            refunded=session.refunded,
+            charged_back=session.charged_back,
+            version=session.version,
+            detail=detail,
+            occurred_at=self.now,
+        )
 
     @property
     def events(self) -> Sequence[tuple[EventType, Operation | None, str | None]]:

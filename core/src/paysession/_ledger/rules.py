@@ -29,7 +29,7 @@ from paysession.operation import (
     State,
     digest_of,
 )
-from paysession.values import Status, made
+from paysession.values import Status, new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -235,44 +235,44 @@ def begin(
     number = ordinal if request.idempotency_key is None else request.attempt
     operation_id = f"{session.id}-{number}-{request.digest(session.id, amount)}"
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
-    attributes = {
-        "id": operation_id,
-        "session_id": session.id,
-        "kind": kind,
-        "ordinal": ordinal,
-        "amount": amount,
-        "state": State.STARTED,
-        "created_at": now,
-        "updated_at": now,
-        "origin": request.origin,
-        "by": request.by,
-        "idempotency_key": request.idempotency_key,
-        "fingerprint": request.fingerprint if request.idempotency_key is not None else None,
-        "final": request.final,
-        "reason": request.reason,
-        "capture_id": request.capture.id if request.capture is not None else None,
-        "reverses": None,
-        "reference": None,
-        "sure": True,
-        "answer": None,
-        "error": None,
-        "note": None,
-        "dispute": None,
-        "_payload": request.payload,
-        "_data": session.data_text,
-        "session_reference": session.reference,
-        "session_status": session.status,
-        "hold": hold,
-        "attempt": 1,
-        "lease_until": lease_until,
-        "sent_at": now,
-        "doubted_at": None,
-        "capture": None,
-        "webhook_url": None,
-        "deadline": None,
-        "_until": None,
-    }
-    operation = made(Operation, attributes)
+    operation = new(
+        Operation,
+        id=operation_id,
+        session_id=session.id,
+        kind=kind,
+        ordinal=ordinal,
+        amount=amount,
+        state=State.STARTED,
+        created_at=now,
+        updated_at=now,
+        origin=request.origin,
+        by=request.by,
+        idempotency_key=request.idempotency_key,
+        fingerprint=request.fingerprint if request.idempotency_key is not None else None,
+        final=request.final,
+        reason=request.reason,
+        capture_id=request.capture.id if request.capture is not None else None,
+        reverses=None,
+        reference=None,
+        sure=True,
+        answer=None,
+        error=None,
+        note=None,
+        dispute=None,
+        payload=request.payload,
+        data=session.data_text,
+        session_reference=session.reference,
+        session_status=session.status,
+        hold=hold,
+        attempt=1,
+        lease_until=lease_until,
+        sent_at=now,
+        doubted_at=None,
+        capture=None,
+        webhook_url=None,
+        deadline=None,
+        until=None,
+    )
     ledger = Ledger(session, now)
     ledger.apply(Begun(operation))
     return ledger, operation

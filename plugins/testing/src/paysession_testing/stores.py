@@ -243,7 +243,8 @@ class StoreContract:
         bare = an_operation(ordinal=2)
         for attribute in fields(Operation):
             if attribute.default is None:
-                bare = replace(bare, **{attribute.name: None})
+                none: dict[str, Any] = {attribute.alias or attribute.name: None}
+                bare = replace(bare, **none)
         full = an_operation()
         changed = replace(session, version=2)
         store.commit(Change(session=changed, expected=1, operations=(full, bare)))
@@ -337,8 +338,8 @@ class StoreContract:
                 notification=a_notification(attempts=0),
             )
         )
-        erased = replace(session, version=3, checkout=Checkout(), payer=None, _data="{}", forgotten_at=NOW)
-        changed = replace(operation, reason=None, note=None, _data="{}")
+        erased = replace(session, version=3, checkout=Checkout(), payer=None, data="{}", forgotten_at=NOW)
+        changed = replace(operation, reason=None, note=None, data="{}")
         change = Change(
             session=erased,
             expected=2,

@@ -18,7 +18,7 @@ from paysession import (
     State,
     Status,
 )
-from paysession.store import replace
+from paysession.provider import Money
 from paysession_testing.contract import advice
 from paysession_testing.contract.faults import KINDS
 from paysession_testing.contract.verdict import broken, not_declared
@@ -214,9 +214,8 @@ class DoubtContract:
         """Hooks run in threads: sessions of different threads do not get into each other's way."""
         bench.start()  # cold: whatever is built once is built now
         barrier = threading.Barrier(_THREADS)
-        amounts = [
-            replace(bench.gateway.amount, minor=bench.gateway.amount.minor + 10 * i) for i in range(_THREADS)
-        ]
+        amount = bench.gateway.amount
+        amounts = [Money.from_minor(amount.minor + 10 * i, amount.currency) for i in range(_THREADS)]
 
         def buy(place: int) -> PaymentSession:
             barrier.wait()

@@ -114,7 +114,7 @@ class TruthContract:
         """A lookup that certainly finds nothing says `Snapshot.absent`, and raises nothing."""
         bench.needs_lookup()
         known = bench.initiate()
-        stranger = replace(known, id=known.id[:-6] + "ffffff", reference=None, _data="{}")
+        stranger = replace(known, id=known.id[:-6] + "ffffff", reference=None, data="{}")
         try:
             snapshot = bench.handle.retrieve(stranger, None)
         except ProviderError as error:
