@@ -118,7 +118,7 @@ def test_the_commands_of_a_page_exist_with_their_options(page):
         words = shlex.split(found[1])[1:]
         command, context = cli, click.Context(cli, info_name="paysession")
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            command = command.commands[words.pop(0)]
+            command = command.get_command(context, words.pop(0))
             context = click.Context(command, parent=context)
         known = {option for parameter in command.params for option in parameter.opts}
         unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known
