@@ -26,6 +26,7 @@ def test_one_life_in_a_loop():
             order = await pay.create_collection(Money("42.00", "EUR"), reference="r")
             order = await pay.update_collection(order.id, Money("43.00", "EUR"))
             session = await pay.initiate(order.id, provider="fake", idempotency_key="k")
+            assert pay._providers == {session.id: "fake"}  # or each call would have to read it first
             session = await pay.update(session.id, Money("40.00", "EUR"))
             session = await pay.resume(session.id)
             assert session == await pay.authorize(session.id)

@@ -19,6 +19,7 @@ from paysession._engine.lanes import Workers
 from paysession.errors import NotApplied, SettingsError, StoreError
 from paysession.payments import Payments
 from paysession.reports import Lane
+from paysession.session import PaymentSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from paysession.outcome import Outcome, WebhookReply
     from paysession.reports import Capture, Health, InDoubt, ProviderInfo, Pruned, Recovery, Resync, Unmatched
     from paysession.retention import Retention
-    from paysession.session import CaptureMode, Conflict, PaymentCollection, PaymentSession
+    from paysession.session import CaptureMode, Conflict, PaymentCollection
 
 __all__ = ["AsyncPayments"]
 
@@ -177,9 +178,18 @@ class AsyncPayments:
             return await self._in(self._workers("", _STORE, _FIXED[_STORE]), work)
         workers = self._workers("provider", provider, self._max_workers)
         if self._calls.patience is None:
-            return await self._in(workers, work)
-        end = monotonic() + self._calls.patience
-        return await self._in(workers, partial(self._calls.until, end, work), end=end)
+            found = await self._in(workers, work)
+        else:
+            end = monotonic() + self._calls.patience
+            found = await self._in(workers, partial(self._calls.until, end, work), end=end)
+        if isinstance(found, PaymentSession):
+            self._remember(found)
+        return found
+
+    def _remember(self, session: PaymentSession) -> None:
+        if len(self._providers) >= _REMEMBERED:
+            self._providers.clear()
+        self._providers[session.id] = session.provider
 
     async def _on(
         self, session_id: str, call: Callable[_P, PaymentSession], /, *args: _P.args, **named: _P.kwargs
@@ -187,10 +197,9 @@ class AsyncPayments:
         """Run what calls the provider of a session."""
         provider = self._providers.get(session_id) if isinstance(session_id, str) else None
         if provider is None:
-            provider = (await self._run(self._payments.get, session_id)).provider
-            if len(self._providers) >= _REMEMBERED:
-                self._providers.clear()
-            self._providers[session_id] = provider
+            session = await self._run(self._payments.get, session_id)
+            self._remember(session)
+            provider = session.provider
         return await self._with(provider, call, *args, **named)
 
     @property
