@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from paysession.provider import ConfigurationError, NotApplied, OutcomeUnknown
+from paysession.provider import NotApplied, OutcomeUnknown
 from paysession_stripe import Stripe
 
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
@@ -105,9 +105,18 @@ def test_what_stripe_lists_no_more_is_not_asked_for(wire, stripe_):
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(400, NotApplied), (403, ConfigurationError), (429, NotApplied), (500, OutcomeUnknown)],
+    [(400, NotApplied), (403, NotApplied), (429, NotApplied), (500, OutcomeUnknown)],
 )
 def test_a_list_that_cannot_be_read_now_is_read_later(wire, stripe_, status, expected):
     wire.get(EVENTS, status=status, json={"error": {"type": "invalid_request_error", "message": "No."}})
     with pytest.raises(expected):
         stripe_.changes(ago(hours=1))
+
+
+@pytest.mark.parametrize(("status", "asked"), [(403, 1), (404, 1), (429, 2)])
+def test_a_key_that_may_not_list_events_is_not_tried_every_quarter_of_an_hour(wire, stripe_, status, asked):
+    wire.get(EVENTS, status=status, json={"error": {"type": "invalid_request_error", "message": "No."}})
+    for _ in range(2):
+        with pytest.raises(NotApplied):
+            stripe_.changes(ago(hours=1))
+    assert asked == len(wire.calls)

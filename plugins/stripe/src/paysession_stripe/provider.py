@@ -21,6 +21,7 @@ from paysession.provider import (
     API_VERSION,
     Capabilities,
     Changes,
+    ConfigurationError,
     Declined,
     Endpoint,
     InvalidData,
@@ -63,6 +64,8 @@ _BACKOFF: Final = 5.0
 _PAGE: Final = "cs_"
 _LISTED: Final = timedelta(days=30) - timedelta(minutes=5)
 """How far back Stripe lists events."""
+_REFUSED: Final = 86_400.0
+"""Seconds after which Stripe is asked again for a list that this key may not read."""
 
 _KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
 
@@ -105,6 +108,8 @@ class _Lazy:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.gateway: Gateway | None = None
+        self.unlisted_until = 0.0
+        """Until when, on the clock of ``time.monotonic``, Stripe is not asked for its list of events."""
 
 
 class _PerProcess:
@@ -414,12 +419,15 @@ class Stripe:
     @hookimpl
     def changes(self, since: datetime) -> Changes:
         """List the events since a time, as they would have been notified of, of this account."""
-        now = datetime.now(UTC)
+        now, lazy = datetime.now(UTC), self._lazy.here
+        if time.monotonic() < lazy.unlisted_until:
+            raise NotApplied("Stripe refused to list its events: it is asked again after a day")
         account = self._gateway().account(self.stripe_account)
         try:
             found, until = account.events(max(since, now - _LISTED), now)
-        except Declined as error:
-            raise NotApplied(f"Stripe does not list its events: {error}") from None
+        except (ConfigurationError, Declined) as error:
+            lazy.unlisted_until = time.monotonic() + _REFUSED
+            raise NotApplied(f"Stripe does not list its events: {error.message}") from None
         events = [event for row in found if (event := webhooks.listed(row)) is not None]
         return Changes(events, until)
 
