@@ -1,7 +1,7 @@
 """The requests that are sent, with the ``stripe`` package's own typed services.
 
 It is imported when a provider is first used: the package takes 150 ms to load. The decision for the package,
-and which parts of it are used, is written down in the reference of providers' SDKs (docs/stripe.md).
+and which parts of it are used, is written down at the end of docs/stripe.md.
 """
 
 from __future__ import annotations
