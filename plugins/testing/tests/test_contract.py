@@ -14,7 +14,7 @@ from paysession_testing.contract.bench import Bench
 from paysession_testing.contract.gateway import GatewayCounterpart
 from paysession_testing.contract.notifications import UNKNOWN, without_webhook_settings
 from paysession_testing.contract.wire import Proxy
-from paysession_testing.gateway_provider import GatewayProvider
+from paysession_testing.gateway_provider import GatewayProvider, ListingProvider
 
 
 class TestGatewayProvider(BaseProviderContract):
@@ -24,7 +24,7 @@ class TestGatewayProvider(BaseProviderContract):
 
     @pytest.fixture
     def make_provider(self):
-        return lambda url: GatewayProvider(url, timeout=0.5)
+        return lambda url: ListingProvider(url, timeout=0.5)
 
     @pytest.fixture
     def provider_without_webhook_secret(self, wire):

@@ -13,7 +13,7 @@ Requests are those of a typical gateway::
     POST /orders/ID/capture     {amount, final, operation}
     POST /orders/ID/refund      {amount, operation}
     POST /orders/ID/cancel      {operation}
-    GET  /orders/ID    GET /orders?ours=...
+    GET  /orders/ID    GET /orders?ours=...    GET /changes?since=SECONDS
 
 ``operation`` is the merchant's metadata: it is kept with the effect and decides nothing, so that the
 judge can tell two effects of one operation even where the idempotency key was wrong.
@@ -96,6 +96,7 @@ class Gateway:
         self._lock = threading.RLock()
         self._replies: dict[str, tuple[float, str, Reply]] = {}
         self._outbox: dict[str, dict[str, Any]] = {}
+        self._feed: list[tuple[float, dict[str, Any]]] = []
         self._told = 0
         self._pending: set[int] = set()
 
@@ -401,6 +402,13 @@ class Gateway:
             }
             event["effects"] = [shown]
         self._outbox[event["id"]] = event
+        self._feed.append((self._clock(), event))
+
+    def changes(self, since: float) -> Reply:
+        """Answer a GET of what changed since a time: the notifications, acknowledged or not."""
+        with self._lock:
+            events = [event for at, event in self._feed if at >= since]
+            return Reply(200, {"events": events, "until": self._clock()})
 
     def notifications(self, limit: int = 100) -> list[tuple[str, dict[str, str], str]]:
         """Return notifications that nobody acknowledged: the id, the signed headers and the body."""

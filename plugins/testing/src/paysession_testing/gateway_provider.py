@@ -12,13 +12,14 @@ import json
 import os
 import select
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from paysession.provider import (
     BoundedResponse,
     Capabilities,
+    Changes,
     Declined,
     Effect,
     Failure,
@@ -40,7 +41,7 @@ from paysession.provider import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["GatewayProvider"]
+__all__ = ["GatewayProvider", "ListingProvider"]
 
 TOLERANCE: Final = 300.0
 """Seconds that a notification's time may be off."""
@@ -300,6 +301,22 @@ class GatewayProvider:
         if connection.sock is None:
             connection.connect()
         return connection
+
+
+class ListingProvider(GatewayProvider):
+    """The same for a gateway that lists what changed."""
+
+    @hookimpl
+    def changes(self, since: datetime) -> Changes:
+        """Read the list: what notifications said, delivered or not."""
+        told = self._get(f"changes?since={since.timestamp()}")
+        if told is None:
+            raise NotApplied("the gateway has no list of changes")
+        events = [
+            WebhookEvent(event["id"], event["type"], session_id=event["ours"], references=[event["order"]])
+            for event in told["events"]
+        ]
+        return Changes(events, datetime.fromtimestamp(told["until"], UTC))
 
 
 def _connection(host: str, port: int, timeout: float) -> http.client.HTTPConnection:

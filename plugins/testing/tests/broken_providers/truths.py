@@ -6,10 +6,19 @@ from providers import breaks, replace_, slow, snapshot_
 
 from paysession.hooks import hookimpl
 from paysession.money import Money
-from paysession.provider import Capabilities, Effect, Outcome, OutcomeUnknown, Redirect, Status
+from paysession.provider import (
+    Capabilities,
+    Changes,
+    Effect,
+    Outcome,
+    OutcomeUnknown,
+    Redirect,
+    Status,
+    WebhookEvent,
+)
 from paysession.values import replace
 from paysession_testing.contract.gateway import GatewayCounterpart
-from paysession_testing.gateway_provider import GatewayProvider
+from paysession_testing.gateway_provider import GatewayProvider, ListingProvider
 
 
 def total(effects, kind, *states):
@@ -78,6 +87,16 @@ class ChargebackNotTold(Telling):
     def told(self, snapshot):
         effects = [effect for effect in snapshot.effects if effect.kind != "chargeback"]
         return {"effects": effects, "charged_back": None}
+
+
+@breaks("test_what_nobody_was_notified_of_is_found_by_the_list_of_changes")
+class ChangesOfNobody(ListingProvider):
+    mend = "give session_id= or references="
+
+    @hookimpl
+    def changes(self, since):
+        found = super().changes(since)
+        return Changes([WebhookEvent(e.id, e.type) for e in found.events], found.until)
 
 
 @breaks("test_what_others_do_at_the_gateway_is_booked[chargeback]")

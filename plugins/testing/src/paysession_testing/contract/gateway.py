@@ -46,7 +46,9 @@ class GatewayCounterpart(Counterpart):
         place = url.path.strip("/")
         if not headers.get("authorization", "").startswith("Bearer "):
             return 401, {}, {"error": "who_are_you"}
-        if method == "GET":
+        if method == "GET" and place == "changes":
+            reply = self.gateway.changes(float(parse_qs(url.query)["since"][0]))
+        elif method == "GET":
             ours = parse_qs(url.query).get("ours", [None])[0]
             reply = self.gateway.lookup(place.partition("/")[2] or None, ours)
         else:

@@ -115,6 +115,29 @@ class NotificationsContract:
             )
         bench.compare(session)
 
+    def test_what_nobody_was_notified_of_is_found_by_the_list_of_changes(self, bench: Bench) -> None:
+        """A refund in the dashboard whose notification was lost is named by `changes`."""
+        if not bench.handle.implements("changes"):
+            not_declared("the provider does not implement changes")
+        bench.needs(Kind.REFUND)
+        bench.needs_feature("dashboard")
+        session = bench.captured()
+        since, amount = datetime.now(UTC) - timedelta(hours=1), session.captured_amount
+        bench.gateway.refund_in_dashboard(session, amount)
+        try:
+            found = bench.handle.changes(since)
+        except PaysessionError as error:
+            broken("The list of changes is read.", found=f"{error}", mend="return Changes(events, until)")
+        bench.payments.recover(now=True)
+        after = bench.payments.get(session.id)
+        if after.refunded != amount.minor:
+            broken(
+                "What `changes` names is processed as if its notification had come.",
+                found=f"{after.refunded_amount} is refunded; {found!r:.500}",
+                mend="give session_id= or references= in each WebhookEvent that changes returns",
+            )
+        bench.compare(after)
+
     def test_several_notifications_in_one_request_all_count(self, bench: Bench) -> None:
         """Where a gateway sends several at once, each is read."""
         bench.needs_webhooks()
