@@ -85,6 +85,7 @@ class GatewayProvider:
             refund="multiple",
             replay_window=timedelta(hours=24),
             lookup="consistent",
+            keyed_effects=True,
             call_limit=timedelta(seconds=4 * timeout),
         )
         parts = urlsplit(url)

@@ -143,6 +143,23 @@ class EffectsWithNewReferences(GatewayProvider):
         return snapshot_(snapshot, effects=effects, captured=None, refunded=None)
 
 
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them")
+class DeclaresKeysThatItDoesNotGive(GatewayProvider):
+    mend = "declare keyed_effects=False"
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.capabilities = evolve(self.capabilities, keyed_effects=True)
+
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.status is None:
+            return snapshot
+        effects = [evolve(effect, key=None) for effect in snapshot.effects]
+        return snapshot_(snapshot, effects=effects, captured=None, refunded=None)
+
+
 def snapshot_(snapshot, **changes):
     """Return a snapshot with other arguments."""
     names = ("amount", "authorized", "captured", "refunded", "effects", "ready", "session_id", "reference")

@@ -37,6 +37,22 @@ _BROUGHT = {
 }
 
 
+def _check_keys(bench: Bench, session: PaymentSession) -> None:
+    """Fail unless the last lookup shows each effect of ours with the key of its operation."""
+    call = bench.last("retrieve")
+    assert isinstance(call.answer, Snapshot)  # noqa: S101 - it was recorded
+    own = {row.reference: row for row in bench.payments.history(session.id) if row.origin != "provider"}
+    for effect in call.answer.effects:
+        row = own.get(effect.reference)
+        if effect.kind in (Kind.CAPTURE, Kind.REFUND) and row is not None and effect.key != row.key:
+            broken(
+                "Where `keyed_effects` is declared each effect of ours carries the key of its operation.",
+                found=f"the {effect.kind} {effect.reference} of {row.key} has the key {effect.key}",
+                mend="send operation.key where the gateway keeps it with the effect, such as metadata, and "
+                "give it as Effect.key; or declare keyed_effects=False",
+            )
+
+
 def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
     """Go through a whole life, as far as it is declared: update, capture, refund, and cancel the rest."""
 
@@ -173,6 +189,8 @@ class LivesContract:
                     mend="give cumulative totals, effects with the reference that the hook answered, and no "
                     "data= or the same",
                 )
+            if bench.capabilities.keyed_effects and bench.capabilities.lookup != "none":
+                _check_keys(bench, session)
 
     def test_a_life_goes_on_in_another_process(self, bench: Bench) -> None:
         """Nothing that a later step needs is kept in the provider itself: it stands in ``data``."""
