@@ -1,12 +1,14 @@
-"""Payers who click, come back, change the method and the cart, while gateways fail: one payment at a time."""
+"""Payers who click, come back, change the method and the cart, while gateways fail: one payment at a time.
+
+Random lives of one order, with two methods and two processes of one shop. (Hypothesis as a state machine hardly gets past the
+first failures: its lists are short, and end in zeros.)
+"""
 
 import contextlib
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from paysession import MemoryStore, Money, Payments, PaysessionError
 from paysession._engine import pay as paying
@@ -14,6 +16,8 @@ from paysession._plugins.registry import Registry
 from paysession_testing import FakeProvider
 from paysession_testing.fake import FAULTS
 
+LIVES = 100
+STEPS = 40
 METHODS = ("card", "wallet")
 UNPAID = ("pending", "requires_more", "error")
 
@@ -28,139 +32,146 @@ class Gone(BaseException):
     """A process is killed."""
 
 
-class Machine(RuleBasedStateMachine):
-    """One order, two methods, two processes of one shop."""
+class Life:
+    """One order, and what is done to it."""
 
-    @initialize(hours=st.sampled_from([24, 0]), lookup=st.sampled_from(["consistent", "consistent", "none"]))
-    def begin(self, hours, lookup):
+    def __init__(self, seed):
+        self.random = random.Random(seed)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.lookup = self.choice("consistent", "consistent", "consistent", "none")
+        window = timedelta(hours=self.choice(0, 24, 24))
         self.gates = {
-            name: FakeProvider(approve=False, lookup=lookup, replay_window=timedelta(hours=hours))
-            for name in METHODS
+            name: FakeProvider(approve=False, lookup=self.lookup, replay_window=window) for name in METHODS
         }
         store = MemoryStore(clock=lambda: self.now)
         self.shops = [Payments(store, Registry(dict(self.gates))) for _ in range(2)]
         self.payments = self.shops[0]
-        self.order = self.payments.create_collection(Money("42.00", "EUR"), reference="order")
+        self.order = self.payments.create_collection(Money("42.00", "EUR"), reference="order").id
         self.shown = None
-        self.most = 4200
+        self.seen = {"open": 0, "paid": 0, "refused": 0}
 
-    def left(self, session):
-        """Return what the order's other sessions leave, in minor units."""
-        rows = self.payments.sessions(collection_id=self.order.id)
-        amount = self.payments.collection(self.order.id).amount.minor
-        return amount - sum(row.held for row in rows if row.id != session.id)
+    def choice(self, *options):
+        return self.random.choice(options)
+
+    @property
+    def sessions(self):
+        return self.payments.sessions(collection_id=self.order)
+
+    def due(self):
+        return self.payments.collection(self.order).amount.minor
+
+    def shows(self, session):
+        """Return how a session stands at its gateway."""
+        return self.gates[session.provider].retrieve(session=session).status
+
+    def is_paid(self):
+        """Return whether the whole amount is authorized, and nothing of that is in doubt."""
+        if any(row.in_doubt or row.cancel_wanted for row in self.sessions):
+            return False
+        return sum(row.held for row in self.sessions if row.status == "authorized") >= self.due()
 
     def payable(self):
-        """Return the sessions of which nothing is in doubt and that a payer could pay at a gateway."""
-        return [
-            row
-            for row in self.payments.sessions(collection_id=self.order.id)
-            if not row.in_doubt
-            and not row.cancel_wanted
-            and self.gates[row.provider].retrieve(session=row).status in UNPAID
-        ]
+        """Return the sessions of which nothing is in doubt and that a payer could pay at a gateway.
 
-    @rule(
-        method=st.sampled_from(METHODS),
-        shop=st.sampled_from([0, 1]),
-        customer=st.sampled_from(["cus_1", "cus_1", "cus_2"]),
-        capture=st.sampled_from(["automatic", "automatic", "manual"]),
-    )
-    def pay(self, method, shop, customer, capture):
+        Of one whose beginning was never answered no payer has seen the page.
+        """
+        certain = [row for row in self.sessions if row.initiated and not (row.in_doubt or row.cancel_wanted)]
+        return [row.id for row in certain if self.shows(row) in UNPAID]
+
+    def pay(self):
+        method, customer = self.choice(*METHODS), self.choice("cus_1", "cus_1", "cus_2")
+        capture, paid = self.choice("automatic", "automatic", "manual"), self.is_paid()
         try:
-            session = self.shops[shop].pay(
-                self.order.id, provider=method, data={"customer": customer}, capture=capture
+            session = self.choice(*self.shops).pay(
+                self.order, provider=method, data={"customer": customer}, capture=capture
             )
         except (PaysessionError, Gone):
+            assert not paid, "a payer who has paid is shown that"
             self.shown = None
+            self.seen["refused"] += 1
             return
         self.shown = session
+        others = sum(row.held for row in self.sessions if row.id != session.id)
+        if self.shows(session) == "authorized" and self.lookup != "none" and not session.in_doubt:
+            assert session.status == "authorized", "the payer has paid there"
         if session.status in UNPAID and session.authorizing is None:
+            self.seen["open"] += 1
             assert (session.provider, session.capture) == (method, capture)
-            assert session.amount.minor == self.left(session)
-            assert [row.id for row in self.payable()] == [session.id]
+            assert session.data["customer"] == customer
+            assert session.amount.minor == self.due() - others
+            unseen = self.lookup == "none" and self.shows(session) not in UNPAID
+            assert self.payable() == ([] if unseen else [session.id])
         else:
-            assert self.left(session) <= session.held
+            self.seen["paid"] += 1
+            assert self.due() - others <= session.held
 
-    @precondition(lambda self: getattr(self, "shown", None) is not None)
-    @rule(how=st.sampled_from(["approves", "approves", "browser", "declines"]))
-    def payer(self, how):
+    def payer(self):
         """Do something on the page that is shown."""
-        gate, session = self.gates[self.shown.provider], self.shown
-        if gate.retrieve(session=session).status not in UNPAID:
+        session = self.shown
+        if session is None or self.shows(session) not in UNPAID:
             return
-        if how == "browser":
-            gate.authorize_in_browser(session.id)
-        elif how == "approves":
-            gate.payer_approves(session.id)
+        gate = self.gates[session.provider]
+        self.choice(gate.payer_approves, gate.authorize_in_browser, gate.payer_declines)(session.id)
+
+    def returns(self):
+        session = self.shown
+        if session is None:
+            return
+        if self.choice(True, False):
+            headers, body = self.gates[session.provider].webhook(session.id)
+            self.payments.handle_webhook(session.provider, headers=headers, body=body)
         else:
-            gate.payer_declines(session.id)
+            self.payments.resume(session.id)
 
-    @precondition(lambda self: getattr(self, "shown", None) is not None)
-    @rule(notified=st.booleans())
-    def returns(self, notified):
-        gate, session = self.gates[self.shown.provider], self.shown
-        with contextlib.suppress(PaysessionError, Gone):
-            if notified:
-                headers, body = gate.webhook(session.id)
-                self.payments.handle_webhook(session.provider, headers=headers, body=body)
-            else:
-                self.payments.resume(session.id)
+    def cart(self):
+        self.payments.update_collection(self.order, Money.from_minor(self.choice(500, 4000, 5000), "EUR"))
 
-    @rule(minor=st.sampled_from([500, 4000, 4200, 5000]))
-    def cart(self, minor):
-        with contextlib.suppress(PaysessionError):
-            self.payments.update_collection(self.order.id, Money.from_minor(minor, "EUR"))
-            self.most = max(self.most, minor)
+    def fails(self):
+        self.gates[self.choice(*METHODS)].fail_next(self.choice(*FAULTS))
 
-    @rule(method=st.sampled_from(METHODS), fault=st.sampled_from(FAULTS))
-    def fails(self, method, fault):
-        self.gates[method].fail_next(fault)
-
-    @rule(method=st.sampled_from(METHODS))
-    def is_killed(self, method):
+    def is_killed(self):
         def die():
             raise Gone
 
-        self.gates[method].fail_next("timeout", then=die)
+        self.gates[self.choice(*METHODS)].fail_next("timeout", then=die)
 
-    @rule(minutes=st.sampled_from([1, 5, 90, 1600]), recover=st.booleans())
-    def time_passes(self, minutes, recover):
-        self.now += timedelta(minutes=minutes)
-        if recover:
-            with contextlib.suppress(Gone):
-                self.payments.recover()
+    def time_passes(self):
+        self.now += timedelta(minutes=self.choice(1, 5, 90, 1600))
+        self.payments.recover()
 
-    def teardown(self):
-        if not hasattr(self, "gates"):
-            return
+    def live(self):
+        steps = [self.pay] * 6 + [self.payer, self.returns, self.cart, self.time_passes, self.time_passes]
+        for _ in range(STEPS):
+            chosen = self.choice(*steps, *(self.choice([self.fails], [self.is_killed], [], [])))
+            with contextlib.suppress(PaysessionError, Gone):
+                chosen()
+
+    def check(self):
+        """Compare the ledger with the gateways, once everything has come to rest."""
         for gate in self.gates.values():
             gate._faults.clear()
         for _ in range(60):
             self.now += timedelta(hours=3)
             self.payments.recover()
+        for row in self.sessions:
+            with contextlib.suppress(PaysessionError):
+                self.payments.sync(row.id)
         for gate in self.gates.values():
             keys = [(row.kind, row.key) for row in gate.ledger if row.key]
             assert len(keys) == len(set(keys)), "two effects of one operation"
-        for row in self.payments.sessions():
-            with contextlib.suppress(PaysessionError):
-                self.payments.sync(row.id)
-        totals = self.payments.collection(self.order.id)
-        taken = sum(
-            gate.total(row.id, "capture")
-            for row in self.payments.sessions()
-            for gate in [self.gates[row.provider]]
-        )
-        assert totals.captured == taken
-        self.payments.close()
+        taken = sum(self.gates[row.provider].total(row.id, "capture") for row in self.sessions)
+        assert self.payments.collection(self.order).captured == taken
 
 
-TestPaying = Machine.TestCase
-TestPaying.settings = settings(
-    max_examples=120,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-)
+def test_one_session_at_a_time_can_be_paid():
+    seen = {"open": 0, "paid": 0, "refused": 0}
+    for seed in range(LIVES):
+        life = Life(seed)
+        try:
+            life.live()
+            life.check()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        for name, number in life.seen.items():
+            seen[name] += number
+    assert min(seen.values()) > 2 * LIVES, seen  # the lives reach what they are for

@@ -23,14 +23,13 @@ from paysession import (
     Event,
     Money,
     NotFound,
-    NotOffered,
     Payments,
     PaymentSession,
     PaysessionError,
     Redirect,
     RequestError,
-    Status,
 )
+from paysession.reasons import PAYER_MESSAGES
 
 if TYPE_CHECKING:
     from flask import Response
@@ -98,6 +97,7 @@ def create_app(  # noqa: C901, PLR0915 - routes
     def page(number: str, session: PaymentSession | None = None, *, leave: bool = False) -> str:
         total, paid = read_order(shop(), number, g.shopper)
         back = f"{url}/back/{session.id}" if session else ""
+        error = session.error if session else None
         return render_template(
             "order.html",
             number=number,
@@ -106,6 +106,7 @@ def create_app(  # noqa: C901, PLR0915 - routes
             session=session,
             providers=books.offered,
             back=back,
+            problem=PAYER_MESSAGES[error.payer_message_key] if error else None,
             leave=leave,
         )
 
@@ -118,7 +119,13 @@ def create_app(  # noqa: C901, PLR0915 - routes
     def pay(number: str) -> AnyResponse | str:
         claim_order(shop(), number, g.shopper)
         total, _ = read_order(shop(), number, g.shopper)
-        session = session_to_pay(books, number, total, request.form["provider"], url)
+        order = books.create_collection(total, reference=number)
+        session = books.pay(
+            order.id,
+            provider=request.form["provider"],
+            capture="automatic",
+            checkout=Checkout(return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}/orders/{number}"),
+        )
         follow(books, shop())
         action = session.next_action
         if isinstance(action, Redirect) and action.method == "GET":
@@ -161,29 +168,6 @@ def create_app(  # noqa: C901, PLR0915 - routes
     return app
 
 
-def session_to_pay(books: Payments, number: str, total: Money, provider: str, url: str) -> PaymentSession:
-    """Return the session to pay with; what the payer began otherwise and gave up is canceled first."""
-    if provider not in books.offered:
-        raise NotOffered(f"{provider!r:.80} is not offered")
-    collection = books.create_collection(total, reference=number)
-    for earlier in books.sessions(collection_id=collection.id):
-        now = books.resume(earlier.id)
-        if now.status is Status.AUTHORIZED or now.authorizing:
-            return now  # it is paid, or a bank is at work on it
-        if now.status is Status.ERROR or (now.status is not Status.CANCELED and now.provider != provider):
-            books.cancel(now.id)
-    earlier_ones = books.sessions(collection_id=collection.id, provider=provider)
-    ended = sum(session.status is Status.CANCELED for session in earlier_ones)
-    return books.initiate(
-        collection.id,
-        provider=provider,
-        origin="payer",
-        capture="automatic",
-        checkout=Checkout(return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}/orders/{number}"),
-        idempotency_key=f"{number}:{provider}:{ended}",  # a double click is the same payment
-    )
-
-
 def claim_order(shop: sqlite3.Connection, number: str, shopper: str) -> None:
     """Give an order to the first browser that opens it, as the basket of a real shop would have done."""
     with shop:
@@ -212,7 +196,7 @@ def follow(payments: Payments, shop: sqlite3.Connection) -> None:
 
 def handle(payments: Payments, shop: sqlite3.Connection, event: Event) -> None:
     """Mark an order paid, and send its parcel, once all of its amount is captured."""
-    if event.type != "session.captured":
+    if event.type not in ("session.captured", "collection.updated"):
         return
     due = payments.collection(event.collection_id)
     if due.captured_amount < due.amount:

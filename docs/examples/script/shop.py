@@ -33,14 +33,14 @@ def order(payments: Payments, shop: sqlite3.Connection, number: str, total: Mone
         row = (number, total.minor, total.currency, 0)
         shop.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?)", row)
     collection = payments.create_collection(total, reference=number)
-    return payments.initiate(collection.id, provider="manual", idempotency_key=f"{number}:1")
+    return payments.pay(collection.id, provider="manual")
 
 
 def confirm(payments: Payments, number: str, by: str) -> PaymentSession:
     """Note that the money came: a person says so."""
     (session,) = payments.sessions(reference=number)
-    session = payments.authorize(session.id, payload={"by": by})
-    return payments.capture(session.id, idempotency_key=f"{number}:capture")
+    session = payments.authorize(session.id, payload={"by": by}, by=by)
+    return payments.capture(session.id, idempotency_key=f"{number}:capture", by=by)
 
 
 def follow(payments: Payments, shop: sqlite3.Connection) -> int:
@@ -57,7 +57,7 @@ def follow(payments: Payments, shop: sqlite3.Connection) -> int:
 
 def handle(payments: Payments, shop: sqlite3.Connection, event: Event) -> None:
     """Mark an order paid, and send its parcel, once all of its amount is captured."""
-    if event.type != "session.captured":
+    if event.type not in ("session.captured", "collection.updated"):
         return
     due = payments.collection(event.collection_id)
     if due.captured_amount < due.amount:

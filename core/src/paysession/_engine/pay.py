@@ -30,7 +30,7 @@ from paysession.errors import (
     SessionBusy,
 )
 from paysession.money import Money
-from paysession.operation import CAPTURE, INITIATE, REFUND, UPDATE
+from paysession.operation import CAPTURE, INITIATE, REFUND, UPDATE, State
 from paysession.values import Status, replace
 
 if TYPE_CHECKING:
@@ -132,10 +132,11 @@ class Pay:
         raise too_fast(self._wanted.collection_id)
 
     def _in_progress(self, error: SessionBusy) -> bool:
-        """Return whether a call has leased the operation that is in the way: it will answer shortly."""
+        """Return whether a call has leased the operation in the way, or has just finished it."""
         operation = self._store.operation(error.operation_id) if error.operation_id is not None else None
-        lease = operation.lease_until if operation is not None else None
-        return lease is not None and lease > self._store.now()
+        if operation is None or operation.state is not State.STARTED:
+            return operation is not None
+        return operation.lease_until is not None and operation.lease_until > self._store.now()
 
     def _attempt(self) -> SessionRow | None:
         """Look at all sessions and do what is next; None: something has changed, look again."""

@@ -30,7 +30,7 @@ def follow() -> int:
 
 def handle(event: Event) -> None:
     """Mark an order paid, and send its parcel, once all of its amount is captured."""
-    if event.type != "session.captured":
+    if event.type not in ("session.captured", "collection.updated"):
         return
     due = payments().collection(event.collection_id)
     if due.captured_amount < due.amount:

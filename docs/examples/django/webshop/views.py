@@ -17,13 +17,12 @@ from paysession import (
     Declined,
     Money,
     NotFound,
-    NotOffered,
     PaymentSession,
     PaysessionError,
     Redirect,
     RequestError,
-    Status,
 )
+from paysession.reasons import PAYER_MESSAGES
 from webshop.models import Order
 from webshop.payments import follow, payments
 
@@ -71,11 +70,13 @@ def page(
 ) -> HttpResponse:
     """Show an order, and how its payment stands; ``leave``: go on to the gateway at once."""
     order.refresh_from_db()
+    error = session.error if session is not None else None
     context = {
         "order": order,
         "total": Money.from_minor(order.minor, order.currency),
         "session": session,
         "checking": session is not None and bool(session.in_doubt or session.authorizing),
+        "problem": PAYER_MESSAGES[error.payer_message_key] if error is not None else None,
         "back": f"{settings.SHOP_URL}/back/{session.id}" if session else "",
         "providers": payments().offered,
         "leave": leave,
@@ -96,39 +97,21 @@ def show(request: HttpRequest, number: str) -> HttpResponse:
 def pay(request: HttpRequest, number: str) -> HttpResponse:
     """Begin a payment with the provider that the payer chose."""
     order = own_order(request, number)
-    session = session_to_pay(order, request.POST.get("provider", ""))
+    url = settings.SHOP_URL  # never the Host header
+    due = payments().create_collection(Money.from_minor(order.minor, order.currency), reference=order.number)
+    session = payments().pay(
+        due.id,
+        provider=request.POST.get("provider", ""),
+        capture="automatic",
+        checkout=Checkout(
+            return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}{reverse('show', args=[number])}"
+        ),
+    )
     follow()
     action = session.next_action
     if isinstance(action, Redirect) and action.method == "GET":
         return redirect(action.url)
     return page(request, order, session, leave=True)
-
-
-def session_to_pay(order: Order, provider: str) -> PaymentSession:
-    """Return the session to pay with; what the payer began otherwise and gave up is canceled first."""
-    pay, url = payments(), settings.SHOP_URL  # never the Host header
-    if provider not in pay.offered:
-        raise NotOffered(f"{provider!r:.80} is not offered")
-    total = Money.from_minor(order.minor, order.currency)
-    collection = pay.create_collection(total, reference=order.number)
-    for earlier in pay.sessions(collection_id=collection.id):
-        now = pay.resume(earlier.id)
-        if now.status is Status.AUTHORIZED or now.authorizing:
-            return now  # it is paid, or a bank is at work on it
-        if now.status is Status.ERROR or (now.status is not Status.CANCELED and now.provider != provider):
-            pay.cancel(now.id)
-    earlier_ones = pay.sessions(collection_id=collection.id, provider=provider)
-    ended = sum(session.status is Status.CANCELED for session in earlier_ones)
-    return pay.initiate(
-        collection.id,
-        provider=provider,
-        origin="payer",
-        capture="automatic",
-        checkout=Checkout(
-            return_url=f"{url}/back/{{session_id}}", cancel_url=f"{url}{reverse('show', args=[order.number])}"
-        ),
-        idempotency_key=f"{order.number}:{provider}:{ended}",  # a double click is the same payment
-    )
 
 
 @require_GET
