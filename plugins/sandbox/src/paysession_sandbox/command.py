@@ -39,6 +39,7 @@ _NAMES: Final = ("stripe", "paypal")
     help="Keep what Stripe holds in this folder; in memory by default.",
 )
 @click.option("--webhooks", metavar="URL", help="Send Stripe's events to this address, signed.")
+@click.option("--paypal-webhooks", metavar="URL", help="Send PayPal's notifications to this address, signed.")
 @click.option(
     "--search-lag",
     default=0,
@@ -55,6 +56,7 @@ def sandbox(
     only: str | None,
     folder: Path | None,
     webhooks: str | None,
+    paypal_webhooks: str | None,
     search_lag: int,
     json_: bool,
 ) -> None:
@@ -71,6 +73,7 @@ def sandbox(
             only=only,
             folder=folder,
             webhooks=webhooks,
+            paypal_webhooks=paypal_webhooks,
             search_lag=search_lag,
         )
         if json_ or getattr(context.obj, "json", False):
@@ -91,6 +94,7 @@ def run(
     only: str | None = None,
     folder: Path | None = None,
     webhooks: str | None = None,
+    paypal_webhooks: str | None = None,
     search_lag: int = 0,
 ) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Start the stand-ins within a stack; return their addresses and a shop's settings.
@@ -122,11 +126,14 @@ def run(
         except OSError as error:
             raise click.ClickException(f"PayPal does not start on port {paypal_port}: {error}") from None
         addresses["PayPal"] = paypal.url
+        if paypal_webhooks is not None:
+            paypal.send_webhooks_to(paypal_webhooks)
         settings |= {
             "PAYSESSION_PAYPAL__CLIENT_ID": paypal.client_id,
             "PAYSESSION_PAYPAL__CLIENT_SECRET": paypal.client_secret,
             "PAYSESSION_PAYPAL__ENDPOINT": paypal.url,
             "PAYSESSION_PAYPAL__WEBHOOK_ID": paypal.signer.webhook_id,
+            "PAYSESSION_PAYPAL__WEBHOOK_VERIFICATION": "postback",
         }
     return addresses, settings
 

@@ -131,6 +131,7 @@ class App:
         self.ledger = Ledger(clock, self._tell)
         self.base = ""
         self.events: list[Event] = []
+        self.told: Callable[[Event], None] = lambda _event: None
         self.faults: dict[str, list[Fault | None]] = defaultdict(list)
         self._basic = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
         self._verify = verify
@@ -314,21 +315,21 @@ class App:
             resource, name = documents.authorization(row, order, self.base), "authorization"
         else:
             resource, name = documents.order(order, self.base), "checkout-order"
-        self.events.append(
-            Event(
-                {
-                    "id": f"WH-{next(self._numbers):017d}",
-                    "event_version": "1.0",
-                    "create_time": self.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-                    "resource_type": name,
-                    "resource_version": "2.0",
-                    "event_type": kind,
-                    "summary": kind.replace(".", " ").lower(),
-                    "resource": resource,
-                    "links": [],
-                }
-            )
+        event = Event(
+            {
+                "id": f"WH-{next(self._numbers):017d}",
+                "event_version": "1.0",
+                "create_time": self.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                "resource_type": name,
+                "resource_version": "2.0",
+                "event_type": kind,
+                "summary": kind.replace(".", " ").lower(),
+                "resource": resource,
+                "links": [],
+            }
         )
+        self.events.append(event)
+        self.told(event)
 
 
 def _parsed(body: bytes) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -81,10 +82,21 @@ def _act(fake: PayPalFake, form: Mapping[str, str]) -> None:
         fake.clock.forward(seconds=int(form["seconds"]))
     elif act == "fault":
         fake.fail(form["call"], _FAULTS[form["fault"]])
+    elif act == "webhooks":
+        _set_webhooks(fake, form)
     elif act == "mend":
         fake.mend()
     else:
         _act_on(fake.ledger, act, identifier)
+
+
+def _set_webhooks(fake: PayPalFake, form: Mapping[str, str]) -> None:
+    deliveries = fake.deliveries
+    deliveries.delay = timedelta(seconds=int(form.get("delay") or 0))
+    deliveries.times = max(1, int(form.get("times") or 1))
+    deliveries.reverse = form.get("order") == "reverse"
+    if form.get("url"):
+        fake.send_webhooks_to(form["url"])
 
 
 def _act_on(ledger: Ledger, act: str, identifier: str) -> None:
@@ -111,9 +123,14 @@ def _show(fake: PayPalFake, error: str = "") -> Answer:
     rows = [_order(order) for order in reversed(fake.ledger.orders.values())]
     calls = "".join(f"<option>{name}</option>" for name in _CALLS)
     faults = "".join(f"<option>{name}</option>" for name in _FAULTS)
+    rows_sent = [*fake.deliveries.waiting(), *reversed(fake.deliveries.done[-50:])]
     sent = [
-        pages.cells(f"<code>{escape(row.document['event_type'])}</code>")
-        for row in reversed(fake.events[-50:])
+        pages.cells(
+            f"<code>{escape(row.kind)}</code>",
+            f"<code>{escape(row.url)}</code>",
+            "waits" if row.status is None else str(row.status or "not reached"),
+        )
+        for row in rows_sent
     ]
     body = (
         "<h1>PayPal, on your machine</h1>"
@@ -130,8 +147,15 @@ def _show(fake: PayPalFake, error: str = "") -> Answer:
         f'<label>With which call<select name="call">{calls}</select></label>'
         '<button class="main">Inject</button></form>'
         + pages.button("Let nothing more go wrong", ACT, act="mend")
-        + "</section><section><h2>Notifications</h2>"
-        + pages.table(["Event"], sent, "Nothing has happened yet.")
+        + f'</section><section><h2>Webhooks</h2><form method="post" action="{ACT}" class="row">'
+        '<input type="hidden" name="act" value="webhooks">'
+        + pages.field("Send notifications to", "url", placeholder="http://127.0.0.1:8000/webhooks/paypal")
+        + pages.field("Seconds late", "delay", "0", inputmode="numeric")
+        + pages.field("Each so often", "times", "1", inputmode="numeric")
+        + '<label>Order<select name="order"><option value="">as it happens</option>'
+        '<option value="reverse">the newest first</option></select></label>'
+        '<button class="main">Set</button></form>'
+        + pages.table(["Event", "To", "Answer"], sent, "Nothing was sent yet.")
         + "</section>"
     )
     return Answer(200, pages.page("PayPal on this machine", body), _HTML)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from paysession_sandbox.paypal import console
 from paysession_sandbox.paypal.app import Answer, App, Event, Exchange
 from paysession_sandbox.paypal.clock import Clock
+from paysession_sandbox.paypal.deliveries import PayPalDeliveries
 from paysession_sandbox.paypal.signing import Signer
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class PayPalFake:
         clock: The time at PayPal, to be moved.
         exchanges: Every request and its answer, in order.
         connections: Who connected, in order: an address for each connection.
+        deliveries: The notifications on their way to a shop.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class PayPalFake:
         self.connections: list[Any] = []
         self._signer = Signer(self.clock, WEBHOOK_ID)
         self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
+        self.deliveries = PayPalDeliveries(self.clock, self._signer)
+        self._app.told = self.deliveries.add
         self._released = threading.Event()
         self._arrived = threading.Condition()
         self._server = _Server(self, port)
@@ -77,6 +81,7 @@ class PayPalFake:
     def close(self) -> None:
         """Stop, and close every connection."""
         self._released.set()
+        self.deliveries.close()
         self._server.shutdown()
         self._server.hang_up()
         self._server.server_close()
@@ -145,6 +150,10 @@ class PayPalFake:
     def events(self) -> list[Event]:
         """The notifications that PayPal would have sent."""
         return self._app.events
+
+    def send_webhooks_to(self, url: str) -> None:
+        """Send signed notifications to an address from now on; a shop verifies them by asking PayPal."""
+        self.deliveries.urls.append(url)
 
     @property
     def signer(self) -> Signer:

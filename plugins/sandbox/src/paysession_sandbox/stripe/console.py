@@ -264,8 +264,8 @@ def _deliveries(sandbox: StripeSandbox) -> str:
     deliveries = sandbox.deliveries
     rows = [
         pages.cells(
-            f"<code>{escape(row.event['type'])}</code>",
-            f"<code>{escape(row.endpoint['url'])}</code>",
+            f"<code>{escape(row.kind)}</code>",
+            f"<code>{escape(row.url)}</code>",
             escape("waits" if row.status is None else str(row.status or "not reached")),
             str(row.attempts),
         )

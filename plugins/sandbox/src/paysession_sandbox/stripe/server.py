@@ -25,7 +25,7 @@ from paysession_sandbox.stripe import (
 )
 from paysession_sandbox.stripe.account import API_VERSION, Account, Settings
 from paysession_sandbox.stripe.api import Api
-from paysession_sandbox.stripe.deliveries import Deliveries, body_of, sign
+from paysession_sandbox.stripe.deliveries import StripeDeliveries, body_of, sign
 from paysession_sandbox.stripe.faults import BEFORE, FAULTS, Fault, answer_of
 from paysession_sandbox.stripe.refusals import Refusal
 from paysession_sandbox.stripe.wire import Answer, Json, Request, decode_form
@@ -90,7 +90,7 @@ class StripeSandbox:
             self.settings.search_lag = search_lag
         self.requests: list[Request] = []
         self.effects: list[tuple[str, str]] = []
-        self.deliveries = Deliveries(self.clock, body_of)
+        self.deliveries = StripeDeliveries(self.clock)
         self.api = Api(self.clock, self.settings, self.deliveries.add)
         self.url = ""
         self.canned: dict[str, Json] = {}
