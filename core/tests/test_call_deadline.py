@@ -177,7 +177,7 @@ def test_closing_waits_for_what_goes_on():
     assert store.session(session.id).captured == 4200
 
 
-def test_a_hook_is_told_how_long_its_caller_waits():
+def test_a_hook_sees_how_long_its_caller_waits():
     fake = Hanging()
     with opened(fake) as pay:
         before = datetime.now(UTC)

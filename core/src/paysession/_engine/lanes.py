@@ -53,7 +53,7 @@ class TimeOver(Exception):
 
 
 class Workers:
-    """Threads for one purpose, and how many are busy. They start when they are needed, and end when unused.
+    """Threads for one purpose, and how many are busy. They start when they are needed.
 
     Args:
         name: The purpose.
@@ -166,7 +166,7 @@ class HookCalls:
             raise NotApplied("the time of this call was over before it was sent", session_id=session_id)
 
     def shown(self, operation: Operation, now: Callable[[], datetime]) -> Operation:
-        """Return an operation that tells the hook how much time it has.
+        """Return an operation that shows the hook how much time it has.
 
         Args:
             operation: The operation.
