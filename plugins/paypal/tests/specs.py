@@ -121,6 +121,9 @@ class Spec:
         errors = sorted(Draft7Validator(whole).iter_errors(value), key=str)
         assert not errors, f"{where}: {errors[0].json_path}: {errors[0].message}"
         unknown = list(unknown_fields(schema, value, tree, "", sent=sent))
+        if sent and where.startswith("POST /v2/checkout/orders request"):
+            # Not in the file of 2024; PayPal's pages about iDEAL and the like send it with the order.
+            unknown = [name for name in unknown if name != "/processing_instruction"]
         assert not unknown, f"{where}: unknown fields {unknown}"
 
 

@@ -126,7 +126,39 @@ class Gateway:
         """Refund a capture, or a part of it."""
         return self._write("POST", _path("/v2/payments/captures", capture_id, "refund"), body, key)
 
+    def forget(self, vault_id: str) -> None:
+        """Delete what was saved of how a payer pays; what is not there is deleted.
+
+        Raises:
+            NotApplied: It was not done.
+            OutcomeUnknown: It may have been: deleting again does no harm.
+        """
+        self.ask("DELETE", _path("/v3/vault/payment-tokens", vault_id), absent=True)
+
     # --- notifications ---
+
+    def ask(self, method: str, path: str, body: object = None, *, absent: bool = False) -> Document:
+        """Send a request that moves no money.
+
+        Args:
+            method: The HTTP method.
+            path: The path.
+            body: The body, to be written as JSON.
+            absent: Whether it is as good if there is no such object.
+
+        Raises:
+            Declined: PayPal refused.
+            NotApplied: It was not done.
+            OutcomeUnknown: It may have been.
+        """
+        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        try:
+            reply = self._send(method, path, data)
+        except NotSent as error:
+            raise NotApplied(str(error)) from None
+        except Lost as error:
+            raise OutcomeUnknown(str(error)) from None
+        return {} if absent and reply.status == _NOT_FOUND else _document(reply)
 
     def verify_webhook(self, body: bytes) -> bool:
         """Ask PayPal whether it sent a notification.

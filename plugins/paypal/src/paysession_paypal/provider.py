@@ -29,7 +29,7 @@ from paysession.provider import (
     Status,
     hookimpl,
 )
-from paysession_paypal import amounts, bodies, webhooks
+from paysession_paypal import amounts, bodies, registration, webhooks
 from paysession_paypal.bodies import key_of
 from paysession_paypal.data import PayPalData
 from paysession_paypal.document import as_list, text_in
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from paysession_paypal.document import Document
     from paysession_paypal.gateway import Found
     from paysession_paypal.orders import Authorization
+    from paysession_paypal.registration import Webhook
     from paysession_paypal.webhooks import Verifier
     from paysession_paypal.wire import Transport
 
@@ -426,6 +427,48 @@ class PayPal(Settings):
     def _shown(self, gateway: Gateway, session: PaymentSession) -> Order | None:
         """Return the session's order as PayPal shows it now; None: there is none."""
         return _own(gateway.order(session.reference), session) if session.reference is not None else None
+
+    # --- what was saved ---------------------------------------------------------------------------
+
+    def forget(self, vault_id: str) -> None:
+        """Delete how a payer pays, which was saved with a payment (``PayPalData.of(session).vaulted``).
+
+        Args:
+            vault_id: Its id. One that PayPal does not know is deleted already.
+
+        Raises:
+            Declined: PayPal refused.
+            NotApplied: It was not done.
+            OutcomeUnknown: It may have been; doing it again does no harm.
+        """
+        self._gateway().forget(vault_id)
+
+    # --- the webhook ------------------------------------------------------------------------------
+
+    def register_webhook(self, url: str) -> Webhook:
+        """Return the account's webhook with an address; it is made, or what it lacks is added.
+
+        Args:
+            url: Where notifications go, such as ``https://shop.example/webhooks/paypal``.
+
+        Raises:
+            Declined: The address is none that PayPal takes; or PayPal refused.
+            NotApplied: It was not done.
+            OutcomeUnknown: It may have been; doing it again does no harm.
+        """
+        return registration.register(self._gateway(), url)
+
+    def check_webhook(self) -> Webhook | None:
+        """Return the account's webhook whose id is in the settings; None: there is none.
+
+        Raises:
+            Declined: PayPal refused.
+            NotApplied: PayPal could not be reached.
+            OutcomeUnknown: Its answer was lost.
+        """
+        if not self.webhook_id:
+            return None
+        return registration.find(self._gateway(), webhook_id=self.webhook_id)
 
     # --- finding out ------------------------------------------------------------------------------
 

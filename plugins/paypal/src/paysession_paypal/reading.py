@@ -314,6 +314,11 @@ class Reading:
             return Status.PENDING, None
         if order.authorizations or order.captures or order.status == "VOIDED":
             return self._over()
+        return self._unpaid(canceling=canceling)
+
+    def _unpaid(self, *, canceling: bool) -> tuple[Status, Failure | None]:
+        """Return how a session stands whose order shows no payment."""
+        order = self.order
         if order.status == "COMPLETED" or order.unclear:
             raise OutcomeUnknown("PayPal shows a completed order without a payment that can be read")
         canceled = self.session.status is Status.CANCELED or canceling
@@ -324,6 +329,9 @@ class Reading:
         if self.session.status is Status.ERROR:
             # PayPal refused, and shows the order as it was: only a new authorize, asked for, goes on.
             return Status.ERROR, self.session.error
+        if PayPalData.of(self.session).vault_id is not None:
+            # No payer is asked: the host authorizes, with what was saved.
+            return Status.PENDING, None
         return Status.REQUIRES_MORE, None
 
     def _over(self) -> tuple[Status, Failure | None]:

@@ -46,6 +46,10 @@ _ROUTES: Final = [
         ("GET", "/v2/payments/captures/ID", "show_capture"),
         ("POST", "/v2/payments/captures/ID/refund", "refund"),
         ("GET", "/v2/payments/refunds/ID", "show_refund"),
+        ("DELETE", "/v3/vault/payment-tokens/ID", "forget"),
+        ("GET", "/v1/notifications/webhooks", "show_webhooks"),
+        ("POST", "/v1/notifications/webhooks", "webhook"),
+        ("PATCH", "/v1/notifications/webhooks/ID", "change_webhook"),
         ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
     )
 ]
@@ -138,6 +142,7 @@ class App:
         self._numbers = itertools.count(1)
         self._tokens: dict[str, datetime] = {}
         self._done: dict[tuple[str, str], tuple[datetime, Callable[[], dict[str, Any]]]] = {}
+        self.webhooks: dict[str, dict[str, Any]] = {}
         self._lock = threading.RLock()
         self.twist: Callable[[str, Any], Any] = lambda _, document: document
 
@@ -217,12 +222,34 @@ class App:
             genuine = self._verify is not None and self._verify(body)
             return 200, {"verification_status": "SUCCESS" if genuine else "FAILURE"}
         tree = _parsed(body)
+        if call == "forget":
+            self.ledger.forget(identifier)
+            return 204, None
+        if call.endswith(("webhook", "webhooks")):
+            return self._webhook(call, identifier, tree)
         if call.startswith("show"):
             return 200, self._show(call, identifier)
         if call == "patch":
             self.ledger.patch(identifier, cast("list[Any]", tree))
             return 204, None
         return self._write(call, identifier, headers, cast("dict[str, Any]", tree or {}))
+
+    def _webhook(self, call: str, identifier: str, tree: Any) -> tuple[int, dict[str, Any]]:
+        if call == "show_webhooks":
+            return 200, {"webhooks": list(self.webhooks.values())}
+        if call == "webhook":
+            if any(known["url"] == tree["url"] for known in self.webhooks.values()):
+                raise Problem(400, "WEBHOOK_URL_ALREADY_EXISTS")
+            row = {
+                "id": f"WH{next(self._numbers):08d}",
+                "url": tree["url"],
+                "event_types": tree["event_types"],
+            }
+            self.webhooks[row["id"]] = row
+            return 201, row
+        (step,) = tree
+        self.webhooks[identifier]["event_types"] = step["value"]
+        return 200, self.webhooks[identifier]
 
     def _show(self, call: str, identifier: str) -> dict[str, Any]:
         if call == "show":
@@ -274,7 +301,8 @@ class App:
         if call == "create":
             order = ledger.create(tree)
         else:
-            order = ledger.authorize(identifier) if call == "authorize" else ledger.capture_order(identifier)
+            pay = ledger.authorize if call == "authorize" else ledger.capture_order
+            order = pay(identifier, tree)
         return lambda: documents.order(order, base)
 
     # --- the payer's browser ---

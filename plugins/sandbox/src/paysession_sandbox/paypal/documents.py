@@ -75,7 +75,13 @@ def order(row: Order, base: str) -> dict[str, Any]:
     if row.approved_at is not None:
         document["update_time"] = _time(row.approved_at)
         document["payer"] = {"payer_id": PAYER, "email_address": _EMAIL}
-        document["payment_source"] = {"paypal": {"account_id": PAYER, "email_address": _EMAIL}}
+        source = row.source or "paypal"
+        shown = row.paid_with
+        if source in ("paypal", "venmo"):
+            shown = {"account_id": PAYER, "email_address": _EMAIL, **shown}
+        document["payment_source"] = {source: shown}
+    if row.instruction is not None:
+        document["processing_instruction"] = row.instruction
     return document
 
 

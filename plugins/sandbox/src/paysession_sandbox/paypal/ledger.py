@@ -24,6 +24,8 @@ __all__ = ["Ledger"]
 
 WAITING: Final = timedelta(hours=3)
 """How long an order waits for the payer, and then for the merchant."""
+BANKS: Final = ("ideal", "bancontact", "blik", "p24", "eps", "mybank")
+COMPLETES: Final = "ORDER_COMPLETE_ON_PAYMENT_APPROVAL"
 VALID: Final = timedelta(days=29)
 """How long an authorization may be captured; a day later it is voided."""
 HONORED: Final = timedelta(days=3)
@@ -49,7 +51,9 @@ class Ledger:
     Attributes:
         effects: What money did, in order: the kind, the order's ``custom_id``, the amount.
         next_status: The status that the next object of a kind (``authorize``, ``capture``,
-            ``refund``) is to have; for a test to set.
+            ``refund``) is to have; for a test to set. Also ``liability_shift`` of a card, and ``bank``: what
+            is not ``PAID`` is captured by `bank_pays`.
+        vault: What was saved, by its id: the ``payment_source`` that it pays.
     """
 
     def __init__(self, clock: Clock, tell: Callable[[str, Order, object], None]) -> None:
@@ -59,6 +63,7 @@ class Ledger:
         self.orders: dict[str, Order] = {}
         self.effects: list[tuple[str, str, Decimal]] = []
         self.next_status: dict[str, list[str]] = {}
+        self.vault: dict[str, str] = {}
 
     def _id(self, letter: str) -> str:
         return f"{letter}{next(self._numbers):016d}"
@@ -74,17 +79,30 @@ class Ledger:
         (unit,) = body["purchase_units"]
         currency, amount = _amount(unit["amount"], whole="DECIMAL_PRECISION")
         _check_lines(unit)
-        context = body.get("payment_source", {}).get("paypal", {}).get("experience_context")
+        sources = body.get("payment_source", {})
+        source = next(iter(sources), "")
+        told = sources.get(source, {})
+        instruction = body.get("processing_instruction")
+        if source in BANKS and body["intent"] != "CAPTURE":
+            raise Problem(422, "UNSUPPORTED_INTENT_FOR_PAYMENT_SOURCE")
+        if source in BANKS and instruction != COMPLETES:
+            raise Problem(422, "UNSUPPORTED_PROCESSING_INSTRUCTION")
         order = Order(
             id=self._id("O"),
             intent=body["intent"],
             currency=currency,
             amount=amount,
             unit={"reference_id": "default", **unit},
-            context=context or body.get("application_context", {}),
+            context=told.get("experience_context") or body.get("application_context", {}),
             created_at=self._clock(),
-            status="CREATED" if "payment_source" not in body else "PAYER_ACTION_REQUIRED",
+            # Of a card PayPal knows nothing yet: the payer types it into the page.
+            status="PAYER_ACTION_REQUIRED" if source not in ("", "card") else "CREATED",
+            source=source,
+            saves="vault" in told.get("attributes", {}),
+            instruction=instruction,
         )
+        if source in BANKS:
+            order.paid_with = {name: told[name] for name in ("name", "country_code")}
         self.orders[order.id] = order
         return order
 
@@ -134,12 +152,52 @@ class Ledger:
         order = self.order(order_id)
         if order.status in ("CREATED", "PAYER_ACTION_REQUIRED"):
             order.status, order.approved_at = "APPROVED", self._clock()
+            if order.source == "card":
+                shift = self._status("liability_shift", "POSSIBLE")
+                order.paid_with = {
+                    "brand": "VISA",
+                    "last_digits": "1111",
+                    "authentication_result": {"liability_shift": shift},
+                }
             self._tell("CHECKOUT.ORDER.APPROVED", order, order)
+            if order.source in BANKS and self._status("bank", "PAID") == "PAID":
+                self.bank_pays(order_id)
         return order
 
-    def authorize(self, order_id: str) -> Order:
-        """Authorize an approved order."""
+    def bank_pays(self, order_id: str) -> None:
+        """Capture an order that the payer approved at a bank: PayPal does so by itself."""
         order = self.order(order_id)
+        self._take(order)
+
+    def save(self, source: str = "paypal") -> str:
+        """Save a payer's way to pay, as if it had been with another payment; return its id."""
+        token = self._id("V")
+        self.vault[token] = source
+        return token
+
+    def forget(self, token: str) -> None:
+        """Delete what was saved."""
+        self.vault.pop(token, None)
+
+    def _pay_with(self, order: Order, body: Mapping[str, Any]) -> None:
+        """Approve an order with what was saved."""
+        for source, told in body.get("payment_source", {}).items():
+            if self.vault.get(told.get("vault_id")) != source:
+                raise Problem(422, "TOKEN_ID_NOT_FOUND")
+            if order.status == "CREATED":
+                order.status, order.approved_at, order.source = "APPROVED", self._clock(), source
+
+    def _keep(self, order: Order) -> None:
+        """Save how an order was paid, if that was asked for."""
+        if order.saves:
+            token = self.save(order.source)
+            vault = {"id": token, "status": "VAULTED", "customer": {"id": f"cus_{token[-6:]}"}}
+            order.paid_with["attributes"] = {"vault": vault}
+
+    def authorize(self, order_id: str, body: Mapping[str, Any] | None = None) -> Order:
+        """Authorize an approved order, or with what was saved."""
+        order = self.order(order_id)
+        self._pay_with(order, body or {})
         if order.authorizations:
             raise Problem(422, "ORDER_ALREADY_AUTHORIZED")
         if order.intent != "AUTHORIZE":
@@ -151,21 +209,30 @@ class Ledger:
         order.status = "COMPLETED"
         if status == "CREATED":
             self._book("authorize", order, order.amount)
+            self._keep(order)
         self._tell("PAYMENT.AUTHORIZATION.CREATED", order, authorization)
         return order
 
-    def capture_order(self, order_id: str) -> Order:
-        """Capture an approved order at once."""
+    def capture_order(self, order_id: str, body: Mapping[str, Any] | None = None) -> Order:
+        """Capture an approved order at once, or with what was saved."""
         order = self.order(order_id)
+        self._pay_with(order, body or {})
         if order.captured_at_once:
             raise Problem(422, "ORDER_ALREADY_CAPTURED")
         if order.intent != "CAPTURE":
             raise Problem(422, "TRANSACTION_REFUSED")
         self._check_approved(order)
+        if order.source in BANKS:
+            raise Problem(422, "ORDER_COMPLETION_IN_PROGRESS")
+        self._take(order)
+        return order
+
+    def _take(self, order: Order) -> None:
+        order.status = "COMPLETED"
         capture = self._capture(order, order.amount, order.unit.get("invoice_id"), final=True)
         order.captured_at_once.append(capture)
-        order.status = "COMPLETED"
-        return order
+        if not capture.failed:
+            self._keep(order)
 
     def _check_approved(self, order: Order) -> None:
         if order.approved_at is None:

@@ -87,7 +87,14 @@ class Authorization:
 
 @define(eq=False)
 class Order:
-    """An order of one purchase unit."""
+    """An order of one purchase unit.
+
+    Attributes:
+        source: What it is paid with, in ``payment_source``; empty: not said.
+        saves: The payer's way to pay is to be saved.
+        instruction: Its ``processing_instruction``.
+        paid_with: What ``payment_source`` shows once the payer has approved.
+    """
 
     id: str
     intent: str
@@ -97,6 +104,10 @@ class Order:
     context: dict[str, Any]
     created_at: datetime
     status: str
+    source: str = ""
+    saves: bool = False
+    instruction: str | None = None
+    paid_with: dict[str, Any] = field(factory=dict[str, Any])
     approved_at: datetime | None = None
     authorizations: list[Authorization] = field(factory=list[Authorization])
     captured_at_once: list[Capture] = field(factory=list[Capture])

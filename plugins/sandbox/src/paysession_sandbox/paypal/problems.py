@@ -57,6 +57,7 @@ _ORDERS: Final = {
         "The instrument presented  was either declined by the processor or bank, or it can't be used for "
         "this payment."
     ),
+    "TOKEN_ID_NOT_FOUND": "Specified token was not found. Verify the token and try the request again.",
     "ORDER_ALREADY_COMPLETED": "The order cannot be patched after it is completed.",
     "ITEM_TOTAL_REQUIRED": "If item details are specified (items.unit_amount and items.quantity) corresponding amount.breakdown.item_total is required.",
     "ITEM_TOTAL_MISMATCH": "Should equal sum of (unit_amount * quantity) across all items for a given purchase_unit.",

@@ -115,6 +115,11 @@ class PayPalFake:
         order = self.ledger.approve(order_id)
         return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
 
+    @property
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The webhooks that are registered."""
+        return list(self._app.webhooks.values())
+
     def twist(self, change: Callable[[str, Any], Any]) -> None:
         """Change what is answered: words that no file has, links that are missing.
 
@@ -247,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the base class looks for these names
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the base class looks for these names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Log nothing."""
