@@ -536,10 +536,16 @@ class Capabilities(Value):
             `minor` and `money` convert with it.
     """
 
-    capture: str = field(default="none", validator=in_(("none", "full", "once", "multiple")))
-    refund: str = field(default="none", validator=in_(("none", "full", "multiple")))
+    capture: Literal["none", "full", "once", "multiple"] = field(
+        default="none", validator=in_(("none", "full", "once", "multiple"))
+    )
+    refund: Literal["none", "full", "multiple"] = field(
+        default="none", validator=in_(("none", "full", "multiple"))
+    )
     replay_window: Windows = timedelta(0)
-    lookup: str = field(default="none", validator=in_(("consistent", "lagging", "none")))
+    lookup: Literal["consistent", "lagging", "none"] = field(
+        default="none", validator=in_(("consistent", "lagging", "none"))
+    )
     lookup_lag: timedelta = timedelta(0)
     final_capture_releases: bool = False
     refund_needs_capture: bool = False

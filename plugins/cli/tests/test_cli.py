@@ -97,6 +97,32 @@ def test_one_life_in_separate_calls(caller, request, tmp_path):
     assert (tmp_path / "paysession.db").exists()
 
 
+def test_every_command_that_changes_something_keeps_who_asked(run, ask, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann")
+    assert ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")["by"] == "ann"
+    id_ = ask("session", "initiate", "order-1001", "--by", "web")["id"]
+    ask("session", "update", id_, "40.00")
+    ask("session", "authorize", id_, "--by", "ben")
+    ask("session", "capture", id_, "30.00", "--by", "cleo")
+    ask("session", "refund", id_, "1.00")
+    ask("session", "cancel", id_, "--by", "dora")
+    history = ask("session", "history", id_)["operations"]
+    asked = ["web", "ann", "ben", "cleo", "ann", "dora"]
+    assert [row["by"] for row in history] == asked
+    assert [row["by"] for row in ask("events")] == asked
+    assert ask("collection", "update", "order-1001", "35.00", "--by", "eve")["by"] == "eve"
+    event = ask("events")[-1]
+    assert (event["type"], event["by"], event["session_id"], event["status"]) == (
+        "collection.updated",
+        "eve",
+        None,
+        None,
+    )
+    assert "dora" in run("session", "history", id_).stdout
+    assert "eve" in run("events").stdout
+    assert "by is a str" in run("session", "refund", id_, "1.00", "--by", "", status=1).stderr
+
+
 def test_the_same_commands_answer_a_person(run, tmp_path):
     # Whatever else is installed is not selected here, and so not missing its settings.
     (tmp_path / "manual.toml").write_text('store = "memory:"\n[providers.manual]\n')

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
 from paysession import Money, NotFound, Payments
@@ -79,17 +77,17 @@ def collection_list(app: App, after: str | None, limit: int) -> None:
 
 @collection.command("forget")
 @click.argument("id_or_reference")
-@click.option("--by", metavar="NAME", help="Who asks for it. [default: the system's user]")
+@asked_by
 @common
 @pass_app
-def collection_forget(app: App, id_or_reference: str, by: str | None) -> None:
+def collection_forget(app: App, id_or_reference: str, by: str) -> None:
     """Erase a payer's personal data: of a collection's sessions, their operations and notifications.
 
     Amounts, states, times and ids are kept. Sessions must be over: captured, canceled or refunded.
     """
     with app.payments() as payments:
         key = collection_id(payments, id_or_reference)
-        found = payments.forget(key, by=by or getpass.getuser())
+        found = payments.forget(key, by=by)
     app.answer(show.collection_json(found), lambda: show.show_collections([found]))
 
 

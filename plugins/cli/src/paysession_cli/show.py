@@ -118,6 +118,7 @@ def collection_json(collection: PaymentCollection) -> dict[str, Any]:
         "captured": f"{collection.captured_amount.amount:f}",
         "refunded": f"{collection.refunded_amount.amount:f}",
         "charged_back": f"{collection.charged_back_amount.amount:f}",
+        "by": collection.by,
         "created_at": _time(collection.created_at),
         "updated_at": _time(collection.updated_at),
     }

@@ -7,7 +7,7 @@ import hmac
 import json
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen, mutable
 
@@ -111,9 +111,9 @@ class FakeProvider:
         self,
         *,
         approve: bool = True,
-        capture: str = "multiple",
-        refund: str = "multiple",
-        lookup: str = "consistent",
+        capture: Literal["none", "full", "once", "multiple"] = "multiple",
+        refund: Literal["none", "full", "multiple"] = "multiple",
+        lookup: Literal["consistent", "lagging", "none"] = "consistent",
         replay_window: timedelta = timedelta(hours=24),
         webhook_secret: str = "whsec_fake",  # noqa: S107 - it guards nothing
     ) -> None:

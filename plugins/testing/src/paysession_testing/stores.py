@@ -99,6 +99,8 @@ def a_session(number: int = 1, **changes: Any) -> SessionRow:
         open=f"ps_{number:04}-2",
         authorizing=f"ps_{number:04}-1",
         cancel_wanted=True,
+        cancel_by="bob ü",
+        abandon_at=NOW + timedelta(days=2),
         due_at=NOW + timedelta(seconds=number),
         attention_at=NOW + timedelta(minutes=number),
         checks=1,
@@ -118,6 +120,7 @@ def an_operation(session: str = "ps_0001", ordinal: int = 1, **changes: Any) -> 
         created_at=NOW + timedelta(seconds=ordinal),
         updated_at=NOW,
         origin="provider",
+        by="ann ü",
         idempotency_key=f"key {ordinal}",
         fingerprint="f",
         final=True,
@@ -152,6 +155,7 @@ def an_event(session: str = "ps_0001", version: int = 1) -> Event:
         reference="order 1 ü",
         provider="fake",
         operation_id=f"{session}-1",
+        by="ann",
         amount=Money.from_minor(1, EUR),
         status=Status.AUTHORIZED,
         authorized=2,
@@ -388,13 +392,35 @@ class StoreContract:
         session = self.begun(store)
         store.commit(Change(session=replace(session, version=2), expected=1, hold=4000))
         later = NOW + timedelta(hours=1)
-        less = replace(a_collection(minor=4000), updated_at=later)
+        less = replace(a_collection(minor=4000), updated_at=later, by="cleo")
         store.commit(Change(collection=less, collection_amount=True))
         with pytest.raises(OverLimit):
             store.commit(Change(collection=a_collection(minor=3999), collection_amount=True))
         row = store.collection("pc_0001")
         assert row is not None
-        assert (4000, 4000, later) == (row.amount.minor, row.held, row.updated_at)
+        assert (4000, 4000, later, "cleo") == (row.amount.minor, row.held, row.updated_at, row.by)
+
+    def test_a_changed_amount_is_in_the_feed_if_it_was_changed(self, store: Store) -> None:
+        """Such an event has no session, no provider and no status."""
+        session = self.begun(store)
+        store.commit(Change(session=replace(session, version=2), expected=1, hold=4000))
+        event = replace(
+            an_event(),
+            type="collection.updated",
+            session_id=None,
+            provider=None,
+            operation_id=None,
+            status=None,
+            version=0,
+        )
+        less = a_collection(minor=3999)
+        with pytest.raises(OverLimit):
+            store.commit(Change(collection=less, collection_amount=True, events=(event,)))
+        assert not store.events()
+        less = a_collection(minor=4000)
+        store.commit(Change(collection=less, collection_amount=True, events=(event,)))
+        (found,) = store.events()
+        assert replace(found, cursor="") == event
 
     # --- conflicts ---
 
