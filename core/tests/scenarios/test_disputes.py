@@ -164,6 +164,17 @@ def test_a_chargeback_of_what_was_refunded_is_reported_until_it_is_won(told):
     assert told.payments.conflicts() == ()
 
 
+def test_a_shops_own_tests_dispute_a_payment_and_decide_it(shop):
+    session = shop.session("captured")
+    lost, kept = (shop.fake.dispute(session.id, eur(minor)) for minor in (1000, 2000))
+    session = shop.payments.sync(session.id)
+    assert (session.charged_back, session.disputes) == (3000, 2)
+    shop.fake.decide_dispute(session.id, lost, won=False)
+    shop.fake.decide_dispute(session.id, kept, won=True)
+    session = shop.payments.sync(session.id)
+    assert (session.charged_back, session.disputes, session.captured) == (1000, 0, 4200)
+
+
 class Deaf(FakeProvider):
     """Cannot be queried: it reports disputes one by one."""
 

@@ -9,11 +9,12 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import field, frozen, mutable
+from attrs import evolve, field, frozen, mutable
 
 from paysession.provider import (
     Capabilities,
     Declined,
+    Dispute,
     Effect,
     Failure,
     Kind,
@@ -61,7 +62,7 @@ class LedgerEntry:
     """One effect in the gateway's own ledger.
 
     Attributes:
-        kind: ``authorize``, ``capture``, ``refund`` or ``cancel``.
+        kind: ``authorize``, ``capture``, ``refund``, ``cancel`` or ``chargeback``.
         session_id: Whose.
         amount: How much.
         key: The key under which it was asked for; empty if nobody of ours asked.
@@ -173,6 +174,42 @@ class FakeProvider:
             account = self._account(session_id)
             account.canceled = True
             account.authorized = account.total(Kind.CAPTURE)
+
+    def dispute(self, session_id: str, amount: Money, dispute: Dispute | None = None) -> str:
+        """Take money back as the payer's bank does in a dispute; return the gateway's id of it.
+
+        Args:
+            session_id: The session.
+            amount: How much.
+            dispute: How it stands; opened, by default.
+        """
+        with self._lock:
+            account = self._account(session_id)
+            reference = self._book(Kind.CHARGEBACK, account, amount, "")
+            found = dispute or Dispute("opened")
+            account.effects.append(Effect(Kind.CHARGEBACK, amount, "succeeded", reference, dispute=found))
+        return reference
+
+    def decide_dispute(self, session_id: str, reference: str, *, won: bool) -> None:
+        """Decide a dispute for the merchant, who gets the money back, or for the payer.
+
+        Args:
+            session_id: The session.
+            reference: What `dispute` returned.
+            won: Whether the merchant wins.
+        """
+        with self._lock:
+            account = self._account(session_id)
+            account.effects[:] = [
+                evolve(
+                    effect,
+                    state="reversed" if won else "succeeded",
+                    dispute=Dispute("won" if won else "lost"),
+                )
+                if effect.reference == reference
+                else effect
+                for effect in account.effects
+            ]
 
     def authorize_in_browser(self, session_id: str, amount: Money | None = None) -> None:
         """Authorize as a payer's browser can, without our ``authorize``."""
