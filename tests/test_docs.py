@@ -364,3 +364,22 @@ def test_the_page_about_one_call_names_the_modules_that_a_call_passes():
     passed = {name for name in passed if re.match(r"paysession\.(?!testing)", name)} - values
     table = (DOCS / "explanation/one-call.md").read_text().partition("What a lookup shows")[0]
     assert passed == set(re.findall(r"`(paysession\.[\w.]+)`", table))
+
+
+def test_every_log_record_of_the_core_is_on_the_page_about_logging():
+    page = " ".join((DOCS / "reference/logging.md").read_text().split())
+    missing = []
+    for path in sorted((ROOT / "core/src/paysession").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and isinstance(call.func.value, ast.Name)
+                and call.func.value.id == "logger"
+                and call.func.attr in ("info", "warning", "error", "exception")
+            ):
+                continue
+            sentence = re.sub(r"%[sd]", "...", call.args[0].value)
+            if f"`{sentence}`" not in page:
+                missing.append(f"{path.name}: {sentence}")
+    assert missing == []
