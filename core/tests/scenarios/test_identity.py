@@ -132,3 +132,14 @@ def test_an_effect_found_again_is_never_a_second_row(told):
         told.next_key(session.id, "capture", eur("5.00")) == later
     )  # which effects are found changes no key
     assert len(captures(told, session)) == 2
+
+
+def test_a_guess_of_what_is_pending_is_revised_and_both_stay_reserved(told):
+    session, key = in_doubt(told)
+    other = Effect("capture", eur("10.00"), "pending", reference="c9")
+    shown(told, session, other)
+    assert captures(told, session) == [("host", "pending", "c9", False)]
+    shown(told, session, other, Effect("capture", eur("10.00"), reference="c1", key=key))
+    assert captures(told, session) == [("host", "succeeded", "c1", True), ("provider", "pending", "c9", True)]
+    after = told.payments.get(session.id)
+    assert (after.captured, after.capturing) == (1000, 1000)

@@ -36,7 +36,7 @@ from paysession.operation import KEY_LENGTH
 from paysession.outcome import ANSWERS, Answer
 from paysession.provider import Redirect
 from paysession.store import SessionRow
-from paysession.values import replace
+from paysession.values import Failure, replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -473,3 +473,38 @@ def test_what_the_payer_is_to_do_is_what_was_answered_last(kind, answer, expecte
 def test_an_authorization_that_ran_out_is_asked_about_later_and_not_at_once():
     session, operation = begun(a_session(Status.AUTHORIZED, expires_at=NOW - timedelta(days=1)))
     assert applied(session, operation, Outcome.captured(operation.amount)).session.due_at > LATER
+
+
+def test_a_pending_authorization_that_is_found_holds_its_amount():
+    ledger, _ = found_in(a_session(Status.REQUIRES_MORE), Found(Kind.AUTHORIZE, EUR42, State.PENDING))
+    assert (ledger.session.held, ledger.change().hold) == (4200, 4200)
+
+
+@pytest.mark.parametrize(("error", "detail"), [(Failure("no", "words"), "no"), (None, None)])
+def test_an_effect_that_had_failed_before_it_was_known_is_reported_with_the_reason(error, detail):
+    ledger, (row,) = found_in(
+        authorized(), Found(Kind.REFUND, EUR42, State.DECLINED, reference="r", error=error)
+    )
+    (event,) = ledger.change().events
+    assert (event.type, event.operation_id, event.detail) == ("operation.failed", row.id, detail)
+    assert (row.state, row.answer, row.error) == ("declined", "failed", error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "checks"), [(Kind.CAPTURE, False, 0), (Kind.CANCEL, False, 0), (Kind.CANCEL, True, 7)]
+)
+def test_only_an_attempt_of_the_requested_cancel_goes_on_counting_the_attempts(kind, wanted, checks):
+    session, _ = begun(authorized(checks=7, cancel_wanted=wanted), kind)
+    assert session.checks == checks
+
+
+@pytest.mark.parametrize(("status", "type_"), [(None, "session.released"), ("canceled", "session.canceled")])
+def test_a_capture_that_fails_after_a_release_reports_what_that_leaves(status, type_):
+    session = authorized(capturing=1000, captured=0 if status else 2000, pending=1, released=True)
+    kept = session.captured + session.capturing
+    session = replace(session, authorized=kept, held=kept)
+    pending = replace(begun(authorized())[1], state=State.PENDING, amount=Money("10.00", "EUR"))
+    ledger = Ledger(session, LATER)
+    from_answer(ledger, pending, Declined("no", "words"), CAN)
+    assert [event.type for event in ledger.change().events] == ["operation.failed", type_]
+    assert ledger.session.authorized == (0 if status else 2000)
