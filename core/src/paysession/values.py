@@ -305,14 +305,27 @@ else:
         return made(cls, value.__dict__ | _by_attribute(cls, changes))
 
 
-def new(cls: Callable[_Names, _Value], /, *_: _Names.args, **attributes: _Names.kwargs) -> _Value:
+def new(
+    cls: Callable[_Names, _Value],
+    private: dict[str, object],
+    /,
+    *_: _Names.args,
+    **attributes: _Names.kwargs,
+) -> _Value:
     """Return a frozen value made of all of its attributes, which nothing converts or validates.
 
     For values that every operation makes: half the cost of an ``__init__`` with twenty arguments. A checker
     of types compares names and types with those of ``__init__``.
+
+    Args:
+        cls: The class.
+        private: The attributes that have another name in ``__init__``, by their own names.
+        attributes: The others.
     """
-    kind = cast("type[_Value]", cls)
-    return made(kind, _by_attribute(kind, attributes))
+    value = cast("_Value", object.__new__(cast("type[object]", cls)))
+    attributes.update(private)
+    object.__setattr__(value, "__dict__", attributes)
+    return value
 
 
 def made(cls: type[_Value], attributes: dict[str, Any]) -> _Value:

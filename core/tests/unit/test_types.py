@@ -52,7 +52,7 @@ def test_a_copy_and_a_new_value_take_the_names_of_init():
     _, operation = begun()
     assert replace(operation, payload='{"a":1}').payload == {"a": 1}
     assert replace(operation, payload='{"a":1}', note="n")._data == operation._data
-    assert new(Failure, code="a", message="b", category=None, payer_message_key=None).code == "a"
+    assert new(Failure, {}, code="a", message="b", category=None, payer_message_key=None).code == "a"
 
 
 WRONG = """
@@ -63,7 +63,7 @@ from paysession.values import Failure, new, replace
 def wrong(ledger: Ledger, operation: Operation) -> None:
     replace(operation, atempt=1)
     replace(operation, attempt="1")
-    new(Failure, cod="a", message="b")
+    new(Failure, {}, cod="a", message="b")
     ledger._put(operation, stat=None)
     ledger.row.autorized = 1
     operation.atempt

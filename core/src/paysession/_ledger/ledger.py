@@ -298,6 +298,7 @@ class Ledger:
         content = f"{type_} {operation_id} {detail} {self.now.timestamp()}"
         return new(
             Event,
+            {},
             cursor="",
             id=f"{session.id}:{session.version}.{place}-{crc32(content.encode()):08x}",
             type=type_,

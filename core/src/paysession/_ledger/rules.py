@@ -237,6 +237,7 @@ def begin(
     lease_until = now + capabilities.call_limit + LEASE_MARGIN
     operation = new(
         Operation,
+        {"_payload": request.payload, "_data": session.data_text, "_until": None},
         id=operation_id,
         session_id=session.id,
         kind=kind,
@@ -259,8 +260,6 @@ def begin(
         error=None,
         note=None,
         dispute=None,
-        payload=request.payload,
-        data=session.data_text,
         session_reference=session.reference,
         session_status=session.status,
         hold=hold,
@@ -271,7 +270,6 @@ def begin(
         capture=None,
         webhook_url=None,
         deadline=None,
-        until=None,
     )
     ledger = Ledger(session, now)
     ledger.apply(Begun(operation))
@@ -412,9 +410,8 @@ def requested_cancel(session: SessionRow) -> Request | None:
 
 def follow_up(ledger: Ledger) -> Request | None:
     """Return what is to be sent because of a change: the requested cancel, unless it was just refused."""
-    session = ledger.session
-    if not session.cancel_wanted:
+    if not ledger.row.cancel_wanted:
         return None
     if any(row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()):
         return None  # recovery attempts it again
-    return requested_cancel(session)
+    return requested_cancel(ledger.session)
