@@ -274,3 +274,15 @@ def values():
         eur = staticmethod(eur)
 
     return Values
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what a hosted page does not change: captures and refunds are those of its PaymentIntent."""
+    same = [
+        item
+        for item in items
+        if "TestHostedPage" in item.nodeid and ("capture-" in item.name or "refund-" in item.name)
+    ]
+    if same:
+        config.hook.pytest_deselected(items=same)
+        items[:] = [item for item in items if item not in same]

@@ -1,8 +1,12 @@
 """The contract of a provider, on Stripe: a payer in the browser, and a card that was saved before."""
 
+import json
+
 import pytest
 
+from paysession.provider import Effect, Kind, Money
 from paysession_stripe.contract import SandboxCounterpart, StripeContract
+from paysession_stripe.intent import SESSION
 
 
 class TestStripe(StripeContract):
@@ -26,3 +30,56 @@ class TestSavedCard(StripeContract):
     @pytest.fixture
     def gateway(self):
         return SavedCard()
+
+
+class HostedPage(SandboxCounterpart):
+    """An account whose payers pay on Stripe's page."""
+
+    data = {"ui": "hosted"}
+
+    def __init__(self):
+        super().__init__()
+        self.sandbox.api.base = "https://checkout.example"
+
+    def _page(self, session):
+        return self.sandbox.account().get("checkout.session", session.reference)
+
+    def _intent(self, session):
+        return self._page(session)["payment_intent"]
+
+    def _confirm(self, session, card):
+        self.sandbox.pay_checkout(session.reference, card)
+
+    def ledger(self, session):
+        rows = self.sandbox.account().all("checkout.session")
+        # A page with another amount takes the place of the former one, which is closed.
+        pages = [row for row in rows if row["metadata"].get(SESSION) == session.id]
+        still = [row for row in pages if row["status"] != "expired"] or pages[-1:]
+        made = [Effect(Kind.INITIATE, Money.from_minor(row["amount_total"], "EUR")) for row in still]
+        if still and still[-1]["status"] == "expired":
+            made.append(Effect(Kind.CANCEL, Money.from_minor(still[-1]["amount_total"], "EUR")))
+        return made + [effect for effect in super().ledger(session) if effect.kind is not Kind.INITIATE]
+
+    def cancel_in_dashboard(self, session):
+        page = self._page(session)
+        if page["status"] == "open":
+            self.sandbox.call("POST", f"/v1/checkout/sessions/{page['id']}/expire", {})
+        else:
+            super().cancel_in_dashboard(session)
+
+    def notification(self, session):
+        page = self.sandbox.call("GET", f"/v1/checkout/sessions/{session.reference}", {})
+        event = {
+            "id": f"evt_{next(self._numbers)}",
+            "object": "event",
+            "type": "checkout.session.completed",
+            "livemode": False,
+            "data": {"object": page},
+        }
+        return json.dumps(event).encode()
+
+
+class TestHostedPage(StripeContract):
+    @pytest.fixture
+    def gateway(self):
+        return HostedPage()

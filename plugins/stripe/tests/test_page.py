@@ -83,7 +83,7 @@ def test_a_page_is_made_and_the_payer_sent_there(wire, forms, values, where):
         outcome.reference,
     )
     assert "2026-01-02T00:00:00+00:00" == outcome.expires_at.isoformat()
-    assert {"ui": "hosted", "status": "open"} == decode(outcome.data)
+    assert {"ui": "hosted", "status": "open", "capture": "where_possible"} == decode(outcome.data)
     form = forms.form(wire.calls[0].request.body)
     assert operation.key == wire.calls[0].request.headers["Idempotency-Key"]
     line = {"currency": "eur", "unit_amount": "4200", "product_data": {"name": "Two books"}}
@@ -223,9 +223,34 @@ def test_what_the_payer_has_paid_is_canceled_by_its_payment_intent(wire, stripe,
     assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=3)).answer
 
 
-def test_the_amount_of_a_page_stands(stripe, session, values):
-    with pytest.raises(Declined, match="initiate another"):
-        stripe.update(session, values.operation(session, "update", Money("50.00", "EUR"), 2))
+NEW = {**PAGE, "id": "cs_test_2", "amount_total": 5000, "url": "https://checkout.stripe.com/c/pay/cs_test_2"}
+
+
+def test_another_amount_is_another_page_and_the_former_one_is_closed(wire, forms, stripe, values):
+    data = {"ui": "hosted", "metadata": {"channel": "web"}}
+    session = values.session(id="ps_1", reference="cs_test_1", data=data, checkout=BACK)
+    wire.post(f"{API}/checkout/sessions", json=NEW)
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", json=EXPIRED)
+    outcome = stripe.update(session, values.operation(session, "update", Money("50.00", "EUR"), 2))
+    assert ("cs_test_2", Redirect(NEW["url"])) == (outcome.reference, outcome.next_action)
+    form = forms.form(wire.calls[0].request.body)
+    assert "5000" == form["line_items"][0]["price_data"]["unit_amount"]
+    assert "web" == form["metadata"]["channel"]
+
+
+@pytest.mark.parametrize(("page", "paid"), [(EXPIRED, False), (COMPLETE, True)])
+def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, values, page, paid):
+    wire.post(f"{API}/checkout/sessions", json=NEW)
+    refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=page)
+    operation = values.operation(session, "update", Money("50.00", "EUR"), 2)
+    if paid:
+        wire.post(f"{API}/checkout/sessions/cs_test_2/expire", json={**NEW, "status": "expired"})
+        with pytest.raises(OutcomeUnknown, match="former page"):
+            stripe.update(session, operation)
+    else:
+        assert "cs_test_2" == stripe.update(session, operation).reference
 
 
 def test_a_page_that_cannot_be_read_proves_nothing(wire, stripe, session):

@@ -72,6 +72,10 @@ class SandboxCounterpart(Counterpart):
             effects.append(effect(Kind.AUTHORIZE, found["amount"]))
             effects += [effect(Kind.CAPTURE, part) for part in self.sandbox.captures(intent)]
             effects += [effect(Kind.REFUND, row["amount"]) for row in charge["refunds"]["data"]]
+            disputes = self.sandbox.account().all("dispute")
+            effects += [
+                effect(Kind.CHARGEBACK, row["amount"]) for row in disputes if row["charge"] == charge["id"]
+            ]
         if found["status"] == "canceled":
             effects.append(effect(Kind.CANCEL, found["amount"]))
         return effects
@@ -79,9 +83,13 @@ class SandboxCounterpart(Counterpart):
     def _carry_out(self, method: str, path: str, params: Json) -> Json:
         return self.sandbox.call(method, path, params)
 
+    def _intent(self, session: PaymentSession) -> str:
+        """Return the id of a session's PaymentIntent."""
+        return session.reference or ""
+
     def _confirm(self, session: PaymentSession, card: str) -> None:
         params = {"payment_method": card, "return_url": "https://shop.example/back"}
-        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/confirm", params)
+        self._carry_out("POST", f"/v1/payment_intents/{self._intent(session)}/confirm", params)
 
     def approve(self, session: PaymentSession) -> None:
         """Confirm in the payer's browser, with a card that works."""
@@ -94,7 +102,7 @@ class SandboxCounterpart(Counterpart):
 
     def notification(self, session: PaymentSession) -> bytes:
         """Return an event with the PaymentIntent as it is now."""
-        intent = self._carry_out("GET", f"/v1/payment_intents/{session.reference}", {})
+        intent = self._carry_out("GET", f"/v1/payment_intents/{self._intent(session)}", {})
         event = {
             "id": f"evt_{next(self._numbers)}",
             "object": "event",
@@ -111,17 +119,21 @@ class SandboxCounterpart(Counterpart):
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund without a mark of ours."""
-        params = {"payment_intent": session.reference, "amount": str(amount.minor)}
+        params = {"payment_intent": self._intent(session), "amount": str(amount.minor)}
         self._carry_out("POST", "/v1/refunds", params)
 
     def capture_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Capture without a mark of ours."""
         params = {"amount_to_capture": str(amount.minor)}
-        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/capture", params)
+        self._carry_out("POST", f"/v1/payment_intents/{self._intent(session)}/capture", params)
 
     def cancel_in_dashboard(self, session: PaymentSession) -> None:
         """Cancel without a mark of ours."""
-        self._carry_out("POST", f"/v1/payment_intents/{session.reference}/cancel", {})
+        self._carry_out("POST", f"/v1/payment_intents/{self._intent(session)}/cancel", {})
+
+    def charge_back(self, session: PaymentSession, amount: Money) -> None:
+        """Have the payer's bank take it back, in a dispute."""
+        self.sandbox.dispute(self._intent(session), amount=amount.minor)
 
 
 class StripeContract(BaseProviderContract):

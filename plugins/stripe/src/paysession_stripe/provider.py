@@ -262,7 +262,7 @@ class Stripe:
     ) -> Reading:
         form = params.page(session, operation, data, self._defaults, amount=amount)
         page = _understood(read_page, account.create_page(form, key=operation.key))
-        data = evolve(data.made(), ui="hosted")
+        data = evolve(data, ui="hosted")  # all of it: a page with another amount is a new one
         return evidence.read(None, session, data, self._browser(session, data), page)
 
     @hookimpl
@@ -270,18 +270,33 @@ class Stripe:
         """Change the amount. If the payer confirms at this moment Stripe refuses, or was in time."""
         amount = amounts.to_charge(operation.amount, self.max_digits)
         data = StripeData.from_json(session.data)
-        if data.ui == "hosted":
-            raise Declined(
-                "not_supported",
-                "the amount of Stripe's page cannot be changed: cancel this session and initiate another",
-            )
         account = self._account(data, operation)
+        if data.ui == "hosted":
+            return self._replace_page(account, session, operation, data, amount)
         try:
             found = account.update_intent(_id(session), {"amount": amount}, key=operation.key)
         except StateRefused as refused:
             return self._after_refusal(account, session, operation, refused)
         intent = _understood(read_intent, found)
         return evidence.made(evidence.read(intent, session, data, self._browser(session, data)), operation)
+
+    def _replace_page(
+        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData, amount: int
+    ) -> Outcome:
+        """Make a page with another amount, and close the former one; Stripe changes no page's amount.
+
+        Nobody knows of the new page before the former one is closed, so nobody can pay both.
+        """
+        former = _page_id(session)
+        reading = self._create_page(account, session, operation, data, amount)
+        try:
+            account.expire_page(former, key=operation.subkey("former"))
+        except Declined as error:  # it is not open any more
+            page = _understood(read_page, account.page(former))
+            if page.status != "expired":
+                account.expire_page(reading.reference, key=operation.subkey("new"))
+                raise OutcomeUnknown(f"the payer was at the former page: {error.message}") from None
+        return evidence.made(reading, operation)
 
     @hookimpl
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:

@@ -10,6 +10,7 @@ from paysession_sandbox.stripe.account import page, token
 from paysession_sandbox.stripe.parameters import (
     EXPAND,
     anything,
+    boolean,
     choice,
     clearable,
     currency,
@@ -84,7 +85,7 @@ _INTENT: Final = nested(
     }
 )
 _NOT_IMITATED: Final = """
-adaptive_pricing after_expiration allow_promotion_codes automatic_tax billing_address_collection
+after_expiration allow_promotion_codes automatic_tax billing_address_collection
 branding_settings consent_collection custom_fields custom_text customer_account customer_update discounts
 excluded_payment_method_types integration_identifier invoice_creation managed_payments name_collection
 optional_items origin_context payment_method_collection payment_method_configuration payment_method_data
@@ -100,6 +101,7 @@ shipping_address_collection shipping_cost subscription wallet_options
 """Fields of a Session that are null here."""
 
 _CREATE: Final = {
+    "adaptive_pricing": nested({"enabled": boolean}),  # prices are in one currency here in any case
     "cancel_url": url,
     "client_reference_id": text(200),
     "currency": currency,
