@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import logging
 import tomllib
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from paysession.hooks import ObserverHooks, ProviderHooks
 from paysession.outcome import ANSWERS, Answer
 from paysession.reasons import CATEGORIES, PAYER_MESSAGES
 from paysession.store import SessionRow
+from paysession_cli.grade import CRITERIA, FILE
 from paysession_cli.main import cli
 
 if TYPE_CHECKING:
@@ -354,6 +356,29 @@ def records_table() -> str:
     return "\n".join(rows).replace("*age:.0f*", "*age*")
 
 
+def providers_table() -> str:
+    """Return the directory of the providers in this repository, from the grades in their packages."""
+    rows = ["| provider | grade | captures | refunds | lookups | webhooks |", "|---|---|---|---|---|---|"]
+    for path in sorted((REFERENCE.parents[1] / "plugins").glob(f"*/src/*/{FILE}")):
+        told = json.loads(path.read_text())
+        can, name = told["capabilities"], told["provider"]
+        lookups = {"consistent": "at once", "lagging": "later", "none": "by notification"}[can["lookup"]]
+        webhooks = "yes" if can["webhooks"] else "no"
+        if can["local"]:
+            lookups = webhooks = "no gateway"
+        page = f"[`{name}`]({name}.md)"
+        rows.append(
+            f"| {page} | {told['grade']} | {can['capture']} | {can['refund']} | {lookups} | {webhooks} |"
+        )
+    return "\n".join(rows)
+
+
+def criteria_table() -> str:
+    """Return the table of what each grade asks for."""
+    rows = ["| grade | criterion | what is asked for |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| {row.grade} | {row.name} | {row.says} |" for row in CRITERIA)])
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 
@@ -381,9 +406,13 @@ def generated() -> dict[Path, str]:
     errors_page = _between(
         errors_page, "payer messages", words_table("`payer_message_key` | in English", PAYER_MESSAGES.items())
     )
+    providers = REFERENCE.parent / "providers.md"
+    providers_page = _between(providers.read_text(), "providers", providers_table())
+    providers_page = _between(providers_page, "criteria", criteria_table())
     packages, tests = REFERENCE / "plugins.md", REFERENCE / "testing.md"
     logging_ = REFERENCE / "logging.md"
     return {
+        providers: providers_page,
         logging_: _between(logging_.read_text(), "records", records_table()),
         tests: _between(tests.read_text(), "contracts", contracts()),
         packages: _between(packages.read_text(), "packages", plugins()),

@@ -14,9 +14,10 @@ from attrs import asdict, frozen
 from rich.table import Table
 from rich.text import Text
 
-from paysession import ProviderLoadError, ProviderNotFound, installed
+from paysession import Kind, ProviderLoadError, ProviderNotFound, installed
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
+from paysession_cli.grade import CRITERIA, Grade, Subject, grade_of, run_tests, tree_of, write
 from paysession_cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ class Collector:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self.provider: Any = None
+        """The provider as the core has loaded it, once a test has made it."""
+
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Keep the provider that the first test made."""
+        bench = getattr(item, "funcargs", {}).get("bench")
+        if self.provider is None and bench is not None:
+            self.provider = bench.handle
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep that the contract could not be collected."""
@@ -70,7 +79,7 @@ class Collector:
         self.results.append(Result(test, case.removesuffix("]"), outcome, words.removeprefix(_DECLARED)))
 
 
-def run_contract(module: str, cls: str) -> list[Result]:
+def run_contract(module: str, cls: str) -> Collector:
     """Run a contract, in a folder of its own so that no configuration lying about has a say."""
     import pytest  # noqa: PLC0415 - only this command needs it
 
@@ -82,17 +91,49 @@ def run_contract(module: str, cls: str) -> list[Result]:
         options = ["-c", f"{folder}/pytest.ini", "--rootdir", folder, "-p", "no:cacheprovider"]
         pytest.main([*options, "-p", "no:terminal", str(path)], plugins=[collector])
     sys.modules.pop("test_contract", None)
-    return collector.results
+    return collector
+
+
+def _subject(name: str, distribution: str, collector: Collector, own: tuple[int, int] | None) -> Subject:
+    """Return what is known of a provider after its contract has run."""
+    outcomes: dict[str, list[str]] = {}
+    for result in collector.results:
+        outcomes.setdefault(result.test, []).append(result.outcome)
+    handle = collector.provider
+    plugin = handle.plugin if handle is not None else None
+    fields = getattr(type(plugin), "__attrs_attrs__", ())
+    hooks = [*Kind, "retrieve", "parse_webhook", "changes", "close"]
+    return Subject(
+        name=name,
+        distribution=distribution,
+        outcomes=outcomes,
+        hooks=[str(hook) for hook in hooks if handle is not None and handle.implements(str(hook))],
+        capabilities=handle.capabilities if handle is not None else None,
+        settings=[field.alias for field in fields if field.init],
+        module=type(plugin).__module__,
+        own=own,
+    )
 
 
 @click.command()
 @click.argument("name")
+@click.option("--grade", is_flag=True, help="Say its grade, bronze, silver or gold, and why.")
+@click.option(
+    "--tests",
+    metavar="PATH",
+    type=click.Path(exists=True),
+    help="The provider's own tests, which a grade of gold asks for; they are run as well.",
+)
+@click.option(
+    "--write", "write_", is_flag=True, help="Write the grade into the provider's package, as a file."
+)
 @common
 @pass_app
-def check(app: App, name: str) -> None:
+def check(app: App, name: str, grade: bool, tests: str | None, write_: bool) -> None:
     """Run the contract of an installed provider: passed, failed, not declared.
 
-    The provider's distribution names its contract in the entry point group "paysession.contracts".
+    The provider's distribution names its contract in the entry point group "paysession.contracts". With
+    --grade the exit status is 0 for bronze and better.
     """
     if find_spec("pytest") is None:
         raise ProviderLoadError("the contract runs on pytest: pip install paysession-testing")
@@ -102,7 +143,15 @@ def check(app: App, name: str) -> None:
     contract: Any = found.load()
     if not isinstance(contract, type) or not hasattr(contract, "test_initiate_charges_nothing"):
         raise ProviderLoadError(f"{name!r} of {found.distribution} is no BaseProviderContract")
-    results = run_contract(contract.__module__, contract.__qualname__)
+    collector = run_contract(contract.__module__, contract.__qualname__)
+    results = collector.results
+    if grade or write_ or tests is not None:
+        own = run_tests(tests) if tests is not None else None
+        subject = _subject(name, found.distribution, collector, own)
+        graded = grade_of(subject)
+        written = write(subject, graded) if write_ else None
+        app.answer(tree_of(subject, graded), lambda: _show_grade(subject, graded, written))
+        sys.exit(EXIT_FAILED if graded.grade == "none" else 0)
     counts = Counter(result.outcome for result in results)
     tree = {
         "provider": name,
@@ -113,6 +162,19 @@ def check(app: App, name: str) -> None:
     app.answer(tree, lambda: _show(found.distribution, results, counts))
     if counts["failed"] or counts["skipped"] or not counts["passed"]:
         sys.exit(EXIT_FAILED)
+
+
+def _show_grade(subject: Subject, grade: Grade, written: Path | None) -> None:
+    console = show.console()
+    table = Table("criterion", "for", "met", "why", box=None, pad_edge=False)
+    words = {True: show.text("yes", "green"), False: show.text("no", "red"), None: show.text("-", "dim")}
+    for row in CRITERIA:
+        found = grade.findings[row.name]
+        table.add_row(show.text(row.name), show.text(row.grade), words[found.met], show.text(found.why))
+    console.print(table)
+    console.print(show.text(f"{subject.distribution}: {grade.grade}", "bold"))
+    if written is not None:
+        console.print(show.text(f"written: {written}"))
 
 
 def _unknown(name: str) -> str:

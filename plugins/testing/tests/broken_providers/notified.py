@@ -1,5 +1,6 @@
 """A provider for a gateway that reports by notification only, with one mistake each: Adyen, of the examples."""
 
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -262,6 +263,15 @@ class NothingOfOthers(Told):
     def told(self, event):
         kept = tuple(row for row in event.effects if row.kind in ("authorize", "capture", "cancel"))
         return replace(event, effects=kept) if kept else None
+
+
+@breaks("test_a_payer_who_is_forgotten_can_still_be_refunded", mend="not by `data`")
+class NeedsItsData(Told):
+    def told(self, event):
+        return replace(event, data=json.dumps({"payment": event.references[0]}))
+
+    def _modify(self, what, session, operation):
+        return super()._modify(what, replace(session, reference=session.data["payment"]), operation)
 
 
 # --- requests -----------------------------------------------------------------------------------------

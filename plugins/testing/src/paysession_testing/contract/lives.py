@@ -204,6 +204,22 @@ class LivesContract:
             )
         bench.compare(session)
 
+    def test_a_payer_who_is_forgotten_can_still_be_refunded(self, bench: Bench) -> None:
+        """``data`` may be erased with what is personal: a refund names the gateway's ids."""
+        bench.needs(Kind.REFUND)
+        session = bench.captured()
+        try:
+            bench.payments.forget(session.collection_id, by="the kit")
+            bench.start()
+            session = bench.finished(bench.payments.refund(session.id))
+        except PaysessionError as error:
+            broken(
+                "A session whose data was erased can still be refunded.",
+                found=f"{error}; {bench.last().shown}",
+                mend="find the payment by session.reference and operation.capture.reference, not by `data`",
+            )
+        bench.compare(bench.look(session))
+
     def test_data_is_json(self, bench: Bench) -> None:
         """What a provider keeps in ``data`` is written as JSON, and read back the same."""
         session = live(bench)

@@ -1,0 +1,6 @@
+"""The fake of Adyen stands beside the tests, which share it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
