@@ -13,9 +13,12 @@ from typing import Final
 from paysession.provider import Declined, InvalidAmount, Money, OutcomeUnknown
 from paysession_paypal.document import as_object, text_in
 
-__all__ = ["WHOLE", "read", "write"]
+__all__ = ["EXPONENTS", "WHOLE", "read", "write"]
 
-WHOLE: Final = frozenset({"HUF", "JPY", "TWD"})
+EXPONENTS: Final = {"HUF": 0, "JPY": 0, "TWD": 0}
+"""With how many decimals PayPal counts, for the capabilities and the contract."""
+
+WHOLE: Final = frozenset(EXPONENTS)
 """The currencies that PayPal takes no decimals for."""
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,10})?")
 

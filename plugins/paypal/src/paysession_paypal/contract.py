@@ -11,6 +11,7 @@ import pytest
 
 from paysession.provider import Effect, Kind, Money
 from paysession_paypal import PayPal
+from paysession_paypal.amounts import EXPONENTS
 from paysession_paypal.signature import Signature
 from paysession_sandbox.paypal import PayPalFake
 from paysession_testing import BaseProviderContract, Counterpart, Request
@@ -42,6 +43,7 @@ class FakeCounterpart(Counterpart):
     """
 
     key_header = "PayPal-Request-Id"
+    currency_exponents = EXPONENTS
     under_way = timedelta(days=4)  # it sends again for three days, under the first time's signature
     replays = True
 

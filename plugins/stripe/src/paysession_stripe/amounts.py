@@ -11,7 +11,7 @@ from typing import Final
 from paysession import PaysessionError
 from paysession.provider import Declined, Money
 
-__all__ = ["MAX_DIGITS", "from_stripe", "to_charge", "to_stripe"]
+__all__ = ["EXPONENTS", "MAX_DIGITS", "from_stripe", "to_charge", "to_stripe"]
 
 _ZERO_DECIMAL: Final = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -20,6 +20,9 @@ _ZERO_DECIMAL: Final = frozenset(
 
 _STILL_TWO_DECIMAL: Final = frozenset({"ISK", "UGX"})
 """Without decimals today, and counted in hundredths all the same: 5 UGX is 500."""
+
+EXPONENTS: Final = {**dict.fromkeys(sorted(_STILL_TWO_DECIMAL), 2), "MGA": 0}
+"""With how many decimals Stripe counts where ISO 4217 has another number."""
 
 _THREE_DECIMAL: Final = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 """Counted in thousandths, of which the last digit must be 0: 5.12 KWD is 5120, 5.124 is refused."""

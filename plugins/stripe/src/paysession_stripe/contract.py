@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from paysession.provider import Effect, Kind, Money
+from paysession.provider import Capabilities, Effect, Kind, Money
 from paysession_sandbox.stripe import Refusal, StripeSandbox
 from paysession_sandbox.stripe.deliveries import sign
 from paysession_stripe import Stripe
+from paysession_stripe.amounts import EXPONENTS
 from paysession_stripe.intent import SESSION
 from paysession_testing import BaseProviderContract, Counterpart
 
@@ -30,11 +31,15 @@ SECRET: Final = "whsec_of_the_contract"  # noqa: S105 - it guards nothing
 DECLINED_CARD: Final = "pm_card_visa_chargeDeclinedInsufficientFunds"
 
 
+_COUNTED = Capabilities(currency_exponents=EXPONENTS)
+
+
 class SandboxCounterpart(Counterpart):
     """A Stripe with nothing in it, which keeps idempotency keys by itself."""
 
     secrets = (SECRET,)
     replays = True
+    currency_exponents = EXPONENTS
     data: Mapping[str, Any] = {"email": "jenny@example.com", "name": "Jenny Rosen"}
 
     def __init__(self) -> None:
@@ -64,7 +69,7 @@ class SandboxCounterpart(Counterpart):
         found = self._carry_out("GET", f"/v1/payment_intents/{intent}", expand)
 
         def effect(kind: Kind, minor: int) -> Effect:
-            return Effect(kind, Money.from_minor(minor, currency))
+            return Effect(kind, _COUNTED.money(minor, currency))
 
         effects = [effect(Kind.INITIATE, found["amount"])]
         charge = found["latest_charge"]

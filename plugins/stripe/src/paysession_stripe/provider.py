@@ -204,6 +204,7 @@ class Stripe:
             # A PaymentIntent that is fetched by its id is up to date. The search that finds one
             # whose id was lost lags, and serves `initiate` only, which is repeated under its key.
             lookup="consistent",
+            currency_exponents=amounts.EXPONENTS,
             call_limit=timedelta(seconds=_REQUESTS * request),
         )
 
