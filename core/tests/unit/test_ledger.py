@@ -508,3 +508,26 @@ def test_a_capture_that_fails_after_a_release_reports_what_that_leaves(status, t
     from_answer(ledger, pending, Declined("no", "words"), CAN)
     assert [event.type for event in ledger.change().events] == ["operation.failed", type_]
     assert ledger.session.authorized == (0 if status else 2000)
+
+
+@pytest.mark.parametrize("by_us", [False, True])
+def test_a_release_within_a_commit_that_goes_on_is_no_end(by_us):
+    cancel = begun(authorized(captured=0), Kind.CANCEL)[1] if by_us else None
+    ledger, _ = found_in(
+        authorized(captured=0), Released(cancel), Found(Kind.AUTHORIZE, EUR42, State.SUCCEEDED)
+    )
+    assert ledger.session.status == "authorized"
+    assert [event.type for event in ledger.change().events] == ["session.released", "session.changed"]
+
+
+def test_a_refusal_of_what_was_accepted_keeps_that_it_was_pending():
+    pending = replace(begun(authorized())[1], state=State.PENDING, answer="pending")
+    ledger = applied(authorized(capturing=1000, pending=1), pending, Declined("no", "words"))
+    assert ledger.written[pending.id].answer == "pending"
+
+
+@pytest.mark.parametrize(("data", "reference"), [({"a": 1}, None), (None, "gw_1")])
+def test_what_a_refusal_says_besides_is_kept_one_without_the_other(data, reference):
+    session, operation = begun(authorized())
+    after = applied(session, operation, NotApplied("down", data=data, reference=reference)).session
+    assert (after.data, after.reference) == (data or {}, reference)
