@@ -11,6 +11,7 @@ from paysession.provider import Declined, Kind, Money, NotApplied, OutcomeUnknow
 from paysession.values import encode, replace
 from paysession_paypal.data import PayPalData
 from paysession_paypal.webhooks import parse
+from paysession_sandbox.paypal import Fault
 
 EUR = "EUR"
 EUR20, EUR42 = Money("20.00", EUR), Money("42.00", EUR)
@@ -342,6 +343,43 @@ def test_a_capture_is_not_sent_to_another_authorization_while_it_may_have_happen
     refuse("capture", "AUTHORIZATION_VOIDED", committed=True)
     session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
     assert (session.captured_amount, len(fake.calls("capture"))) == (EUR20, 1)
+
+
+@pytest.mark.parametrize("call", ["capture", "cancel"])
+def test_a_refusal_stands_although_the_order_cannot_be_queried_then(reauthorized, fake, call):
+    """What ended may have ended by our own earlier request: it is unknown, and never "not applied"."""
+    shop, session_id, _, new = reauthorized
+    fake.fail("show", Fault.answer(503))
+    with pytest.raises(OutcomeUnknown):
+        getattr(shop.provider, call)(*asked(shop, session_id, call))
+    assert fake.ledger.authorization(new)[1].status == "CREATED"
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_cancel_that_voided_one_of_two_is_unknown_until_the_other_is_void(hand, fake, clock, after):
+    hand.authorized(fake)
+    clock.forward(days=5)
+    (old,) = hand.session.data["authorizations"]
+    _, new = fake.ledger.reauthorize(old, {})
+    new.parent = None  # as if it did not end with the original one
+    hand.session = replace(hand.session, _data=hand.look().data)
+    fake.fail("void" if after else "show", Fault.answer(429 if after else 503), after=1)
+    with pytest.raises(OutcomeUnknown, match="an authorization was voided, and then"):
+        hand.do("cancel")
+
+
+def test_a_hook_takes_no_longer_than_its_caller_waits(hand, fake):
+    operation = replace(hand.operation("initiate"), _until=0.0)
+    with pytest.raises(NotApplied, match="no time left|no access token in time"):
+        hand.provider.initiate(hand.session, operation)
+    assert fake.exchanges == [], "nothing was sent"
+
+
+def asked(shop, session_id, call):
+    """Return the arguments of a hook: a session, and an operation of it."""
+    session = shop.payments.get(session_id)
+    first = shop.payments.history(session_id)[0]
+    return session, replace(first, kind=Kind(call), amount=EUR20, id=f"{session_id}-9-abcdefgh", final=False)
 
 
 def test_the_honor_period_is_in_the_data_and_expires_at_is_that_of_the_live_one(reauthorized):

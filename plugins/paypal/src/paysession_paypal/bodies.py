@@ -246,7 +246,7 @@ def _source_body(
 
 
 def _bank(source: Source, session: PaymentSession, context: Mapping[str, str], email: str) -> dict[str, Any]:
-    """Return what a bank is told of the payer.
+    """Return what a bank has to know of the payer.
 
     Raises:
         Declined: The checkout does not say who pays, or from which country.

@@ -73,7 +73,7 @@ class PayPalData:
         vaulted: What PayPal saved of how the payer pays: ``id`` (to pay with it again), ``status`` and
             ``customer``.
         disputes: What was disputed of each capture, by its id, and whether it was taken; also of the past.
-        unclear: What could not be understood of the order when it was last looked at, in words.
+        unclear: What could not be understood of the order when it was last queried, in words.
         declined: Why PayPal sent the payer back to choose another way to pay.
         declined_approval: The payer's approval that was declined then; see `Order.approval`.
         host: What the host gave, untouched.

@@ -169,7 +169,7 @@ class PayPal(Settings):
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Settle the payer's return: authorize (or capture) what the payer approved, once.
 
-        The order is looked at first. What it shows already is the answer; only an approved order
+        The order is queried first. What it shows already is the answer; only an approved order
         is written to. The payer's query proves nothing and is only compared with the order.
         """
         order_id, data = _order_id(session), PayPalData.of(session)
@@ -306,7 +306,12 @@ class PayPal(Settings):
         None if the order shows the operation's effect, or not that it ended: then nothing is sent again.
         """
         issue = refusal.code if isinstance(refusal, Declined) else refusal.issue
-        order = self._shown(gateway, session) if issue in OVER else None
+        if issue not in OVER:
+            return None
+        try:
+            order = self._shown(gateway, session)
+        except NotApplied:
+            return None  # the refusal stands: that the order cannot be queried now says nothing of it
         if order is None or any(
             key_of(row.invoice_id, session.id) == operation.key for row in order.captures
         ):
@@ -343,9 +348,13 @@ class PayPal(Settings):
             (authorization_id,) = data.authorizations
             try:
                 self._void(gateway, authorization_id, operation.key)
-            except StateRefusal:
+            except StateRefusal as refusal:
                 # It ended before, and another may have taken its place.
-                if not self._void_live(gateway, session, operation, but=authorization_id):
+                try:
+                    others = self._void_live(gateway, session, operation, but=authorization_id)
+                except NotApplied:
+                    raise refusal from None
+                if not others:
                     raise
         elif not self._void_live(gateway, session, operation):
             return Outcome.canceled()
@@ -393,29 +402,36 @@ class PayPal(Settings):
         if order is not None and order.intent == "CAPTURE" and any(not row.failed for row in order.captures):
             raise Declined("ORDER_ALREADY_CAPTURED", "PayPal captured the order: refund it instead")
         refused: Declined | StateRefusal | None = None
-        for row in live:
-            try:
-                # The key says which one: in a repetition there may be fewer of them.
-                self._void(gateway, row.id, operation.subkey(bodies.label_of(row.id)))
-            except StateRefusal as error:
-                refused = error
-            except Declined as error:
-                if error.code != CANNOT_BE_VOIDED:
-                    raise
-                refused = error
-        if refused is not None or but is not None or len(live) > 1:
-            left = _oldest_first(self._shown(gateway, session))
-            if left and refused is not None:
-                raise refused
-            if left:
-                raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
+        done = False
+        try:
+            for row in live:
+                try:
+                    # The key says which one: in a repetition there may be fewer of them.
+                    self._void(gateway, row.id, operation.subkey(bodies.label_of(row.id)))
+                    done = True
+                except StateRefusal as error:
+                    refused = error
+                except Declined as error:
+                    if error.code != CANNOT_BE_VOIDED:
+                        raise
+                    refused = error
+            several = refused is not None or but is not None or len(live) > 1
+            left = _oldest_first(self._shown(gateway, session)) if several else []
+        except NotApplied as error:
+            if not done and refused is None:
+                raise
+            raise OutcomeUnknown(f"an authorization was voided, and then: {error.message}") from None
+        if left and refused is not None:
+            raise refused
+        if left:
+            raise OutcomeUnknown("PayPal accepted the void, and does not show it yet")
         return bool(live)
 
     def _check_untouched(self, gateway: Gateway, session: PaymentSession) -> None:
         """Look whether others captured a part before the void, which PayPal's answer does not tell.
 
         Raises:
-            OutcomeUnknown: They did, so the session is not canceled; or it could not be looked at.
+            OutcomeUnknown: They did, so the session is not canceled; or the order could not be queried.
         """
         try:
             order = _own(gateway.order(_order_id(session)), session)

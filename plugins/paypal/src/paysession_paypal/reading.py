@@ -381,7 +381,7 @@ class Reading:
         return [*effects, *self._chargebacks()]
 
     def _chargebacks(self) -> list[Effect]:
-        """Return every dispute that the order shows, or showed when it was last looked at.
+        """Return every dispute that the order shows, or showed when it was last queried.
 
         A capture says that it is disputed, and that it was taken back; once the merchant has won it is as it
         was, so that the session's data has to remember.
