@@ -93,7 +93,7 @@ def request_problems(method, url_path, params):
 
 
 def _sent(value, schema, where, *, top=False):
-    """Tell what is wrong with a value of a form, in which everything is text."""
+    """Yield what is wrong with a value of a form, in which everything is text."""
     if "anyOf" in schema:
         tried = [list(_sent(value, option, where)) for option in schema["anyOf"]]
         if all(tried):

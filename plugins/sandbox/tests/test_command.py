@@ -41,13 +41,13 @@ def test_one_command_starts_both_and_prints_the_settings(start):
     process = start(
         "--json", "--stripe-port", "0", "--paypal-port", "0", "--webhooks", "http://127.0.0.1:9/hook"
     )
-    told = json.loads(process.stdout.readline())
-    settings = told["settings"]
+    shown = json.loads(process.stdout.readline())
+    settings = shown["settings"]
     assert settings["PAYSESSION_STRIPE__API_KEY"].startswith("sk_test_")
     assert settings["PAYSESSION_STRIPE__WEBHOOK_SECRET"].startswith("whsec_")
-    assert settings["PAYSESSION_STRIPE__API_BASE"] == told["addresses"]["Stripe"]
-    assert settings["PAYSESSION_PAYPAL__ENDPOINT"] == told["addresses"]["PayPal"]
-    for address in told["addresses"].values():
+    assert settings["PAYSESSION_STRIPE__API_BASE"] == shown["addresses"]["Stripe"]
+    assert settings["PAYSESSION_PAYPAL__ENDPOINT"] == shown["addresses"]["PayPal"]
+    for address in shown["addresses"].values():
         with urlopen(f"{address}/", timeout=10) as page:
             assert b"on your machine" in page.read()
 
@@ -63,8 +63,8 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(start):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         process = start("--only", "stripe", "--stripe-port", str(taken.getsockname()[1]))
-        _, told = process.communicate(timeout=20)
-    assert (process.returncode, "does not start on port" in told, "Traceback" in told) == (1, True, False)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, "does not start on port" in said, "Traceback" in said) == (1, True, False)
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -89,6 +89,17 @@ def test_what_stripe_holds_is_there_again_after_a_restart(tmp_path):
         assert (again["id"], after.summary()["payment_intent"]) == (intent["id"], 1)
         after.advance(days=7)  # the authorization runs out
         assert after.call("GET", f"/v1/payment_intents/{intent['id']}")["status"] == "canceled"
+
+
+def test_an_event_that_was_not_delivered_is_sent_after_a_restart(tmp_path):
+    with StripeSandbox(folder=tmp_path) as before:
+        before.deliveries.held = True
+        before.send_webhooks_to("http://127.0.0.1:9/nobody", events=["payment_intent.created"])
+        before.call("POST", "/v1/payment_intents", INTENT)
+        before.changed()
+    with StripeSandbox(folder=tmp_path) as after:
+        assert after.deliveries.wait_for(1)
+        assert [row.kind for row in after.deliveries.done] == ["payment_intent.created"]
 
 
 def test_a_file_that_is_not_ours_is_refused(tmp_path):
@@ -144,7 +155,7 @@ def test_the_buttons_of_stripes_page_act(sandbox):
 def test_the_page_injects_a_fault_and_takes_it_back(sandbox):
     assert "500_before" in press(sandbox.url, act="fault", fault="500_before", path="/capture")
     assert sandbox.faults() == ["POST .../capture: 500_before"]
-    press(sandbox.url, act="mend")
+    press(sandbox.url, act="clear_faults")
     assert sandbox.faults() == []
 
 

@@ -247,7 +247,7 @@ DEVIATIONS = {
     ),
     # States.
     "a wrong status": (
-        around(account.Account, "tell", held_as_succeeded),
+        around(account.Account, "record_event", held_as_succeeded),
         life.test_a_card_is_authorized_captured_in_part_and_refunded,
         {},
     ),

@@ -12,7 +12,7 @@ def create(stripe, **params):
     return stripe.payment_intents.create({"amount": 4200, "currency": "eur", **params})
 
 
-def told(error):
+def error_of(error):
     """Return what a refusal says: the status, the type, the code and the parameter."""
     return error.http_status, error.error.type, error.error.code, error.error.param
 
@@ -32,7 +32,7 @@ def test_a_publishable_key_may_do_what_a_browser_does(make_client, stripe, refus
     wrong = refused(
         browser.payment_intents.retrieve, intent.id, {"client_secret": f"{intent.id}_secret_guessed"}
     )
-    assert told(wrong)[2:] == (None, "client_secret")
+    assert error_of(wrong)[2:] == (None, "client_secret")
     shown = browser.payment_intents.retrieve(intent.id, {"client_secret": intent.client_secret})
     assert (shown.status, "metadata" in shown, "latest_charge" in shown) == (
         "requires_payment_method",
@@ -92,29 +92,29 @@ def test_a_connected_account_has_objects_of_its_own(stripe, make_client, refused
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_not_right_is_refused(stripe, refused, params, code, param):
-    assert told(refused(create, stripe, **params)) == (400, "invalid_request_error", code, param)
+    assert error_of(refused(create, stripe, **params)) == (400, "invalid_request_error", code, param)
 
 
 def test_what_is_missing_is_named(stripe, refused):
     error = refused(stripe.payment_intents.create, {"currency": "eur"})
-    assert told(error) == (400, "invalid_request_error", "parameter_missing", "amount")
+    assert error_of(error) == (400, "invalid_request_error", "parameter_missing", "amount")
 
 
 def test_a_customers_name_has_at_most_256_characters(stripe, refused):
-    assert told(refused(stripe.customers.create, {"name": "x" * 257}))[3] == "name"
+    assert error_of(refused(stripe.customers.create, {"name": "x" * 257}))[3] == "name"
 
 
 def test_metadata_of_a_capture_counts_with_what_is_there(stripe, pay, refused):
     intent = pay(capture_method="manual", metadata={f"k{place}": "v" for place in range(50)})
     assert (
-        told(refused(stripe.payment_intents.capture, intent.id, {"metadata": {"one": "more"}}))[3]
+        error_of(refused(stripe.payment_intents.capture, intent.id, {"metadata": {"one": "more"}}))[3]
         == "metadata"
     )
     assert stripe.payment_intents.retrieve(intent.id).status == "requires_capture"
 
 
 def test_an_id_that_names_nothing_is_not_found(stripe, refused):
-    assert told(refused(stripe.payment_intents.retrieve, "pi_gone"))[:3] == (
+    assert error_of(refused(stripe.payment_intents.retrieve, "pi_gone"))[:3] == (
         404,
         "invalid_request_error",
         "resource_missing",
@@ -124,7 +124,7 @@ def test_an_id_that_names_nothing_is_not_found(stripe, refused):
 def test_a_confirmation_that_might_redirect_needs_an_address_to_come_back_to(stripe, refused):
     intent = create(stripe)
     assert (
-        told(refused(stripe.payment_intents.confirm, intent.id, {"payment_method": "pm_card_visa"}))[3]
+        error_of(refused(stripe.payment_intents.confirm, intent.id, {"payment_method": "pm_card_visa"}))[3]
         == "return_url"
     )
     never = create(stripe, automatic_payment_methods={"enabled": True, "allow_redirects": "never"})
@@ -138,23 +138,24 @@ def test_the_payer_cannot_be_away_while_a_card_is_kept(stripe, refused):
     error = refused(
         stripe.payment_intents.confirm, intent.id, {"off_session": True, "setup_future_usage": "off_session"}
     )
-    assert told(error)[3] == "setup_future_usage"
+    assert error_of(error)[3] == "setup_future_usage"
 
 
 def test_a_payment_method_of_another_customer_is_refused(stripe, refused):
     one, other = stripe.customers.create({}), stripe.customers.create({})
     card = stripe.payment_methods.attach("pm_card_visa", {"customer": one.id})
-    assert told(refused(create, stripe, payment_method=card.id))[3] == "payment_method"
-    assert told(refused(create, stripe, customer=other.id, payment_method=card.id))[3] == "payment_method"
+    assert error_of(refused(create, stripe, payment_method=card.id))[3] == "payment_method"
+    assert error_of(refused(create, stripe, customer=other.id, payment_method=card.id))[3] == "payment_method"
     assert create(stripe, customer=one.id, payment_method=card.id).status == "requires_confirmation"
 
 
 def test_what_paid_once_and_was_not_kept_cannot_pay_again(stripe, pay, refused):
     used = pay().payment_method
-    assert told(refused(create, stripe, payment_method=used))[3] == "payment_method"
+    assert error_of(refused(create, stripe, payment_method=used))[3] == "payment_method"
     customer = stripe.customers.create({})
     assert (
-        told(refused(stripe.payment_methods.attach, used, {"customer": customer.id}))[3] == "payment_method"
+        error_of(refused(stripe.payment_methods.attach, used, {"customer": customer.id}))[3]
+        == "payment_method"
     )
 
 
@@ -169,7 +170,7 @@ def test_what_cannot_be_captured_later_is_not_offered_for_that(stripe, refused, 
         intent.id,
         {"payment_method_data": method, "return_url": "https://shop.example"},
     )
-    assert told(error)[2] == "payment_intent_incompatible_payment_method"
+    assert error_of(error)[2] == "payment_intent_incompatible_payment_method"
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_what_a_state_does_not_allow_is_refused_with_the_payment_intent(
         act(intent.id, params)
         return
     error = refused(act, intent.id, params)
-    assert told(error)[:3] == (400, "invalid_request_error", "payment_intent_unexpected_state")
+    assert error_of(error)[:3] == (400, "invalid_request_error", "payment_intent_unexpected_state")
     assert error.error.payment_intent.id == intent.id
     assert stripe.payment_intents.retrieve(intent.id).status == status
 
@@ -233,7 +234,7 @@ def test_metadata_may_change_at_any_time(stripe, pay):
 
 def test_a_confirmation_without_a_payment_method_is_a_refusal_for_the_state(stripe, refused):
     error = refused(stripe.payment_intents.confirm, create(stripe).id, {"return_url": "https://shop.example"})
-    assert told(error)[2] == "payment_intent_unexpected_state"
+    assert error_of(error)[2] == "payment_intent_unexpected_state"
 
 
 # --- captures and refunds -------------------------------------------------------------------------
@@ -242,7 +243,7 @@ def test_a_confirmation_without_a_payment_method_is_a_refusal_for_the_state(stri
 def test_no_more_is_captured_than_is_held(stripe, pay, refused):
     intent = pay(capture_method="manual")
     error = refused(stripe.payment_intents.capture, intent.id, {"amount_to_capture": 4201})
-    assert told(error)[2:] == ("amount_too_large", "amount_to_capture")
+    assert error_of(error)[2:] == ("amount_too_large", "amount_to_capture")
     assert refused(stripe.payment_intents.capture, intent.id, {"amount_to_capture": 0}).http_status == 400
 
 
@@ -252,13 +253,13 @@ def test_several_captures_only_where_the_charge_says_so(stripe, pay, sandbox, re
     error = refused(
         stripe.payment_intents.capture, unasked.id, {"amount_to_capture": 10, "final_capture": False}
     )
-    assert told(error)[3] == "final_capture"
+    assert error_of(error)[3] == "final_capture"
     sandbox.settings.multicapture = False
     unable = pay(capture_method="manual", payment_method_options=options)
     error = refused(
         stripe.payment_intents.capture, unable.id, {"amount_to_capture": 10, "final_capture": False}
     )
-    assert told(error)[3] == "final_capture"
+    assert error_of(error)[3] == "final_capture"
 
 
 def test_a_payment_is_captured_at_most_fifty_times(stripe, pay, sandbox, refused):
@@ -274,10 +275,12 @@ def test_a_payment_is_captured_at_most_fifty_times(stripe, pay, sandbox, refused
 def test_no_more_is_refunded_than_was_captured(stripe, pay, refused):
     intent = pay()
     stripe.refunds.create({"payment_intent": intent.id, "amount": 4000})
-    assert told(refused(stripe.refunds.create, {"payment_intent": intent.id, "amount": 201}))[3] == "amount"
+    assert (
+        error_of(refused(stripe.refunds.create, {"payment_intent": intent.id, "amount": 201}))[3] == "amount"
+    )
     stripe.refunds.create({"payment_intent": intent.id})
     error = refused(stripe.refunds.create, {"payment_intent": intent.id})
-    assert told(error)[2] == "charge_already_refunded"
+    assert error_of(error)[2] == "charge_already_refunded"
 
 
 def test_what_was_not_captured_cannot_be_refunded(stripe, pay, refused):
@@ -289,7 +292,7 @@ def test_what_was_not_captured_cannot_be_refunded(stripe, pay, refused):
 def test_what_is_charged_back_cannot_be_refunded_as_well(stripe, pay, sandbox, refused):
     intent = pay()
     dispute = sandbox.dispute(intent.id)
-    assert told(refused(stripe.refunds.create, {"payment_intent": intent.id}))[2] == "charge_disputed"
+    assert error_of(refused(stripe.refunds.create, {"payment_intent": intent.id}))[2] == "charge_disputed"
     sandbox.decide(dispute["id"], "won")
     assert stripe.refunds.create({"payment_intent": intent.id}).status == "succeeded"
 
@@ -318,7 +321,7 @@ def test_a_key_gives_the_answer_as_it_was_whatever_has_become_of_it(stripe, pay,
 
 def test_a_key_with_other_parameters_is_refused(stripe, refused):
     keyed(stripe, "k1")
-    assert told(refused(keyed, stripe, "k1", amount=4300))[:2] == (400, "idempotency_error")
+    assert error_of(refused(keyed, stripe, "k1", amount=4300))[:2] == (400, "idempotency_error")
 
 
 def test_a_declined_card_is_kept_for_its_key_and_a_mistake_is_not(stripe, sandbox, refused):
@@ -357,7 +360,7 @@ def test_a_key_in_use_is_refused_until_the_first_request_is_done(stripe, sandbox
     first = threading.Thread(target=create)
     first.start()
     assert sandbox.wait_until_held(10)
-    assert told(refused(keyed, stripe, "k1"))[:3] == (409, "idempotency_error", "idempotency_key_in_use")
+    assert error_of(refused(keyed, stripe, "k1"))[:3] == (409, "idempotency_error", "idempotency_key_in_use")
     sandbox.release()
     first.join(10)
     assert keyed(stripe, "k1").id == done[0].id
@@ -389,4 +392,4 @@ def test_a_search_finds_what_is_old_enough(stripe, sandbox, refused):
     assert len(stripe.payment_intents.search({"query": "amount>=4200 OR currency:'usd'"}).data) == 1
     assert stripe.payment_intents.search({"query": "-metadata['order']:'1001'"}).data == []
     for wrong in ("nonsense", "colour:'red'", "amount>1 AND amount<2 OR amount>3"):
-        assert told(refused(stripe.payment_intents.search, {"query": wrong}))[3] == "query"
+        assert error_of(refused(stripe.payment_intents.search, {"query": wrong}))[3] == "query"

@@ -54,7 +54,7 @@ def test_a_hanging_answer_is_held_until_it_is_let_go(stripe, sandbox):
 def test_a_fault_may_come_later_and_be_taken_back(stripe, sandbox):
     sandbox.fail("500_before", "/v1/payment_intents", after=1)
     stripe.payment_intents.create(INTENT)
-    sandbox.mend()
+    sandbox.clear_faults()
     stripe.payment_intents.create(INTENT)
     with pytest.raises(ValueError, match="there is no fault"):
         sandbox.fail("whatever")

@@ -193,7 +193,7 @@ def test_a_key_in_use_is_doubt_until_the_first_request_has_ended(stage, sandbox,
     clock.advance(minutes=10)
     stage.payments.recover()
     assert stage.payments.get(stage.session.id).in_doubt
-    sandbox.mend()
+    sandbox.clear_faults()
     operation = stage.settle("capture", clock)
     keys = {request.headers["idempotency-key"] for request in sandbox.writes("/capture")}
     assert (State.SUCCEEDED, {operation.key}) == (operation.state, keys)

@@ -155,7 +155,7 @@ class Deliveries:
                 self._send(delivery)
                 continue
             with self._changed:
-                # The clock may run, or be set forward, without a word to this thread.
+                # The clock may run, or be set forward, without notice to this thread.
                 self._changed.wait_for(lambda: self._closed, timeout=0.25)
 
     def _send(self, delivery: Delivery) -> None:

@@ -41,7 +41,7 @@ input, select { font: inherit; display: block; width: 100%; padding: .4rem .5rem
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 .notice { border-left: 3px solid var(--bad); padding-left: .6rem; }
 @media (max-width: 40rem) { .cards tr, .cards td { display: block; border: 0; padding: .1rem 0; }
-  .cards tr { border-top: 1px solid var(--line); padding: .6rem 0; } .cards th { display: none; } }
+  .cards tr { border-top: 1px solid var(--line); padding: .6rem 0; } .cards tr:has(th) { display: none; } }
 """
 _GOOD: Final = frozenset("succeeded paid won complete COMPLETED CAPTURED".split())  # noqa: SIM905 - one line reads best
 _BAD: Final = frozenset("failed lost canceled expired DENIED DECLINED VOIDED FAILED".split())  # noqa: SIM905

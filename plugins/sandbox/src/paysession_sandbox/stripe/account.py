@@ -115,7 +115,7 @@ class Account:
         timers: What is going to happen.
         acts: What timers do, by name.
         patches: Functions that change what is shown, each with the kind of object that it changes.
-        told: Called with each new event.
+        notify: Called with each new event.
         request: What an event says of the request that caused it.
         at: The time that stands in for the clock's while a timer's act is carried out.
     """
@@ -128,7 +128,7 @@ class Account:
     timers: list[Timer] = Factory(list[Timer])
     acts: Mapping[str, Callable[[Account, str], None]] = Factory(dict[str, Any])
     patches: list[tuple[str, Callable[[Json], object]]] = Factory(list[Any])
-    told: Callable[[Account, Json], None] = lambda _account, _event: None
+    notify: Callable[[Account, Json], None] = lambda _account, _event: None
     request: Json = Factory(lambda: {"id": None, "idempotency_key": None})
     at: int | None = None
 
@@ -273,7 +273,7 @@ class Account:
 
     # --- what happens ---
 
-    def tell(self, kind: str, thing: Json, previous: Json | None = None) -> Json:
+    def record_event(self, kind: str, thing: Json, previous: Json | None = None) -> Json:
         """Keep an event, and have it sent: https://docs.stripe.com/api/events/types."""
         data: Json = {"object": self.show(thing)}
         if previous is not None:
@@ -290,7 +290,7 @@ class Account:
         )
         if self.id:
             event["account"] = self.id
-        self.told(self, event)
+        self.notify(self, event)
         return event
 
     def later(self, after: timedelta, act: str, identifier: str) -> None:

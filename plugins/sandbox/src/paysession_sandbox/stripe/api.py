@@ -186,10 +186,10 @@ class Api:
     Args:
         clock: The time.
         settings: What the accounts may do.
-        told: Called with the account and the event, for each event.
+        notify: Called with the account and the event, for each event.
     """
 
-    def __init__(self, clock: Clock, settings: Settings, told: Callable[[Account, Json], None]) -> None:
+    def __init__(self, clock: Clock, settings: Settings, notify: Callable[[Account, Json], None]) -> None:
         self.clock = clock
         self.settings = settings
         self.base = ""
@@ -197,7 +197,7 @@ class Api:
         self.kept: dict[tuple[str, str], Kept] = {}
         self.patches: list[tuple[str, Callable[[Json], object]]] = []
         self.lock = threading.RLock()
-        self._told = told
+        self._notify = notify
         self.account("")
 
     def account(self, identifier: str) -> Account:
@@ -211,7 +211,7 @@ class Api:
                     base=self.base,
                     acts=_ACTS,
                     patches=self.patches,
-                    told=self._told,
+                    notify=self._notify,
                 )
             account = self.accounts[identifier]
             account.base = self.base

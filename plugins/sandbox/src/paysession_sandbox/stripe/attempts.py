@@ -95,7 +95,7 @@ def _ask_payer(account: Account, intent: Json, method: Json, *, sdk: bool) -> No
             "redirect_to_url": {"return_url": intent["_return_url"], "url": place},
         }
     intent.update(status="requires_action", next_action=action)
-    account.tell("payment_intent.requires_action", intent)
+    account.record_event("payment_intent.requires_action", intent)
 
 
 def authenticate(account: Account, intent: Json, *, success: bool) -> None:
@@ -131,7 +131,7 @@ def _pay(account: Account, intent: Json, method: Json, *, authenticated: bool, q
     if intent["capture_method"] == "manual":
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
         account.later(account.settings.authorization, "expire", intent["id"])
-        account.tell("payment_intent.amount_capturable_updated", intent)
+        account.record_event("payment_intent.amount_capturable_updated", intent)
         return
     _received(account, intent, charge)
     dispute_after(account, method, charge)
@@ -148,7 +148,7 @@ def dispute_after(account: Account, method: Json, charge: Json) -> None:
 def _received(account: Account, intent: Json, charge: Json) -> None:
     charges.capture(account, charge, intent["amount"])
     intent.update(status="succeeded", amount_received=intent["amount"], amount_capturable=0)
-    account.tell("payment_intent.succeeded", intent)
+    account.record_event("payment_intent.succeeded", intent)
 
 
 def keep_for_later(account: Account, intent: Json, method: Json, *, authenticated: bool) -> None:
@@ -209,7 +209,7 @@ def _fall_back(account: Account, intent: Json, method: Json, error: Json) -> Jso
     intent.update(
         status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=shown
     )
-    account.tell("payment_intent.payment_failed", intent)
+    account.record_event("payment_intent.payment_failed", intent)
     return shown
 
 
@@ -244,8 +244,8 @@ def _debit(account: Account, intent: Json, method: Json) -> None:
     charge = charges.make(account, intent, method, authenticated=False)
     intent.update(status="processing", latest_charge=charge["id"])
     keep_for_later(account, intent, method, authenticated=True)
-    account.tell("charge.pending", charge)
-    account.tell("payment_intent.processing", intent)
+    account.record_event("charge.pending", charge)
+    account.record_event("payment_intent.processing", intent)
     does = _bank_account(method)
     account.later(does.after, "debit", intent["id"])
 
@@ -295,8 +295,8 @@ def expire(account: Account, identifier: str) -> None:
     intent["amount_capturable"] = 0
     if intent["amount_received"]:
         intent["status"] = "succeeded"
-        account.tell("payment_intent.succeeded", intent)
+        account.record_event("payment_intent.succeeded", intent)
         return
     intent.update(status="canceled", cancellation_reason="expired", canceled_at=account.now)
-    account.tell("charge.expired", charge)
-    account.tell("payment_intent.canceled", intent)
+    account.record_event("charge.expired", charge)
+    account.record_event("payment_intent.canceled", intent)

@@ -150,7 +150,7 @@ def _card_details(account: Account, intent: Json, method: Json, *, authenticated
 def succeed(account: Account, charge: Json) -> None:
     """Have the bank accept it."""
     charge.update(status="succeeded", paid=True, outcome=_outcome("authorized", "approved_by_network"))
-    account.tell("charge.succeeded", charge)
+    account.record_event("charge.succeeded", charge)
 
 
 def fail(
@@ -173,7 +173,7 @@ def fail(
             "seller_message": message,
         },
     )
-    account.tell("charge.failed", charge)
+    account.record_event("charge.failed", charge)
 
 
 def _outcome(kind: str, network: str) -> Json:
@@ -215,13 +215,13 @@ def balance_comes(account: Account, identifier: str) -> None:
     if charge is not None:
         entry = balance.record(account, "charge", charge["amount_captured"], charge["currency"], identifier)
         charge["balance_transaction"] = entry["id"]
-        account.tell("charge.updated", charge, {"balance_transaction": None})
+        account.record_event("charge.updated", charge, {"balance_transaction": None})
         return
     refund = account.get("refund", identifier)
     if refund["status"] == "succeeded":
         entry = balance.record(account, "refund", -refund["amount"], refund["currency"], identifier)
         refund["balance_transaction"] = entry["id"]
-        account.tell("refund.updated", refund, {"balance_transaction": None})
+        account.record_event("refund.updated", refund, {"balance_transaction": None})
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def update(account: Account, params: Json, identifier: str) -> Json:
     charge = account.get("charge", identifier)
     charge["metadata"] = merged(charge["metadata"], asked.get("metadata"))
     charge.update(pick(asked, ("description", "receipt_email", "shipping", "transfer_group")))
-    account.tell("charge.updated", charge)
+    account.record_event("charge.updated", charge)
     return account.show(charge, asked.get("expand", ()))
 
 

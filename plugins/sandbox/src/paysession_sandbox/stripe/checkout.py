@@ -371,16 +371,16 @@ def follow(account: Account, session: Json) -> None:
         if intent["status"] == "succeeded":
             session["payment_status"] = "paid"
             if intent["capture_method"] != "manual":
-                account.tell("checkout.session.async_payment_succeeded", session)
+                account.record_event("checkout.session.async_payment_succeeded", session)
         elif intent["status"] == "requires_payment_method":
             session["_failed"] = True
-            account.tell("checkout.session.async_payment_failed", session)
+            account.record_event("checkout.session.async_payment_failed", session)
 
 
 def _complete(account: Account, session: Json, payment_status: str) -> None:
     account.drop_timers(session["id"])
     session.update(status="complete", payment_status=payment_status, url=None)
-    account.tell("checkout.session.completed", session)
+    account.record_event("checkout.session.completed", session)
 
 
 def target(session: Json) -> str:
@@ -441,7 +441,7 @@ def time_is_over(account: Account, identifier: str) -> None:
     intent = account.named("payment_intent", session["payment_intent"])
     if intent is not None and intent["status"] in payment_intents.OPEN:
         payment_intents.cancel(account, {}, intent["id"])
-    account.tell("checkout.session.expired", session)
+    account.record_event("checkout.session.expired", session)
 
 
 def listed(account: Account, params: Json) -> Json:

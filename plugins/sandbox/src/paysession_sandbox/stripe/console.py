@@ -75,7 +75,7 @@ def act(sandbox: StripeSandbox, form: Json) -> Json:
         "expire": lambda: sandbox.expire_authorization(identifier),
         "advance": lambda: _advance(sandbox, form),
         "fault": lambda: _fault(sandbox, form),
-        "mend": lambda: _nothing(sandbox.mend),
+        "clear_faults": lambda: _nothing(sandbox.clear_faults),
         "webhooks": lambda: _webhooks(sandbox, form),
     }
     if name not in acts:
@@ -256,7 +256,7 @@ def _faults(sandbox: StripeSandbox) -> str:
         + pages.field("How often", "times", "1", inputmode="numeric")
         + "<button class='main'>Inject</button></form>"
         + (f"<ul>{waiting}</ul>" if waiting else "")
-        + pages.button("Let nothing more go wrong", ACT, act="mend"),
+        + pages.button("Let nothing more go wrong", ACT, act="clear_faults"),
     )
 
 

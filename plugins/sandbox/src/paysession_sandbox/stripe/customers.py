@@ -91,7 +91,7 @@ def create(account: Account, params: Json) -> Json:
     )
     if "payment_method" in asked:
         payment_methods.attach(account, {"customer": customer["id"]}, asked["payment_method"])
-    account.tell("customer.created", customer)
+    account.record_event("customer.created", customer)
     return account.show(customer, asked.get("expand", ()))
 
 
@@ -108,7 +108,7 @@ def update(account: Account, params: Json, identifier: str) -> Json:
     customer["metadata"] = merged(customer["metadata"], asked.get("metadata"))
     customer.update(pick(asked, _KEPT))
     customer["invoice_settings"].update(below(asked, "invoice_settings"))
-    account.tell("customer.updated", customer)
+    account.record_event("customer.updated", customer)
     return account.show(customer, asked.get("expand", ()))
 
 
@@ -119,7 +119,7 @@ def delete(account: Account, params: Json, identifier: str) -> Json:
     for method in account.all("payment_method"):
         if method["customer"] == identifier:
             method.update(customer=None, _used=True)
-    account.tell("customer.deleted", customer)
+    account.record_event("customer.deleted", customer)
     gone = {"id": identifier, "object": "customer", "deleted": True}
     account.objects["customer"].pop(identifier)
     return gone

@@ -108,9 +108,9 @@ def open_one(
     if not inquiry:
         charge["disputed"] = True
         _move(account, dispute, -taken, fee=_FEE)
-    account.tell("charge.dispute.created", dispute)
+    account.record_event("charge.dispute.created", dispute)
     if not inquiry:
-        account.tell("charge.dispute.funds_withdrawn", dispute)
+        account.record_event("charge.dispute.funds_withdrawn", dispute)
     account.later(_ANSWER_WITHIN, "dispute_over", dispute["id"])
     return dispute
 
@@ -131,13 +131,13 @@ def become(account: Account, dispute: Json, status: str) -> None:
         raise Refusal(400, executed=True, message=f"The dispute {dispute['id']} is {before}.")
     dispute["status"] = status
     if status in _OPEN:
-        account.tell("charge.dispute.updated", dispute, {"status": before})
+        account.record_event("charge.dispute.updated", dispute, {"status": before})
         return
     account.drop_timers(dispute["id"])
     if status == "won":
         _move(account, dispute, dispute["amount"], fee=0)
-        account.tell("charge.dispute.funds_reinstated", dispute)
-    account.tell("charge.dispute.closed", dispute, {"status": before})
+        account.record_event("charge.dispute.funds_reinstated", dispute)
+    account.record_event("charge.dispute.closed", dispute, {"status": before})
 
 
 def time_is_over(account: Account, identifier: str) -> None:

@@ -241,7 +241,7 @@ def make(account: Account, asked: Json) -> Json:
     if method is not None:
         _take(intent, method)
         intent["status"] = "requires_confirmation"
-    account.tell("payment_intent.created", intent)
+    account.record_event("payment_intent.created", intent)
     return intent
 
 
@@ -425,13 +425,13 @@ def capture(account: Account, params: Json, identifier: str) -> Json:
     if final or not intent["amount_capturable"]:
         intent.update(status="succeeded", amount_capturable=0)
         account.drop_timers(intent["id"])
-        account.tell("charge.captured", charge)
-        account.tell("payment_intent.succeeded", intent)
+        account.record_event("charge.captured", charge)
+        account.record_event("payment_intent.succeeded", intent)
         method: Any = account.named("payment_method", intent["payment_method"])
         attempts.dispute_after(account, method, charge)
     else:
-        account.tell("charge.updated", charge)
-        account.tell("payment_intent.amount_capturable_updated", intent)
+        account.record_event("charge.updated", charge)
+        account.record_event("payment_intent.amount_capturable_updated", intent)
     return account.show(intent, asked.get("expand", ()))
 
 
@@ -479,7 +479,7 @@ def cancel(account: Account, params: Json, identifier: str) -> Json:
         cancellation_reason=asked.get("cancellation_reason"),
         next_action=None,
     )
-    account.tell("payment_intent.canceled", intent)
+    account.record_event("payment_intent.canceled", intent)
     return account.show(intent, asked.get("expand", ()))
 
 

@@ -255,7 +255,7 @@ def update(account: Account, params: Json, identifier: str) -> Json:
     method.update(pick(asked, ["allow_redisplay"]))
     if method["type"] == "card":
         method["card"].update(pick(below(asked, "card"), ["exp_month", "exp_year"]))
-    account.tell("payment_method.updated", method)
+    account.record_event("payment_method.updated", method)
     return account.show(method, asked.get("expand", ()))
 
 
@@ -306,7 +306,7 @@ def keep(account: Account, method: Json, customer: str) -> None:
         method["customer"] = customer
         if method["type"] == "card" and method["card"]["checks"]["cvc_check"] == "unchecked":
             method["card"]["checks"]["cvc_check"] = "pass"
-        account.tell("payment_method.attached", method)
+        account.record_event("payment_method.attached", method)
 
 
 def detach(account: Account, params: Json, identifier: str) -> Json:
@@ -317,7 +317,7 @@ def detach(account: Account, params: Json, identifier: str) -> Json:
         raise invalid("payment_method", "The payment method you provided is not attached to a customer.")
     previous = {"customer": method["customer"]}
     method.update(customer=None, _used=True)
-    account.tell("payment_method.detached", method, previous)
+    account.record_event("payment_method.detached", method, previous)
     return account.show(method, asked.get("expand", ()))
 
 

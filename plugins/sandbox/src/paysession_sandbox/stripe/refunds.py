@@ -144,7 +144,7 @@ def _make(account: Account, charge: Json, amount: int, asked: Json) -> Json:
     )
     if status not in _GONE:
         _take(account, refund, charge)
-    account.tell("refund.created", refund)
+    account.record_event("refund.created", refund)
     if behaviour == "pending":
         account.later(_SOON, "refund_succeeds", refund["id"])
     elif behaviour == "failed":
@@ -160,7 +160,7 @@ def _take(account: Account, refund: Json, charge: Json) -> None:
     elif refund["status"] == "succeeded":
         entry = balance.record(account, "refund", -refund["amount"], refund["currency"], refund["id"])
         refund["balance_transaction"] = entry["id"]
-    account.tell("charge.refunded", charge)
+    account.record_event("charge.refunded", charge)
 
 
 def become(account: Account, refund: Json, status: str, reason: str = "expired_or_canceled_card") -> None:
@@ -185,8 +185,10 @@ def become(account: Account, refund: Json, status: str, reason: str = "expired_o
     elif refund["balance_transaction"] is None:
         entry = balance.record(account, "refund", -refund["amount"], refund["currency"], refund["id"])
         refund["balance_transaction"] = entry["id"]
-    account.tell("refund.failed" if status == "failed" else "refund.updated", refund, {"status": before})
-    account.tell("charge.refund.updated", refund, {"status": before})
+    account.record_event(
+        "refund.failed" if status == "failed" else "refund.updated", refund, {"status": before}
+    )
+    account.record_event("charge.refund.updated", refund, {"status": before})
 
 
 def settle_later(account: Account, identifier: str, status: str) -> None:
@@ -207,7 +209,7 @@ def update(account: Account, params: Json, identifier: str) -> Json:
     asked = read(params, {"metadata": metadata, "expand": EXPAND})
     refund = account.get("refund", identifier)
     refund["metadata"] = merged(refund["metadata"], asked.get("metadata"))
-    account.tell("refund.updated", refund)
+    account.record_event("refund.updated", refund)
     return account.show(refund, asked.get("expand", ()))
 
 

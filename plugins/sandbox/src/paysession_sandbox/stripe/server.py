@@ -98,6 +98,7 @@ class StripeSandbox:
         self._file = None if folder is None else folder / "stripe.json"
         if self._file is not None:
             state.load(self.api, self._file)
+            self._send_what_waited()
         self._server: Server | None = None
         self._faults: list[Fault] = []
         self._refusals: list[tuple[str, Refusal]] = []
@@ -106,6 +107,14 @@ class StripeSandbox:
         self._held = 0
         self._guard = threading.Lock()
         self._saving = threading.Lock()
+
+    def _send_what_waited(self) -> None:
+        """Send the events that were not delivered when the stand-in was stopped."""
+        for account in self.api.accounts.values():
+            for event in account.objects.get("event", {}).values():
+                if event["pending_webhooks"]:
+                    event["pending_webhooks"] = 0
+                    self.deliveries.add(account, event)
 
     def __enter__(self) -> Self:
         self._server = Server(self.handle, self._port)
@@ -264,15 +273,15 @@ class StripeSandbox:
         with self._guard:
             self._refusals += [(path, refusal)] * times
 
-    def mend(self) -> None:
-        """Let nothing more go wrong, and let go what is held."""
+    def clear_faults(self) -> None:
+        """Let nothing more go wrong, and release what is held."""
         with self._guard:
             self._faults.clear()
             self._refusals.clear()
         self.release()
 
     def release(self) -> None:
-        """Let go the answers that hang, and the requests that are slow."""
+        """Release the answers that hang, and the requests that are slow."""
         self._released.set()
 
     def _hold(self) -> None:

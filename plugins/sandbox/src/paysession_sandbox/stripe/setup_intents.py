@@ -130,7 +130,7 @@ def make(account: Account, asked: Json) -> Json:
     if asked.get("payment_method"):
         intent["payment_method"] = payment_methods.find(account, asked["payment_method"])["id"]
         intent["status"] = "requires_confirmation"
-    account.tell("setup_intent.created", intent)
+    account.record_event("setup_intent.created", intent)
     return intent
 
 
@@ -205,7 +205,7 @@ def _carry_out(account: Account, intent: Json, asked: Json, *, browser: bool) ->
             target = {"return_url": intent["_return_url"], "url": place}
             action = {"type": "redirect_to_url", "redirect_to_url": target}
         intent.update(status="requires_action", next_action=action)
-        account.tell("setup_intent.requires_action", intent)
+        account.record_event("setup_intent.requires_action", intent)
         return
     if card is not None and card.code and not card.attaches:
         error = {"code": card.code, "message": "Your card was declined.", "type": "card_error"}
@@ -225,7 +225,7 @@ def _succeed(account: Account, intent: Json, method: Json) -> None:
         attempt["status"] = "succeeded"
     if intent["customer"] is not None:
         payment_methods.keep(account, method, intent["customer"])
-    account.tell("setup_intent.succeeded", intent)
+    account.record_event("setup_intent.succeeded", intent)
 
 
 def _fail(account: Account, intent: Json, method: Json, error: Json) -> None:
@@ -236,7 +236,7 @@ def _fail(account: Account, intent: Json, method: Json, error: Json) -> None:
     attempt = account.named("setup_attempt", intent["latest_attempt"])
     if attempt is not None:
         attempt.update(status="failed", setup_error=shown)
-    account.tell("setup_intent.setup_failed", intent)
+    account.record_event("setup_intent.setup_failed", intent)
 
 
 def authenticate(account: Account, identifier: str, *, success: bool) -> Json:
@@ -269,7 +269,7 @@ def cancel(account: Account, params: Json, identifier: str) -> Json:
     if intent["status"] not in OPEN:
         raise unexpected_state("setup_intent", account.show(intent), "a cancellation", OPEN)
     intent.update(status="canceled", cancellation_reason=asked.get("cancellation_reason"), next_action=None)
-    account.tell("setup_intent.canceled", intent)
+    account.record_event("setup_intent.canceled", intent)
     return account.show(intent, asked.get("expand", ()))
 
 
