@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from paysession.checkout import Checkout
 from paysession.errors import InvalidAmount, InvalidData, NotFound
 from paysession.money import Money
+from paysession.session import PaymentSession
 from paysession.text import is_storable, shown
 from paysession.values import decode, encode
 
@@ -110,7 +111,8 @@ def checked_text(value: str, name: str) -> str:
 def checked_id(value: str, kind: str) -> str:
     """Return an id of the caller's, or say that there is no such thing."""
     if not isinstance(value, str):
-        raise NotFound(f"{kind} is named by its id, a str, not by a {type(value).__name__}")
+        given = PaymentSession if isinstance(value, PaymentSession) else type(value)
+        raise NotFound(f"{kind} is named by its id, a str, not by a {given.__name__}")
     if not is_storable(value):
         raise NotFound(f"{kind} with the id {shown(value)} cannot exist")
     return value
