@@ -111,11 +111,14 @@ def checked_text(value: str, name: str) -> str:
 def checked_id(value: str, kind: str) -> str:
     """Return an id of the caller's, or say that there is no such thing."""
     if not isinstance(value, str):
-        given = PaymentSession if isinstance(value, PaymentSession) else type(value)
-        raise NotFound(f"{kind} is named by its id, a str, not by a {given.__name__}")
+        raise NotFound(f"{kind} is named by its id, a str, not by a {_class_of(value)}")
     if not is_storable(value):
         raise NotFound(f"{kind} with the id {shown(value)} cannot exist")
     return value
+
+
+def _class_of(value: object) -> str:
+    return (PaymentSession if isinstance(value, PaymentSession) else type(value)).__name__
 
 
 def checked_filter(value: str | None, name: str) -> str | None:
