@@ -1,4 +1,4 @@
-"""Adyen for paysession: the Sessions flow of Checkout API v71, told by webhooks alone.
+"""Adyen for paysession: the Sessions flow of Checkout API v71, reported by webhooks alone.
 
 Adyen answers a capture, a refund or a cancel with "received", and reports what became of it in a webhook; so
 does it report what the payer did. Nothing here asks, and nothing here is stored: the session keeps Adyen's
