@@ -20,16 +20,17 @@ class Counting(FakeProvider):
     Attributes:
         lookups: How many there were.
         down: Whether it cannot be reached.
+        broken: The session that it can show nothing of.
     """
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.lookups, self.down = 0, False
+        self.lookups, self.down, self.broken = 0, False, None
 
     @hookimpl
     def retrieve(self, session):
         self.lookups += 1
-        if self.down:
+        if self.down or session.id == self.broken:
             raise NotApplied("no connection")
         return super().retrieve(session)
 
@@ -74,6 +75,16 @@ def shop(make_shop):
 def refund_unnoticed(shop, session, amount="5.00"):
     """Refund in the dashboard; the notification is lost."""
     shop.fake.refund_in_dashboard(session.id, eur(amount))
+
+
+def more(shop, count):
+    """Capture so many payments."""
+    sessions = []
+    for number in range(count):
+        order = shop.payments.create_collection(eur("42.00"), reference=f"more-{number}")
+        session = shop.payments.authorize(shop.payments.initiate(order.id, provider="fake").id)
+        sessions.append(shop.payments.capture(session.id))
+    return sessions
 
 
 def list_refund(shop, session, number=1):
@@ -191,12 +202,7 @@ def test_what_cannot_move_any_more_is_not_queried(shop):
 
 def test_a_sweep_keeps_to_its_budget_and_goes_on_where_it_stopped(shop, monkeypatch):
     monkeypatch.setattr(upkeep, "BUDGET", 12)
-    sessions = []
-    for number in range(7):
-        order = shop.payments.create_collection(eur("42.00"), reference=f"more-{number}")
-        sessions.append(shop.payments.authorize(shop.payments.initiate(order.id, provider="fake").id))
-    for session in sessions:
-        shop.payments.capture(session.id)
+    more(shop, 7)
     shop.payments.recover()
     shop.clock.forward(hours=5)
     looked = []
@@ -208,16 +214,43 @@ def test_a_sweep_keeps_to_its_budget_and_goes_on_where_it_stopped(shop, monkeypa
     assert looked == [2, 2, 2, 1, 0, 0]
 
 
-def test_a_gateway_that_is_down_ends_the_step_and_the_sweep_goes_on_later(shop):
-    session = shop.session("captured")
+def test_a_gateway_that_is_down_is_asked_a_few_times_and_the_sweep_goes_on_later(shop):
+    sessions = more(shop, 6)
     shop.payments.recover()
-    refund_unnoticed(shop, session)
+    refund_unnoticed(shop, sessions[-1])
+    shop.clock.forward(hours=5)
     shop.fake.down = True
-    rounds(shop, hours=6)
-    assert (shop.fake.lookups > 1, shop.payments.get(session.id).refunded) == (True, 0)
+    before = shop.fake.lookups
+    shop.payments.recover()
+    assert shop.fake.lookups - before == upkeep.MOST_UNANSWERED
     shop.fake.down = False
     rounds(shop, minutes=20)
-    assert shop.payments.get(session.id).refunded == 500
+    assert shop.payments.get(sessions[-1].id).refunded == 500
+
+
+def test_a_session_that_cannot_be_queried_keeps_no_other_one_from_it(shop):
+    first, second = more(shop, 2)
+    shop.payments.recover()
+    refund_unnoticed(shop, second)
+    shop.fake.broken = first.id
+    rounds(shop, hours=6)
+    assert shop.payments.get(second.id).refunded == 500
+
+
+def test_a_step_looks_at_so_many_sessions_and_no_more(shop, monkeypatch):
+    monkeypatch.setattr(upkeep, "MOST_READ", 2)
+    monkeypatch.setattr(upkeep, "_PAGE", 2)
+    sessions = more(shop, 5)
+    shop.payments.recover()
+    for session in sessions:
+        refund_unnoticed(shop, session)
+    shop.clock.forward(hours=5)
+    found = []
+    for _ in range(3):
+        shop.payments.recover()
+        found.append(sum(shop.payments.get(row.id).refunded > 0 for row in sessions))
+        shop.clock.forward(minutes=10)
+    assert found == [2, 4, 5]
 
 
 def test_a_provider_without_a_lookup_or_without_sessions_is_left_alone(make_shop):

@@ -69,7 +69,16 @@ RETRY: Final = timedelta(minutes=5)
 UNAVAILABLE: Final = timedelta(hours=1)
 """When it is tried again where a provider is not selected any more, or cannot be loaded."""
 
-_PAGE: Final = 100
+KEPT: Final = PACE[-1][0] + timedelta(days=90)
+"""How old a session may be that a sweep looks at: it may have changed since it was created."""
+
+MOST_READ: Final = 20_000
+"""How many sessions a sweep looks at in one step, whether they are queried or not."""
+
+MOST_UNANSWERED: Final = 3
+"""After so many sessions in a row that could not be queried, the gateway is taken to be down for now."""
+
+_PAGE: Final = 500
 
 
 class Upkeep:
@@ -178,27 +187,26 @@ class Upkeep:
         number, _, last = row.body.decode().partition(" ")
         count = int(number or 0)
         place = self._store.session(last) if last else None
-        left, ends, failed = int(BUDGET * (STEP / timedelta(hours=1))), False, False
-        while left > 0 and not (ends or failed):
+        left, read, failed, ends = int(BUDGET * (STEP / timedelta(hours=1))), 0, 0, False
+        while not ends and read < MOST_READ:
             rows = self._store.sessions(
                 provider=provider.name,
                 status=Status.AUTHORIZED,
-                created_after=now - 2 * PACE[-1][0],
+                created_after=now - KEPT,
                 after=place,
                 limit=_PAGE,
             )
-            ends = len(rows) < _PAGE
+            read, ends = read + _PAGE, len(rows) < _PAGE
             for session in rows:
-                if left <= 0 or over():
-                    ends, left = False, 0
+                if left <= 0 or failed >= MOST_UNANSWERED or over():
+                    read, ends = MOST_READ, False
                     break
                 if is_due(session, now, count):
-                    failed = not self._query(session)
-                    if failed:
-                        break
+                    # What cannot be queried now is left to the next sweep: it may never be.
+                    failed = 0 if self._query(session) else failed + 1
                     left -= 1
                 place = session
-        if ends and not failed:
+        if ends:
             begins = max(now, row.received_at + SWEEP_EVERY)
             self._write(row, received_at=begins, due_at=begins, body=f"{count + 1} ".encode())
         else:
@@ -206,7 +214,7 @@ class Upkeep:
             self._write(row, due_at=now + STEP, body=stands.encode())
 
     def _query(self, session: SessionRow) -> bool:
-        """Query the gateway about a session; False: it cannot be queried now, about no other one either."""
+        """Query the gateway about a session; False: it cannot be queried now."""
         try:
             self._engine.recovery.sync(session.id)
         except SessionBusy:
