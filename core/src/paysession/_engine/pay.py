@@ -157,9 +157,10 @@ class Pay:
                 return None
         if current is None:
             return self._new(len(rows))
-        amount = Money.from_minor(self._left(holders), current.amount.currency)
-        if not amount:
+        left = self._left(holders)
+        if left <= 0:
             return None
+        amount = Money.from_minor(left, current.amount.currency)
         if not current.initiated:
             return self._again(current, amount)
         return current if current.amount == amount else self._updated(current, amount)
