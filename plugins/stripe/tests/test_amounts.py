@@ -65,7 +65,7 @@ def test_a_charge_of_too_many_digits_is_refused_and_says_so(most, above, currenc
     assert to_charge(Money(most, currency)) > 0
     with pytest.raises(Declined, match="digits") as refused:
         to_charge(Money(above, currency))
-    assert "amount_too_large" == refused.value.code
+    assert ("amount_too_large", "configuration") == (refused.value.code, refused.value.category)
 
 
 def test_a_shop_that_takes_cards_only_may_charge_more():

@@ -478,7 +478,7 @@ def test_capture_of_a_canceled_intent_is_refused_for_good(
     sandbox.patch(lambda intent: intent.update(cancellation_reason=reason))
     with pytest.raises(Declined) as refused:
         stripe.capture(taken, values.operation(taken, "capture", ordinal=3))
-    assert (code, True) == (refused.value.code, refused.value.conclusive)
+    assert (code, True, "hard") == (refused.value.code, refused.value.conclusive, refused.value.category)
     assert "canceled" == refused.value.data["status"]
 
 
@@ -632,6 +632,7 @@ def test_what_is_processed_takes_no_cancel_and_no_update(stripe, begin, values, 
     with pytest.raises(Declined) as refused:
         getattr(stripe, kind)(session, values.operation(session, kind, amount, 2))
     assert ("payment_processing", False) == (refused.value.code, refused.value.conclusive)
+    assert "try_later" == refused.value.category
 
 
 @pytest.mark.parametrize("fault", ["500_before", "drop_before", "429", "garbage"])

@@ -476,7 +476,7 @@ def test_a_charge_that_takes_one_capture_is_not_captured_in_part_by_mistake(valu
         Stripe(api_key=KEY, multicapture=True).capture(
             session, values.operation(session, "capture", Money("1.00", "EUR"), 3)
         )
-    assert "multicapture_unavailable" == refused.value.code
+    assert ("multicapture_unavailable", "configuration") == (refused.value.code, refused.value.category)
 
 
 def test_the_only_capture_of_a_charge_is_not_called_the_last(wire, values, forms):

@@ -46,10 +46,10 @@ def to_stripe(money: Money) -> int:
     if currency in _ZERO_DECIMAL:
         whole, rest = divmod(minor, 100 if decimals else 1)
         if rest:
-            raise Declined("invalid_amount", f"Stripe takes {currency} in whole units only, not {money}")
+            raise _refused("invalid_amount", f"Stripe takes {currency} in whole units only, not {money}")
         return whole
     if currency in _THREE_DECIMAL and minor % 10:
-        raise Declined(
+        raise _refused(
             "invalid_amount", f"Stripe takes {currency} with two decimals, not {money}: round it first"
         )
     return minor
@@ -71,7 +71,7 @@ def to_charge(money: Money, max_digits: int = MAX_DIGITS) -> int:
     digits = max(max_digits, _MORE_DIGITS.get(money.currency, 0))
     if amount >= 10**digits:
         most = from_stripe(_largest(digits, money.currency), money.currency)
-        raise Declined(
+        raise _refused(
             "amount_too_large",
             f"{money} is more than {most}: Stripe takes {digits} digits (cards may have up to 12: "
             "see the setting max_digits)",
@@ -98,12 +98,17 @@ def from_stripe(amount: int, currency: str) -> Money:
         raise ValueError(f"Stripe stated an amount that is none: {error}") from None
 
 
+def _refused(code: str, message: str) -> Declined:
+    """Return the refusal of an amount: no payer can correct it."""
+    return Declined(code, message, category="configuration")
+
+
 def _decimals(currency: str) -> int:
     """Return the decimals of a currency that Stripe is known to count as we do, or as listed above."""
     decimals = -int(Money.from_minor(0, currency).amount.as_tuple().exponent)
     listed = currency in _ZERO_DECIMAL | _STILL_TWO_DECIMAL | _THREE_DECIMAL
     if decimals != 2 and not listed:  # noqa: PLR2004 - two decimals are the rule
-        raise Declined("unsupported_currency", f"Stripe does not charge in {currency}")
+        raise _refused("unsupported_currency", f"Stripe does not charge in {currency}")
     return decimals
 
 

@@ -358,6 +358,7 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             "authorization_expired" if expired else "payment_intent_canceled",
             f"{intent.id} is {'expired' if expired else word}, and takes no further capture",
             conclusive=True,
+            category="hard",
             data=data,
         )
     if kind is Kind.CANCEL and word == "canceled":
@@ -367,15 +368,22 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             "already_captured",
             f"{intent.received} of {intent.id} is captured, and nothing else is held: refund it instead",
             conclusive=True,
+            category="configuration",
             data=data,
         )
     if word == "processing" and kind is Kind.UPDATE and intent.amount != operation.amount:
-        raise Declined("payment_processing", f"{intent.id} is being processed: its amount stands", data=data)
+        raise Declined(
+            "payment_processing",
+            f"{intent.id} is being processed: its amount stands",
+            category="try_later",
+            data=data,
+        )
     if word == "processing" and kind is Kind.CANCEL:
         raise Declined(
             "payment_processing",
             f"{intent.id} is being processed by the payer's bank, and cannot be canceled meanwhile: "
             "cancel it when that has failed, or refund it when it has succeeded",
+            category="try_later",
             data=data,
         )
     raise refused

@@ -327,6 +327,7 @@ class Stripe:
             raise Declined(
                 "multicapture_unavailable",
                 "this payment can be captured once, which releases the rest: capture it with final=True",
+                category="configuration",
             )
         form = params.capture(session, operation, data, multicapture=self.multicapture)
         account = self._account(data, operation)
