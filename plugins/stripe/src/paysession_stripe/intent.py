@@ -4,7 +4,7 @@ Everything that is taken out of Stripe's JSON is taken out here. What does not r
 `ValueError`: an answer that cannot be read proves nothing about what happened.
 
 Our own marks are in the metadata that we send with every write, so that each effect is found again
-and told from one that somebody made in Stripe's dashboard:
+and distinguished from one that somebody made in Stripe's dashboard:
 
 - on the PaymentIntent ``paysession_session``; for each capture ``paysession_capture_<end of the key>``,
   which Stripe writes in the request that captures: ``<operation's key> <amount> <operation's number>``;

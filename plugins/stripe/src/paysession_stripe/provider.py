@@ -558,7 +558,7 @@ def _is_ours_to_confirm(intent: Intent, session: PaymentSession, data: StripeDat
         return False
     if intent.status == "requires_confirmation":
         return True
-    # A failure that was told already is tried again; one that was not is this operation's answer.
+    # A failure that was reported already is tried again; one that was not is this operation's answer.
     return intent.status == "requires_payment_method" and (
         intent.error is None or session.status is Status.ERROR
     )
