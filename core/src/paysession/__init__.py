@@ -40,6 +40,7 @@ from paysession.money import Money
 from paysession.operation import Dispute, Event, Kind, Operation, Resolution, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
 from paysession.payments import Payments
+from paysession.reasons import CATEGORIES, PAYER_MESSAGES
 from paysession.reports import (
     Capture,
     Health,
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "CATEGORIES",
+    "PAYER_MESSAGES",
     "Address",
     "AsyncPayments",
     "Capabilities",

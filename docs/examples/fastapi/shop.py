@@ -19,6 +19,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from paysession import (
+    PAYER_MESSAGES,
     AsyncPayments,
     Checkout,
     Declined,
@@ -30,7 +31,6 @@ from paysession import (
     PaysessionError,
     RequestError,
 )
-from paysession.reasons import PAYER_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

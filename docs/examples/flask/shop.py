@@ -18,6 +18,7 @@ import click
 from flask import Flask, g, redirect, render_template, request
 
 from paysession import (
+    PAYER_MESSAGES,
     Checkout,
     Declined,
     Event,
@@ -29,7 +30,6 @@ from paysession import (
     Redirect,
     RequestError,
 )
-from paysession.reasons import PAYER_MESSAGES
 
 if TYPE_CHECKING:
     from flask import Response

@@ -20,7 +20,7 @@ def fake():
 @pytest.fixture
 def payments(fake, monkeypatch):
     payments = Payments(MemoryStore(), Registry({"fake": fake}))
-    monkeypatch.setattr(App, "payments", lambda self: payments)
+    monkeypatch.setattr(App, "payments", lambda self, **_: payments)
     monkeypatch.setattr(payments, "close", lambda: None)  # each command closes it
     return payments
 

@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from paysession import (
+    PAYER_MESSAGES,
     Checkout,
     Declined,
     Money,
@@ -22,7 +23,6 @@ from paysession import (
     Redirect,
     RequestError,
 )
-from paysession.reasons import PAYER_MESSAGES
 from webshop.models import Order
 from webshop.payments import follow, payments
 
