@@ -89,7 +89,7 @@ MUTATIONS = [
     (evidence, "a total that falls is ignored", "elif more < 0:", "elif False:"),
     (evidence, "a stale total counts", "if not self.fresh:  #", "if False:  #"),
     (evidence, "a total settles nothing", "if 0 < minor <= more and", "if False and"),
-    (evidence, "what is authorized is not compared", "if found < row.authorized and (matching.fresh or self._is_canceling()):", "if False:"),
+    (evidence, "what is authorized is not compared", "if found < row.authorized and matching.fresh:", "if False:"),
     (evidence, "less authorized is no cancel", "matching.reduce(found)", "pass"),
     (evidence, "a stale total of what is authorized counts", "(matching.fresh or ends)", "True"),
     (evidence, "more authorized is ignored", "if found > row.authorized and (matching.fresh or ends):", "if False:"),

@@ -972,7 +972,7 @@ class _Lookup:
         if before.status is Status.CANCELED and not matching.fresh:
             return
         found = max(reported.minor, row.kept)
-        if found < row.authorized and (matching.fresh or self._is_canceling()):
+        if found < row.authorized and matching.fresh:
             matching.reduce(found)
         # What is shown ends the session, but for the rest that is still authorized.
         ends = row.status is Status.CANCELED and not before.released
