@@ -263,7 +263,7 @@ def _parameters(command: click.Command, context: click.Context, only: Sequence[s
 
 
 def command_line() -> str:
-    """Return the page about every command, as click tells it."""
+    """Return the page about every command, as click prints it."""
     parts = ["# The command line", "<!-- written by docs/generate.py from paysession_cli.main -->"]
     for path, command in _commands(cli, "paysession"):
         context = click.Context(command, info_name=path)

@@ -24,7 +24,7 @@ def eur(minor):
 
 
 class Machine(RuleBasedStateMachine):
-    """One collection, several sessions, one gateway whose ledger judges the books."""
+    """One collection, several sessions, one gateway whose ledger judges the ledger."""
 
     def open_store(self):
         return MemoryStore(clock=lambda: self.now)
@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def what_is_open_has_a_next_action(self):
         for row in getattr(self, "payments", None) and self.payments.sessions() or ():
-            if row.open is not None or row.pending or row.cancel_wanted:
+            if row.open is not None or row.pending or row.cancel_requested:
                 assert row.due_at is not None
         if hasattr(self, "payments"):
             held = sum(row.held for row in self.payments.sessions())

@@ -62,7 +62,7 @@ def test_a_persons_word_does_not_reopen_a_canceled_session(make_told, outcome):
     if outcome.answer in ("authorized", "captured"):
         assert conflict == "authorized_after_cancel"
         assert (authorized, captured) == (4200, 4200 if outcome.answer == "captured" else 0)
-        assert told.payments.get(session.id).cancel_wanted == (outcome.answer == "authorized")
+        assert told.payments.get(session.id).cancel_requested == (outcome.answer == "authorized")
         assert told.payments.collection(told.order.id).held == 4200
 
 

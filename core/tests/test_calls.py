@@ -497,7 +497,7 @@ def test_the_public_url_tells_providers_where_to_notify(make_shop):
 
 def test_a_canceled_session_does_not_wait_for_anything(shop):
     session = shop.payments.cancel(shop.session().id)
-    assert (session.due_at, session.held, session.cancel_wanted) == (None, 0, False)
+    assert (session.due_at, session.held, session.cancel_requested) == (None, 0, False)
 
 
 def test_capture_after_cancel_is_refused(shop):

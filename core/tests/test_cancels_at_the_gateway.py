@@ -39,7 +39,7 @@ def test_a_cancel_in_doubt_that_was_wanted_is_wanted_no_more_when_the_rest_is_go
     told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
     told.clock.forward(hours=1)
     session = told.payments.sync(session.id)
-    assert (session.cancel_wanted, session.in_doubt, session.due_at) == (False, False, None)
+    assert (session.cancel_requested, session.in_doubt, session.due_at) == (False, False, None)
     assert [row[2] for row in told.rows(session.id) if row[0] == "cancel"] == ["succeeded"]
 
 
@@ -95,10 +95,10 @@ def test_a_cancel_of_the_rest_that_was_asked_for_twice_settles_once(told):
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
             told.payments.cancel(session.id)
-    assert told.payments.get(session.id).cancel_wanted
+    assert told.payments.get(session.id).cancel_requested
     told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), captured=eur("20.00"))
     session = told.payments.sync(session.id)
-    assert (session.cancel_wanted, session.in_doubt, session.due_at) == (False, False, None)
+    assert (session.cancel_requested, session.in_doubt, session.due_at) == (False, False, None)
     operation = told.payments.history(session.id)[-1]
     assert (operation.origin, operation.error) == ("host", None)
     assert (told.told()[-1], told.events()[-1].operation_id) == ("session.released", operation.id)
@@ -184,7 +184,7 @@ def test_a_cancel_in_doubt_that_the_gateway_has_under_way_is_pending(told):
     for _ in range(2):
         session = told.payments.sync(session.id)
     assert (session.status, session.pending, session.in_doubt) == ("authorized", 1, False)
-    assert session.cancel_wanted is False
+    assert session.cancel_requested is False
     operation = told.payments.history(session.id)[-1]
     assert (operation.state, operation.answer, operation.error) == ("pending", "pending", None)
     assert told.told()[-1:] == ["operation.pending"]
@@ -317,10 +317,10 @@ def test_an_object_open_after_the_cancel_that_the_gateway_closes_is_settled(told
     told.fake.answers["cancel"] = NotApplied("down")
     told.fake.snapshot = Snapshot("requires_more")
     session = told.payments.sync(session.id)
-    assert (session.conflict, session.cancel_wanted) == ("open_after_cancel", True)
+    assert (session.conflict, session.cancel_requested) == ("open_after_cancel", True)
     told.fake.snapshot = Snapshot("canceled")
     session = told.payments.sync(session.id)
-    assert (session.conflict, session.cancel_wanted, session.due_at) == (None, False, None)
+    assert (session.conflict, session.cancel_requested, session.due_at) == (None, False, None)
     assert told.told().count("session.canceled") == 1
 
 
@@ -390,7 +390,7 @@ def test_a_pending_authorization_ends_with_the_cancel_that_overtook_it(told):
 
 
 def test_a_capture_that_a_lagging_lookup_shows_after_our_cancel_is_a_conflict_and_can_be_refunded(told):
-    """Somebody captured in the dashboard before our cancel let go of the rest."""
+    """Somebody captured in the dashboard before our cancel released the rest."""
     lag = timedelta(seconds=45)
     told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
     told = type(told)(told.fake)

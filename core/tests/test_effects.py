@@ -59,7 +59,7 @@ def test_an_effect_with_a_key_alone_is_known_by_it(told):
 
 
 def test_an_effect_under_our_key_with_another_reference_is_a_second_one(told):
-    """A gateway that forgot the key did it twice: both are in the books."""
+    """A gateway that forgot the key did it twice: both are in the ledger."""
     session = told.session()
     told.payments.capture(session.id, eur("5.00"))
     capture = told.payments.history(session.id)[-1]

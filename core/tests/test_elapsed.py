@@ -136,7 +136,7 @@ def test_what_is_unanswered_in_this_process_is_never_presumed_absent(trusting):
         seen.append(trusting.operation().state)
 
     trusting.gateway.meanwhile = meanwhile
-    with pytest.raises(SessionBusy, match="overtaken"):
+    with pytest.raises(SessionBusy, match="lost its lease"):
         trusting.capture(trusting.one)
     trusting.machine.set(hours=1)
     trusting.one.recover()
@@ -257,9 +257,9 @@ def test_a_clock_set_forward_does_not_make_a_stale_refusal_an_answer():
     hosts.gateway.lost = NotApplied("busy")
     hosts.machine.passes(seconds=30)
     hosts.machine.set(minutes=12)
-    assert not hosts.one._recovery._quiet(hosts.one._registry.provider("gate"), hosts.operation())
+    assert not hosts.one._recovery._none_in_flight(hosts.one._registry.provider("gate"), hosts.operation())
     hosts.machine.passes(minutes=2)
-    assert hosts.one._recovery._quiet(hosts.one._registry.provider("gate"), hosts.operation())
+    assert hosts.one._recovery._none_in_flight(hosts.one._registry.provider("gate"), hosts.operation())
 
 
 def test_a_clock_set_back_does_not_prolong_the_replay_window():

@@ -111,7 +111,7 @@ def test_an_answer_that_comes_while_recovery_is_at_it_is_kept_and_looked_into_at
     session = told.session()
     recover_meanwhile(told, "capture")
     told.fake.fail_next("timeout", kind="capture")  # recovery's own try: nobody knows
-    with pytest.raises(SessionBusy, match="overtaken") as caught:
+    with pytest.raises(SessionBusy, match="lost its lease") as caught:
         told.payments.capture(session.id)
     operation = told.payments.history(session.id)[-1]
     assert (caught.value.session_id, caught.value.operation_id) == (session.id, operation.id)

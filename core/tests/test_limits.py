@@ -1,4 +1,4 @@
-"""What gateways did beyond the order's amount: it is booked, reported, and gives no room."""
+"""What gateways did beyond the order's amount: it is recorded, reported, and gives no room."""
 
 import pytest
 

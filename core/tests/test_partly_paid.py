@@ -159,7 +159,7 @@ def test_a_pending_capture_may_have_released_the_rest(bank):
         3000,
     )
     session = state(bank, session, Effect("capture", eur("30.00"), reference="c1"))
-    assert (session.authorized, session.captured, session.cancel_wanted) == (3000, 3000, False)
+    assert (session.authorized, session.captured, session.cancel_requested) == (3000, 3000, False)
 
 
 def test_a_capture_that_released_the_rest_and_fails_leaves_nothing(bank):

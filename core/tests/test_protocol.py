@@ -417,7 +417,7 @@ def test_a_late_answer_that_contradicts_is_kept_and_looked_up(make_shop):
     with pytest.raises(PaysessionError):
         shop.payments.capture(session.id)
     session = shop.payments.get(session.id)
-    assert session.captured_amount == eur("42.00")  # the gateway's truth is in the books
+    assert session.captured_amount == eur("42.00")  # the gateway's truth is in the ledger
     assert session.conflict == "effect_after_refusal"
     assert "late answer" in shop.payments.history(session.id)[2].note
 
@@ -498,7 +498,7 @@ def test_no_lock_of_the_store_is_held_while_the_provider_is_called(shop):
     assert finished == [True]
 
 
-# --- a cancel that waits, and a person's word -----------------------------------------------------
+# --- a cancel that waits, and an operator's resolution -----------------------------------------------------
 
 
 def test_a_cancel_asked_for_in_doubt_is_remembered(make_shop):

@@ -189,7 +189,7 @@ def test_a_cancel_that_waits_for_doubt_settled_just_now_runs(deaf, keyed):
 
     deaf.store.first = settles
     session = deaf.payments.cancel(session.id, idempotency_key=keyed)
-    assert (session.status, session.cancel_wanted) == ("canceled", False)
+    assert (session.status, session.cancel_requested) == ("canceled", False)
     assert deaf.payments.history(session.id)[-1].idempotency_key == keyed
     assert deaf.told()[-1] == "session.canceled"
 
@@ -205,6 +205,6 @@ def test_a_late_answer_is_kept_though_the_session_moves(deaf, faster):
 
     deaf.fake.meanwhile["capture"] = takes_over
     deaf.fake.fail_next("timeout", kind="capture")
-    with pytest.raises(SessionBusy, match="overtaken"):
+    with pytest.raises(SessionBusy, match="lost its lease"):
         deaf.payments.capture(session.id)
     assert deaf.payments.history(session.id)[-1].note == "late answer: captured 42.00 EUR fx_2"

@@ -423,7 +423,7 @@ def test_a_replayed_failure_does_not_outweigh_the_lookup(told, replay):
 
 
 def test_an_operation_in_flight_is_synced_around(told):
-    """Another process may look while we capture; what it learns is booked, and ours goes on."""
+    """Another process may look while we capture; what it learns is recorded, and ours goes on."""
     session = told.session()
     told.payments.capture(session.id, eur("5.00"))
     told.fake.refund_in_dashboard(session.id, eur("1.00"))

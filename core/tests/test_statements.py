@@ -1,4 +1,4 @@
-"""A gateway that cannot be asked, such as a bank: what its statements tell is booked, once."""
+"""A gateway that cannot be asked, such as a bank: what its statements tell is recorded, once."""
 
 import json
 from datetime import timedelta
@@ -128,7 +128,7 @@ def test_a_transfer_of_too_much_is_booked_and_reported(shop):
         shop, shop.session("requires_more"), Effect("capture", eur("50.00"), reference="t1")
     )
     assert shop.books(session.id) == ("authorized", 5000, 5000, 0, "over_limit")
-    assert not session.cancel_wanted  # money that arrived is refunded, not cancelled
+    assert not session.cancel_requested  # money that arrived is refunded, not cancelled
     assert events == ["session.authorized", "session.captured", "session.conflict"]
     assert shop.payments.collection(shop.order.id).held == 5000
 
@@ -139,7 +139,7 @@ def test_a_transfer_for_a_canceled_session_is_reported_and_can_be_refunded(shop,
     session, events = state(shop, session, Effect("capture", eur(amount), reference="t1"))
     minor = eur(amount).minor
     assert shop.books(session.id) == ("canceled", minor, minor, 0, "authorized_after_cancel")
-    assert (session.held, session.cancel_wanted) == (minor, False)
+    assert (session.held, session.cancel_requested) == (minor, False)
     assert events == ["session.captured", "session.conflict"]
 
 

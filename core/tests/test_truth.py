@@ -1,4 +1,4 @@
-"""The gateway's own truth: dashboards, browsers, chargebacks, and what contradicts our books."""
+"""The gateway's own truth: dashboards, browsers, chargebacks, and what contradicts our ledger."""
 
 from datetime import timedelta
 
@@ -473,7 +473,7 @@ def test_a_wanted_cancel_that_the_gateway_declines_is_tried_again_ever_more_slow
     told.fake._faults.clear()
     told.settle()
     session = told.payments.get(session.id)
-    assert (session.cancel_wanted, session.authorized, session.due_at) == (False, 0, None)
+    assert (session.cancel_requested, session.authorized, session.due_at) == (False, 0, None)
 
 
 def test_what_is_authorized_after_a_cancel_is_followed_up_and_down(told):
@@ -583,7 +583,7 @@ def test_a_lookup_that_is_behind_a_cancel_reports_no_conflict(behind):
     behind.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"))
     behind.clock.forward(seconds=30)
     session = behind.payments.sync(session.id)
-    assert (session.status, session.conflict, session.cancel_wanted) == ("canceled", None, False)
+    assert (session.status, session.conflict, session.cancel_requested) == ("canceled", None, False)
     behind.clock.forward(seconds=30)
     assert behind.payments.sync(session.id).version > session.version  # it still shows it: that is a conflict
     assert "session.conflict" in [event.type for event in behind.payments.events()]

@@ -375,7 +375,7 @@ def test_an_object_still_open_after_the_cancel_is_reported_and_cancelled(told, s
     told.fake.answers["cancel"] = NotApplied("down")
     told.fake.snapshot = Snapshot(status)
     session = told.payments.sync(session.id)
-    assert (session.conflict, session.cancel_wanted) == ("open_after_cancel", True)
+    assert (session.conflict, session.cancel_requested) == ("open_after_cancel", True)
     assert told.events()[-2].detail == f"open_after_cancel: expected canceled, found {status}"
     assert sent(told, "cancel") == 2
     told.payments.sync(session.id)
@@ -384,7 +384,7 @@ def test_an_object_still_open_after_the_cancel_is_reported_and_cancelled(told, s
     told.clock.forward(minutes=1)
     told.payments.recover()
     session = told.payments.get(session.id)
-    assert (session.conflict, session.cancel_wanted, session.due_at) == (None, False, None)
+    assert (session.conflict, session.cancel_requested, session.due_at) == (None, False, None)
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
 
 

@@ -43,7 +43,7 @@ def test_a_wanted_cancel_that_fails_is_tried_once_and_then_at_growing_intervals(
     session_id = beyond_the_limit(told)
     told.fake.answers["cancel"] = refusal
     session = told.payments.sync(session_id)
-    assert (session.status, session.conflict, session.cancel_wanted) == ("authorized", "over_limit", True)
+    assert (session.status, session.conflict, session.cancel_requested) == ("authorized", "over_limit", True)
     assert cancels(told) == 1
     waits = []
     for tries in range(2, 7):
@@ -75,7 +75,7 @@ def test_a_wanted_cancel_that_the_gateway_declines_for_a_day_is_a_persons_busine
     begun = told.clock.now
     told.payments.sync(session_id)
     session = tried_until_nothing_is_due(told, session_id, 100)
-    assert (session.status, session.conflict, session.cancel_wanted) == (
+    assert (session.status, session.conflict, session.cancel_requested) == (
         "authorized",
         "cancel_refused",
         False,
@@ -94,7 +94,11 @@ def test_a_wanted_cancel_is_not_given_up_while_the_gateway_is_down(told):
     told.fake.answers["cancel"] = NotApplied("down")
     told.payments.sync(session_id)
     session = tried_until_nothing_is_due(told, session_id, CANCEL_TRIES + 5)
-    assert (session.conflict, session.cancel_wanted, cancels(told)) == ("over_limit", True, CANCEL_TRIES + 5)
+    assert (session.conflict, session.cancel_requested, cancels(told)) == (
+        "over_limit",
+        True,
+        CANCEL_TRIES + 5,
+    )
     del told.fake.answers["cancel"]
     assert tried_until_nothing_is_due(told, session_id, 100).status == "canceled"
 
@@ -108,7 +112,7 @@ def test_a_wanted_cancel_with_nothing_left_to_cancel_is_forgotten(told):
     told.payments.sync(session_id)  # somebody captures it meanwhile
     told.payments.recover()
     session = told.payments.get(session_id)
-    assert (session.status, session.captured, session.cancel_wanted) == ("authorized", 4200, False)
+    assert (session.status, session.captured, session.cancel_requested) == ("authorized", 4200, False)
     assert session.due_at is None
     assert cancels(told) == 1
 
@@ -131,7 +135,7 @@ def test_a_wanted_cancel_that_the_gateway_shows_as_failed_is_tried_once(make_sho
     shop = make_shop(Fails())
     session_id = beyond_the_limit(shop)
     session = shop.payments.sync(session_id)
-    assert (session.cancel_wanted, len(shop.fake.tries)) == (True, 1)
+    assert (session.cancel_requested, len(shop.fake.tries)) == (True, 1)
     shop.clock.now = session.due_at
     assert shop.payments.recover().waiting == (session_id,)
     assert len(shop.fake.tries) == 2
@@ -149,7 +153,7 @@ def test_a_cancel_is_remembered_once(told):
             told.payments.cancel(session.id)
         assert (caught.value.session_id, caught.value.operation_id) == (session.id, told.key(session.id, 2))
     session = told.payments.get(session.id)
-    assert (session.cancel_wanted, session.updated_at) == (True, told.clock.now)
+    assert (session.cancel_requested, session.updated_at) == (True, told.clock.now)
     assert cancels(told) == 0
     told.fake.answers.clear()
     told.fake.snapshot = None
@@ -162,7 +166,7 @@ def test_a_wanted_cancel_that_the_gateway_accepts_is_not_asked_for_again(told):
     session_id = beyond_the_limit(told)
     told.fake.answers["cancel"] = Outcome.pending()
     session = told.payments.sync(session_id)
-    assert (session.pending, session.cancel_wanted) == (1, False)
+    assert (session.pending, session.cancel_requested) == (1, False)
     told.settle()
     assert cancels(told) == 1
     told.fake.snapshot = Snapshot("canceled")
@@ -183,7 +187,7 @@ def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(tol
     told.clock.forward(minutes=5)
     told.payments.recover()
     session = told.payments.get(session_id)
-    assert (session.status, session.cancel_wanted, session.due_at) == ("canceled", False, None)
+    assert (session.status, session.cancel_requested, session.due_at) == ("canceled", False, None)
 
 
 def final_capture(told, **answer):
@@ -195,12 +199,12 @@ def final_capture(told, **answer):
 def test_the_rest_of_a_final_capture_is_cancelled_where_the_provider_keeps_it(told):
     session = final_capture(told)
     assert (session.status, session.authorized, session.captured) == ("authorized", 1000, 1000)
-    assert (cancels(told), session.cancel_wanted, session.held) == (1, False, 1000)
+    assert (cancels(told), session.cancel_requested, session.held) == (1, False, 1000)
 
 
 def test_the_rest_of_a_final_capture_is_left_to_a_provider_that_lets_go_of_it(told):
     session = final_capture(told, released=True)
-    assert (session.authorized, cancels(told), session.cancel_wanted) == (1000, 0, False)
+    assert (session.authorized, cancels(told), session.cancel_requested) == (1000, 0, False)
 
 
 def test_the_rest_of_a_final_capture_that_was_found_out_is_cancelled(told):
@@ -216,7 +220,7 @@ def test_the_rest_of_a_final_capture_that_was_found_out_is_cancelled(told):
 def test_the_rest_of_a_final_capture_is_cancelled_later_if_that_fails_at_first(told):
     told.fake.answers["cancel"] = NotApplied("down")
     session = final_capture(told)
-    assert (session.authorized, session.captured, session.cancel_wanted) == (4200, 1000, True)
+    assert (session.authorized, session.captured, session.cancel_requested) == (4200, 1000, True)
     del told.fake.answers["cancel"]
     told.fake.snapshot = Snapshot(
         "authorized", authorized=eur("42.00"), captured=eur("10.00"), session_id=session.id
@@ -224,7 +228,7 @@ def test_the_rest_of_a_final_capture_is_cancelled_later_if_that_fails_at_first(t
     told.clock.forward(hours=2)
     told.payments.recover()
     session = told.payments.get(session.id)
-    assert (session.authorized, session.cancel_wanted, session.due_at) == (1000, False, None)
+    assert (session.authorized, session.cancel_requested, session.due_at) == (1000, False, None)
 
 
 @pytest.mark.parametrize("way", ["webhook", "resume"])
@@ -241,7 +245,7 @@ def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
     told.clock.forward(minutes=10)
     told.payments.recover()
     s = told.payments.get(session.id)
-    assert (s.open, s.cancel_wanted, s.status) == (None, True, "requires_more")
+    assert (s.open, s.cancel_requested, s.status) == (None, True, "requires_more")
     told.fake.payer_approves(session.id)
     if way == "webhook":
         headers, body = told.fake.webhook(session.id)
@@ -260,7 +264,7 @@ def test_the_rest_is_cancelled_after_what_was_captured_after_the_cancel_is_refun
     told.fake.authorize_in_browser(session.id)
     told.fake.answers["cancel"] = NotApplied("down")
     s = told.payments.sync(session.id)
-    assert (s.conflict, s.cancel_wanted) == ("authorized_after_cancel", True)
+    assert (s.conflict, s.cancel_requested) == ("authorized_after_cancel", True)
     told.fake.capture_in_dashboard(session.id, eur("20.00"))
     told.payments.sync(session.id)
     told.payments.refund(session.id)
@@ -269,7 +273,7 @@ def test_the_rest_is_cancelled_after_what_was_captured_after_the_cancel_is_refun
     s = told.payments.get(session.id)
     assert told.fake._accounts[session.id].authorized == 2000, (
         told.books(session.id),
-        s.cancel_wanted,
+        s.cancel_requested,
         s.due_at,
     )
     assert told.books(session.id) == ("canceled", 2000, 2000, 2000, None)
@@ -280,14 +284,14 @@ def test_nothing_is_cancelled_any_more_once_all_was_captured_after_the_cancel(to
     told.payments.cancel(session.id)
     told.fake.authorize_in_browser(session.id)
     told.fake.answers["cancel"] = NotApplied("down")
-    assert told.payments.sync(session.id).cancel_wanted
+    assert told.payments.sync(session.id).cancel_requested
     told.fake.capture_in_dashboard(session.id, eur("42.00"))
     told.payments.sync(session.id)
     tries = len(told.payments.history(session.id))
     told.settle()
     session = told.payments.get(session.id)
     assert told.books(session.id) == ("canceled", 4200, 4200, 0, "authorized_after_cancel")
-    assert (session.cancel_wanted, session.due_at) == (False, None)
+    assert (session.cancel_requested, session.due_at) == (False, None)
     assert len(told.payments.history(session.id)) == tries
     with pytest.raises(InvalidTransition, match="refund it instead"):
         told.payments.cancel(session.id)
@@ -306,7 +310,7 @@ def test_the_looks_for_a_payer_are_no_tries_of_the_cancel(told):
     told.fake.authorize_in_browser(session.id)
     told.fake.answers["cancel"] = Declined("try_later", "being processed")
     s = told.payments.sync(session.id)
-    assert (cancels(told), s.conflict, s.cancel_wanted) == (1, "over_limit", True)
+    assert (cancels(told), s.conflict, s.cancel_requested) == (1, "over_limit", True)
 
 
 def test_a_look_after_the_cancel_was_given_up_does_not_start_over(told):
@@ -319,11 +323,11 @@ def test_a_look_after_the_cancel_was_given_up_does_not_start_over(told):
         told.clock.forward(hours=1)
         told.payments.recover()
     s = told.payments.get(session.id)
-    assert (s.conflict, s.cancel_wanted) == ("cancel_refused", False)
+    assert (s.conflict, s.cancel_requested) == ("cancel_refused", False)
     n = cancels(told)
     told.payments.sync(session.id)
     s = told.payments.get(session.id)
-    assert (s.conflict, s.cancel_wanted, cancels(told)) == ("cancel_refused", False, n)
+    assert (s.conflict, s.cancel_requested, cancels(told)) == ("cancel_refused", False, n)
 
 
 def test_a_remembered_cancel_ends_a_session_whose_initiation_did_not_happen(told):

@@ -5,7 +5,7 @@
 Processes are killed at each point of the protocol and anywhere else, stopped past their leases, and
 started again; the gateway drops, delays, mangles and refuses; payers, dashboards and banks act on
 their own; notifications come late, twice, never, and forged. Then everything comes to rest, and the
-gateway's own ledger is compared with our books. Exits with 1 if an invariant is violated.
+gateway's own ledger is compared with our ledger. Exits with 1 if an invariant is violated.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def options(arguments):
     add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
     add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")
-    add("--keep", action="store_true", help="keep the books, the log and the journals, and say where")
+    add("--keep", action="store_true", help="keep the ledger, the log and the journals, and say where")
     given = parser.parse_args(arguments)
     if given.hosts and given.workers < given.hosts * (THREADS + 1):
         parser.error(f"each host has {THREADS} threads that take orders, and forks the other --workers")
@@ -131,7 +131,7 @@ def one(name, plan, show):
         "double effects": len(verdict.violations.get("1", ())),
         "lost sessions": len(verdict.violations.get("lost", ())),
         "unsettled": len(verdict.violations.get("unsettled", ())),
-        "told by a person": len(tally.by_person),
+        "resolved by an operator": len(tally.by_person),
         "taken over by recovery": len(verdict.settle_seconds),
         "time to settle, median (s)": round(median(settle), 1),
         "time to settle, 95% (s)": round(settle[int(len(settle) * 0.95)], 1),

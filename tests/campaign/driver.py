@@ -146,7 +146,7 @@ class Campaign:
                     gateway.acknowledge(name, id_)
         while (done := pay.recover(limit=500)).looked >= 500 or done.notifications >= 500:
             pass
-        return any(row.open or row.pending or row.cancel_wanted for row in every_session(pay))
+        return any(row.open or row.pending or row.cancel_requested for row in every_session(pay))
 
     def _ask_a_person(self, pay):
         """Where no provider can tell: somebody reads the gateway's statement, and says so."""

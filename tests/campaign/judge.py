@@ -1,6 +1,6 @@
-"""The judge: compares the gateway's ledger with our books, and checks every invariant.
+"""The judge: compares the gateway's ledger with our ledger, and checks every invariant.
 
-1 at most one effect for each operation, and for each key of a caller's; 2 the books equal the
+1 at most one effect for each operation, and for each key of a caller's; 2 the ledger equal the
 ledger; 3 nothing is settled without evidence; 4 no illegal step back; 5 the event feed holds every
 transition exactly once, in order, and a reader by cursor misses none; 6 every open row has a next
 action; 7 what we send stays within the limits; 8 no secret shows. Besides: nothing that was promised
@@ -21,7 +21,7 @@ from paysession import CursorLost
 
 INVARIANTS = {
     "1": "one effect for each operation",
-    "2": "the books equal the ledger",
+    "2": "our ledger equals the gateway's",
     "3": "nothing settled without evidence",
     "4": "no illegal step back",
     "5": "every transition once in the feed",
@@ -61,7 +61,7 @@ class Verdict:
 
     Attributes:
         violations: For each invariant, sentences.
-        operations: How many there are in the books.
+        operations: How many there are in the ledger.
         sessions: How many sessions.
         effects: How many entries the ledger has.
         conflicts: How many were reported, by kind.
@@ -83,7 +83,7 @@ class Verdict:
 def while_open(pay, verdict):
     """Check, before anything comes to rest, that every open row has a next action."""
     for row in every_session(pay):
-        open_ = row.open or row.cancel_wanted or (row.pending and ACCOUNTS[row.provider].askable)
+        open_ = row.open or row.cancel_requested or (row.pending and ACCOUNTS[row.provider].askable)
         if open_ and row.due_at is None:
             verdict.find("6", f"{row.id}: open={row.open} pending={row.pending} and nothing is due")
 
@@ -138,14 +138,14 @@ def judge(world, pay, verdict, lost=frozenset()):
         _steps(verdict, session, told[session.id])
         _transitions(verdict, session, history, told[session.id])
         _limits(verdict, session, entries[mine])
-        if session.open or session.pending or session.cancel_wanted:
+        if session.open or session.pending or session.cancel_requested:
             verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
     # After a restore the same call may choose another provider: what was begun with the first is lost.
     pairs = {(session.provider, session.id) for session in every_session(pay)}
     for _, ours in set(entries) - pairs:
         if ours in lost or (world.plan.restores and ours in known):
             continue
-        verdict.find("lost", f"the gateway has an order of {ours}, and the books know no such session")
+        verdict.find("lost", f"the gateway has an order of {ours}, and the ledger knows no such session")
     for collection_id, sessions in collections.items():
         held = pay.collection(collection_id).held
         if held != sum(row.held for row in sessions):
@@ -239,14 +239,14 @@ def _books(verdict, session, history, entries, views, *, restored=False):
         return  # captured at once: the provider names no capture of its own
     if shown != booked:
         verdict.find(
-            "2", f"{session.id}: the ledger has {dict(shown - booked)}, the books {dict(booked - shown)}"
+            "2", f"{session.id}: the ledger has {dict(shown - booked)}, the ledger {dict(booked - shown)}"
         )
 
 
 def _evidence(verdict, session, history, entries):
     done = {(row["operation"], row["kind"]) for row in entries if row["state"] in ("pending", "succeeded")}
     if any(row["kind"] == "cancel" for row in entries):
-        # It was authorized and let go of again before anybody looked: "canceled" is what is true.
+        # It was authorized and release again before anybody looked: "canceled" is what is true.
         done -= {(row.id, "authorize") for row in history if row.error and row.error.code == "canceled"}
     ever = {(row["operation"], row["kind"]) for row in entries if row["operation"]}
     for row in history:
@@ -343,13 +343,13 @@ def _promises(verdict, world, known, histories):
             promise = json.loads(line)
             if promise["session"] not in known:
                 verdict.find(
-                    "lost", f"the session {promise['session']} was returned, and is not in the books"
+                    "lost", f"the session {promise['session']} was returned, and is not in the ledger"
                 )
             elif not any(
                 row.id == promise["operation"] and row.state in ("succeeded", "declined")
                 for row in histories[promise["session"]]
             ):
-                verdict.find("lost", f"{promise} was returned, and is not in the books")
+                verdict.find("lost", f"{promise} was returned, and is not in the ledger")
 
 
 def _keyed(verdict, world, entries):

@@ -90,7 +90,7 @@ def _instead_of_unknown(make):
 
 
 class UnknownIsDeclined(Sound):
-    """A timeout that is booked as a decline."""
+    """A timeout that is recorded as a decline."""
 
     violates = "3"
     Provider = _instead_of_unknown(lambda error: Declined("failed", error.message))

@@ -1,4 +1,4 @@
-"""What all processes of a campaign share: the time, a few words of memory, the gateway, the books."""
+"""What all processes of a campaign share: the time, a few words of memory, the gateway, the ledger."""
 
 import mmap
 import random
@@ -178,7 +178,7 @@ class World:
     variant: object
 
     def open(self, plugins=(), connect=None):
-        """Open the books, in this process."""
+        """Open the store, in this process."""
         store = self.variant.store(open_store(self.plan.store, clock=self.shared.now))
         providers = {
             name: self.variant.provider(

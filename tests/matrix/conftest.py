@@ -158,7 +158,7 @@ class Lab:
         self.gateway.inject("shop", *faults, verb=verb)
 
     def someone_orders(self, ours):
-        """Make an order at the gateway that our books do not know."""
+        """Make an order at the gateway that our ledger do not know."""
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=5)
         body = json.dumps({"ours": ours, "amount": 1, "currency": "EUR"})
         connection.request("POST", "/shop/orders", body, {"Authorization": "Bearer sk_gateway"})
@@ -171,7 +171,7 @@ class Lab:
     def calls(self):
         return self.gateway.stats()["calls"]
 
-    # --- the books ---
+    # --- the ledger ---
 
     def open(self, plugins=(), connect=None):
         provider = self._provider = GatewayProvider(
@@ -243,7 +243,7 @@ class Lab:
         return getattr(pay, kind)(session_id, idempotency_key=key)
 
     def done(self, kind, session_id):
-        """Return whether the books show the effect of `act`."""
+        """Return whether the ledger shows the effect of `act`."""
         session = self.pay.get(session_id) if session_id else self.pay.sessions()[0]
         return {
             "initiate": session.initiated,
@@ -269,7 +269,7 @@ class Lab:
             self.pay.recover()
 
     def check(self, kind, session_id, effects=1):
-        """Check that it happened just as often as it should, and that the books say the same."""
+        """Check that it happened just as often as it should, and that the ledger says the same."""
         assert self.effects(kind) == effects
         assert self.done(kind, session_id) is bool(effects)
         assert not self.pay.in_doubt()
@@ -281,7 +281,7 @@ class Lab:
                 for kind in ("capture", "refund")
             }  # fmt: skip
             assert (session.captured, session.refunded) == (ledger["capture"], ledger["refund"])
-            assert not (session.open or session.pending or session.cancel_wanted)
+            assert not (session.open or session.pending or session.cancel_requested)
 
     def check_nothing(self, kind):
         """Check that nothing happened, and that nothing is in doubt."""

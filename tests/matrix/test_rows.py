@@ -44,7 +44,7 @@ ROWS = {
         (ANSWERS, "test_a_request_that_was_lost_before_the_commit_is_unknown_and_sent_again_once"),
     ],
     "408, 409, 429": [(ANSWERS, "test_408_409_and_429_are_never_a_decline")],
-    "definite 4xx, cause mended, retry": [
+    "definite 4xx, cause fixed, retry": [
         (ANSWERS, "test_a_decline_whose_cause_is_mended_goes_through_under_a_new_key")
     ],
     "retry after the key expired": [

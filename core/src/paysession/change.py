@@ -1,4 +1,4 @@
-"""What is written at once: a change of the books, and a notification as it is stored."""
+"""What is written at once: a change of the ledger, and a notification as it is stored."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Change(NamedTuple):
         session: The session's new row; its ``version`` is ``expected + 1``.
         expected: The version it was decided on; 0: it is a new row.
         operations: New rows, or new states of rows of the same session.
-        events: What is told of it; a store gives them their cursors.
+        events: What is reported of it; a store gives them their cursors.
         hold: Minor units to add to the ``held`` of the session's collection (negative: release).
         guarded: Whether the hold is refused when it exceeds the collection's amount. What the
-            provider has done already is booked unguarded.
+            provider has done already is recorded unguarded.
         collection: A new collection, or (``collection_amount``) one whose amount changes.
         collection_amount: Only the amount of ``collection`` is changed, guarded by what is held.
         conflicts: New conflicts, or new states of conflicts, of the same session.

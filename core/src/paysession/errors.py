@@ -21,7 +21,7 @@
     ├── ProviderError           what a provider may answer instead of an outcome
     │   ├── Declined                it certainly refused
     │   ├── NotApplied              it certainly did not happen; trying again is safe
-    │   └── OutcomeUnknown          it may have happened; only the provider can tell
+    │   └── OutcomeUnknown          it may have happened; only the provider knows
     └── WebhookRejected         a notification that cannot be trusted or read
 
 Each carries ``session_id`` and ``operation_id`` where there is one, and says what to do next.
@@ -264,7 +264,7 @@ class OutcomeUnknown(ProviderError):
 
     Also a refusal *because of the object's state* (already authorized, already voided): it may be
     our own earlier request that brought the object there. The operation stays open under its key
-    until the provider, or a person, tells what became of it: see ``Payments.recover``.
+    until the provider, or an operator, says what became of it: see ``Payments.recover``.
     """
 
 

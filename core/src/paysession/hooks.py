@@ -74,7 +74,7 @@ class ProviderHooks:
 
     @hookspec(firstresult=True)
     def capture(self, session: PaymentSession, operation: Operation) -> Outcome | None:
-        """Take ``operation.amount`` of what is authorized; ``operation.final``: let go of the rest.
+        """Take ``operation.amount`` of what is authorized; ``operation.final``: release the rest.
 
         An answer without ``released=True`` says that the rest is still authorized: then the core cancels it.
         """
@@ -85,11 +85,11 @@ class ProviderHooks:
 
     @hookspec(firstresult=True)
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome | None:
-        """Let go of what is authorized and not captured; before authorization, of the object."""
+        """Release what is authorized and not captured; before authorization, cancel the object."""
 
     @hookspec(firstresult=True)
     def retrieve(self, session: PaymentSession, operation: Operation | None) -> Snapshot | None:
-        """Tell the gateway's truth, found by ``session.reference`` or by ``session.id``.
+        """Report what the gateway has, found by ``session.reference`` or by ``session.id``.
 
         ``operation`` is the one in doubt, or None.
         """
@@ -111,7 +111,7 @@ class ProviderHooks:
 
     @hookspec(firstresult=True)
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 class ObserverHooks:
@@ -121,14 +121,14 @@ class ObserverHooks:
     def session_changed(
         self, before: PaymentSession | None, after: PaymentSession, operation: Operation | None
     ) -> None:
-        """Tell that a session changed; ``before`` is None for a new one."""
+        """Notify that a session changed; ``before`` is None for a new one."""
 
     @hookspec
     def operation_in_doubt(self, operation: Operation) -> None:
-        """Tell that an operation's outcome is not known."""
+        """Notify that an operation's outcome is not known."""
 
     @hookspec
     def conflict_found(
         self, session: PaymentSession, operation: Operation | None, kind: str, expected: str, found: str
     ) -> None:
-        """Tell that the provider's truth contradicts the books; it was booked."""
+        """Notify that what the gateway shows contradicts the ledger; it was recorded."""

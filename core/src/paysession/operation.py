@@ -74,7 +74,7 @@ class State(StrEnum):
     """What became of an operation."""
 
     STARTED = "started"
-    """Begun; what became of it is not known yet. While its lease lives somebody is at it."""
+    """Begun; what became of it is not known yet. While its lease lives it is in progress."""
     PENDING = "pending"
     """Accepted by the provider and not finished there: a bank debit, a slow refund."""
     SUCCEEDED = "succeeded"
@@ -223,7 +223,7 @@ class Operation(Value):
             provider, or approved at the gateway), ``provider`` if the effect was found there.
         by: Who asked for it, if the application said so.
         idempotency_key: The caller's key, if one was given.
-        final: For a capture: whether what is left is let go of. Where the provider does not (its answer is
+        final: For a capture: whether what is left is released. Where the provider does not (its answer is
             not ``released=True``), the core asks it to ``cancel`` once the capture has succeeded.
         reason: For a refund: why. For the cancel of a session that nobody paid in time: ``abandoned``.
         capture_id: For a refund or chargeback: the id of the capture operation that it refers to.
@@ -278,13 +278,13 @@ class Operation(Value):
     hold: int = 0
     """Minor units that this operation added to the collection's held amount."""
     attempt: int = 1
-    """Who is at it: every claim takes the next number, and only its holder may finish."""
+    """The number of the lease: every claim takes the next one, and only the worker that has it may finish."""
     lease_until: datetime | None = None
-    """Until when the holder of ``attempt`` may be at it; None when nobody is."""
+    """Until when the worker with this ``attempt`` may take; None: it is not leased."""
     sent_at: datetime | None = None
     """When it was first sent under its key: the provider's replay window counts from here."""
     doubted_at: datetime | None = None
-    """When a request of it last went unanswered, at the latest: the gateway may be at it a while longer."""
+    """When a request of it last went unanswered, at the latest: the gateway may take a while longer."""
 
     capture: Operation | None = field(default=None, repr=False)
     webhook_url: str | None = field(default=None, repr=False)

@@ -236,7 +236,7 @@ class Outcome(Value):
 
         Args:
             amount: What this operation took. From ``authorize``: the provider captures at once.
-            released: The gateway let go of the rest of the authorization.
+            released: The gateway released the rest of the authorization.
         """
         return cls(
             answer=Answer.CAPTURED,
@@ -369,11 +369,11 @@ class Snapshot(Value):
 
     Attributes:
         status: The session's status as the gateway sees it; None if it knows no such object.
-        amount: What the gateway's object is to authorize; None: not told. It settles an update.
-        authorized: What is authorized now, captured parts included; None: not told.
-        captured: All that was captured; None: not told.
-        refunded: All that was given back, chargebacks not included; None: not told.
-        charged_back: All that disputes took back and did not return; None: not told.
+        amount: What the gateway's object is to authorize; None: not reported. It settles an update.
+        authorized: What is authorized now, captured parts included; None: not reported.
+        captured: All that was captured; None: not reported.
+        refunded: All that was given back, chargebacks not included; None: not reported.
+        charged_back: All that disputes took back and did not return; None: not reported.
         effects: What happened there, one by one.
         ready: The payer approved, and our ``authorize`` may go on.
         session_id: Our session's id as the object carries it. One that carries another is refused, and
@@ -402,7 +402,7 @@ class Snapshot(Value):
     error: Failure | None = field(default=None, validator=_optional(Failure), kw_only=True)
     payer: Payer | None = field(default=None, converter=reported, kw_only=True, repr=False)
 
-    def tells(self, kind: Kind) -> bool:
+    def covers(self, kind: Kind) -> bool:
         """Return whether an effect of this kind would show here, so that its absence is evidence."""
         if kind is Kind.UPDATE:  # what is not there has no amount that could have changed
             return self.amount is not None or self.status is None

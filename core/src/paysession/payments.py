@@ -129,7 +129,7 @@ class Payments:
     """Takes payments. Opened once per process with `Payments.open`; thread-safe.
 
     Args:
-        store: Where the books are kept.
+        store: Where the ledger is kept.
         registry: The selected providers and plugins.
         public_url: Where the host serves payments.
         offered: The providers that a payer may choose; all selected ones that are not
@@ -190,10 +190,10 @@ class Payments:
         load_providers: bool = True,
         clock: Callable[[], datetime] | None = None,
     ) -> Self:
-        """Open the books and select providers.
+        """Open the store and select providers.
 
         Args:
-            url: Where the books are kept: ``sqlite:///payments.db``, ``memory:`` for tests.
+            url: Where the ledger is kept: ``sqlite:///payments.db``, ``memory:`` for tests.
                 Without it, the file's ``store`` or ``PAYSESSION_DB``.
             providers: The selected providers by name: a mapping of settings for each, with
                 ``"use"`` for another account of a plugin; or an instance; or just the names.
@@ -232,7 +232,7 @@ class Payments:
         if url is None or (isinstance(url, str) and not url):
             url = environ.get("PAYSESSION_DB") or file.get("store")
         if url is None or (isinstance(url, str) and not url):
-            raise StoreError('say where the books are kept: Payments.open("sqlite:///payments.db")')
+            raise StoreError('say where the ledger is kept: Payments.open("sqlite:///payments.db")')
         chosen = selection(providers, file, config)
         eager = chosen is not None
         if chosen is None:
@@ -727,7 +727,7 @@ class Payments:
             session_id: The session.
             amount: How much; all that is left, by default. When nothing is left of what was
                 captured, the session is returned as it is.
-            final: Let go of the rest.
+            final: Release the rest.
             idempotency_key: Two captures of one amount are two captures; with the same key, one.
             by: Who asks: 1 to 200 characters, kept with the operation.
 
@@ -787,7 +787,7 @@ class Payments:
     def cancel(
         self, session_id: str, *, idempotency_key: str | None = None, by: str | None = None
     ) -> PaymentSession:
-        """Let go of what is authorized and not captured; before any capture, end the session.
+        """Release what is authorized and not captured; before any capture, end the session.
 
         A canceled session is returned as it is, without a call, unless the provider holds money
         for it all the same. If an operation is in doubt the cancel is remembered, and runs once
@@ -828,7 +828,7 @@ class Payments:
     # --- finding out ------------------------------------------------------------------------------
 
     def sync(self, session_id: str) -> PaymentSession:
-        """Ask the provider how the session stands, and book it.
+        """Ask the provider how the session stands, and record it.
 
         With a provider that cannot be asked (``lookup="none"``, or local) it stands as it stood.
 
@@ -1183,7 +1183,7 @@ class Payments:
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, session_id: str) -> PaymentSession:
-        """Return a session as the books have it; no provider is called.
+        """Return a session as the ledger has it; no provider is called.
 
         Raises:
             NotFound: There is no such session.
@@ -1343,7 +1343,7 @@ class Payments:
     ) -> WebhookReply:
         """Take a provider's notification in; answer the HTTP request with what is returned.
 
-        Verified, stored, then looked into: what is booked is what the provider tells when it is
+        Verified, stored, then looked into: what is recorded is what the provider reports when it is
         asked. Whatever cannot be verified or stored is not acknowledged.
 
         Args:
@@ -1392,7 +1392,7 @@ def _check_over(session: SessionRow) -> None:
         raise InvalidTransition(
             f"the session {session.id} still waits for its payer: cancel it first", session_id=session.id
         )
-    if session.authorized > session.captured or session.cancel_wanted:
+    if session.authorized > session.captured or session.cancel_requested:
         raise InvalidTransition(
             f"the session {session.id} holds money that is not captured: capture or cancel it first",
             session_id=session.id,

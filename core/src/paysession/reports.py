@@ -1,4 +1,4 @@
-"""What `Payments` tells of itself: what is in doubt, what a round of recovery did, what is installed."""
+"""What `Payments` reports of itself: what is in doubt, what a round of recovery did, what is installed."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ class ProviderInfo(Value):
         selected: Whether this application selected it.
         capabilities: What it can do, if it could be loaded.
         problem: What is wrong with it, in one sentence, or None.
-        mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
+        mode: Whose money it moves, in one word (``test``, ``live``), if it says so.
         offered: Whether a payer may choose it; see ``Payments.initiate(origin="payer")``.
         webhook_url: Where its gateway may send notifications; None without a ``public_url``.
         plugin: The provider itself, if it could be loaded: for what it offers besides the hooks.

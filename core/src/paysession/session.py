@@ -1,4 +1,4 @@
-"""A payment session and the collection it belongs to: the books, as frozen values."""
+"""A payment session and the collection it belongs to: the ledger, as frozen values."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class PaymentSession(Totals):
     """The id of the operation whose outcome is not known yet."""
     authorizing: str | None = None
     """The id of an authorization that is accepted and not finished."""
-    cancel_wanted: bool = False
+    cancel_requested: bool = False
     """Whether a cancel is requested, to be sent once nothing is in doubt."""
     abandon_at: datetime | None = None
     """When it is canceled if it is not authorized by then; None: never."""
@@ -178,7 +178,7 @@ class PaymentSession(Totals):
     @property
     def capturable_amount(self) -> Money:
         """What is authorized and neither captured nor being captured: what `capture` may take."""
-        ends = self.status is not Status.AUTHORIZED or self.cancel_wanted
+        ends = self.status is not Status.AUTHORIZED or self.cancel_requested
         left = 0 if ends else self.authorized - self.captured - self.capturing
         return Money.from_minor(max(0, left), self.amount.currency)
 

@@ -1,4 +1,4 @@
-"""Where the books are kept: the protocol of a store, and the store in memory.
+"""Where the ledger is kept: the protocol of a store, and the store in memory.
 
 A store has reads and one write. The write, `Store.commit`, takes a whole `Change` and makes it or
 refuses it: no caller can hold a transaction open (least of all around a provider's call), and
@@ -100,7 +100,7 @@ def lost(cursor: str) -> NoReturn:
 
 
 class Store(Protocol):
-    """What `Payments` needs of a place to keep the books. All methods are thread-safe.
+    """What `Payments` needs of a place to keep the ledger. All methods are thread-safe.
 
     ``paysession_testing.StoreContract`` is the test suite that a store passes.
     """
@@ -283,7 +283,7 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...
 
 
@@ -297,7 +297,7 @@ utc_now: Final = partial(datetime.now, UTC)
 
 
 class MemoryStore:
-    """The books in this process's memory: for tests, and gone with the process.
+    """The ledger in this process's memory: for tests, and gone with the process.
 
     Args:
         clock: Returns the time in UTC; the system's by default.
@@ -590,4 +590,4 @@ class MemoryStore:
         return notifications, [*old][:-1]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""

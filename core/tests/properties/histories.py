@@ -653,7 +653,7 @@ class Life:
                 # Without a lookup nothing shows which of a release and an authorization came first.
                 self.flush()
                 session = self.payments.get(self.session_id)
-                if session.open or session.cancel_wanted:
+                if session.open or session.cancel_requested:
                     return
                 now = self.now
             if model.releases and model.of(Kind.CAPTURE, now, "pending") and self.setup.totals == "none":
@@ -755,7 +755,7 @@ class Life:
             self.look()
             self.resolve_all()
             session = self.payments.get(self.session_id)
-            waits = self.outbox or self.slow or self.queue or session.open or session.cancel_wanted
+            waits = self.outbox or self.slow or self.queue or session.open or session.cancel_requested
             calm = 0 if waits or session.version != version else calm + 1
             version = session.version
             if calm == 2:  # one lookup was later than the lag of the last change
@@ -1033,7 +1033,7 @@ class Judge:
         setup = life.setup
         session = life.payments.get(life.session_id)
         assert session.open is None, "it is still in doubt"
-        assert not session.cancel_wanted, "its cancel is still wanted"
+        assert not session.cancel_requested, "its cancel is still wanted"
         truth = {
             "authorized": model.authorized(now),
             "captured": model.captured(now),

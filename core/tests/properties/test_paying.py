@@ -66,7 +66,7 @@ class Life:
 
     def is_paid(self):
         """Return whether the whole amount is authorized, and nothing of that is in doubt."""
-        if any(row.in_doubt or row.cancel_wanted for row in self.sessions):
+        if any(row.in_doubt or row.cancel_requested for row in self.sessions):
             return False
         return sum(row.held for row in self.sessions if row.status == "authorized") >= self.due()
 
@@ -75,7 +75,9 @@ class Life:
 
         Of one whose beginning was never answered no payer has seen the page.
         """
-        certain = [row for row in self.sessions if row.initiated and not (row.in_doubt or row.cancel_wanted)]
+        certain = [
+            row for row in self.sessions if row.initiated and not (row.in_doubt or row.cancel_requested)
+        ]
         return [row.id for row in certain if self.shows(row) in UNPAID]
 
     def pay(self):

@@ -206,9 +206,9 @@ def test_doubt_changes_nothing_but_that_it_is_reported_once_and_looked_into(stat
 
 @pytest.mark.parametrize(("rest", "due"), [({}, None), ({"pending": 1}, LATER), ({"expires_at": NOW}, LATER)])
 def test_a_cancel_that_is_forgotten_leaves_what_else_there_is_to_look_at(rest, due):
-    ledger = Ledger(a_session(Status.AUTHORIZED, cancel_wanted=True, due_at=NOW, **rest), LATER)
+    ledger = Ledger(a_session(Status.AUTHORIZED, cancel_requested=True, due_at=NOW, **rest), LATER)
     ledger.apply(CancelCleared())
-    assert (ledger.session.cancel_wanted, ledger.session.due_at) == (False, due)
+    assert (ledger.session.cancel_requested, ledger.session.due_at) == (False, due)
 
 
 def test_released_lets_go_of_the_rest():
@@ -271,21 +271,21 @@ def after_fact(session, fact):
 
 def test_to_want_a_cancel_is_a_change_of_now():
     after = after_fact(authorized(), CancelRequested())
-    assert (after.cancel_wanted, after.updated_at, after.version) == (True, LATER, 2)
+    assert (after.cancel_requested, after.updated_at, after.version) == (True, LATER, 2)
 
 
 def test_to_forget_a_cancel_is_a_change_of_now():
-    after = after_fact(authorized(cancel_wanted=True), CancelCleared())
-    assert (after.cancel_wanted, after.updated_at) == (False, LATER)
+    after = after_fact(authorized(cancel_requested=True), CancelCleared())
+    assert (after.cancel_requested, after.updated_at) == (False, LATER)
 
 
 def test_an_abandoned_session_holds_nothing_wants_nothing_and_is_never_due():
-    session = authorized(Status.PENDING, initiated=False, cancel_wanted=True, due_at=NOW)
+    session = authorized(Status.PENDING, initiated=False, cancel_requested=True, due_at=NOW)
     ledger = Ledger(session, LATER)
     ledger.apply(Released())
     schedule(ledger, CAN)
     after = ledger.session
-    assert (after.status, after.held, after.cancel_wanted, after.due_at) == ("canceled", 0, False, None)
+    assert (after.status, after.held, after.cancel_requested, after.due_at) == ("canceled", 0, False, None)
     assert ledger.change().hold == -4200
 
 
@@ -443,12 +443,12 @@ def test_what_a_refusal_tells_besides_is_kept():
 
 @pytest.mark.parametrize(("kind", "checks"), [(Kind.CAPTURE, 0), (Kind.CANCEL, 4)])
 def test_only_a_cancel_that_is_refused_is_a_try_of_the_cancel_that_is_wanted(kind, checks):
-    session = authorized(cancel_wanted=True, checks=3)
+    session = authorized(cancel_requested=True, checks=3)
     amount = None if kind is Kind.CANCEL else Money("10.00", "EUR")
     ledger, operation = begin(session, Request(kind, amount), CAN, NOW)
     ledger = Ledger(ledger.session, LATER)
     from_answer(ledger, operation, Declined("no", "words"), CAN)
-    assert (ledger.session.checks, ledger.session.cancel_wanted) == (checks, True)
+    assert (ledger.session.checks, ledger.session.cancel_requested) == (checks, True)
 
 
 PAGE, OLD = Redirect("https://pay.example/1"), Redirect("https://pay.example/0")
@@ -494,7 +494,7 @@ def test_an_effect_that_had_failed_before_it_was_known_is_reported_with_the_reas
     ("kind", "wanted", "checks"), [(Kind.CAPTURE, False, 0), (Kind.CANCEL, False, 0), (Kind.CANCEL, True, 7)]
 )
 def test_only_an_attempt_of_the_requested_cancel_goes_on_counting_the_attempts(kind, wanted, checks):
-    session, _ = begun(authorized(checks=7, cancel_wanted=wanted), kind)
+    session, _ = begun(authorized(checks=7, cancel_requested=wanted), kind)
     assert session.checks == checks
 
 

@@ -175,6 +175,6 @@ def test_one_loop_compares_and_swaps_and_calls_no_gateway():
     )
     calls = {called(node) for node in ast.walk(swap) if isinstance(node, ast.Call)}
     assert calls == {
-        "range", "load", "plan", "isinstance", "Step", "commit", "change", "full", "tell", "log_change", "follow_up",
+        "range", "load", "plan", "isinstance", "Step", "commit", "change", "full", "notify", "log_change", "follow_up",
         "too_fast",
     }  # fmt: skip

@@ -83,7 +83,7 @@ def test_what_fails_is_named_with_its_words_and_the_exit_status_is_1(check):
     failed = {row["test"]: row["words"] for row in told["tests"] if row["outcome"] == "failed"}
     assert told["failed"] == len(failed) == 2
     assert "overrides or deletes test_data_is_json" in failed["test_data_is_json"]
-    assert "mend:" in failed["test_nothing_is_authorized_before_the_payer_acts"]
+    assert "fix:" in failed["test_nothing_is_authorized_before_the_payer_acts"]
 
 
 def test_failures_are_shown_below_the_table(check):

@@ -217,7 +217,7 @@ def make_hand(clock):
 class Shop:
     """A host application with its books, and the fake PayPal on the other side."""
 
-    # The books (status, amount, authorized, captured, refunded) once a call has had its effect, and
+    # The ledger (status, amount, authorized, captured, refunded) once a call has had its effect, and
     # that effect.
     AFTER = {
         "create": ("requires_more", 4200, 0, 0, 0),
@@ -286,7 +286,7 @@ class Shop:
         return lambda: pay.cancel(id_, idempotency_key="v")
 
     def books(self):
-        """Return what the books say of the only session."""
+        """Return what the ledger says of the only session."""
         (row,) = self.payments.sessions()
         return str(row.status), row.amount.minor, row.authorized, row.captured, row.refunded
 

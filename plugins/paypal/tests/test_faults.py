@@ -169,7 +169,7 @@ def test_without_a_token_nothing_is_sent_so_nothing_is_in_doubt(quick, fake, cal
         assert isinstance(attempt(step), NotApplied)
     assert len(fake.calls(call)) == before
     assert quick.payments.in_doubt() == ()
-    fake.mend()
+    fake.fix()
     assert attempt(step) is None
     assert quick.books() == quick.AFTER[call]
 

@@ -272,7 +272,7 @@ def test_a_capture_in_doubt_on_the_last_day_is_never_sent_after_the_end(shop, fa
     fake.fail("show", Fault.answer(500), times=100)
     with pytest.raises(Exception, match="not known"):
         shop.payments.capture(session.id, EUR20)
-    fake.mend()
+    fake.fix()
     clock.forward(days=2)
     shop.settle()
     assert shop.books() == ("canceled", 4200, 0, 0, 0)

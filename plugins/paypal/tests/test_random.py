@@ -1,4 +1,4 @@
-"""Random lives with random faults, seeded: once all has come to rest, the books are PayPal's ledger."""
+"""Random lives with random faults, seeded: once all has come to rest, the ledger is PayPal's ledger."""
 
 import os
 import random
@@ -153,7 +153,7 @@ class Life:
                     raise
 
     def rest(self):
-        self.fake.mend()
+        self.fake.fix()
         for _ in range(20):
             self.decide()
             self.shop.clock.forward(hours=6)

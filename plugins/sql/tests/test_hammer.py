@@ -1,7 +1,7 @@
 """16 processes hammer 8 sessions with conflicting operations, alone and beside two recovery workers.
 
 The gateway is a table in a database of its own, in which every effect is written once for each key; it loses
-answers, and requests, at random. In the end it judges the books.
+answers, and requests, at random. In the end it judges the ledger.
 """
 
 import subprocess

@@ -210,7 +210,7 @@ _made = iter(range(1, 1_000_000))
 
 
 def make_session(amount=None, **changes):
-    """Return a session as the books would hold it."""
+    """Return a session as the ledger would hold it."""
     session_id = changes.pop("id", f"ps_{next(_made):028x}")
     data = encode(changes.pop("data", None), "data")
     return PaymentSession(

@@ -1,4 +1,4 @@
-"""Faults at every call, through the whole protocol: one effect at Stripe, and books that equal it."""
+"""Faults at every call, through the whole protocol: one effect at Stripe, and records that equal it."""
 
 import subprocess
 import sys
@@ -90,7 +90,7 @@ class Stage:
         return [row for row in self.payments.history(self.session.id) if row.kind == kind][-1]
 
     def check_effect(self, kind):
-        """Hold the books against what Stripe shows."""
+        """Hold the ledger against what Stripe shows."""
         session = self.session
         expected = {
             "initiate": ("pending", 0, 0, 0),

@@ -191,7 +191,7 @@ def test_a_webhook_opens_no_connection(values):
     assert provider._lazy.here.gateway is None
 
 
-# --- through the books ----------------------------------------------------------------------------
+# --- through the ledger ----------------------------------------------------------------------------
 
 
 def notify(payments, body, at=None):

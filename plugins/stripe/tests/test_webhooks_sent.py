@@ -13,7 +13,7 @@ SECRET = "whsec_test"
 
 @pytest.fixture
 def shop():
-    """A shop's web server, which hands what it is sent to the books."""
+    """A shop's web server, which hands what it is sent to the ledger."""
     received = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -18,7 +18,7 @@ def expected():
     """Return the broken providers and the tests that find them, read in a process of its own."""
     words = (
         "import json, suite; "
-        "print(json.dumps({n: (b[2], getattr(b[0], 'mend', 'mend:')) for n, b in suite.BROKEN.items()}))"
+        "print(json.dumps({n: (b[2], getattr(b[0], 'fix', 'fix:')) for n, b in suite.BROKEN.items()}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", words],
@@ -63,11 +63,11 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_provider_without_one_safeguard_turns_the_contract_red(found, name):
-    tests, mend = BROKEN[name]
+    tests, fix = BROKEN[name]
     for test in tests:
         outcome, words = found[f"{name}.{test}"]
         assert outcome == "failed", f"{test} does not find {name}: {outcome}"
-        assert mend in words.partition("mend:")[2] or mend == "mend:" in words, words
+        assert fix in words.partition("fix:")[2] or fix == "fix:" in words, words
         assert f"docs/contract-kit.md, {test.partition('[')[0]}" in words
 
 

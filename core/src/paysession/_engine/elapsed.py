@@ -61,7 +61,7 @@ def _ahead(now: datetime, seconds: float) -> float:
 
 
 class Elapsed:
-    """Tells how long ago a reading of the store's clock was, also if the clock was set. Thread-safe.
+    """Says how long ago a reading of the store's clock was, also if the clock was set. Thread-safe.
 
     Args:
         now: The store's clock.

@@ -193,7 +193,7 @@ class Pay:
         session = self._engine.carry_on(session, requested_cancel(session))
         if session.initiated and session.open is None and session.status in UNAUTHORIZED:
             session = _row(self._payments.resume(session.id))
-        if (session.open is not None and not self._is_harmless(session)) or session.cancel_wanted:
+        if (session.open is not None and not self._is_harmless(session)) or session.cancel_requested:
             raise SessionBusy(
                 f"the session {session.id} of this collection is in doubt: it is not known yet what it "
                 "holds; recover() settles it",
@@ -204,7 +204,7 @@ class Pay:
 
     def _is_harmless(self, session: SessionRow) -> bool:
         """Return whether nothing that is in doubt can change what the session holds."""
-        if session.cancel_wanted:
+        if session.cancel_requested:
             return False
         operation = self._store.operation(session.open) if session.open is not None else None
         return operation is None or (operation.kind in (CAPTURE, REFUND) and not operation.final)

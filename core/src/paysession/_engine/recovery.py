@@ -1,9 +1,9 @@
-"""Recovery: finding out what became of an operation whose answer was lost, and asking for the truth.
+"""Recovery: reconciling an operation whose answer was lost with what the gateway has.
 
-The provider is asked first, wherever it can be asked. What it shows is booked by ``reconcile``; what
+The gateway is queried first, wherever it can be. What it shows is recorded by ``evidence``; what
 it does not show is sent again, under the same key, only where that cannot cause a second effect.
 Everything that learns of the gateway's state comes through here: a caller that meets doubt, the
-payer's return, a notification, `sync`, and the rounds of ``Payments.recover``.
+payer's return, a notification, `sync`, and the runs of ``Payments.recover``.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Recoverer:
         """Find out what became of the session's open operation; return the session as it is then.
 
         Raises:
-            SessionBusy: Somebody is at it, and the lease has not run out.
+            SessionBusy: It is in progress, and its lease has not run out.
         """
         claimed: Operation | None = None
 
@@ -152,17 +152,21 @@ class Recoverer:
         passed, unanswered = elapsed.at_least(sent_at), is_in_flight(operation.id)
         reason: ProviderError = OutcomeUnknown(operation.message)
         seen: Snapshot | None = None
-        quiet = self._quiet(provider, operation)
+        none_in_flight = self._none_in_flight(provider, operation)
         if capabilities.lookup != "none":
             try:
-                session, seen = self._apply_truth(provider, session.id, operation, quiet=quiet)
+                session, seen = self._apply_truth(
+                    provider, session.id, operation, none_in_flight=none_in_flight
+                )
             except ProviderError as error:
                 return self._still_in_doubt(session.id, operation, error, operation.doubted_at)
             except SessionBusy:
                 return self._engine.load(session.id)
             if session.open != operation.id:
                 return session
-            quiet = quiet and is_readable(session, seen)  # what cannot be read may show it all the same
+            none_in_flight = none_in_flight and is_readable(
+                session, seen
+            )  # what cannot be read may show it all the same
         window = capabilities.window(operation.kind)
         if self._was_restored(operation):
             window = (operation.doubted_at or sent_at) - sent_at  # it is queried, and not sent again
@@ -178,7 +182,7 @@ class Recoverer:
         )
         rule = decide(ABSENT, doubt)
         if rule.verdict is Verdict.RESEND:
-            return self._send_again(provider, session, operation, quiet=quiet)
+            return self._send_again(provider, session, operation, none_in_flight=none_in_flight)
         if rule.verdict is Verdict.SETTLE:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
@@ -202,7 +206,7 @@ class Recoverer:
         )
 
     def _send_again(
-        self, provider: Provider, session: SessionRow, operation: Operation, *, quiet: bool
+        self, provider: Provider, session: SessionRow, operation: Operation, *, none_in_flight: bool
     ) -> SessionRow:
         """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
 
@@ -210,7 +214,7 @@ class Recoverer:
             provider: The session's.
             session: The operation's.
             operation: The one in doubt.
-            quiet: Whether none of its requests could be under way when the provider was asked before.
+            none_in_flight: Whether none of its requests could be under way when the provider was queried.
         """
         as_begun = replace(
             session,
@@ -224,7 +228,7 @@ class Recoverer:
                 provider,
                 operation,
                 partial(self._engine.ask, provider, as_begun, calls.shown(operation, self._engine.store.now)),
-                partial(self._sent_again, provider, session, operation, quiet=quiet),
+                partial(self._sent_again, provider, session, operation, none_in_flight=none_in_flight),
             )
         except TimeOver:
             return self._engine.load(session.id)  # it is in flight
@@ -236,23 +240,23 @@ class Recoverer:
         operation: Operation,
         answer: Outcome | ProviderError,
         *,
-        quiet: bool,
+        none_in_flight: bool,
     ) -> SessionRow:
         """Write down what the answer to a repetition says, or what a lookup shows after it."""
-        quiet = quiet and not isinstance(answer, OutcomeUnknown)
+        none_in_flight = none_in_flight and not isinstance(answer, OutcomeUnknown)
         if not _is_success(answer) and provider.capabilities.lookup != "none":
             # A gateway replays the decline, the 500 or the "payer must act" of an effect that has
             # happened since: the lookup decides, not the replay.
-            found = self.look(provider, session, operation, quiet=quiet)
+            found = self.look(provider, session, operation, none_in_flight=none_in_flight)
             if found is not None:
                 return found[0]
-        rule = decide(REPEATED, Repetition(answer, in_flight=not quiet))
+        rule = decide(REPEATED, Repetition(answer, in_flight=not none_in_flight))
         if isinstance(answer, ProviderError) and rule.verdict is Verdict.WAIT:
             lost_at = None if isinstance(answer, OutcomeUnknown) else operation.doubted_at
             return self._still_in_doubt(session.id, operation, answer, lost_at)
         return self._settle(provider, session.id, operation, answer)
 
-    def _quiet(self, provider: Provider, operation: Operation) -> bool:
+    def _none_in_flight(self, provider: Provider, operation: Operation) -> bool:
         """Return whether no request of a claimed operation can be under way, or unseen yet, any more."""
         lost_at = operation.doubted_at
         seen_after = IN_FLIGHT + provider.capabilities.lookup_lag
@@ -307,7 +311,7 @@ class Recoverer:
     def _write(
         self, session_id: str, operation: Operation, rule: Callable[[Ledger, Operation], None]
     ) -> SessionRow:
-        """Write down what a rule makes of a claimed operation; who was overtaken leaves it as it is."""
+        """Commit what a rule makes of a claimed operation; a worker that lost the lease leaves it."""
         engine = self._engine
 
         def decide(session: SessionRow) -> Ledger | None:
@@ -321,7 +325,7 @@ class Recoverer:
         return engine.decide(session_id, decide)
 
     def resolve(self, operation_id: str, answer: Outcome | Declined | NotApplied, note: str) -> SessionRow:
-        """Settle an operation by a person's word."""
+        """Settle an operation as an operator resolved it."""
         operation = self._engine.store.operation(operation_id)
         if operation is None:
             raise NotFound(f"there is no operation {operation_id!r:.80}")
@@ -343,14 +347,14 @@ class Recoverer:
         current = self._engine.store.operation(operation_id)
         if current is not None and not (current.note or "").startswith(note):  # the word was not written down
             raise SessionBusy(
-                "somebody else was at the operation just now; look at it, and try again if it is still open",
+                "the operation was in progress elsewhere just now; look at it, and try again if it is open",
                 session_id=session.id,
                 operation_id=operation_id,
             )
         return session
 
     def look(
-        self, provider: Provider, session: SessionRow, operation: Operation, *, quiet: bool = False
+        self, provider: Provider, session: SessionRow, operation: Operation, *, none_in_flight: bool = False
     ) -> tuple[SessionRow, Operation] | None:
         """Ask the provider about an operation in doubt; None: that did not settle it.
 
@@ -358,10 +362,10 @@ class Recoverer:
             provider: The session's.
             session: The operation's.
             operation: The one in doubt.
-            quiet: Whether none of its requests can be under way any more.
+            none_in_flight: Whether none of its requests can be under way any more.
         """
         try:
-            self._apply_truth(provider, session.id, operation, quiet=quiet)
+            self._apply_truth(provider, session.id, operation, none_in_flight=none_in_flight)
         except (ProviderError, SessionBusy):
             return None
         current = self._engine.store.operation(operation.id)
@@ -372,9 +376,14 @@ class Recoverer:
     # --- querying the gateway ---------------------------------------------------------------------
 
     def _apply_truth(
-        self, provider: Provider, session_id: str, operation: Operation | None, *, quiet: bool = False
+        self,
+        provider: Provider,
+        session_id: str,
+        operation: Operation | None,
+        *,
+        none_in_flight: bool = False,
     ) -> tuple[SessionRow, Snapshot]:
-        """Fetch a snapshot and book it at the version that was read before it was fetched."""
+        """Fetch a snapshot and record it at the version that was read before it was fetched."""
         snapshot: Snapshot | None = None
 
         def plan(session: SessionRow) -> Ledger | None:
@@ -383,7 +392,7 @@ class Recoverer:
             snapshot = self._engine.calls.look(
                 provider, partial(provider.retrieve, session, self._shown(operation))
             )
-            return self._book(provider, session, snapshot, asked_at, quiet=quiet)
+            return self._record(provider, session, snapshot, asked_at, none_in_flight=none_in_flight)
 
         session = self._engine.decide(session_id, plan)
         assert snapshot is not None  # noqa: S101 - the plan was asked
@@ -441,19 +450,26 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule), recorded
 
-    def _book(
+    def _record(
         self,
         provider: Provider,
         session: SessionRow,
         snapshot: Snapshot,
         asked_at: datetime,
         *,
-        quiet: bool = False,
+        none_in_flight: bool = False,
     ) -> Ledger | None:
-        """Return what a snapshot does to the books; None: nothing."""
+        """Return what a snapshot does to the ledger; None: nothing."""
         ledger = self._engine.ledger(session, whole=True)
         room = self._room(session)
-        from_snapshot(ledger, snapshot, provider.capabilities, room=room, asked_at=asked_at, quiet=quiet)
+        from_snapshot(
+            ledger,
+            snapshot,
+            provider.capabilities,
+            room=room,
+            asked_at=asked_at,
+            none_in_flight=none_in_flight,
+        )
         return ledger if ledger.changed else None
 
     def _room(self, session: SessionRow) -> int:
@@ -471,7 +487,7 @@ class Recoverer:
         session = self._engine.load(session_id)
         provider = self._engine.registry.provider(session.provider)
         if session.open is not None:
-            with suppress(SessionBusy):  # in flight: what the provider shows can be booked all the same
+            with suppress(SessionBusy):  # in flight: what the provider shows can be recorded all the same
                 session = self.recover(session_id)
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
             return session
@@ -494,12 +510,15 @@ class Recoverer:
         session = self._engine.load(session_id)
         provider = self._engine.registry.provider(session.provider)
         operation = self._engine.store.operation(session.open) if session.open is not None else None
-        quiet = False
+        none_in_flight = False
         if operation is not None:
             if operation.lease_until is not None and operation.lease_until > self._engine.store.now():
                 return session  # its answer is on the way
-            operation, quiet = self._whole(session, operation), self._quiet(provider, operation)
-        session, snapshot = self._apply_truth(provider, session_id, operation, quiet=quiet)
+            operation, none_in_flight = (
+                self._whole(session, operation),
+                self._none_in_flight(provider, operation),
+            )
+        session, snapshot = self._apply_truth(provider, session_id, operation, none_in_flight=none_in_flight)
         if snapshot.ready and self._failed_just_now(session_id):
             return session
         return self._finish_approved(session, snapshot, payload)
@@ -518,7 +537,7 @@ class Recoverer:
             and session.open is None
             and session.authorizing is None
             and session.initiated
-            and not session.cancel_wanted
+            and not session.cancel_requested
         ):
             return session
         try:
@@ -540,7 +559,7 @@ class Recoverer:
         """Remember that a cancel was asked for while an operation is in doubt."""
 
         def rule(session: SessionRow) -> Ledger | None:
-            if session.cancel_wanted or session.open is None:
+            if session.cancel_requested or session.open is None:
                 return None
             ledger = self._engine.ledger(session)
             ledger.apply(CancelRequested(by))
@@ -594,7 +613,7 @@ class Recoverer:
         try:
             if session.open is not None:
                 session = self.recover(session_id)  # its lease keeps other workers away
-            elif session.cancel_wanted:
+            elif session.cancel_requested:
                 pass
             elif not self._is_queryable(session):
                 if not self._is_abandoned(session):
@@ -625,7 +644,7 @@ class Recoverer:
             and session.open is None
             and session.authorizing is None
         ):
-            # It was ready, and authorizing it came to nothing: that begins no new row of looks.
+            # It was ready, and authorizing it failed: that begins no new row of looks.
             session = replace(session, checks=looks - 1, due_at=self._engine.store.now())
         return self._postpone(session)
 
@@ -641,7 +660,7 @@ class Recoverer:
             and session.initiated
             and session.open is None
             and session.authorizing is None
-            and not session.cancel_wanted
+            and not session.cancel_requested
         )
 
     def _hand_over(self, session: SessionRow) -> SessionRow:
@@ -650,7 +669,7 @@ class Recoverer:
         ledger.apply(OperatorNeeded())
         logger.warning("session %s needs an operator: its time is over, and nothing was reported", session.id)
         self._engine.store.commit(ledger.change())
-        self._engine.tell(ledger)
+        self._engine.notify(ledger)
         return ledger.session
 
     def _postpone(self, session: SessionRow) -> SessionRow:

@@ -93,14 +93,14 @@ class Engine:
     """Carries operations out.
 
     Attributes:
-        store: Where the books are kept.
+        store: Where the ledger is kept.
         registry: The selected providers.
-        elapsed: Tells how long ago something was sent.
+        elapsed: Says how long ago something was sent.
         calls: Calls hooks within the time that a caller has.
         recovery: Settles what was left open.
 
     Args:
-        store: Where the books are kept.
+        store: Where the ledger is kept.
         registry: The selected providers.
         public_url: Where the host serves payments; notifications go to ``/webhooks/<provider>``
             below it.
@@ -341,7 +341,7 @@ class Engine:
             return self._overtaken(provider, step.session, current, answer)
         written = step.ledger.written[operation.id]
         if written.state is State.STARTED:
-            self.registry.tell("operation_in_doubt", operation=written)
+            self.registry.notify("operation_in_doubt", operation=written)
         session = self.carry_on(step.session, step.then)
         if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
             session = self.recovery.query(provider, session)
@@ -376,7 +376,7 @@ class Engine:
             operation = self.store.operation(operation.id) or operation
         if operation.state is State.STARTED:
             raise SessionBusy(
-                "this call was overtaken: recovery has taken the operation over",
+                "this call lost its lease: recovery has taken the operation over",
                 session_id=session.id,
                 operation_id=operation.id,
             )
@@ -398,7 +398,7 @@ class Engine:
     def _fill_in(
         self, provider: Provider, session_id: str, operation: Operation, answer: Outcome
     ) -> SessionRow:
-        """Add what an answer tells besides to what was settled in its sense meanwhile."""
+        """Merge the late details of an answer into what was settled in its sense meanwhile."""
 
         def rule(session: SessionRow) -> Ledger | None:
             ledger = self.ledger(session)
@@ -541,7 +541,7 @@ class Engine:
                     raise full(session) from None
                 continue
             if observed:
-                self.tell(ledger)
+                self.notify(ledger)
             else:
                 log_change(ledger)
             return Step(ledger.session, ledger, follow_up(ledger))
@@ -575,16 +575,16 @@ class Engine:
 
         return self.swap(plan, session.id, session).session
 
-    def tell(self, ledger: Ledger) -> None:
-        """Tell the observers of a change that was committed."""
+    def notify(self, ledger: Ledger) -> None:
+        """Notify the observers of a change that was committed."""
         log_change(ledger)
         if not ledger.opened and not self.registry.observed:
             return
         before = ledger.before if ledger.before.version else None
         operation = next(iter(ledger.written.values()), None)
-        self.registry.tell("session_changed", before=before, after=ledger.session, operation=operation)
+        self.registry.notify("session_changed", before=before, after=ledger.session, operation=operation)
         for conflict in ledger.opened:
-            self.registry.tell(
+            self.registry.notify(
                 "conflict_found",
                 session=ledger.session,
                 operation=operation,

@@ -240,7 +240,7 @@ def from_snapshot(
     *,
     room: int,
     asked_at: datetime,
-    quiet: bool = False,
+    none_in_flight: bool = False,
 ) -> None:
     """Record what a lookup shows.
 
@@ -250,8 +250,8 @@ def from_snapshot(
         capabilities: What the provider declared.
         room: How much of the collection's amount no session holds, in minor units.
         asked_at: When the gateway was queried: what it shows is no younger, however late its answer came.
-        quiet: Whether no request of the open operation can be in flight any more. Before that, that the payer
-            was refused, or must act, is no answer to it: that may be of the payer's own doing.
+        none_in_flight: Whether no request of the open operation can be in flight any more. Before that, that
+            the payer was refused, or must act, is no answer to it: that may be of the payer's own doing.
     """
     if snapshot.status is None:
         return
@@ -268,7 +268,7 @@ def from_snapshot(
     stale = capabilities.lookup == "lagging" and asked_at < session.updated_at + capabilities.lookup_lag
     told = snapshot.authorized is not None
     matching = _Matching(ledger, capabilities, fresh=not stale, single=False, told=told)
-    _Lookup(matching, snapshot, quiet=quiet).record()
+    _Lookup(matching, snapshot, none_in_flight=none_in_flight).record()
     matching.compare(room)
     _after(ledger, capabilities)
     schedule(ledger, capabilities)
@@ -341,7 +341,7 @@ def is_readable(session: SessionRow, snapshot: Snapshot) -> bool:
 
 def would_show(session: SessionRow, snapshot: Snapshot, kind: Kind) -> bool:
     """Return whether a lookup would have shown an effect of this kind, so that its absence is evidence."""
-    if not is_readable(session, snapshot) or not snapshot.tells(kind):
+    if not is_readable(session, snapshot) or not snapshot.covers(kind):
         return False  # what cannot be read was not recorded
     # What is released beside a capture shows in that total alone.
     kept = session.captured + session.capturing
@@ -839,7 +839,7 @@ class _Matching:
         elif ended and row.authorized <= row.kept:
             # Nothing was left to release, as far as is known. That matters where a capture may still fail, a
             # cancel waits, or the authorization was implied and may be of more.
-            if row.capturing or row.cancel_wanted or row.status is Status.CANCELED or ledger.is_implied:
+            if row.capturing or row.cancel_requested or row.status is Status.CANCELED or ledger.is_implied:
                 ledger.apply(Released())
         else:
             left = (row.authorized or row.amount.minor) - row.kept
@@ -885,14 +885,14 @@ class _Lookup:
     Args:
         matching: Records the effects.
         snapshot: What the gateway showed.
-        quiet: Whether no request of the open operation can be in flight any more.
+        none_in_flight: Whether no request of the open operation can be in flight any more.
     """
 
-    def __init__(self, matching: _Matching, snapshot: Snapshot, *, quiet: bool) -> None:
+    def __init__(self, matching: _Matching, snapshot: Snapshot, *, none_in_flight: bool) -> None:
         self._matching = matching
         self._ledger = matching.ledger
         self._snapshot = snapshot
-        self._quiet = quiet
+        self._none_in_flight = none_in_flight
 
     def record(self) -> None:
         """Record the lookup."""
@@ -997,7 +997,7 @@ class _Lookup:
         if row.status is Status.CANCELED:
             # Our session is closed and the gateway's object is not: a payer could still use it.
             refused = "cancel_refused" in ledger.conflicts
-            if fresh and not row.cancel_wanted and status is not Status.ERROR and not refused:
+            if fresh and not row.cancel_requested and status is not Status.ERROR and not refused:
                 ledger.apply(Reopened())
                 ledger.apply(ConflictOpened("open_after_cancel", row.status, status))
                 ledger.apply(CancelRequested())
@@ -1047,7 +1047,7 @@ class _Lookup:
                 ledger.apply(Presented(Status.PENDING))
             elif _refused_by_effect(snapshot, operation):
                 ledger.apply(_refusal(operation, _declined(error)))
-            elif not self._quiet or status is operation.session_status:
+            elif not self._none_in_flight or status is operation.session_status:
                 pass  # how it stood, or may have stood, before our request is carried out
             elif status is Status.REQUIRES_MORE:
                 ledger.apply(Succeeded(operation, status, granted=False))
@@ -1086,7 +1086,7 @@ def _after(ledger: Ledger, capabilities: Capabilities) -> None:
     if (
         row.status is Status.AUTHORIZED
         and row.authorized > row.kept
-        and not row.cancel_wanted
+        and not row.cancel_requested
         and any(_leaves_rest(ledger, operation) for operation in ledger.written.values())
     ):
         ledger.apply(CancelRequested())  # the gateway kept the rest authorized

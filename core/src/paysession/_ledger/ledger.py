@@ -132,7 +132,7 @@ class _Row:
     ordinal: int
     open: str | None
     authorizing: str | None
-    cancel_wanted: bool
+    cancel_requested: bool
     cancel_by: str | None
     abandon_at: datetime | None
     due_at: datetime | None
@@ -357,11 +357,11 @@ class Ledger:
         if row.open == operation.id:
             row.open = None
             # A requested cancel is attempted at growing intervals, a new operation each time.
-            row.checks = row.checks if row.cancel_wanted and operation.kind is CANCEL else 0
+            row.checks = row.checks if row.cancel_requested and operation.kind is CANCEL else 0
         doubted = operation.state is State.STARTED and operation.doubted_at is not None
         if operation.state is State.PENDING and operation.kind is not CHARGEBACK:
             self._reserve(operation, -1)
-            if not row.cancel_wanted:
+            if not row.cancel_requested:
                 row.checks = 0  # they were queries about what was pending
         operation = self._put(
             operation,
@@ -461,7 +461,7 @@ class Ledger:
         row.open = operation.id
         row.due_at = operation.lease_until
         row.held += operation.hold
-        if not (operation.kind is CANCEL and row.cancel_wanted):
+        if not (operation.kind is CANCEL and row.cancel_requested):
             row.checks = 0
         self.written[operation.id] = operation
 
@@ -501,7 +501,7 @@ class Ledger:
             reference=fact.reference,
         )
         if operation.kind is CANCEL:
-            self.row.cancel_wanted = False
+            self.row.cancel_requested = False
         elif operation.kind is CAPTURE:
             self.row.released = self.row.released or fact.released
             self._derive()  # it may be of more than was known to be authorized
@@ -603,11 +603,11 @@ class Ledger:
         if kind is CHARGEBACK:  # the dispute is over, and the money was never taken
             self._record("session.dispute_won", operation, detail=_summary(self._won(operation)))
             return
-        repeatable = operation.idempotency_key is not None and not row.cancel_wanted
+        repeatable = operation.idempotency_key is not None and not row.cancel_requested
         if kind is INITIATE and (declined or not repeatable):
             # Nothing was accepted, so nothing can be authorized. With a caller's key it can be repeated,
             # unless its cancel was requested meanwhile.
-            row.status, row.error, row.cancel_wanted = Status.CANCELED, fact.failure, False
+            row.status, row.error, row.cancel_requested = Status.CANCELED, fact.failure, False
             row.released = True
             self._record("session.canceled", operation, detail=code)
             return
@@ -622,10 +622,10 @@ class Ledger:
         self._derive()
         if row.authorized < authorized:  # the rest had been released before this failed
             self._record("session.released" if row.status is was else "session.canceled", operation)
-        if kind is CANCEL and row.cancel_wanted:
+        if kind is CANCEL and row.cancel_requested:
             row.checks += 1
             if declined and row.checks >= CANCEL_ATTEMPTS:
-                row.cancel_wanted, row.checks = False, 0
+                row.cancel_requested, row.checks = False, 0
                 self._conflict_opened(ConflictOpened("cancel_refused", "canceled", code))
 
     def _found(self, fact: Found) -> None:
@@ -718,7 +718,7 @@ class Ledger:
             row.granted -= amount.minor
             self._derive()
             if row.status is Status.CANCELED:
-                row.cancel_wanted = False
+                row.cancel_requested = False
         self._record("session.reversed", undone)
         if row.status is not was:
             self._record("session.canceled", undone)
@@ -728,7 +728,7 @@ class Ledger:
     def _released(self, fact: Released) -> None:
         row = self.row
         was, authorized = row.status, row.authorized
-        row.released, row.cancel_wanted, row.next_action, row.checks = True, False, None, 0
+        row.released, row.cancel_requested, row.next_action, row.checks = True, False, None, 0
         stays = row.kept and was is Status.AUTHORIZED
         if not stays:
             row.status = Status.CANCELED
@@ -791,12 +791,12 @@ class Ledger:
             self._record("session.forgotten", detail=fact.by)
 
     def _cancel_requested(self, fact: CancelRequested) -> None:
-        if not self.row.cancel_wanted:  # its attempts are counted from now on
-            self.row.cancel_wanted, self.row.checks, self.row.cancel_by = True, 0, fact.by
+        if not self.row.cancel_requested:  # its attempts are counted from now on
+            self.row.cancel_requested, self.row.checks, self.row.cancel_by = True, 0, fact.by
 
     def _cancel_cleared(self, _: CancelCleared) -> None:
         row = self.row
-        row.cancel_wanted = False
+        row.cancel_requested = False
         # What else there is to query says when that is due.
         row.due_at = self.now if row.pending or row.expires_at is not None else None
 

@@ -64,7 +64,7 @@ ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
 the same also lets cancel and refund through."""
 
 LEASE_MARGIN: Final = timedelta(seconds=30)
-"""How much longer than the provider's ``call_limit`` the holder of an operation may be at it."""
+"""How much longer than the provider's ``call_limit`` a worker may hold the lease of an operation."""
 
 
 @define
@@ -298,7 +298,7 @@ def _check_status(session: SessionRow, kind: Kind) -> None:
             f"cannot {kind}: an authorization is pending at the provider; sync() asks how it stands",
             session_id=session.id,
         )
-    if session.cancel_wanted and kind is AUTHORIZE:
+    if session.cancel_requested and kind is AUTHORIZE:
         raise InvalidTransition(
             "cannot authorize: a cancel of this session was asked for, and is tried until it is through",
             session_id=session.id,
@@ -316,7 +316,7 @@ def _is_left_over(session: SessionRow, kind: Kind) -> bool:
     if session.status is not Status.CANCELED:
         return False
     if kind is CANCEL:
-        return session.cancel_wanted or not session.released
+        return session.cancel_requested or not session.released
     return kind is REFUND and session.captured > 0
 
 
@@ -404,13 +404,13 @@ def claim(
 
 def requested_cancel(session: SessionRow) -> Request | None:
     """Return the cancel that was requested, once nothing is in doubt."""
-    wanted = session.cancel_wanted and session.open is None
+    wanted = session.cancel_requested and session.open is None
     return Request(CANCEL, by=session.cancel_by) if wanted else None
 
 
 def follow_up(ledger: Ledger) -> Request | None:
     """Return what is to be sent because of a change: the requested cancel, unless it was just refused."""
-    if not ledger.row.cancel_wanted:
+    if not ledger.row.cancel_requested:
         return None
     if any(row.kind is CANCEL and row.state in REFUSED for row in ledger.written.values()):
         return None  # recovery attempts it again

@@ -55,7 +55,7 @@ def schedule(
         return
     askable = capabilities.lookup != "none" and not capabilities.local
     due_at = None
-    if row.cancel_wanted:
+    if row.cancel_requested:
         due_at = now + _backoff(_DOUBT_FIRST, _DOUBT_MOST, checks - 1) if checks else now
     elif not askable:
         # A notification or an operator reports; once the time is over, an operator has to.
@@ -81,7 +81,7 @@ def _until_abandoned(ledger: Ledger, due_at: datetime | None) -> datetime | None
     row, now = ledger.row, ledger.now
     abandon_at = row.abandon_at
     unpaid = row.status in UNAUTHORIZED and row.initiated and row.authorizing is None
-    if abandon_at is None or not unpaid or row.cancel_wanted:
+    if abandon_at is None or not unpaid or row.cancel_requested:
         return due_at
     if abandon_at <= now:  # the cancel failed: it is attempted again
         abandon_at = now + _backoff(_PENDING_FIRST, _PENDING_MOST, row.checks)

@@ -90,7 +90,7 @@ class Doubt(Value):
     @property
     def inert(self) -> bool:
         """Whether nothing can come of it: initiating has no effect, unless its cancel was requested."""
-        return self.seen is None and self.operation.kind is INITIATE and not self.session.cancel_wanted
+        return self.seen is None and self.operation.kind is INITIATE and not self.session.cancel_requested
 
     @property
     def certain(self) -> bool:

@@ -267,7 +267,7 @@ class Provider:
         plugin: The provider itself.
         capabilities: What it declared.
         distribution: Where it comes from.
-        mode: Whose money it moves, in one word (``test``, ``live``), if it tells.
+        mode: Whose money it moves, in one word (``test``, ``live``), if it says so.
     """
 
     def __init__(
@@ -631,12 +631,12 @@ class Registry:
 
     @property
     def observed(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether anybody observes."""
         if self._plugins is None:
             self.load_plugins()
         return bool(self._observers)
 
-    def tell(self, hook: str, **arguments: object) -> None:
+    def notify(self, hook: str, **arguments: object) -> None:
         """Call every observer; one that raises is logged, and does not stop the next."""
         if self._plugins is None:
             self.load_plugins()

@@ -221,7 +221,7 @@ class Mollie:
 
     @hookimpl
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self._pool.clear()
 
     # --- requests ---------------------------------------------------------------------------------------

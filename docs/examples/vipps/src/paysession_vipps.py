@@ -217,7 +217,7 @@ class Vipps:
 
     @ps.hookimpl
     def capture(self, session: ps.PaymentSession, operation: ps.Operation) -> ps.Outcome:
-        """Take a part, or all. Vipps lets go of a rest by a cancel, which the core sends when it is final."""
+        """Take a part, or all. Vipps releases a rest by a cancel, which the core sends when it is final."""
         return ps.Outcome.captured(self._move(session, operation, "capture", before=session.captured))
 
     @ps.hookimpl
@@ -227,7 +227,7 @@ class Vipps:
 
     @ps.hookimpl
     def cancel(self, session: ps.PaymentSession, operation: ps.Operation) -> ps.Outcome:
-        """Let go of all that is not captured. A payment that has ended holds nothing."""
+        """Release all that is not captured. A payment that has ended holds nothing."""
         if self.retrieve(session, operation).status not in (ps.Status.CANCELED, ps.Status.ERROR):
             self._gateway.write(f"{PAYMENTS}/{_reference(session)}/cancel", {}, operation.key)
         return ps.Outcome.canceled()

@@ -81,14 +81,14 @@ class App:
             return payments.providers()
 
     def missing_file(self) -> str | None:
-        """Return the SQLite file that the books would be in, if it is not there."""
+        """Return the SQLite file that the ledger would be in, if it is not there."""
         scheme, _, path = self.url().partition(":///")
         path = path.partition("?")[0]
         missing = scheme.partition("+")[0] == "sqlite" and path and not os.path.exists(path)  # noqa: PTH110
         return os.path.abspath(path) if missing else None  # noqa: PTH100
 
     def url(self) -> str:
-        """Return where the books are kept."""
+        """Return where the ledger is kept."""
         url, file = self.db, self._settings_file()
         if url is None and file is not None:
             url = load_config(file).get("store")
@@ -118,7 +118,7 @@ class App:
             shown()
 
     def answer_line(self, tree: Any, shown: Callable[[], None]) -> None:
-        """Answer in one line of JSON, or as a table, and let go of it at once."""
+        """Answer in one line of JSON, or as a table, and release it at once."""
         if self.json:
             show.emit(tree, indent=None)
         else:
@@ -153,7 +153,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="URL",
         expose_value=False,
         callback=remember("db"),
-        help=f"Where the books are kept: a URL or a file. [default: {DEFAULT_DB}]",
+        help=f"Where the ledger is kept: a URL or a file. [default: {DEFAULT_DB}]",
     )
     @click.option(
         "--config",

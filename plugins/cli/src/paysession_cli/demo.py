@@ -149,7 +149,7 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
     say('refund(Money("5.00", "EUR"), capture=..., idempotency_key="return-1")', state(session))
     if session.captured_amount < session.authorized_amount:
         session = payments.cancel(session.id)
-        say("cancel(): what is left is let go of", state(session))
+        say("cancel(): what is left is released", state(session))
     order = payments.collection(order.id)
     say("collection()", f"{order.status}: captured {order.captured_amount}, refunded {order.refunded_amount}")
     history, events = payments.history(session.id), payments.events()

@@ -36,7 +36,7 @@ __all__ = ["cli", "main"]
 def cli() -> None:
     """Take payments: money is never moved twice and never lost.
 
-    Begin with `paysession demo`. Every command works on the books in --db, and answers in JSON
+    Begin with `paysession demo`. Every command works on the store in --db, and answers in JSON
     with --json. The exit status is 0, 1 for a failure, 2 for wrong usage, and 3 if it is not known
     what became of an operation (then: paysession recover).
     """

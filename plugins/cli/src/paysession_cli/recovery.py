@@ -59,7 +59,9 @@ def recover(
 
 @click.command("in-doubt")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--needs-operator", is_flag=True, help="Only those that no provider can tell any more.")
+@click.option(
+    "--needs-operator", is_flag=True, help="Only those that no provider can be queried about any more."
+)
 @common
 @pass_app
 def in_doubt(app: App, limit: int, needs_operator: bool) -> None:

@@ -106,7 +106,7 @@ def _is_local(payments: Payments, provider: str) -> bool:
 @session.command("capture")
 @click.argument("id_", metavar="SESSION")
 @click.argument("amount", required=False)
-@click.option("--final", is_flag=True, help="Let go of the rest.")
+@click.option("--final", is_flag=True, help="Release the rest.")
 @_key
 @asked_by
 @common
@@ -164,7 +164,7 @@ def session_update(app: App, id_: str, amount: str, key: str | None, by: str) ->
 @common
 @pass_app
 def session_cancel(app: App, id_: str, key: str | None, by: str) -> None:
-    """Let go of what is authorized and not captured."""
+    """Release what is authorized and not captured."""
     with app.payments() as payments:
         app.session(payments.cancel(id_, idempotency_key=key, by=by))
 
@@ -184,7 +184,7 @@ def session_sync(app: App, id_: str) -> None:
 @common
 @pass_app
 def session_show(app: App, id_: str) -> None:
-    """Show a session as the books have it."""
+    """Show a session as the ledger has it."""
     with app.payments(reading=True) as payments:
         app.session(payments.get(id_))
 

@@ -55,7 +55,7 @@ _PAUSES: Final = (0.0, 0.0, 0.1, 0.5, 2.0)
 
 
 class PostgresStore(Reads):
-    """The books in PostgreSQL. Opened with `PostgresStore.open`; thread-safe.
+    """The ledger in PostgreSQL. Opened with `PostgresStore.open`; thread-safe.
 
     Args:
         url: The database, as libpq takes it: ``postgresql://user@host/books``, and ``pool_size=`` for

@@ -133,8 +133,8 @@ def _number(name: str, *, fixed: bool = False) -> Place:
     return Place(name, (name,), ("number",), ((name, None),), fixed=fixed)
 
 
-def _flag(name: str) -> Place:
-    return Place(name, (name,), ("flag",), ((name, None),), bool)
+def _flag(name: str, *, column: str | None = None) -> Place:
+    return Place(name, (column or name,), ("flag",), ((name, None),), bool)
 
 
 def _time(name: str, *, nullable: bool = False, fixed: bool = False) -> Place:
@@ -313,7 +313,7 @@ SESSION: Final = Layout(
         _number("ordinal"),
         _text("open", nullable=True),
         _text("authorizing", nullable=True),
-        _flag("cancel_wanted"),
+        _flag("cancel_requested", column="cancel_wanted"),
         _text("cancel_by", nullable=True),
         _time("abandon_at", nullable=True, fixed=True),
         _time("due_at", nullable=True),

@@ -93,7 +93,7 @@ class _Commit(Call):
 
 
 class SqliteStore(Reads):
-    """The books in a SQLite file. Opened with `SqliteStore.open`; thread-safe.
+    """The ledger in a SQLite file. Opened with `SqliteStore.open`; thread-safe.
 
     Args:
         path: The file.

@@ -434,7 +434,7 @@ class Stripe:
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
-        """Verify and read a notification. It is a hint: what is booked is fetched."""
+        """Verify and read a notification. It is a hint: what is recorded is fetched."""
         return webhooks.parse(
             headers,
             body,

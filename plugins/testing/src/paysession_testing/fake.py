@@ -97,7 +97,7 @@ class FakeProvider:
 
     The payer is sent to a page that does not exist; `payer_approves` and `payer_declines` act in
     the payer's place. `fail_next` makes the next call go wrong. `ledger` is what really happened,
-    whatever the books say.
+    whatever the ledger says.
 
     Args:
         approve: The payer approves at once, so that ``authorize`` succeeds without more.
@@ -185,7 +185,7 @@ class FakeProvider:
         """
         with self._lock:
             account = self._account(session_id)
-            reference = self._book(Kind.CHARGEBACK, account, amount, "")
+            reference = self._record(Kind.CHARGEBACK, account, amount, "")
             found = dispute or Dispute("opened")
             account.effects.append(Effect(Kind.CHARGEBACK, amount, "succeeded", reference, dispute=found))
         return reference
@@ -274,7 +274,7 @@ class FakeProvider:
                 return Outcome.requires_more(next_action=session.next_action)
             if not account.authorized:
                 account.authorized = account.amount.minor
-                self._book(Kind.AUTHORIZE, account, account.amount, operation.key)
+                self._record(Kind.AUTHORIZE, account, account.amount, operation.key)
             amount = Money.from_minor(account.authorized, account.amount.currency)
             if session.capture == "automatic":
                 self._effect(account, Kind.CAPTURE, amount, operation.key)
@@ -313,7 +313,7 @@ class FakeProvider:
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Let go of what is not captured."""
+        """Release what is not captured."""
 
         def cancel() -> Outcome:
             account = self._account(session.id)
@@ -321,7 +321,7 @@ class FakeProvider:
                 raise OutcomeUnknown("it is canceled already")
             account.canceled = True
             account.authorized = account.total(Kind.CAPTURE)
-            self._book(Kind.CANCEL, account, operation.amount, operation.key)
+            self._record(Kind.CANCEL, account, operation.amount, operation.key)
             return Outcome.canceled()
 
         return self._answer(operation, cancel)
@@ -377,13 +377,13 @@ class FakeProvider:
             raise Declined("unknown_account", "the gateway knows no such account")
         return account
 
-    def _book(self, kind: Kind, account: _Account, amount: Money, key: str) -> str:
+    def _record(self, kind: Kind, account: _Account, amount: Money, key: str) -> str:
         reference = f"fx_{len(self.ledger) + 1}"
         self.ledger.append(LedgerEntry(kind, account.session_id, amount, key, reference))
         return reference
 
     def _effect(self, account: _Account, kind: Kind, amount: Money, key: str) -> str:
-        reference = self._book(kind, account, amount, key)
+        reference = self._record(kind, account, amount, key)
         account.effects.append(Effect(kind, amount, "succeeded", reference, key))
         return reference
 

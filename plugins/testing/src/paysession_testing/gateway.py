@@ -1,7 +1,7 @@
 """A payment gateway with a ledger of its own: what really happened, whatever anybody's books say.
 
 It is deliberately no part of paysession: nothing is imported from it, amounts are integers in minor
-units, and its rules are a gateway's, not ours. So its ledger can judge our books. `Gateway` is one
+units, and its rules are a gateway's, not ours. So its ledger can judge our ledger. `Gateway` is one
 merchant's account: pure rules and a ledger in memory, which ``gateway_server`` puts behind a socket in
 a process of its own and ``gateway_provider`` calls.
 
@@ -201,7 +201,7 @@ class Gateway:
         order = Order(f"ord_{number}", body["ours"], amount, body["currency"], bool(body.get("automatic")))
         self.orders[order.id] = order
         self._by_ours.setdefault(order.ours, []).append(order.id)
-        self._book(order, "create", amount, (key, str(body.get("operation", "")), "api"))
+        self._record(order, "create", amount, (key, str(body.get("operation", "")), "api"))
         return order.view()
 
     def _update(
@@ -211,7 +211,7 @@ class Gateway:
         if order.state not in ("open", "declined"):
             raise _Refused(409, f"order_is_{order.state}")
         order.amount = body["amount"]
-        return self._book(order, "update", order.amount, origin)
+        return self._record(order, "update", order.amount, origin)
 
     def _authorize(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
@@ -224,11 +224,11 @@ class Gateway:
         if order.payer not in ("approved", "debit"):
             return None  # the view says that the payer must act
         if order.payer == "debit":
-            return self._book(order, "authorize", order.amount, origin, state="pending")
+            return self._record(order, "authorize", order.amount, origin, state="pending")
         order.granted = order.amount
-        entry = self._book(order, "authorize", order.amount, origin)
+        entry = self._record(order, "authorize", order.amount, origin)
         if order.automatic:
-            self._book(order, "capture", order.amount, origin)
+            self._record(order, "capture", order.amount, origin)
         return entry
 
     def _capture(
@@ -238,7 +238,7 @@ class Gateway:
         if order.state != "authorized" or order.released or amount > order.authorized - order.taken:
             raise _Refused(409, "not_capturable")
         order.released = bool(body.get("final"))
-        entry = self._book(order, "capture", amount, origin, state="pending" if slow else "succeeded")
+        entry = self._record(order, "capture", amount, origin, state="pending" if slow else "succeeded")
         entry.final = order.released
         return entry
 
@@ -248,7 +248,7 @@ class Gateway:
         amount = body["amount"]
         if amount > order.refundable:
             raise _Refused(409, "not_refundable")
-        return self._book(order, "refund", amount, origin, state="pending" if slow else "succeeded")
+        return self._record(order, "refund", amount, origin, state="pending" if slow else "succeeded")
 
     def _chargeback(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
@@ -256,7 +256,7 @@ class Gateway:
         amount = body["amount"]
         if origin[2] != "bank" or amount > order.refundable:
             raise _Refused(404, "no_such_action")
-        return self._book(order, "chargeback", amount, origin, state="pending" if slow else "succeeded")
+        return self._record(order, "chargeback", amount, origin, state="pending" if slow else "succeeded")
 
     def _cancel(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
@@ -268,7 +268,7 @@ class Gateway:
             raise _Refused(409, "order_is_pending")
         left = (order.authorized or order.amount) - order.taken
         order.released = True
-        return self._book(order, "cancel", left, origin)
+        return self._record(order, "cancel", left, origin)
 
     # --- payers, dashboards, banks ------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class Gateway:
                 return False
             if act == "confirm":
                 order.payer, order.granted = "approved", order.amount
-                self._book(order, "authorize", order.amount, ("", "", "payer"))
+                self._record(order, "authorize", order.amount, ("", "", "payer"))
                 return True
             order.payer = states[act]
             self._changed(order)
@@ -340,7 +340,7 @@ class Gateway:
                     order.payer = "declined"
             self._changed(order, entry)
             if entry.kind == "authorize" and outcome == "succeeded" and order.automatic:
-                self._book(order, "capture", entry.amount, (entry.key, entry.operation, "api"))
+                self._record(order, "capture", entry.amount, (entry.key, entry.operation, "api"))
             return True
 
     def unsettled(self) -> list[int]:
@@ -354,7 +354,7 @@ class Gateway:
         alive = [order for order in orders if order.state != "canceled"] or orders
         return alive[-1] if alive else None
 
-    def _book(
+    def _record(
         self, order: Order, kind: str, amount: int, origin: tuple[str, str, str], *, state: str = "succeeded"
     ) -> Entry:
         key, operation, by = origin

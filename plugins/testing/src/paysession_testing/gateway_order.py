@@ -27,7 +27,7 @@ class Entry:
         by: ``api``, ``payer``, ``dashboard`` or ``bank``.
         state: ``pending``, ``succeeded``, ``failed`` or ``reversed``.
         at: When, in seconds of the gateway's clock.
-        final: A capture that lets go of the rest; if it fails, of nothing.
+        final: A capture that releases the rest; if it fails, of nothing.
     """
 
     number: int
@@ -61,9 +61,9 @@ class Order:
     payer: str = "new"
     """``new``, ``approved``, ``declined``, ``challenged`` or ``debit`` (approved, and slow)."""
     granted: int = 0
-    """What was authorized before anything was let go of."""
+    """What was authorized before anything was released."""
     released: bool = False
-    """What is not captured was let go of."""
+    """What is not captured was released."""
     entries: list[Entry] = field(factory=list[Entry])
     views: list[tuple[float, dict[str, Any]]] = field(factory=list[tuple[float, dict[str, Any]]])
 

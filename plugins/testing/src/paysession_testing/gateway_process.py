@@ -143,7 +143,7 @@ class GatewayProcess:
         return bool(self.call(account, "wait_held", seconds=seconds))
 
     def release(self, account: str) -> None:
-        """Let go of what is held."""
+        """Release what is held."""
         self.call(account, "release")
 
     def payer(self, account: str, ours: str, act: str) -> bool:

@@ -155,7 +155,7 @@ class GatewayProvider:
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Let go of what is not captured."""
+        """Release what is not captured."""
         order = self._post(_path(session, "cancel"), operation)
         if order["status"] not in ("canceled", "authorized"):
             raise OutcomeUnknown(f"the order is {order['status']!r} after a cancel")

@@ -64,7 +64,7 @@ class Account:
             return self.turn.wait_for(lambda: bool(self.held), seconds)
 
     def release(self) -> None:
-        """Let go of all requests that are held."""
+        """Release all requests that are held."""
         with self.turn:
             self.released += 1
 

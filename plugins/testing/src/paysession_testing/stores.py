@@ -98,7 +98,7 @@ def a_session(number: int = 1, **changes: Any) -> SessionRow:
         ordinal=2,
         open=f"ps_{number:04}-2",
         authorizing=f"ps_{number:04}-1",
-        cancel_wanted=True,
+        cancel_requested=True,
         cancel_by="bob ü",
         abandon_at=NOW + timedelta(days=2),
         due_at=NOW + timedelta(seconds=number),

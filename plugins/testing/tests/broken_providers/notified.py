@@ -18,7 +18,7 @@ from fake_adyen import ACCOUNT, API_KEY, EXPONENTS, HMAC_KEY, FakeAdyen  # noqa:
 from paysession_adyen import Adyen  # noqa: E402
 
 
-def breaks(*tests, counterpart=FakeAdyen, mend="mend:"):
+def breaks(*tests, counterpart=FakeAdyen, fix="fix:"):
     """Register a subclass of `Adyen` with the tests that find its mistake."""
 
     def register(provider):
@@ -32,7 +32,7 @@ def breaks(*tests, counterpart=FakeAdyen, mend="mend:"):
                 timeout=timeout,
             )
 
-        maker = type(provider.__name__, (), {"__new__": made, "mend": mend})
+        maker = type(provider.__name__, (), {"__new__": made, "fix": fix})
         BROKEN[provider.__name__] = (maker, counterpart, tests)
         return provider
 
@@ -42,7 +42,7 @@ def breaks(*tests, counterpart=FakeAdyen, mend="mend:"):
 # --- amounts ------------------------------------------------------------------------------------------
 
 
-@breaks("test_amounts_are_right_in_every_currency", mend="declare Capabilities(currency_exponents=...)")
+@breaks("test_amounts_are_right_in_every_currency", fix="declare Capabilities(currency_exponents=...)")
 class IsoDecimals(Adyen):
     @property
     def capabilities(self):
@@ -54,7 +54,7 @@ class IsoDecimals(Adyen):
         )
 
 
-@breaks("test_amounts_are_right_in_every_currency", mend="send what capabilities.minor(amount) returns")
+@breaks("test_amounts_are_right_in_every_currency", fix="send what capabilities.minor(amount) returns")
 class DecimalsDeclaredAndNotUsed(Adyen):
     def _amount(self, money):
         return {"currency": money.currency, "value": money.minor}
@@ -74,7 +74,7 @@ class SignatureNotChecked(Adyen):
         return True
 
 
-@breaks("test_each_item_of_a_request_is_verified", mend="verify the signature of each item")
+@breaks("test_each_item_of_a_request_is_verified", fix="verify the signature of each item")
 class FirstItemVerified(Adyen):
     def _is_signed(self, item):
         first = self.__dict__.setdefault("first", [])
@@ -82,7 +82,7 @@ class FirstItemVerified(Adyen):
         return len(first) > 1 or super()._is_signed(item)
 
 
-@breaks("test_without_a_webhook_secret_nothing_is_accepted", mend="raise WebhookRejected if no secret")
+@breaks("test_without_a_webhook_secret_nothing_is_accepted", fix="raise WebhookRejected if no secret")
 class NoSecretAcceptsAll(Adyen):
     def _is_signed(self, item):
         return not self.webhook_hmac_key or super()._is_signed(item)
@@ -95,7 +95,7 @@ class FirstItemRead(Adyen):
         return super().parse_webhook(headers, body)[:1]
 
 
-@breaks("test_a_notification_for_another_account_changes_nothing", mend="compare the account")
+@breaks("test_a_notification_for_another_account_changes_nothing", fix="compare the account")
 class AnyAccount(Adyen):
     def _understood(self, item):
         return self._event(item)
@@ -119,14 +119,14 @@ class OnlyOurs(Adyen):
 # --- received is not done -----------------------------------------------------------------------------
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", mend="answer Outcome.pending(reference=...)")
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="answer Outcome.pending(reference=...)")
 class ReceivedIsCaptured(Adyen):
     @hookimpl
     def capture(self, session, operation):
         return Outcome.captured(operation.amount, reference=super().capture(session, operation).reference)
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", mend="answer Outcome.pending(reference=...)")
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="answer Outcome.pending(reference=...)")
 class ReceivedIsRefunded(Adyen):
     @hookimpl
     def refund(self, session, operation):
@@ -134,7 +134,7 @@ class ReceivedIsRefunded(Adyen):
 
 
 @breaks(
-    "test_a_session_is_canceled_before_and_after_authorization", mend="answer Outcome.pending(reference=...)"
+    "test_a_session_is_canceled_before_and_after_authorization", fix="answer Outcome.pending(reference=...)"
 )
 class ReceivedIsCanceled(Adyen):
     @hookimpl
@@ -163,7 +163,7 @@ class SuccessNotRead(Reading):
         return {**item, "success": "true"}
 
 
-@breaks("test_a_payer_who_declines_is_told_so", mend="an Effect of kind authorize in the state failed")
+@breaks("test_a_payer_who_declines_is_told_so", fix="an Effect of kind authorize in the state failed")
 class RefusalIgnored(Reading):
     def read(self, item):
         return None if item["eventCode"] == "AUTHORISATION" and item["success"] == "false" else item
@@ -189,7 +189,7 @@ class FailedLaterIgnored(Reading):
 @breaks(
     "test_what_succeeded_can_still_be_undone[capture]",
     "test_what_succeeded_can_still_be_undone[refund]",
-    mend="with the reference of the one that succeeded",
+    fix="with the reference of the one that succeeded",
 )
 class FailedLaterIsNew(Reading):
     def _effects(self, item):
@@ -218,9 +218,7 @@ class Told(Adyen):
         return self.told(event) if event is not None else None
 
 
-@breaks(
-    "test_a_life_leaves_the_books_as_the_gateway_has_them", mend="give each notification an id of its own"
-)
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="give each notification an id of its own")
 class IdOfThePayment(Told):
     def told(self, event):
         return replace(event, id=event.references[0])
@@ -229,7 +227,7 @@ class IdOfThePayment(Told):
 @breaks(
     "test_what_a_notification_authorized_is_captured_by_another_process",
     "test_a_life_goes_on_in_another_process",
-    mend="keep",
+    fix="keep",
 )
 class KeptInTheProcess(Told):
     def told(self, event):
@@ -265,7 +263,7 @@ class NothingOfOthers(Told):
         return replace(event, effects=kept) if kept else None
 
 
-@breaks("test_a_payer_who_is_forgotten_can_still_be_refunded", mend="not by `data`")
+@breaks("test_a_payer_who_is_forgotten_can_still_be_refunded", fix="not by `data`")
 class NeedsItsData(Told):
     def told(self, event):
         return replace(event, data=json.dumps({"payment": event.references[0]}))
@@ -277,7 +275,7 @@ class NeedsItsData(Told):
 # --- requests -----------------------------------------------------------------------------------------
 
 
-@breaks("test_nothing_is_authorized_before_the_payer_acts", mend="ask the gateway about this session")
+@breaks("test_nothing_is_authorized_before_the_payer_acts", fix="ask the gateway about this session")
 class TrustsTheBrowser(Adyen):
     @hookimpl
     def authorize(self, session, operation):
@@ -289,7 +287,7 @@ class TrustsTheBrowser(Adyen):
 @breaks(
     "test_what_was_refused_can_be_tried_again[capture]",
     "test_what_was_refused_can_be_tried_again[refund]",
-    mend="sort 422",
+    fix="sort 422",
 )
 class RefusalIsUnknown(Adyen):
     def _write(self, path, body, operation):
@@ -301,7 +299,7 @@ class RefusalIsUnknown(Adyen):
             raise
 
 
-@breaks("test_a_manual_session_is_not_captured_by_itself", mend="ask the gateway for a manual capture")
+@breaks("test_a_manual_session_is_not_captured_by_itself", fix="ask the gateway for a manual capture")
 class CapturesAtOnce(Adyen):
     def _write(self, path, body, operation):
         return super()._write(path, {k: v for k, v in body.items() if k != "additionalData"}, operation)
@@ -338,7 +336,7 @@ class InParts(Adyen):
 @breaks(
     "test_a_final_capture_lets_go_of_the_rest",
     counterpart=KeepsTheRest,
-    mend="only where the gateway releases the rest",
+    fix="only where the gateway releases the rest",
 )
 class SaysThatItReleases(InParts):
     @hookimpl
@@ -347,7 +345,7 @@ class SaysThatItReleases(InParts):
         return Outcome.pending(reference=answer.reference, released=operation.final)
 
 
-@breaks("test_a_final_capture_lets_go_of_the_rest", counterpart=KeepsTheRest, mend="cancel the rest")
+@breaks("test_a_final_capture_lets_go_of_the_rest", counterpart=KeepsTheRest, fix="cancel the rest")
 class ReleasesNothing(InParts):
     @hookimpl
     def cancel(self, session, operation):

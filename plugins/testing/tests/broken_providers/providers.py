@@ -101,7 +101,7 @@ class AnswersNone(GatewayProvider):
 
 @breaks("test_every_hook_answers_what_it_may")
 class NeverAnswers(GatewayProvider):
-    mend = "set a timeout"
+    fix = "set a timeout"
 
     @hookimpl
     def refund(self, session, operation):
@@ -145,7 +145,7 @@ class EffectsWithNewReferences(GatewayProvider):
 
 @breaks("test_a_life_leaves_the_books_as_the_gateway_has_them")
 class DeclaresKeysThatItDoesNotGive(GatewayProvider):
-    mend = "declare keyed_effects=False"
+    fix = "declare keyed_effects=False"
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -231,7 +231,7 @@ class Returning(GatewayCounterpart):
 
 @breaks("test_nothing_is_authorized_before_the_payer_acts", counterpart=Returning)
 class BelievesAnyReturn(GatewayProvider):
-    mend = "ask the gateway about this session"
+    fix = "ask the gateway about this session"
 
     @hookimpl
     def authorize(self, session, operation):
@@ -283,7 +283,7 @@ class PaidInTheBrowser(GatewayCounterpart):
 
 @breaks("test_a_session_is_canceled_before_and_after_authorization", counterpart=PaidInTheBrowser)
 class CancelsTheUnpaidInWordsOnly(GatewayProvider):
-    mend = "cancel the object at the gateway"
+    fix = "cancel the object at the gateway"
 
     @hookimpl
     def cancel(self, session, operation):
@@ -314,12 +314,12 @@ class CannotCancel(PaidInTheBrowser):
 
 @breaks("test_a_session_is_canceled_before_and_after_authorization", counterpart=CannotCancel)
 class CancelsWhatCannotBe(CancelsTheUnpaidInWordsOnly):
-    mend = "raise Declined"
+    fix = "raise Declined"
 
 
 @breaks("test_a_session_is_canceled_before_and_after_authorization")
 class CancelUnderAnotherReference(GatewayProvider):
-    mend = "leave reference= out"
+    fix = "leave reference= out"
 
     @hookimpl
     def cancel(self, session, operation):
@@ -565,7 +565,7 @@ class LimitTooShort(GatewayProvider):
 class FollowsRedirects(GatewayProvider):
     """As an HTTP client does by default: a 302 is followed by a GET, with the credentials."""
 
-    mend = "follow no redirects"
+    fix = "follow no redirects"
     again = (302,)
 
     def _connect_and_ask(self, method, path, body, headers):
@@ -603,7 +603,7 @@ class RepeatsAtAnotherHost(FollowsRedirects):
 
 @breaks("test_a_redirect_is_not_followed[refund-302]")
 class RedirectAsDeclined(Missorting):
-    mend = "an answer that cannot be read"
+    fix = "an answer that cannot be read"
 
     def sort(self, error):
         return Declined("moved") if "answered 30" in error.message else error
@@ -613,7 +613,7 @@ class RedirectAsDeclined(Missorting):
 class AsksNetrc(GatewayProvider):
     """As a session of requests does by default."""
 
-    mend = "trust_env"
+    fix = "trust_env"
 
     def _exchange(self, method, path, body, key):
         found = netrc.netrc(os.environ["NETRC"]).authenticators(self._host) if "NETRC" in os.environ else None
@@ -640,7 +640,7 @@ def unbounded(host, port, timeout):
 class TimeoutForEachByte(GatewayProvider):
     """A timeout as a socket has it; a long one, so that a busy machine does not keep it."""
 
-    mend = "the time of the whole answer"
+    fix = "the time of the whole answer"
 
     def __init__(self, url, *, timeout, **options):
         super().__init__(url, timeout=5, connect=unbounded, **options)
@@ -648,7 +648,7 @@ class TimeoutForEachByte(GatewayProvider):
 
 @breaks("test_a_huge_answer_is_not_read[capture]", "test_a_huge_answer_is_not_read[retrieve]")
 class ReadsEverything(GatewayProvider):
-    mend = "a few megabytes"
+    fix = "a few megabytes"
 
     def __init__(self, url, *, timeout, **options):
         super().__init__(url, timeout=5, connect=unbounded, **options)
@@ -745,7 +745,7 @@ class BelievesNotifications(GatewayProvider):
 
 @breaks("test_a_duplicate_changes_nothing")
 class OneIdForAllOfAnOrder(GatewayProvider):
-    mend = "the id of the notification"
+    fix = "the id of the notification"
 
     @hookimpl
     def parse_webhook(self, headers, body):
@@ -817,12 +817,12 @@ class Unsigned(GatewayCounterpart):
 
 @breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
 class UnsignedNotDeclared(Trusting):
-    mend = "unsigned_webhooks=True"
+    fix = "unsigned_webhooks=True"
 
 
 @breaks("test_what_nobody_can_verify_is_declared", counterpart=Unsigned)
 class UnsignedAndUnknownIsRejected(Trusting):
-    mend = "raise nothing"
+    fix = "raise nothing"
 
     def __init__(self, url, **options):
         super().__init__(url, **options)

@@ -91,7 +91,7 @@ class ChargebackNotTold(Telling):
 
 @breaks("test_what_nobody_was_notified_of_is_found_by_the_list_of_changes")
 class ChangesOfNobody(ListingProvider):
-    mend = "give session_id= or references="
+    fix = "give session_id= or references="
 
     @hookimpl
     def changes(self, since):
@@ -101,7 +101,7 @@ class ChangesOfNobody(ListingProvider):
 
 @breaks("test_what_others_do_at_the_gateway_is_booked[chargeback]")
 class ChargebackAsRefund(Telling):
-    mend = "a dispute as an Effect of the kind chargeback"
+    fix = "a dispute as an Effect of the kind chargeback"
 
     def told(self, snapshot):
         effects = [
@@ -117,7 +117,7 @@ class ChargebackAsRefund(Telling):
 class RefundsNotTold(Telling):
     """Shows captures one by one, and nothing of refunds: their absence would be taken for evidence."""
 
-    mend = "give refunded= in the Snapshot"
+    fix = "give refunded= in the Snapshot"
 
     def told(self, snapshot):
         effects = [effect for effect in snapshot.effects if effect.kind != "refund"]
@@ -126,7 +126,7 @@ class RefundsNotTold(Telling):
 
 @breaks("test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[update-before]")
 class AmountNotTold(Telling):
-    mend = "give amount= in the Snapshot"
+    fix = "give amount= in the Snapshot"
 
     def told(self, snapshot):
         return {"amount": None}
@@ -136,7 +136,7 @@ class AmountNotTold(Telling):
     "test_retrieve_tells_what_happened", "test_after_the_key_expired_it_is_only_looked_up[authorize-after]"
 )
 class AuthorizedAsPending(Telling):
-    mend = "it was pending"
+    fix = "it was pending"
 
     def told(self, snapshot):
         return {"status": Status.PENDING} if snapshot.status is Status.AUTHORIZED else {}
@@ -144,7 +144,7 @@ class AuthorizedAsPending(Telling):
 
 @breaks("test_after_the_key_expired_it_is_only_looked_up[capture-after]")
 class EffectsUnderAnotherKey(Telling):
-    mend = "give the Effect the operation.key"
+    fix = "give the Effect the operation.key"
 
     def told(self, snapshot):
         return {
@@ -156,7 +156,7 @@ class EffectsUnderAnotherKey(Telling):
 
 @breaks("test_retrieve_tells_what_happened")
 class EffectsUnderThePaymentsId(Telling):
-    mend = "not that of the payment"
+    fix = "not that of the payment"
 
     def told(self, snapshot):
         return {"effects": [Effect(e.kind, e.amount, e.state, snapshot.reference) for e in snapshot.effects]}
@@ -175,7 +175,7 @@ class Keyless(GatewayCounterpart):
 class WindowWithoutKeys(GatewayProvider):
     """Declares that repetitions are safe at a gateway that knows no keys."""
 
-    mend = "declare replay_window=timedelta(0)"
+    fix = "declare replay_window=timedelta(0)"
 
     def _exchange(self, method, path, body, key):
         told = json.loads(body) if body else {}
@@ -198,7 +198,7 @@ class NoWindow(GatewayProvider):
 class AsksInVain(NoWindow):
     """Cannot tell whether it was canceled: nothing else is tried without a window."""
 
-    mend = "nothing is sent again without replay_window="
+    fix = "nothing is sent again without replay_window="
 
     @hookimpl
     def retrieve(self, session, operation):
@@ -251,7 +251,7 @@ class OneKeyForAllAuthorizations(GatewayProvider):
 
 @breaks("test_a_final_capture_lets_go_of_the_rest")
 class SaysReleased(GatewayProvider):
-    """Says that the rest was let go of, and does not ask the gateway to."""
+    """Says that the rest was released, and does not ask the gateway to."""
 
     def _post(self, path, operation, **body):
         return super()._post(path, operation, **{**body, "final": False} if "final" in body else body)

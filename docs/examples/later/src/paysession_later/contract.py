@@ -79,28 +79,28 @@ class FakeLater(Counterpart):
             return payment
         if verb == "authorize" and payment["status"] == "approved":
             payment |= {"status": "authorized", "authorized": payment["amount"]}
-            self._book(payment, "authorize", payment["amount"], key)
+            self._record(payment, "authorize", payment["amount"], key)
             if payment["automatic"]:
                 payment["captured"] = payment["amount"]
-                self._book(payment, "capture", payment["amount"], key)
+                self._record(payment, "capture", payment["amount"], key)
             return payment
         if verb == "captures" and amount <= payment["authorized"] - payment["captured"]:
             payment["captured"] += amount
             if told["final"]:
                 payment["authorized"] = payment["captured"]
-            return self._book(payment, "capture", amount, key)
+            return self._record(payment, "capture", amount, key)
         if verb == "refunds" and amount <= payment["captured"] - payment["refunded"]:
             payment["refunded"] += amount
-            return self._book(payment, "refund", amount, key)
+            return self._record(payment, "refund", amount, key)
         left = (payment["authorized"] or payment["amount"]) - payment["captured"]
         if verb == "cancel" and payment["status"] != "canceled" and left:
             payment["authorized"] = payment["captured"]
             payment["status"] = "authorized" if payment["captured"] else "canceled"
-            self._book(payment, "cancel", left, key)
+            self._record(payment, "cancel", left, key)
             return payment
         return None
 
-    def _book(self, payment: dict[str, Any], kind: str, amount: int, key: str | None) -> dict[str, Any]:
+    def _record(self, payment: dict[str, Any], kind: str, amount: int, key: str | None) -> dict[str, Any]:
         effect = {
             "id": f"{kind}_{len(payment['effects']) + 1}_{payment['id']}",
             "kind": kind,
@@ -155,7 +155,7 @@ class FakeLater(Counterpart):
         """Refund in Later's dashboard: no key of ours."""
         payment = self.payments[str(session.reference)]
         payment["refunded"] += amount.minor
-        self._book(payment, "refund", amount.minor, None)
+        self._record(payment, "refund", amount.minor, None)
 
 
 class LaterContract(BaseProviderContract):

@@ -56,7 +56,7 @@ class Gateway:
         return next(iter(found["payments"]), None) if found else None
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Release all connections."""
         with self._lock:
             if self._pool is not None:
                 self._pool.clear()

@@ -153,7 +153,7 @@ class Later:
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Let go of what is not captured."""
+        """Release what is not captured."""
         payment = self._act(session, operation, "cancel", {})
         if payment.get("status") not in ("canceled", "authorized"):
             raise OutcomeUnknown(f"the payment is {payment.get('status')!r} after a cancel")
@@ -215,7 +215,7 @@ class Later:
 
     @hookimpl
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self._gateway.close()
 
 

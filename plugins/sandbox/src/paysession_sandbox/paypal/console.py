@@ -84,8 +84,8 @@ def _act(fake: PayPalFake, form: Mapping[str, str]) -> None:
         fake.fail(form["call"], _FAULTS[form["fault"]])
     elif act == "webhooks":
         _set_webhooks(fake, form)
-    elif act == "mend":
-        fake.mend()
+    elif act == "fix":
+        fake.fix()
     else:
         _act_on(fake.ledger, act, identifier)
 
@@ -146,7 +146,7 @@ def _show(fake: PayPalFake, error: str = "") -> Answer:
         f'<label>What goes wrong<select name="fault">{faults}</select></label>'
         f'<label>With which call<select name="call">{calls}</select></label>'
         '<button class="main">Inject</button></form>'
-        + pages.button("Let nothing more go wrong", ACT, act="mend")
+        + pages.button("Let nothing more go wrong", ACT, act="fix")
         + f'</section><section><h2>Webhooks</h2><form method="post" action="{ACT}" class="row">'
         '<input type="hidden" name="act" value="webhooks">'
         + pages.field("Send notifications to", "url", placeholder="http://127.0.0.1:8000/webhooks/paypal")

@@ -208,7 +208,7 @@ class Ledger:
         order.authorizations.append(authorization)
         order.status = "COMPLETED"
         if status == "CREATED":
-            self._book("authorize", order, order.amount)
+            self._record("authorize", order, order.amount)
             self._keep(order)
         self._tell("PAYMENT.AUTHORIZATION.CREATED", order, authorization)
         return order
@@ -305,7 +305,7 @@ class Ledger:
         if status == "PENDING":
             capture.reason = "PENDING_REVIEW"
         elif status == "COMPLETED":
-            self._book("capture", order, amount)
+            self._record("capture", order, amount)
         self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)
         return capture
 
@@ -348,7 +348,7 @@ class Ledger:
         row.status = "VOIDED"
         again = next((one for one in order.authorizations if one.parent is row), None)
         if again is None:
-            self._book("void", order, row.amount - row.captured)
+            self._record("void", order, row.amount - row.captured)
         elif again.status in ("CREATED", "PARTIALLY_CAPTURED"):
             self._void(order, again)
         self._tell("PAYMENT.AUTHORIZATION.VOIDED", order, row)
@@ -387,7 +387,7 @@ class Ledger:
         capture.refunds.append(refund)
         self.settle_capture(capture)
         if status == "COMPLETED":
-            self._book("refund", order, amount)
+            self._record("refund", order, amount)
         self._tell("PAYMENT.CAPTURE.REFUNDED", order, refund)
         return order, capture, refund
 
@@ -401,14 +401,14 @@ class Ledger:
     def reverse(self, capture_id: str) -> None:
         """Take a capture back, as a chargeback does."""
         order, capture = self.capture_of(capture_id)
-        self._book("chargeback", order, capture.amount - capture.refunded)
+        self._record("chargeback", order, capture.amount - capture.refunded)
         capture.reversed, capture.status = True, "REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
 
     def reverse_part(self, capture_id: str, amount: Decimal) -> None:
         """Take a part of a capture back, as the end of a dispute may: no refund shows it."""
         order, capture = self.capture_of(capture_id)
-        self._book("chargeback", order, amount)
+        self._record("chargeback", order, amount)
         capture.reversed, capture.status = True, "PARTIALLY_REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
 
@@ -428,7 +428,7 @@ class Ledger:
             self.settle_capture(capture)
             self._tell("PAYMENT.CAPTURE.COMPLETED", order, capture)
         else:
-            self._book("chargeback", order, capture.amount - capture.refunded)
+            self._record("chargeback", order, capture.amount - capture.refunded)
             capture.status, capture.reason = "DECLINED", "CHARGEBACK"
             self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
         if capture.dispute is not None:
@@ -443,21 +443,21 @@ class Ledger:
                 if row.id == object_id:
                     row.status = status
                     if status == "CREATED":
-                        self._book("authorize", order, row.amount)
+                        self._record("authorize", order, row.amount)
             for capture in order.captures:
                 if capture.id == object_id:
                     capture.status = status
                     if status == "COMPLETED":
-                        self._book("capture", order, capture.amount)
+                        self._record("capture", order, capture.amount)
                     self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)
                 for refund in capture.refunds:
                     if refund.id == object_id:
                         refund.status = status
                         self.settle_capture(capture)
                         if status == "COMPLETED":
-                            self._book("refund", order, refund.amount)
+                            self._record("refund", order, refund.amount)
 
-    def _book(self, kind: str, order: Order, amount: Decimal) -> None:
+    def _record(self, kind: str, order: Order, amount: Decimal) -> None:
         self.effects.append((kind, str(order.unit.get("custom_id", "")), amount))
 
 

@@ -141,7 +141,7 @@ class PayPalFake:
         """
         self._app.faults[call].extend([*[None] * after, *[fault] * times])
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Let nothing more go wrong."""
         self._app.faults.clear()
 

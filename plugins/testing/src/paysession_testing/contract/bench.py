@@ -50,7 +50,7 @@ _TARGETS: Final[tuple[Target, ...]] = ("write", "any")
 
 
 class Clock:
-    """The clock of the books: it begins at the real time, and stands still until it is moved."""
+    """The clock of the ledger: it begins at the real time, and stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -213,7 +213,7 @@ class Bench:
         return self.must_be_authorized(self.authorize(session))
 
     def ahead(self) -> PaymentSession:
-        """Return a session of which the gateway knows more than the books: that the payer approved."""
+        """Return a session of which the gateway knows more than the ledger: that the payer approved."""
         session = self.initiate()
         self.approve(session)
         if {"ask", "approval"} & set(self.gateway.cannot):  # it hears from `authorize` only
@@ -248,7 +248,7 @@ class Bench:
                 broken(
                     "A genuine notification is acknowledged.",
                     found=f"{body!r:.300} was answered with {reply.status} {reply.body}",
-                    mend="reject what cannot be trusted; a signed one that is not understood is no event",
+                    fix="reject what cannot be trusted; a signed one that is not understood is no event",
                 )
         return self.payments.get(session.id)
 
@@ -273,14 +273,14 @@ class Bench:
             broken(
                 "A session that the payer approved is authorized by the gateway's notification.",
                 found=f"status {session.status}, error {session.error}; {self.last().shown}",
-                mend="return a WebhookEvent with the Effect of kind authorize, found by session_id= or "
+                fix="return a WebhookEvent with the Effect of kind authorize, found by session_id= or "
                 "references=, and with an id= of its own",
             )
         if session.status is not Status.AUTHORIZED:
             broken(
                 "A session that the payer approved is authorized by `authorize`.",
                 found=f"status {session.status}, error {session.error}; {self.last().shown}",
-                mend="answer Outcome.authorized(), or .captured(amount) from a gateway that captures at once",
+                fix="answer Outcome.authorized(), or .captured(amount) from a gateway that captures at once",
             )
         return session
 
@@ -300,9 +300,9 @@ class Bench:
         session = self.look(session)
         if session.pending and self.hears:
             broken(
-                "What the gateway has finished is booked once its notification came.",
+                "What the gateway has finished is recorded once its notification came.",
                 found=f"{session.pending} operations are still pending; {self.last().shown}",
-                mend="return an Effect with the reference that the hook answered, or with the operation's "
+                fix="return an Effect with the reference that the hook answered, or with the operation's "
                 "key; and give each notification an id of its own",
             )
         return session
@@ -409,7 +409,7 @@ class Bench:
             if session.pending:
                 session = self.finished(session)
             row = self.row(session)
-            if session.open is None and not session.pending and not row.cancel_wanted:
+            if session.open is None and not session.pending and not row.cancel_requested:
                 break
             self.clock.now = max(self.clock.now + timedelta(seconds=1), row.due_at or self.clock.now)
         return session
@@ -430,7 +430,7 @@ class Bench:
         return [row for row in found if row.kind is kind and row.state in ("succeeded", "pending")]
 
     def compare(self, session: PaymentSession) -> None:
-        """Fail unless the books say what the gateway's ledger says, and each effect happened once."""
+        """Fail unless the ledger says what the gateway's ledger says, and each effect happened once."""
         if self.capabilities.local:
             return
         rows = self.payments.history(session.id)
@@ -448,21 +448,21 @@ class Bench:
             total = sum(effect.amount.minor for effect in effects)
             if len(effects) > most or total != totals.get(kind, total):
                 broken(
-                    "Each operation causes its effect once, and the books say what the gateway says.",
+                    "Each operation causes its effect once, and the ledger says what the gateway says.",
                     found=f"the ledger shows {len(effects)} x {kind} of {total} in minor units; "
-                    f"the books show {len(caused)}, of {totals.get(kind, session.authorized)}",
-                    mend=advice.of_books(self, rows, kind, len(effects)),
+                    f"the ledger shows {len(caused)}, of {totals.get(kind, session.authorized)}",
+                    fix=advice.of_books(self, rows, kind, len(effects)),
                 )
         authorized = self.effects(session, Kind.AUTHORIZE)
         if authorized and sum(effect.amount.minor for effect in authorized) != session.amount.minor:
             broken(
                 "What is authorized is the session's amount.",
                 found=f"the gateway authorized {authorized}, the session is about {session.amount}",
-                mend="convert Money.minor into the unit that the gateway counts in",
+                fix="convert Money.minor into the unit that the gateway counts in",
             )
 
     def _compare_pending(self, session: PaymentSession) -> None:
-        """Fail if what the gateway has only accepted is booked as done, or holds something else."""
+        """Fail if what the gateway has only accepted is recorded as done, or holds something else."""
         done = {Kind.CAPTURE: session.captured, Kind.REFUND: session.refunded}
         if session.status is Status.CANCELED and not session.captured:
             done[Kind.CANCEL] = 1
@@ -473,20 +473,20 @@ class Bench:
             if waiting and minor > finished:
                 broken(
                     "What the gateway has accepted and not finished is pending, and not done.",
-                    found=f"the ledger shows {kind} {waiting[0].state}, and it is booked as done; "
+                    found=f"the ledger shows {kind} {waiting[0].state}, and it is recorded as done; "
                     f"{self.last().shown}",
-                    mend="answer Outcome.pending(reference=...) where the gateway answers 'received'",
+                    fix="answer Outcome.pending(reference=...) where the gateway answers 'received'",
                 )
         held = self.gateway.held(session)
         kept = session.captured + session.capturing
-        if held is None or session.pending or session.open is not None or session.cancel_wanted:
+        if held is None or session.pending or session.open is not None or session.cancel_requested:
             return
         if held.minor != session.authorized - kept:
             broken(
-                "The books hold what the gateway holds.",
-                found=f"the gateway holds {held}, the books {session.authorized_amount} of which "
+                "The ledger hold what the gateway holds.",
+                found=f"the gateway holds {held}, the ledger {session.authorized_amount} of which "
                 f"{session.captured_amount} is captured; {self.last().shown}",
-                mend="answer released=True, or declare final_capture_releases, only where the gateway "
+                fix="answer released=True, or declare final_capture_releases, only where the gateway "
                 "releases the rest; report a cancel or an expiry as an Effect of kind cancel",
             )
 

@@ -40,7 +40,7 @@ class ConnectionsContract:
             broken(
                 "A provider sends to its gateway only.",
                 found=f"{FAULTS[fault]}, and {stray.method} was sent there{held}",
-                mend="follow no redirects, on each request: allow_redirects=False with requests, "
+                fix="follow no redirects, on each request: allow_redirects=False with requests, "
                 "redirect=False with urllib3; an SDK has a setting for it, or gets a session that does not",
             )
         _must_be_unknown(call, fault, write=write)
@@ -66,7 +66,7 @@ class ConnectionsContract:
             broken(
                 "A provider sends its own credentials.",
                 found="those of ~/.netrc were sent",
-                mend="set trust_env = False on a session of requests, or an `auth` of your own, which it "
+                fix="set trust_env = False on a session of requests, or an `auth` of your own, which it "
                 "prefers to ~/.netrc",
             )
 
@@ -80,7 +80,7 @@ class ConnectionsContract:
                 "A hook answers within call_limit.",
                 found=f"{FAULTS['drip']}: {hook} took {call.took:.1f} s; call_limit is {limit:.1f} s, "
                 f"and the wire waits for {PATIENCE:.0f} s",
-                mend="limit the time of the whole answer: paysession.bounded does for http.client, urllib3 "
+                fix="limit the time of the whole answer: paysession.bounded does for http.client, urllib3 "
                 "and requests",
             )
         _must_be_unknown(call, "drip", write=write)
@@ -93,7 +93,7 @@ class ConnectionsContract:
             broken(
                 "The size of an answer is limited.",
                 found=f"{hook} read {HUGE:,} bytes",
-                mend="read a few megabytes at most: paysession.bounded does for http.client, urllib3 and "
+                fix="read a few megabytes at most: paysession.bounded does for http.client, urllib3 and "
                 "requests",
             )
         _must_be_unknown(call, "huge", write=write)
@@ -124,5 +124,5 @@ def _must_be_unknown(call: Call, fault: str, *, write: bool) -> None:
         broken(
             f"When {FAULTS[fault]}, the hook raises {right}.",
             found=call.shown,
-            mend="take it for an answer that cannot be read",
+            fix="take it for an answer that cannot be read",
         )

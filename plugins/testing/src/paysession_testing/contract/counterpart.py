@@ -190,7 +190,7 @@ class Counterpart:
     def held(self, session: PaymentSession) -> Money | None:
         """Return what the gateway holds of a session: authorized, not captured, not released; None: unknown.
 
-        Optional. Where it is written, the books are compared with it.
+        Optional. Where it is written, the ledger is compared with it.
         """
         del session
         return None
@@ -211,7 +211,7 @@ class Counterpart:
         _optional("capture_in_dashboard")
 
     def cancel_in_dashboard(self, session: PaymentSession) -> None:
-        """Let go of an authorization as somebody in the gateway's dashboard would: optional."""
+        """Release an authorization as somebody in the gateway's dashboard would: optional."""
         del session
         _optional("cancel_in_dashboard")
 

@@ -53,7 +53,7 @@ class DoubtContract:
                 broken(
                     "Every request that can cause an effect carries the operation's key.",
                     found=f"{request.method} {request.path} of {kind} carries no {operation.key}",
-                    mend="send operation.key as the idempotency key, operation.subkey(label) with a second "
+                    fix="send operation.key as the idempotency key, operation.subkey(label) with a second "
                     "request; or declare replay_window=timedelta(0) if the gateway knows no keys",
                 )
 
@@ -73,20 +73,20 @@ class DoubtContract:
             broken(
                 "Doubt is settled by sending the same again, within replay_window.",
                 found="recovery sent nothing",
-                mend="raise OutcomeUnknown where the answer was lost, and let retrieve tell the truth",
+                fix="raise OutcomeUnknown where the answer was lost, and let retrieve tell the truth",
             )
         if first and not _same(again[0], first[0]):
             broken(
                 "A repetition is the same request: gateways refuse a key with other parameters.",
                 found=f"{first[0].path} {first[0].body!r:.200} became {again[0].path} {again[0].body!r:.200}",
-                mend="send nothing that changes by itself: no time, no random id, nothing kept in the object",
+                fix="send nothing that changes by itself: no time, no random id, nothing kept in the object",
             )
         key = _operation(strike.call).key
         if not bench.gateway.carries(again[0], key):
             broken(
                 "A repetition carries the same key.",
                 found=f"{again[0].method} {again[0].path} carries no {key}",
-                mend="send operation.key; never a random one",
+                fix="send operation.key; never a random one",
             )
 
     @pytest.mark.parametrize("kind", KINDS)
@@ -115,7 +115,7 @@ class DoubtContract:
     @pytest.mark.parametrize("point", ["before", "after"])
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_crash_is_recovered_with_one_effect(self, bench: Bench, kind: str, point: str) -> None:
-        """The process dies before the hook, or between its answer and the books: one effect."""
+        """The process dies before the hook, or between its answer and the commit: one effect."""
         bench.needs(Kind(kind))
         session = bench.ready_for(Kind(kind))
         if bench.capabilities.local:
@@ -146,7 +146,7 @@ class DoubtContract:
             broken(
                 "After its key expired an operation is looked up, and not sent again.",
                 found=f"{sent[0].method} {sent[0].path} was sent",
-                mend="write nothing in retrieve; if that request only looks, say so in is_write()",
+                fix="write nothing in retrieve; if that request only looks, say so in is_write()",
             )
         if session.open is None:
             bench.compare(session)
@@ -166,24 +166,24 @@ class DoubtContract:
                 broken(
                     "An answer of success is an effect at the gateway.",
                     found=f"{bench.last(kind).shown}, and the ledger shows nothing new",
-                    mend="raise OutcomeUnknown if the gateway says that it is done already",
+                    fix="raise OutcomeUnknown if the gateway says that it is done already",
                 )
             if Kind(kind) is Kind.AUTHORIZE and _count(bench, call.session, kind) > begun:
                 broken(
                     "`authorize` looks before it writes: the session may be authorized already.",
                     found=f"{bench.last(kind).shown}, and the ledger shows another authorization",
-                    mend="look for the payment by session.reference or session.id first, and answer with it",
+                    fix="look for the payment by session.reference or session.id first, and answer with it",
                 )
         elif not isinstance(answer, OutcomeUnknown):
             broken(
                 "A refusal because of the object's state is OutcomeUnknown: it may be our own doing.",
                 found=bench.last(kind).shown,
-                mend="sort 'already captured', 'already refunded' and 'already canceled' as OutcomeUnknown",
+                fix="sort 'already captured', 'already refunded' and 'already canceled' as OutcomeUnknown",
             )
 
     @pytest.mark.parametrize("kind", ["update", "authorize", "capture", "refund", "cancel"])
     def test_what_was_refused_can_be_tried_again(self, bench: Bench, kind: str) -> None:
-        """After a definite refusal the cause is mended, and another attempt has a key of its own."""
+        """After a definite refusal the cause is fixed, and another attempt has a key of its own."""
         bench.needs(Kind(kind))
         _needs_keys(bench, Kind(kind))
         for status in bench.gateway.refuses:
@@ -198,7 +198,7 @@ class DoubtContract:
             broken(
                 "A definite refusal is Declined or NotApplied: nothing happened, and it is not in doubt.",
                 found=f"{FAULTS[status]}; {strike.call.shown}",
-                mend=f"sort {status} as NotApplied, or as Declined where it is the payment that is refused",
+                fix=f"sort {status} as NotApplied, or as Declined where it is the payment that is refused",
             )
         try:
             session = bench.finished(bench.act(Kind(kind), session))
@@ -206,7 +206,7 @@ class DoubtContract:
             broken(
                 "What was refused can be tried again: each attempt has a key of its own.",
                 found=f"the second attempt: {error}; {bench.last(kind).shown}",
-                mend="send operation.key, and nothing that stays the same from one operation to the next",
+                fix="send operation.key, and nothing that stays the same from one operation to the next",
             )
         bench.compare(session)
 
@@ -230,7 +230,7 @@ class DoubtContract:
             broken(
                 "One provider serves many threads.",
                 found=f"{len(errors)} of {_THREADS} threads failed: {errors[0]!r:.300}",
-                mend="build the client once, under a lock; keep nothing of a call in the object",
+                fix="build the client once, under a lock; keep nothing of a call in the object",
             )
         sessions = [future.result() for future in futures]
         for session, amount in zip(sessions, amounts, strict=True):
@@ -238,11 +238,11 @@ class DoubtContract:
                 broken(
                     "Sessions of different threads do not get into each other's way.",
                     found=f"{amount} was asked for: status {session.status}, {session.authorized_amount}",
-                    mend="keep nothing of a call in the object",
+                    fix="keep nothing of a call in the object",
                 )
             bench.compare(session)
         if len({session.reference for session in sessions}) < _THREADS and not bench.capabilities.local:
-            broken("Each session has its own object.", found="two share one", mend="keep nothing of a call")
+            broken("Each session has its own object.", found="two share one", fix="keep nothing of a call")
 
     @pytest.mark.parametrize("kind", ["capture", "refund"])
     def test_the_same_call_in_many_threads_has_one_effect(self, bench: Bench, kind: str) -> None:
@@ -263,7 +263,7 @@ class DoubtContract:
             broken(
                 "The same call in many threads is one effect, and an answer or SessionBusy for each.",
                 found=f"{strange[0]!r:.300}",
-                mend="answer an Outcome",
+                fix="answer an Outcome",
             )
         assert session is not None  # noqa: S101 - only initiate begins without one
         bench.compare(bench.finished(bench.payments.get(session.id)))
@@ -302,16 +302,16 @@ def _settled(bench: Bench, session_id: str, what: str) -> PaymentSession:
             "Doubt is settled: by a lookup, or by sending the same again within replay_window.",
             found=f"{what}: {operation.kind} is still {operation.state} ({operation.error}); "
             f"{bench.last().shown}",
-            mend=advice.of_doubt(bench, operation),
+            fix=advice.of_doubt(bench, operation),
         )
     bench.compare(session)
     kind = what.partition(":")[0]
     rows = [row for row in bench.payments.history(session_id) if row.kind == kind]
     if kind in ("capture", "refund") and any(row.origin != "host" for row in rows):
         broken(
-            "What recovery finds of our own operation is booked as ours: otherwise it is done again.",
-            found=f"{what}: it is booked as the provider's; {bench.last('retrieve').shown}",
-            mend="give the Effect the operation.key that was sent as its key; or none, if the gateway "
+            "What recovery finds of our own operation is recorded as ours: otherwise it is done again.",
+            found=f"{what}: it is recorded as the provider's; {bench.last('retrieve').shown}",
+            fix="give the Effect the operation.key that was sent as its key; or none, if the gateway "
             "does not keep it",
         )
     return session
@@ -327,13 +327,13 @@ def _nothing_was_booked(bench: Bench, kind: Kind, point: str, session: PaymentSe
             bench.initiate(key="once")
         bench.recorder.crash = None
         if len(bench.store.sessions(limit=None)) != count:
-            broken("A crash leaves nothing behind.", found="a session", mend="write nothing in the hook")
+            broken("A crash leaves nothing behind.", found="a session", fix="write nothing in the hook")
         return
     bench.crash(kind, point, session)
     after = bench.payments.get(session.id)
     if after.version != version or bench.store.operations(session.id)[-1].state is State.STARTED:
-        broken("A crash leaves nothing behind.", found=f"{after!r}", mend="write nothing in the hook")
+        broken("A crash leaves nothing behind.", found=f"{after!r}", fix="write nothing in the hook")
     try:
         bench.act(kind, after)
     except (PaysessionError, ProviderError) as error:
-        broken("What did not happen can be done again.", found=f"{error}", mend="keep nothing in the object")
+        broken("What did not happen can be done again.", found=f"{error}", fix="keep nothing in the object")

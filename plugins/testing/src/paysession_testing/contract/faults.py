@@ -84,14 +84,14 @@ class FaultsContract:
             broken(
                 "Every request has a timeout.",
                 found=f"the provider was still waiting after {PATIENCE:.0f} seconds",
-                mend="set a timeout on every request, and a short one in make_provider",
+                fix="set a timeout on every request, and a short one in make_provider",
             )
         limit = bench.capabilities.call_limit.total_seconds()
         if took > limit:
             broken(
                 "A hook answers within call_limit.",
                 found=f"{kind} took {took:.1f} s; call_limit is {limit:.1f} s",
-                mend="declare call_limit= as the timeout times the number of requests and retries of a hook",
+                fix="declare call_limit= as the timeout times the number of requests and retries of a hook",
             )
         allowed = OutcomeUnknown if strike.on == "write" else (OutcomeUnknown, NotApplied)
         if not isinstance(strike.call.error, allowed):
@@ -128,13 +128,13 @@ class FaultsContract:
             broken(
                 "`retrieve` asks the gateway.",
                 found="it answered without a request",
-                mend="fetch the object by session.reference",
+                fix="fetch the object by session.reference",
             )
         if isinstance(snapshot, Snapshot) or not isinstance(call.error, NotApplied | OutcomeUnknown):
             broken(
                 "A lookup that fails proves nothing: `retrieve` raises NotApplied or OutcomeUnknown.",
                 found=f"{FAULTS[fault]}; {call.shown}",
-                mend="answer Snapshot.absent() only on the gateway's own 404, which its body tells from a "
+                fix="answer Snapshot.absent() only on the gateway's own 404, which its body tells from a "
                 "proxy's; raise on everything else",
             )
 
@@ -152,7 +152,7 @@ class FaultsContract:
                 broken(
                     "The amount and the currency that come back are compared with what was asked.",
                     found=f"{FAULTS[fault]}, and {strike.call.shown}",
-                    mend="answer with the amount that the gateway stated, such as "
+                    fix="answer with the amount that the gateway stated, such as "
                     "Outcome.captured(Money.from_minor(answer['amount'], ...))",
                 )
         if strike.on == "write":  # a lookup that lies again when the core asks is the gateway's word
@@ -171,7 +171,7 @@ class FaultsContract:
             broken(
                 "A status that nobody knows is no yes and no no: the hook raises OutcomeUnknown.",
                 found=strike.call.shown,
-                mend="look the status up in a table, and raise OutcomeUnknown for what is not in it",
+                fix="look the status up in a table, and raise OutcomeUnknown for what is not in it",
             )
 
 
@@ -181,5 +181,5 @@ def _missorted(strike: Strike, fault: str, right: str) -> None:
     broken(
         f"When {FAULTS[fault]}, the hook raises {right}.",
         found=f"{strike.call.shown}{wrong}",
-        mend="sort every failure of a request in one place: by what certainly happened, not by its class",
+        fix="sort every failure of a request in one place: by what certainly happened, not by its class",
     )

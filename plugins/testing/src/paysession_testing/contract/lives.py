@@ -50,7 +50,7 @@ def _check_keys(bench: Bench, session: PaymentSession) -> None:
             broken(
                 "Where `keyed_effects` is declared each effect of ours carries the key of its operation.",
                 found=f"the {effect.kind} {effect.reference} of {row.key} has the key {effect.key}",
-                mend="send operation.key where the gateway keeps it with the effect, such as metadata, and "
+                fix="send operation.key where the gateway keeps it with the effect, such as metadata, and "
                 "give it as Effect.key; or declare keyed_effects=False",
             )
 
@@ -101,7 +101,7 @@ class LivesContract:
             broken(
                 "`initiate` is inert: after it the session is pending, or requires more.",
                 found=f"status {session.status}",
-                mend="authorize and capture in `authorize` only",
+                fix="authorize and capture in `authorize` only",
             )
         if bench.capabilities.local:
             return
@@ -110,7 +110,7 @@ class LivesContract:
             broken(
                 "`initiate` is inert: nothing is charged by it alone.",
                 found=f"the ledger shows {moved}",
-                mend="move whatever charges the payer into `authorize`",
+                fix="move whatever charges the payer into `authorize`",
             )
 
     def test_the_gateways_object_carries_the_sessions_id(self, bench: Bench) -> None:
@@ -127,7 +127,7 @@ class LivesContract:
             broken(
                 "Every object made at a gateway carries our session's id, so that it can be found.",
                 found=f"no request of `{hook}` carries {session.id}, and ledger() finds nothing by it",
-                mend="send session.id in the object's metadata, reference or custom id; where it has no "
+                fix="send session.id in the object's metadata, reference or custom id; where it has no "
                 "room, a hash of it, by which ledger() finds the object too",
             )
         if session.reference is None and bench.hears:  # a notification may name what later requests need
@@ -137,7 +137,7 @@ class LivesContract:
             broken(
                 "The session knows the gateway's id of its object.",
                 found=f"session.reference is None after `{hook}`",
-                mend="answer with reference=, the gateway's id; where a notification names it first, give it "
+                fix="answer with reference=, the gateway's id; where a notification names it first, give it "
                 "as WebhookEvent.reference",
             )
 
@@ -149,7 +149,7 @@ class LivesContract:
                 "A counterpart says `object` in cannot only if `initiate` sends nothing that writes.",
                 found=f"{written[0].method} {written[0].path} was sent, and the reference is "
                 f"{session.reference}",
-                mend="take `object` out of cannot",
+                fix="take `object` out of cannot",
             )
         bench.approve(session)
         return bench.must_be_authorized(bench.authorize(session))
@@ -162,21 +162,21 @@ class LivesContract:
             broken(
                 "A life in which nothing fails raises nothing.",
                 found=f"{type(error).__name__}: {error}; {bench.last().shown}",
-                mend="return an Outcome from each hook; async hooks, None and dicts count as unknown",
+                fix="return an Outcome from each hook; async hooks, None and dicts count as unknown",
             )
         for call in bench.recorder.calls:
             if call.hook == "retrieve":
                 if type(call.answer) is not Snapshot:
-                    broken("`retrieve` answers a Snapshot.", found=call.shown, mend="return Snapshot(...)")
+                    broken("`retrieve` answers a Snapshot.", found=call.shown, fix="return Snapshot(...)")
             elif not isinstance(call.answer, Outcome) or call.answer.answer not in ANSWERS[Kind(call.hook)]:
                 broken(
                     f"`{call.hook}` answers one of {', '.join(sorted(ANSWERS[Kind(call.hook)]))}.",
                     found=call.shown,
-                    mend="see the table of answers in docs/reference/lifecycle.md",
+                    fix="see the table of answers in docs/reference/lifecycle.md",
                 )
 
     def test_a_life_leaves_the_books_as_the_gateway_has_them(self, bench: Bench) -> None:
-        """After a whole life books and ledger agree, and asking the gateway changes nothing."""
+        """After a whole life our ledger and the gateway's agree, and asking the gateway changes nothing."""
         session = live(bench)
         bench.compare(session)
         if not bench.capabilities.local:
@@ -188,7 +188,7 @@ class LivesContract:
                 broken(
                     "`retrieve` tells what the answers told: asking again changes nothing.",
                     found=f"{session!r} became {again!r}",
-                    mend="give cumulative totals, effects with the reference that the hook answered, and no "
+                    fix="give cumulative totals, effects with the reference that the hook answered, and no "
                     "data= or the same",
                 )
             if bench.capabilities.keyed_effects and bench.capabilities.lookup != "none":
@@ -202,7 +202,7 @@ class LivesContract:
             broken(
                 "Nothing that a later step needs is kept in the provider itself.",
                 found=f"in another process: {error}",
-                mend="keep the gateway's ids in `data`, or as session.reference",
+                fix="keep the gateway's ids in `data`, or as session.reference",
             )
         bench.compare(session)
 
@@ -218,7 +218,7 @@ class LivesContract:
             broken(
                 "A session whose data was erased can still be refunded.",
                 found=f"{error}; {bench.last().shown}",
-                mend="find the payment by session.reference and operation.capture.reference, not by `data`",
+                fix="find the payment by session.reference and operation.capture.reference, not by `data`",
             )
         bench.compare(bench.look(session))
 
@@ -230,10 +230,10 @@ class LivesContract:
                 broken(
                     "`data` is a mapping of JSON values with keys of type str.",
                     found=call.shown,
-                    mend="turn dates and decimals into text, and objects of an SDK into dicts",
+                    fix="turn dates and decimals into text, and objects of an SDK into dicts",
                 )
         if json.loads(session.data_text) != json.loads(json.dumps(session.data)):
-            broken("`data` survives a round trip.", found=session.data_text, mend="keep plain JSON values")
+            broken("`data` survives a round trip.", found=session.data_text, fix="keep plain JSON values")
 
     def test_amounts_are_right_in_every_currency(self, bench: Bench) -> None:
         """Currencies without decimals, with two and with three: exact to the last digit, or refused."""
@@ -244,7 +244,7 @@ class LivesContract:
                 "A gateway's own numbers of decimals are declared, once.",
                 found=f"the counterpart counts with {dict(own)}, and the capabilities declare "
                 f"{dict(bench.capabilities.currency_exponents)}",
-                mend="declare Capabilities(currency_exponents=...), and convert with capabilities.minor and "
+                fix="declare Capabilities(currency_exponents=...), and convert with capabilities.minor and "
                 ".money; the counterpart's currency_exponents say how the gateway counts",
             )
         form = ""
@@ -274,7 +274,7 @@ class LivesContract:
                     "An amount is authorized as it is, in every currency that is offered.",
                     found=f"{amount}: status {session.status}, authorized {session.authorized_amount}; "
                     f"{bench.last().shown}",
-                    mend="convert with the currency's number of decimals; raise Declined for others",
+                    fix="convert with the currency's number of decimals; raise Declined for others",
                 )
             bench.compare(session)
 
@@ -292,7 +292,7 @@ class LivesContract:
             broken(
                 "The amount that is sent is the session's, in main or in minor units.",
                 found=f"{amount} was sent as none of {', '.join(known)}",
-                mend="send amount.minor or amount.amount; do not multiply by 100 what has no cents; where "
+                fix="send amount.minor or amount.amount; do not multiply by 100 what has no cents; where "
                 "the gateway has its own decimals, declare currency_exponents and send what "
                 "capabilities.minor(amount) returns",
             )
@@ -306,7 +306,7 @@ class LivesContract:
             broken(
                 "Nothing is authorized before the payer has approved.",
                 found=bench.last("authorize").shown,
-                mend="answer Outcome.requires_more(next_action=...) while the payer has something to do; "
+                fix="answer Outcome.requires_more(next_action=...) while the payer has something to do; "
                 "a gateway that asks no payer says so in cannot['ask']",
             )
         if not bench.capabilities.local and "approval" not in bench.gateway.cannot:
@@ -327,7 +327,7 @@ class LivesContract:
                 broken(
                     "What a browser brings authorizes nothing by itself: anybody can send it.",
                     found=f"with {_BROUGHT[forged]} {bench.last('authorize').shown}",
-                    mend="ask the gateway about this session in `authorize`, and believe its answer only",
+                    fix="ask the gateway about this session in `authorize`, and believe its answer only",
                 )
 
     def test_a_payer_who_declines_is_told_so(self, bench: Bench) -> None:
@@ -340,24 +340,24 @@ class LivesContract:
             broken(
                 "A decline is certain: the session's status is error, or canceled where nothing can follow.",
                 found=f"status {session.status}; {bench.last('authorize').shown}",
-                mend="raise Declined(code, message), or answer Outcome.canceled() if the object is dead; a "
+                fix="raise Declined(code, message), or answer Outcome.canceled() if the object is dead; a "
                 "notification says so by an Effect of kind authorize in the state failed",
             )
         if session.status is Status.ERROR and (session.error is None or not session.error.code):
-            broken("A decline has a code.", found=f"{session.error}", mend="raise Declined(code, message)")
+            broken("A decline has a code.", found=f"{session.error}", fix="raise Declined(code, message)")
         bench.compare(session)
 
     def test_a_session_is_canceled_before_and_after_authorization(self, bench: Bench) -> None:
-        """``cancel`` ends a session that is not authorized, and lets go of one that is."""
+        """``cancel`` ends a session that is not authorized, and releases one that is."""
         self._too_late_for_the_payer(bench)
         late = bench.authorized()
         if late.authorized > late.captured:
             late = self._canceled(bench, late)
             if not bench.capabilities.local and not bench.effects(late, Kind.CANCEL):
                 broken(
-                    "`cancel` lets go of what the gateway holds.",
+                    "`cancel` releases what the gateway holds.",
                     found="the session is canceled, and the ledger shows no cancel",
-                    mend="void the authorization at the gateway",
+                    fix="void the authorization at the gateway",
                 )
         bench.compare(late)
 
@@ -367,13 +367,13 @@ class LivesContract:
             broken(
                 "After `cancel` the session is known by the gateway's id that it had.",
                 found=f"{session.reference} became {after.reference}; {bench.last('cancel').shown}",
-                mend="leave reference= out: that of a cancel is the object's, by which retrieve looks",
+                fix="leave reference= out: that of a cancel is the object's, by which retrieve looks",
             )
         if after.status is not Status.CANCELED:
             broken(
                 "After `cancel` the session is canceled.",
                 found=f"status {after.status}; {bench.last('cancel').shown}",
-                mend="answer Outcome.canceled() once the gateway holds nothing any more",
+                fix="answer Outcome.canceled() once the gateway holds nothing any more",
             )
         return after
 
@@ -387,7 +387,7 @@ class LivesContract:
                 broken(
                     "What cannot be canceled is not said to be: nobody would look for what is paid then.",
                     found=bench.last("cancel").shown,
-                    mend="raise Declined in `cancel`, or take `cancel` out of cannot",
+                    fix="raise Declined in `cancel`, or take `cancel` out of cannot",
                 )
             return
         begun = len(bench.wire.requests)
@@ -401,7 +401,7 @@ class LivesContract:
             broken(
                 "After `cancel` nobody can pay: nobody would look for it.",
                 found="`cancel` sent nothing that writes, and after approve() the ledger shows a payment",
-                mend="cancel the object at the gateway; one that cannot says so in cannot['cancel'], and "
+                fix="cancel the object at the gateway; one that cannot says so in cannot['cancel'], and "
                 "`cancel` raises Declined",
             )
 
@@ -419,7 +419,7 @@ class LivesContract:
             broken(
                 "Two captures are two effects.",
                 found=f"{again.captured_amount} of two times {part} is captured",
-                mend="answer with reference=, the capture's own id, and give it in the effects of retrieve",
+                fix="answer with reference=, the capture's own id, and give it in the effects of retrieve",
             )
         bench.compare(again)
 
@@ -437,13 +437,13 @@ class LivesContract:
                 "A final capture of a part leaves that part authorized and captured, and nothing else.",
                 found=f"{session.authorized_amount} authorized, {session.captured_amount} captured; "
                 f"{bench.last('capture').shown}",
-                mend="answer released=True only if the gateway let go of the rest: else the core cancels it",
+                fix="answer released=True only if the gateway release the rest: else the core cancels it",
             )
         if bench.hears and not self._is_released(bench) and not bench.effects(session, Kind.CANCEL):
             broken(
                 "What a final capture leaves is released at the gateway.",
                 found="the ledger shows no cancel, and nothing says that the capture released the rest",
-                mend="cancel the rest at the gateway in `cancel`, which the core calls after the capture; or "
+                fix="cancel the rest at the gateway in `cancel`, which the core calls after the capture; or "
                 "declare final_capture_releases",
             )
         bench.compare(session)
@@ -464,7 +464,7 @@ class LivesContract:
             broken(
                 "Only an automatic session is captured with its authorization.",
                 found=f"{session.captured_amount} is captured, and the ledger shows {taken}",
-                mend="ask the gateway for a manual capture unless session.capture is 'automatic'; a gateway "
+                fix="ask the gateway for a manual capture unless session.capture is 'automatic'; a gateway "
                 "that always captures at once declares capture='none'",
             )
         bench.compare(session)
@@ -480,14 +480,14 @@ class LivesContract:
             broken(
                 "An automatic session is captured together with its authorization.",
                 found=f"{session.captured_amount} captured; {bench.last('authorize').shown}",
-                mend="where session.capture is 'automatic', answer Outcome.captured(amount) in `authorize`, "
+                fix="where session.capture is 'automatic', answer Outcome.captured(amount) in `authorize`, "
                 "or .pending() until it is: it has to capture where the gateway does not by itself",
             )
         bench.compare(session)
 
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
     def test_what_was_accepted_can_still_fail(self, bench: Bench, kind: str) -> None:
-        """A slow capture or refund that fails after all is let go of: nothing moved."""
+        """A slow capture or refund that fails after all is released: nothing moved."""
         bench.needs(Kind(kind))
         bench.needs_report()
         session = bench.act(Kind(kind), bench.ready_for(Kind(kind)))
@@ -498,9 +498,9 @@ class LivesContract:
         session = bench.look(session)
         if session.pending or (session.captured, session.refunded) != before:
             broken(
-                "What was accepted and failed after all is let go of, and nothing is booked.",
+                "What was accepted and failed after all is released, and nothing is recorded.",
                 found=f"{session!r}; {bench.last().shown}",
-                mend="let retrieve, or the notification, give an Effect with state failed, or status error "
+                fix="let retrieve, or the notification, give an Effect with state failed, or status error "
                 "for an authorization",
             )
         bench.compare(session)
@@ -519,7 +519,7 @@ class LivesContract:
         if left or [row.reverses is None for row in added if row.kind is Kind(kind)] != [False]:
             broken(
                 "What had succeeded and was undone is reversed, once.",
-                found=f"{left} of {kind} is left in minor units, and {added} was booked",
-                mend="report an Effect in the state reversed, with the reference of the one that succeeded",
+                found=f"{left} of {kind} is left in minor units, and {added} was recorded",
+                fix="report an Effect in the state reversed, with the reference of the one that succeeded",
             )
         bench.compare(session)

@@ -41,7 +41,7 @@ class MeanwhileContract:
 
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
     def test_a_notification_may_overtake_the_answer(self, bench: Bench, kind: str) -> None:
-        """The gateway tells of an effect before it answers: booked once, and the next step goes on."""
+        """The gateway reports of an effect before it answers: recorded once, and the next step goes on."""
         bench.needs(Kind(kind))
         bench.needs_gateway()
         bench.needs_webhooks()
@@ -68,19 +68,19 @@ class MeanwhileContract:
             broken(
                 "A notification that overtakes the answer disturbs nothing.",
                 found=f"{type(error).__name__}: {error}; {bench.last().shown}",
-                mend="what `data` a later step needs let retrieve tell as well: it may come first",
+                fix="what `data` a later step needs let retrieve tell as well: it may come first",
             )
         rows = [row.origin for row in bench.payments.history(session.id) if row.kind is Kind(kind)]
         if replies[-1].status >= 300 or after.open is not None or after.conflict or rows != ["host"]:
             broken(
                 "What a notification tells of before the answer is there is our own operation.",
                 found=f"answered {replies[-1]}; {after!r}; {kind} of {', '.join(rows)}",
-                mend="give each Effect the key of its operation, and the reference that the hook answers",
+                fix="give each Effect the key of its operation, and the reference that the hook answers",
             )
 
     @pytest.mark.parametrize("kind", ["capture", "refund"])
     def test_a_failure_may_overtake_the_answer(self, bench: Bench, kind: str) -> None:
-        """The gateway tells that it failed before it answers that it was accepted: nothing is left of it."""
+        """The gateway reports the failure before it answers that it was accepted: nothing is left of it."""
         bench.needs(Kind(kind))
         bench.needs_report()
         if not bench.act(Kind(kind), bench.ready_for(Kind(kind)), part=True).pending:
@@ -103,13 +103,13 @@ class MeanwhileContract:
             broken(
                 "A failure that overtakes the answer is the end of the operation.",
                 found=f"{after!r}",
-                mend="give the Effect in the state failed the operation's key, or the reference that the "
+                fix="give the Effect in the state failed the operation's key, or the reference that the "
                 "hook answers",
             )
         bench.compare(after)
 
     def _go_on(self, bench: Bench, session: PaymentSession) -> None:
-        """Do what comes next, with what the books know now."""
+        """Do what comes next, with what the ledger knows now."""
         bench.compare(session)
         capture, refund = bench.capabilities.capture, bench.capabilities.refund
         if capture != "none" and not session.captured:
@@ -146,7 +146,7 @@ class MeanwhileContract:
             broken(
                 "What the payer approved late is authorized when the payer comes back.",
                 found=f"status {session.status}, error {session.error}; {bench.last('authorize').shown}",
-                mend="look at the gateway in each `authorize`, and send operation.key, which is new",
+                fix="look at the gateway in each `authorize`, and send operation.key, which is new",
             )
         bench.compare(session)
 
@@ -175,9 +175,9 @@ class MeanwhileContract:
         }
         if not right[what] or row.origin != "provider":
             broken(
-                f"A {what} that we did not ask for is booked, as the provider's.",
+                f"A {what} that we did not ask for is recorded, as the provider's.",
                 found=f"{session!r}; {bench.last().shown}",
-                mend="let retrieve, or the notification, tell all that happened to the object, whoever "
+                fix="let retrieve, or the notification, tell all that happened to the object, whoever "
                 "caused it: a dispute as an Effect of the kind chargeback, beside its capture; give the key "
                 "of an Effect only if it is ours",
             )

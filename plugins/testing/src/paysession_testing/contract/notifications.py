@@ -47,24 +47,24 @@ def notify_reported(bench: Bench, session: PaymentSession) -> tuple[Mapping[str,
 
 
 def deliver(bench: Bench, headers: Mapping[str, str], body: bytes) -> WebhookReply:
-    """Hand a notification to the books."""
+    """Hand a notification to the ledger."""
     return bench.payments.handle_webhook(NAME, headers=headers, body=body)
 
 
 def rejected(
-    bench: Bench, session: PaymentSession, headers: Mapping[str, str], body: bytes, *, what: str, mend: str
+    bench: Bench, session: PaymentSession, headers: Mapping[str, str], body: bytes, *, what: str, fix: str
 ) -> None:
-    """Fail unless a notification is rejected and leaves the books as they are."""
+    """Fail unless a notification is rejected and leaves the ledger as they are."""
     before = bench.payments.get(session.id)
     reply = deliver(bench, headers, body)
     if not 400 <= reply.status < 500:
         broken(
             "A notification that cannot be trusted or read is rejected: webhooks fail closed.",
             found=f"{what} was answered with {reply.status} {reply.body}",
-            mend=mend,
+            fix=fix,
         )
     if bench.payments.get(session.id) != before:
-        broken("A rejected notification changes nothing.", found=what, mend=mend)
+        broken("A rejected notification changes nothing.", found=what, fix=fix)
 
 
 def needs_signature(bench: Bench) -> None:
@@ -78,7 +78,7 @@ class NotificationsContract:
     """Webhooks."""
 
     def test_a_notification_brings_the_books_up_to_date(self, bench: Bench) -> None:
-        """The gateway tells that the payer approved: the session is authorized, without a return."""
+        """The gateway reports that the payer approved: the session is authorized, without a return."""
         bench.needs_webhooks()
         if bench.capabilities.local:
             bench.needs_feature("ask")  # nobody but us knows of it
@@ -87,9 +87,9 @@ class NotificationsContract:
         after = bench.finished(bench.payments.get(session.id))
         if reply.status >= 300 or after.status is not Status.AUTHORIZED:
             broken(
-                "A genuine notification is acknowledged, and what it hints at is booked.",
+                "A genuine notification is acknowledged, and what it hints at is recorded.",
                 found=f"answered {reply.status} {reply.body}; the session is {after.status}",
-                mend="return a WebhookEvent with session_id= or references=, and let retrieve say ready=True",
+                fix="return a WebhookEvent with session_id= or references=, and let retrieve say ready=True",
             )
         bench.compare(after)
 
@@ -110,7 +110,7 @@ class NotificationsContract:
             broken(
                 "What a notification authorized can be captured, in whichever process.",
                 found=f"{error}; {bench.last().shown}",
-                mend="hand on what later requests name: WebhookEvent.reference, or its data; and keep "
+                fix="hand on what later requests name: WebhookEvent.reference, or its data; and keep "
                 "nothing in the provider itself",
             )
         bench.compare(session)
@@ -127,14 +127,14 @@ class NotificationsContract:
         try:
             found = bench.handle.changes(since)
         except PaysessionError as error:
-            broken("The list of changes is read.", found=f"{error}", mend="return Changes(events, until)")
+            broken("The list of changes is read.", found=f"{error}", fix="return Changes(events, until)")
         bench.payments.recover(now=True)
         after = bench.payments.get(session.id)
         if after.refunded != amount.minor:
             broken(
                 "What `changes` names is processed as if its notification had come.",
                 found=f"{after.refunded_amount} is refunded; {found!r:.500}",
-                mend="give session_id= or references= in each WebhookEvent that changes returns",
+                fix="give session_id= or references= in each WebhookEvent that changes returns",
             )
         bench.compare(after)
 
@@ -149,7 +149,7 @@ class NotificationsContract:
                 "Each item of a request is read.",
                 found=f"answered {reply.status} {reply.body}; the sessions are "
                 f"{', '.join(row.status for row in after)}",
-                mend="return a WebhookEvent for each item that the body has",
+                fix="return a WebhookEvent for each item that the body has",
             )
 
     def test_each_item_of_a_request_is_verified(self, bench: Bench) -> None:
@@ -167,7 +167,7 @@ class NotificationsContract:
             bench.gateway.sign(forged, datetime.now(UTC)),
             forged,
             what="a request with one genuine item and one forged item",
-            mend="verify the signature of each item, and reject the request if one of them does not match",
+            fix="verify the signature of each item, and reject the request if one of them does not match",
         )
 
     def _both(self, bench: Bench) -> tuple[bytes, tuple[PaymentSession, PaymentSession]]:
@@ -189,7 +189,7 @@ class NotificationsContract:
                 "A notification for another account is acknowledged, and changes nothing.",
                 found=f"answered {reply.status} {reply.body}; the session is "
                 f"{bench.payments.get(session.id).status}",
-                mend="compare the account in it with the one in the settings, and return no event",
+                fix="compare the account in it with the one in the settings, and return no event",
             )
 
     def test_a_duplicate_changes_nothing(self, bench: Bench) -> None:
@@ -204,11 +204,11 @@ class NotificationsContract:
             broken(
                 "A duplicate is acknowledged, and changes nothing.",
                 found=f"answered {reply.status}; {before!r} became {bench.payments.get(session.id)!r}",
-                mend="give the gateway's id of the notification as WebhookEvent.id, or None if it has none",
+                fix="give the gateway's id of the notification as WebhookEvent.id, or None if it has none",
             )
         if len(bench.payments.events()) != told:
             broken(
-                "A duplicate makes no event.", found="another event", mend="tell totals that are cumulative"
+                "A duplicate makes no event.", found="another event", fix="tell totals that are cumulative"
             )
         if bench.capabilities.refund != "none" and "dashboard" not in bench.gateway.cannot:
             bench.gateway.refund_in_dashboard(session, session.captured_amount)
@@ -226,12 +226,12 @@ class NotificationsContract:
                 "Another notification of the same session is no duplicate.",
                 found=f"of a refund in the dashboard, it was answered with {reply.status} {reply.body}, and "
                 f"{after.refunded_amount} is refunded",
-                mend="give the id of the notification as WebhookEvent.id, not the object's, or None if it "
+                fix="give the id of the notification as WebhookEvent.id, not the object's, or None if it "
                 "has none; in the fake too each has its own",
             )
 
     def test_an_old_notification_does_not_turn_back_time(self, bench: Bench) -> None:
-        """They overtake each other: what is booked is what the gateway tells when it is asked."""
+        """They overtake each other: what is recorded is what the gateway reports when it is asked."""
         bench.needs_webhooks()
         session = bench.reported()
         first = notify_reported(bench, session)
@@ -248,7 +248,7 @@ class NotificationsContract:
             broken(
                 "A notification is a hint: an old one changes nothing.",
                 found=f"{session!r} became {after!r}",
-                mend="return no effects from a gateway that can be asked; retrieve tells",
+                fix="return no effects from a gateway that can be asked; retrieve tells",
             )
         bench.compare(after)
 
@@ -268,7 +268,7 @@ class NotificationsContract:
             broken(
                 "After the end a notification changes nothing.",
                 found=f"answered {reply.status}; {after!r}",
-                mend="let retrieve tell that the gateway's object is canceled",
+                fix="let retrieve tell that the gateway's object is canceled",
             )
 
     def test_somebody_elses_notification_is_acknowledged(self, bench: Bench) -> None:
@@ -283,7 +283,7 @@ class NotificationsContract:
             broken(
                 "A valid notification that matches no session of ours is acknowledged.",
                 found=f"answered {reply.status} {reply.body}",
-                mend="raise WebhookRejected only for what cannot be trusted or read",
+                fix="raise WebhookRejected only for what cannot be trusted or read",
             )
 
     def test_what_nobody_can_verify_is_declared(self, bench: Bench) -> None:
@@ -294,7 +294,7 @@ class NotificationsContract:
             broken(
                 "A provider says so if nothing shows who sent a notification.",
                 found=f"the counterpart does not sign ({bench.gateway.cannot['sign']})",
-                mend="declare Capabilities(unsigned_webhooks=True)",
+                fix="declare Capabilities(unsigned_webhooks=True)",
             )
         if not bench.capabilities.unsigned_webhooks:
             return
@@ -310,7 +310,7 @@ class NotificationsContract:
             broken(
                 "What nobody can verify and names nothing known is answered with 2xx, and forgotten.",
                 found=f"answered {reply.status} {reply.body}, and kept {len(kept)}",
-                mend="return WebhookEvent with references= or session_id= as the notification says them, and "
+                fix="return WebhookEvent with references= or session_id= as the notification says them, and "
                 "raise nothing because they are not known",
             )
 
@@ -342,7 +342,7 @@ class NotificationsContract:
             headers,
             body,
             what=f"a forged notification ({forgery})",
-            mend="verify the signature over the raw body, with hmac.compare_digest, before reading anything",
+            fix="verify the signature over the raw body, with hmac.compare_digest, before reading anything",
         )
 
     @pytest.mark.parametrize("when", ["stale", "future"])
@@ -360,7 +360,7 @@ class NotificationsContract:
             headers,
             body,
             what=f"a notification signed {abs(age)} {'ago' if when == 'stale' else 'ahead of us'}",
-            mend="compare the signed time with the clock, in both directions",
+            fix="compare the signed time with the clock, in both directions",
         )
 
     @pytest.mark.parametrize("garbage", _GARBAGE)
@@ -374,7 +374,7 @@ class NotificationsContract:
             broken(
                 "What cannot be read is rejected, once: a 5xx has the gateway send it again for days.",
                 found=f"the body {body!r:.40} was answered with {reply.status} {reply.body}",
-                mend="raise WebhookRejected where the body is not what the gateway sends",
+                fix="raise WebhookRejected where the body is not what the gateway sends",
             )
 
     def test_without_a_webhook_secret_nothing_is_accepted(
@@ -390,7 +390,7 @@ class NotificationsContract:
             broken(
                 "A provider without a webhook secret rejects every notification.",
                 found="no setting has `webhook` in its name, so this cannot be tried",
-                mend="fill in the fixture provider_without_webhook_secret: return a provider that was given "
+                fix="fill in the fixture provider_without_webhook_secret: return a provider that was given "
                 "no secret, or None where there can be none",
             )
         if provider_without_webhook_secret is None:
@@ -404,7 +404,7 @@ class NotificationsContract:
             headers,
             body,
             what="a notification that nobody could verify",
-            mend="raise WebhookRejected if no secret is configured",
+            fix="raise WebhookRejected if no secret is configured",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a provider's package keeps: it imports its SDK late, and lets go of its connections."""
+"""What a provider's package keeps: it imports its SDK late, and releases its connections."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PackageContract:
             broken(
                 "Importing a provider loads nothing but itself: an SDK is imported when it is first used.",
                 found=f"import {module} loads {', '.join(loaded)}",
-                mend="import it inside the function that builds the client; or name it in `imports`",
+                fix="import it inside the function that builds the client; or name it in `imports`",
             )
 
     def test_close_lets_go_of_connections(self, bench: Bench) -> None:
@@ -69,7 +69,7 @@ class PackageContract:
             time.sleep(0.005)  # the other side hears of it a moment later
         if bench.wire.connections:
             broken(
-                "`close` lets go of every connection.",
+                "`close` releases every connection.",
                 found="one is still open",
-                mend="close the client, or the session of the HTTP library, in close()",
+                fix="close the client, or the session of the HTTP library, in close()",
             )

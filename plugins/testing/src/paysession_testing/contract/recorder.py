@@ -105,7 +105,7 @@ def _in_time(hook: str) -> Generator[None]:
         broken(
             "A hook answers.",
             found=f"{hook} was still waiting after {HANGS:.0f} seconds{place}",
-            mend="set a timeout on every request, and wait for nothing else",
+            fix="set a timeout on every request, and wait for nothing else",
         )
 
     before = signal.signal(signal.SIGALRM, late)

@@ -1,4 +1,4 @@
-"""Secrets show nowhere: not in a repr, a log, an error, the books, or what a browser sees."""
+"""Secrets show nowhere: not in a repr, a log, an error, the ledger, or what a browser sees."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _search(where: str, text: str, secrets: Iterable[str]) -> None:
             broken(
                 "Secrets show nowhere.",
                 found=f"{where} shows one: ...{shown!r}",
-                mend="keep it as a Secret, and reveal() it only where it is sent; silence an SDK's logs",
+                fix="keep it as a Secret, and reveal() it only where it is sent; silence an SDK's logs",
             )
 
 

@@ -49,7 +49,7 @@ class TruthContract:
             broken(
                 f"After {kind}, `retrieve` shows a session that is {known}, and tells what {kind} did.",
                 found=f"{snapshot!r}",
-                mend=lacking or f"answer the status that the gateway's object has: {known}",
+                fix=lacking or f"answer the status that the gateway's object has: {known}",
             )
         rows = [row for row in bench.payments.history(session.id) if row.kind is kind]
         answered = [row.reference for row in rows if row.reference is not None]
@@ -58,15 +58,15 @@ class TruthContract:
                 broken(
                     "An effect is told under the reference that the hook answered.",
                     found=f"{effect!r}; the hook answered {', '.join(answered)}",
-                    mend="give the gateway's id of the capture or refund in both, not that of the payment",
+                    fix="give the gateway's id of the capture or refund in both, not that of the payment",
                 )
         for name, ours in (("captured", session.captured), ("refunded", session.refunded)):
             told = getattr(snapshot, name)
             if told is not None and told.minor != ours:
                 broken(
                     "The totals of a snapshot are cumulative, and true.",
-                    found=f"{name} is {told} where the books hold {ours} in minor units",
-                    mend="add up what the gateway shows",
+                    found=f"{name} is {told} where the ledger hold {ours} in minor units",
+                    fix="add up what the gateway shows",
                 )
 
     @pytest.mark.parametrize("kind", ["capture", "refund"])
@@ -107,7 +107,7 @@ class TruthContract:
                     "A total counts what succeeded, and the effects add up to it.",
                     found=f"{right} of {kind} succeeded in minor units; the total is {total}, one by one: "
                     f"{shown}",
-                    mend="add up those that succeeded only, and give each Effect the state that it has now",
+                    fix="add up those that succeeded only, and give each Effect the state that it has now",
                 )
 
     def test_a_session_that_the_gateway_does_not_know_is_absent(self, bench: Bench) -> None:
@@ -121,13 +121,13 @@ class TruthContract:
             broken(
                 "What the gateway does not know is absent.",
                 found=f"{type(error).__name__}: {error}; {bench.last().shown}",
-                mend="answer Snapshot.absent() if there is no reference to look for, and on a certain 404",
+                fix="answer Snapshot.absent() if there is no reference to look for, and on a certain 404",
             )
         if snapshot.status is not None:
             broken(
                 "A lookup finds the session that was asked for, and no other.",
                 found=f"{snapshot!r}",
-                mend="look for session.reference or session.id; give session_id= as the object carries it",
+                fix="look for session.reference or session.id; give session_id= as the object carries it",
             )
 
     def test_a_payer_who_never_returns_is_no_lost_sale(self, bench: Bench) -> None:
@@ -149,7 +149,7 @@ class TruthContract:
             broken(
                 "A payer who approved and never returned is no lost sale.",
                 found=f"status {session.status}; {bench.last().shown}",
-                mend="let retrieve say ready=True once the payer approved, or status authorized",
+                fix="let retrieve say ready=True once the payer approved, or status authorized",
             )
         bench.compare(session)
 
@@ -166,12 +166,12 @@ class TruthContract:
                 "A counterpart says `approval` in cannot only if the payer acts through `authorize` alone.",
                 found=f"approve() returned {'no' if payload is None else 'a'} payload, and without one the "
                 f"session is {session.status}",
-                mend="take `approval` out of cannot; or return from approve() what the browser brings, and "
+                fix="take `approval` out of cannot; or return from approve() what the browser brings, and "
                 "authorize nothing without it",
             )
 
     def test_a_refund_in_the_dashboard_is_booked(self, bench: Bench) -> None:
-        """What somebody refunded at the gateway shows in the books after a look."""
+        """What somebody refunded at the gateway shows in the ledger after a look."""
         bench.needs_report()
         bench.needs(Kind.REFUND)
         bench.needs_feature("dashboard")
@@ -183,9 +183,9 @@ class TruthContract:
         session = bench.look(session)
         if session.refunded != amount.minor:
             broken(
-                "A refund that was made in the dashboard is booked.",
-                found=f"{session.refunded_amount} of {amount} is booked; {bench.last().shown}",
-                mend="let retrieve give refunded= as the gateway's total, or an Effect for each refund; a "
+                "A refund that was made in the dashboard is recorded.",
+                found=f"{session.refunded_amount} of {amount} is recorded; {bench.last().shown}",
+                fix="let retrieve give refunded= as the gateway's total, or an Effect for each refund; a "
                 "gateway that cannot be queried reports it by an Effect of its notification",
             )
         rows = [row for row in bench.payments.history(session.id) if row.kind is Kind.REFUND]
@@ -193,5 +193,5 @@ class TruthContract:
             broken(
                 "An effect that we did not cause is the provider's.",
                 found=f"{rows}",
-                mend="give the key of an Effect only if it is ours",
+                fix="give the key of an Effect only if it is ours",
             )

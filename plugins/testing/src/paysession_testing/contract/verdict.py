@@ -10,12 +10,12 @@ import pytest
 __all__ = ["broken", "not_declared"]
 
 
-def broken(rule: str, *, found: str, mend: str) -> NoReturn:
+def broken(rule: str, *, found: str, fix: str) -> NoReturn:
     """Fail: say which rule is broken, what was found, and what to do."""
     frames = traceback.extract_stack()[-2::-1]
     test = next((frame for frame in frames if frame.name.startswith("test_")), frames[0])
     pytest.fail(
-        f"{rule}\n  found: {found}\n  mend:  {mend}\n  rule:  docs/contract-kit.md, {test.name}\n"
+        f"{rule}\n  found: {found}\n  fix:  {fix}\n  rule:  docs/contract-kit.md, {test.name}\n"
         f"  test:  {test.filename}:{test.lineno}",
         pytrace=False,
     )
