@@ -131,6 +131,7 @@ def test_a_gateway_that_cannot_be_queried_is_told_in_time(make_told):
 
 
 def test_a_transfer_that_never_came_is_abandoned(make_shop):
+    pytest.importorskip("paysession_manual")
     shop = make_shop()
     payments = Payments.open("memory:", providers=["manual"], clock=shop.clock)
     order = payments.create_collection(eur("42.00"), reference="1")

@@ -145,6 +145,8 @@ def test_a_limit_that_is_none_is_refused(told):
 
 
 def test_what_only_reads_needs_no_providers_secret(tmp_path):
+    pytest.importorskip("paysession_sql")
+    pytest.importorskip("paysession_stripe")
     settings = {"providers": {"stripe": {}}, "environ": {}}
     with Payments.open(f"sqlite:///{tmp_path}/l.db", load_providers=False, **settings) as payments:
         assert (payments.in_doubt(), payments.events(), payments.health().problems) == ((), (), ())

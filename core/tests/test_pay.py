@@ -449,6 +449,7 @@ def test_a_key_of_the_callers_stands_for_the_session_that_it_began(shop):
 
 
 def test_a_provider_that_confirms_by_hand_can_be_left_for_another_way():
+    pytest.importorskip("paysession_manual")
     from paysession_testing import FakeProvider as Online
 
     payments = Payments.open("memory:", providers={"manual": {}, "card": Online(approve=False)})
