@@ -44,6 +44,7 @@ def test_sixteen_processes_and_two_recovery_workers_on_eight_sessions_keep_every
     assert result["operations"] > 100
 
 
+@pytest.mark.slow
 def test_after_backups_were_restored_the_ledger_equals_the_gateway_and_nothing_is_sent_twice(store):
     result, status = run(
         "--seed", "3", "--store", store, "--restores", "2", "--kills", "10", "--faults", "100",
