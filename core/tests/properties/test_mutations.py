@@ -61,7 +61,7 @@ MUTATIONS = [
     (evidence, "amounts are not compared", "and operation.amount == effect.amount", ""),
     (evidence, "one operation is many effects", "and operation.id not in self._matched", ""),
     (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),
-    (evidence, "no reference is learned", "self._is_anonymous(known):", "False:"),
+    (evidence, "no reference is learned", "(self._is_anonymous(known) or effect.key == operation.id)", "False"),
     (evidence, "a refused operation matches", "operation.state in (*OPEN, State.SUCCEEDED)", "True"),
     (evidence, "what is keyed is guessed all the same", "if effect.key is not None or self.capabilities.keyed_effects:", "if effect.key is not None:"),
     (evidence, "an older effect is ours", "effect.created_at >= operation.created_at - _SKEW", "True"),
@@ -74,11 +74,11 @@ MUTATIONS = [
     (evidence, "reversed does not reverse", 'if effect.state in ("reversed", "failed"):', "if False:"),
     (evidence, "a failure is a success", 'elif effect.state != "pending":', "elif True:"),
     (evidence, "a failure is not recorded", 'ledger.apply(_failed(operation, effect.error))\n        elif effect.state != "pending"', 'pass\n        elif effect.state != "pending"'),
-    (evidence, "a tombstone is not kept", "if refused is None and self._single and effect.reference is not None:", "if False:"),
+    (evidence, "a tombstone is not kept", "if refused is None and reports_all and effect.reference is not None:", "if False:"),
     (evidence, "what is older than a refusal counts", "if refused is not None and self._is_older(effect, refused):", "if False:"),
     (evidence, "an old pending state counts", 'return effect.state == "pending" and (declined or refused.answer == Answer.PENDING)', "return False"),
     (evidence, "reversed twice", "if operation.state is State.SUCCEEDED and left:", "if True:"),
-    (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_anonymous", "pass\n\n    def _is_anonymous"),
+    (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_news", "pass\n\n    def _is_news"),
     (evidence, "a capture implies nothing", "self._imply(amount.minor)\n        known", "known"),
     (evidence, "a capture implies each time", "if op.kind is AUTHORIZE):\n            return", "if op.kind is AUTHORIZE and False):\n            return"),
     (evidence, "an authorization counts twice", "if granting and operation is not None:", "if False:"),
@@ -143,7 +143,7 @@ def mutate(monkeypatch, module, old, new):
 
 
 def is_found(histories):
-    for seed in range(histories):
+    for seed in sorted(set(range(histories)) - set(channels.KNOWN)):
         for variant in channels.VARIANTS:
             if (
                 seed < 300 or variant.values[0]["lookup"] == "none"
