@@ -11,10 +11,21 @@ def eur(amount):
 
 
 class Contended(MemoryStore):
-    """A store in which somebody else is faster: at the next commits of sessions, or once with an act."""
+    """A store in which somebody else is faster: at the next commits of sessions, or once with an act.
+
+    That act comes before the next commit, or after it was read what a caller's key led to.
+    """
 
     faster = 0
     first = None
+    meanwhile = None
+
+    def repeated(self, *call):
+        earlier = super().repeated(*call)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return earlier
 
     def commit(self, change):
         if change.session is not None:
@@ -53,6 +64,41 @@ def test_a_call_decides_again_until_it_is_first(told, faster):
     assert told.payments.capture(session.id, eur("10.00")).captured == 1000
     assert told.fake.total(session.id, "capture") == 1000
     assert len(told.payments.history(session.id)) == 3
+
+
+def test_a_call_that_was_carried_out_elsewhere_while_it_waited_for_doubt_is_not_begun_again(told):
+    session_id = doubtful(told)
+    told.clock.forward(minutes=2)
+
+    def call():
+        return told.payments.capture(session_id, eur("5.00"), idempotency_key="k")
+
+    def elsewhere():
+        told.payments.recover()
+        call()
+
+    told.store.meanwhile = elsewhere
+    assert call().captured == told.fake.total(session_id, "capture") == 1500
+    assert [row.type for row in told.payments.events()].count("session.captured") == 2
+
+
+def test_a_next_attempt_that_failed_elsewhere_is_followed_by_another_one(told):
+    session_id = doubtful(told)
+    told.clock.forward(minutes=2)
+
+    def call():
+        return told.payments.capture(session_id, eur("5.00"), idempotency_key="k")
+
+    def elsewhere():
+        told.payments.recover()
+        told.fake.fail_next("not_applied", kind="capture")
+        with pytest.raises(NotApplied):
+            call()
+
+    told.store.meanwhile = elsewhere
+    assert call().captured == told.fake.total(session_id, "capture") == 1500
+    states = [row.state for row in told.payments.history(session_id) if row.idempotency_key == "k"]
+    assert states == ["not_applied", "succeeded"]
 
 
 @pytest.mark.parametrize(

@@ -167,13 +167,17 @@ class Engine:
 
         def plan(session: SessionRow) -> Ledger | SessionRow:
             nonlocal request, begun, answer
-            if request.idempotency_key is not None and session.version:
+            while request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
                 if isinstance(settled, SessionRow):
                     return settled
                 request = settled
+                if session.open is None:
+                    break
+                session = self.load(session.id)
                 if session.open is not None:
-                    session = self.load(session.id)
+                    session = self._make_way(session)
+                # The same call may have been carried out elsewhere before this was read: look again.
             if session.open is not None:
                 session = self._make_way(session)
             if nothing_to_do(session, request):
