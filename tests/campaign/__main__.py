@@ -11,7 +11,6 @@ gateway's own ledger is compared with our ledger. Exits with 1 if an invariant i
 import argparse
 import contextlib
 import json
-import logging
 import os
 import random
 import sys
@@ -21,7 +20,7 @@ from statistics import median
 from driver import Campaign
 from judge import INVARIANTS, Verdict, judge, while_open
 from variants import BROKEN, variant
-from worker import THREADS
+from worker import THREADS, log_to
 from world import ACCOUNTS, RATE, RESTORABLE, Plan
 
 from paysession_sql import upgrade
@@ -91,9 +90,7 @@ def main(arguments=None):
 
 def one(name, plan, show):
     """Run one campaign, bring it to rest, and judge it."""
-    logging.basicConfig(
-        filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="driver %(message)s"
-    )
+    log_to(plan.folder, "driver %(message)s")
     campaign = Campaign(plan, show)
     world = campaign.run()
     verdict = Verdict()

@@ -35,12 +35,27 @@ HOT_FOR = 240.0
 """Seconds of the campaign's time after which other sessions are hammered."""
 
 
+class Log(logging.Handler):
+    """Appends to a file, unbuffered: a file's buffer has a lock, which a fork may leave held in the child."""
+
+    def __init__(self, path):
+        super().__init__()
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def emit(self, record):
+        os.write(self._file, f"{self.format(record)}\n".encode())
+
+
+def log_to(folder, form):
+    """Log to the campaign's folder, and nowhere else: a child has its parent's handlers."""
+    log = Log(os.path.join(folder, "log.txt"))
+    logging.basicConfig(handlers=[log], level=logging.DEBUG, format=form, force=True)
+
+
 def be(role, slot, life, world):
     """Be one process of the campaign until it is killed."""
     plan, shared = world.plan, world.shared
-    logging.basicConfig(
-        filename=os.path.join(plan.folder, "log.txt"), level=logging.DEBUG, format="%(process)d %(message)s"
-    )
+    log_to(plan.folder, "%(process)d %(message)s")
     chance = plan.random(role, slot, life)
     odds = {"order": 0.004, "host": 0.004, "recover": 0.006, "courier": 0.006}.get(role, 0.0)
     host = os.getpid() if role == "host" else None
