@@ -640,7 +640,8 @@ class Life:
                 model.move(done, now, "reversed")
                 self.happened(done)
         elif what == "part" and left > 1 and self.setup.totals != "none" and self.setup.lookup != "none":
-            if not model.of(Kind.CAPTURE, now, "pending"):
+            seen = self.setup.lookup != "lagging" or now >= self.payments.get(self.session_id).updated_at + LAG
+            if seen and not model.of(Kind.CAPTURE, now, "pending"):  # LIMITS["part"]: a stale look is ignored
                 model.release(now, random.randrange(1, left))
                 self.visible = now
                 self.look()
