@@ -291,7 +291,8 @@ class Recoverer:
                 ledger, current, reason, capabilities, lost_at=lost_at, needs_operator=needs_operator
             )
 
-        return self._write(session_id, operation, rule)
+        # What a notification showed meanwhile to be pending is in doubt no more.
+        return self._write(session_id, operation, rule, started=True)
 
     def _settle(
         self,
@@ -309,14 +310,28 @@ class Recoverer:
         return self._write(session_id, operation, rule)
 
     def _write(
-        self, session_id: str, operation: Operation, rule: Callable[[Ledger, Operation], None]
+        self,
+        session_id: str,
+        operation: Operation,
+        rule: Callable[[Ledger, Operation], None],
+        *,
+        started: bool = False,
     ) -> SessionRow:
-        """Commit what a rule makes of a claimed operation; a worker that lost the lease leaves it."""
+        """Commit what a rule makes of a claimed operation; a worker that lost the lease leaves it.
+
+        Args:
+            session_id: Its session.
+            operation: The operation, as it was claimed.
+            rule: What is applied.
+            started: Whether it is left as well once it is pending.
+        """
         engine = self._engine
 
         def decide(session: SessionRow) -> Ledger | None:
             current = engine.store.operation(operation.id)
             if current is None or current.state.closed or current.attempt != operation.attempt:
+                return None
+            if started and current.state is not State.STARTED:
                 return None
             ledger = engine.ledger(session)
             rule(ledger, current)
