@@ -861,6 +861,7 @@ class _Matching:
         if more <= room:
             ledger.apply(ConflictClosed("over_limit"))
         room = max(0, room)
+        over = not _is_resolved(ledger, "over_limit", self.capabilities)  # else all of it was given back
         ledger.guarded = more <= room  # another session may take the room meanwhile: then decide again
         if self.granted is not None:
             found = Money.from_minor(row.authorized, currency)
@@ -868,13 +869,13 @@ class _Matching:
             canceled = row.status is Status.CANCELED
             if canceled or self.explained:
                 pass
-            elif beyond:
+            elif beyond and over:
                 ledger.apply(ConflictOpened("over_limit", Money.from_minor(room, currency), found))
             elif not _is_as_asked(found.minor, row.amount.minor, self.capabilities):
                 ledger.apply(ConflictOpened("amount", row.amount, found))
             if beyond and not row.kept and before.status is not Status.AUTHORIZED:
                 ledger.apply(CancelRequested())
-        if more > room and not ledger.opened:
+        if more > room and over and not ledger.opened:
             free, found = Money.from_minor(room, currency), Money.from_minor(more, currency)
             ledger.apply(ConflictOpened("over_limit", free, found))
 
