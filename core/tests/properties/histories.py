@@ -640,8 +640,10 @@ class Life:
                 model.move(done, now, "reversed")
                 self.happened(done)
         elif what == "part" and left > 1 and self.setup.totals != "none" and self.setup.lookup != "none":
-            seen = self.setup.lookup != "lagging" or now >= self.payments.get(self.session_id).updated_at + LAG
-            if seen and not model.of(Kind.CAPTURE, now, "pending"):  # LIMITS["part"]: a stale look is ignored
+            # LIMITS["part"]: a lookup that may be stale is ignored.
+            session = self.payments.get(self.session_id)
+            seen = self.setup.lookup != "lagging" or now >= session.updated_at + LAG
+            if seen and not model.of(Kind.CAPTURE, now, "pending"):
                 model.release(now, random.randrange(1, left))
                 self.visible = now
                 self.look()
