@@ -467,10 +467,18 @@ class _Matching:
                 )
                 and operation.id not in self._matched
                 and operation.state in (*OPEN, State.SUCCEEDED)
-                and operation.amount == effect.amount
+                and (operation.amount == effect.amount or self._is_rest(effect, operation))
             ):
                 return operation
         return None
+
+    def _is_rest(self, effect: Effect, cancel: Operation) -> bool:
+        """Return whether an effect released all that was left, if less than our cancel asked for."""
+        if cancel.kind is not CANCEL or cancel.origin == "provider" or cancel.state not in OPEN:
+            return False
+        row, minor = self.ledger.row, effect.amount.minor
+        # Where captures came before it, and one of them failed since, there was nothing left.
+        return effect.reference is not None and minor in (0, row.authorized - row.kept)
 
     def _may_be(self, effect: Effect, operation: Operation) -> bool:
         """Return whether an effect without our key may be that of an operation that we sent."""
@@ -650,7 +658,9 @@ class _Matching:
                 token = effect.reference or effect.key
                 self._found(CANCEL, effect.amount, State.SUCCEEDED, reference=token)
             elif operation.state in OPEN:
-                self.ledger.apply(Succeeded(operation, "found"))
+                # The amount tells it later, unless less was left than was asked for.
+                token = effect.reference if effect.amount != operation.amount else None
+                self.ledger.apply(Succeeded(operation, "found", reference=token))
             return
         if operation is None or operation.state not in OPEN:
             return
