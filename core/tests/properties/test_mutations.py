@@ -58,7 +58,7 @@ MUTATIONS = [
     (evidence, "references are not compared", "operation.reference in (effect.reference, effect.key):", "False:"),
     (evidence, "keys are not compared", "(op for op in alike if op.id == effect.key)", "()"),
     (evidence, "a foreign key is ours", "if effect.key not in keys:", "if False:"),
-    (evidence, "amounts are not compared", "and operation.amount == effect.amount", ""),
+    (evidence, "amounts are not compared", "and (operation.amount == effect.amount or self._is_rest(effect, operation))", ""),
     (evidence, "one operation is many effects", "and operation.id not in self._matched", ""),
     (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),
     (evidence, "no reference is learned", "(self._is_anonymous(known) or effect.key == operation.id)", "False"),
