@@ -24,7 +24,7 @@ def eur(minor):
 
 
 class Machine(RuleBasedStateMachine):
-    """One collection, several sessions, one gateway whose ledger judges the ledger."""
+    """One collection, several sessions, one gateway whose ledger judges ours."""
 
     def open_store(self):
         return MemoryStore(clock=lambda: self.now)

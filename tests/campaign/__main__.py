@@ -5,7 +5,7 @@
 Processes are killed at each point of the protocol and anywhere else, stopped past their leases, and
 started again; the gateway drops, delays, mangles and refuses; payers, dashboards and banks act on
 their own; notifications come late, twice, never, and forged. Then everything comes to rest, and the
-gateway's own ledger is compared with our ledger. Exits with 1 if an invariant is violated.
+gateway's own ledger is compared with ours. Exits with 1 if an invariant is violated.
 """
 
 import argparse

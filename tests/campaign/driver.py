@@ -80,7 +80,7 @@ class Campaign:
         self._chance = plan.random("driver")
 
     def run(self):
-        """Run until there were enough kills and faults, then come to rest; return the world."""
+        """Run until there were enough kills and faults, then settle everything; return the world."""
         plan = self.plan
         gateway = GatewayProcess()
         world = World(plan, Shared(len(self._roles)), gateway, variant(plan.broken))

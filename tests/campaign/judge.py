@@ -1,6 +1,6 @@
 """The judge: compares the gateway's ledger with our ledger, and checks every invariant.
 
-1 at most one effect for each operation, and for each key of a caller's; 2 the ledger equal the
+1 at most one effect for each operation, and for each key of a caller's; 2 our ledger equals the
 ledger; 3 nothing is settled without evidence; 4 no illegal step back; 5 the event feed holds every
 transition exactly once, in order, and a reader by cursor misses none; 6 every open row has a next
 action; 7 what we send stays within the limits; 8 no secret shows. Besides: nothing that was promised
@@ -89,7 +89,7 @@ def while_open(pay, verdict):
 
 
 def judge(world, pay, verdict, lost=frozenset()):
-    """Check everything, after it has come to rest.
+    """Check everything, once it is settled.
 
     Args:
         world: The campaign's.
@@ -239,14 +239,14 @@ def _books(verdict, session, history, entries, views, *, restored=False):
         return  # captured at once: the provider names no capture of its own
     if shown != booked:
         verdict.find(
-            "2", f"{session.id}: the ledger has {dict(shown - booked)}, the ledger {dict(booked - shown)}"
+            "2", f"{session.id}: the gateway's ledger has {dict(shown - booked)}, ours {dict(booked - shown)}"
         )
 
 
 def _evidence(verdict, session, history, entries):
     done = {(row["operation"], row["kind"]) for row in entries if row["state"] in ("pending", "succeeded")}
     if any(row["kind"] == "cancel" for row in entries):
-        # It was authorized and release again before anybody looked: "canceled" is what is true.
+        # It was authorized and released again before anybody looked: "canceled" is what is true.
         done -= {(row.id, "authorize") for row in history if row.error and row.error.code == "canceled"}
     ever = {(row["operation"], row["kind"]) for row in entries if row["operation"]}
     for row in history:
@@ -296,17 +296,17 @@ def _transitions(verdict, session, history, events):
         if row.state in ("declined", "not_applied"):
             count = sum(told[row.id, kind] for kind in REFUSALS.get(row.kind, ("operation.failed",)))
             if count != 1:
-                verdict.find("5", f"{row.id} is {row.state}, and {count} events tell it")
+                verdict.find("5", f"{row.id} is {row.state}, and {count} events report it")
         if row.kind == "authorize" and row.state == "succeeded" and row.answer in ("authorized", "captured"):
             count = told[row.id, "session.authorized"]
             if count != 1 and not any(event.type == "session.conflict" for event in events):
-                verdict.find("5", f"{row.id} succeeded, and {count} events tell it")
+                verdict.find("5", f"{row.id} succeeded, and {count} events report it")
         for kind, count in expected.items():
             if told[row.id, kind] != count:
                 verdict.find("5", f"{row.id} is {row.state}, and {told[row.id, kind]} events {kind} tell it")
     ends = sum(event.type == "session.canceled" for event in events)
     if ends != (session.status == "canceled"):
-        verdict.find("5", f"{session.id} is {session.status}, and {ends} events tell of its end")
+        verdict.find("5", f"{session.id} is {session.status}, and {ends} events report its end")
     if events:
         last = events[-1]
         figures = (last.status, last.authorized, last.captured, last.refunded)

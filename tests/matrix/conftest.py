@@ -158,7 +158,7 @@ class Lab:
         self.gateway.inject("shop", *faults, verb=verb)
 
     def someone_orders(self, ours):
-        """Make an order at the gateway that our ledger do not know."""
+        """Make an order at the gateway that our ledger does not know."""
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=5)
         body = json.dumps({"ours": ours, "amount": 1, "currency": "EUR"})
         connection.request("POST", "/shop/orders", body, {"Authorization": "Bearer sk_gateway"})

@@ -114,7 +114,7 @@ class Shop:
         self.payments.recover()
 
     def rest(self):
-        """Let everything come to rest, and the shop read all of it."""
+        """Settle everything, and let the shop read all of it."""
         for gate in self.gates.values():
             gate._faults.clear()
         for _ in range(30):

@@ -149,7 +149,7 @@ class Life:
                 chosen()
 
     def check(self):
-        """Compare the ledger with the gateways, once everything has come to rest."""
+        """Compare the ledger with the gateways, once everything is settled."""
         for gate in self.gates.values():
             gate._faults.clear()
         for _ in range(60):

@@ -226,7 +226,7 @@ def test_a_statement_tells_that_an_authorization_succeeded_which_had_required_mo
         told.payments._recovery.record_effects(provider, session.id, [effect])
         assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
     told.payments.cancel(session.id)
-    told.payments._recovery.record_effects(provider, session.id, [effect])  # it is told once more, late
+    told.payments._recovery.record_effects(provider, session.id, [effect])  # it is reported once more, late
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)
 
 

@@ -65,7 +65,7 @@ def test_one_of_two_captures_is_returned_and_the_other_stays(told):
 
 
 def test_what_was_in_doubt_and_is_returned_was_taken_first(told):
-    """The ledger tell both: the capture that succeeded, and its return."""
+    """The ledger has both: the capture that succeeded, and its return."""
     session = told.session()
     told.fake.fail_next("timeout", kind="capture")
     told.fake.snapshot = Snapshot(

@@ -393,7 +393,7 @@ def test_the_honor_period_is_in_the_data_and_expires_at_is_that_of_the_live_one(
     assert session.expires_at == made + timedelta(days=29)
 
 
-# --- what PayPal tells of the payer and of its fee ------------------------------------------------
+# --- what PayPal reports of the payer and of its fee ------------------------------------------------
 
 
 def test_statuses_fees_and_the_payer_are_in_the_typed_data(captured, fake):

@@ -340,7 +340,7 @@ def test_decimals_that_paypal_would_refuse_are_not_sent(provider, make_hand, fak
     hand = make_hand(provider, amount=Money("10.50", currency))
     with pytest.raises(Declined, match="without decimals"):
         hand.do("initiate")
-    assert fake.calls() == [], "it can never succeed, so nothing is sent and nobody is told to try again"
+    assert fake.calls() == [], "it can never succeed, so nothing is sent, and no caller is asked to try again"
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund"])

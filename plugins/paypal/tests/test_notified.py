@@ -84,7 +84,7 @@ def test_every_notification_of_a_life_is_taken_in_any_order(hook, fake, deliver)
     ]  # fmt: skip
     for event in reversed(fake.events):
         assert deliver(event).status == 200
-    assert (hook.books(), len(pay.events())) == (books, count), "the ledger were right already"
+    assert (hook.books(), len(pay.events())) == (books, count), "the ledger was right already"
 
 
 def test_a_chargeback_is_recorded_beside_its_capture(hook, fake, deliver):

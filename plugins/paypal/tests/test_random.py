@@ -1,4 +1,4 @@
-"""Random lives with random faults, seeded: once all has come to rest, the ledger is PayPal's ledger."""
+"""Random lives with random faults, seeded: once everything is settled, our ledger equals PayPal's."""
 
 import os
 import random

@@ -29,7 +29,7 @@ DECLINED = "4000000000000341"
 
 @pytest.fixture
 def begin(values):
-    """Return a function that initiates a session; it returns the session as the ledger then have it."""
+    """Return a function that initiates a session; it returns the session as the ledger then has it."""
 
     def begin(provider, amount=None, **changes):
         session = values.session(amount, **changes)

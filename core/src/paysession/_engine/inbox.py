@@ -1,6 +1,6 @@
 """Notifications: verified, stored, acknowledged, and only then looked into.
 
-A notification is a hint that there is something to see. What is recorded is what the provider tells
+A notification is a hint that there is something to see. What is recorded is what the provider reports
 when it is asked, through the same path as a redirect return, a sync and recovery. What matches no
 session yet (it overtook our own answer) is kept and tried again for 3 days.
 

@@ -1,4 +1,4 @@
-"""What all commands share: the options, the open books, and how an error is told."""
+"""What all commands share: the options, the open store, and how an error is printed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class App:
         return Payments.open(self.url(), config=self._settings_file(), load_providers=not reading)
 
     def providers(self) -> Sequence[ProviderInfo]:
-        """Return the providers; for that no books need be there."""
+        """Return the providers, for which no store needs to exist."""
         url = "memory:" if self.missing_file() is not None else self.url()
         with Payments.open(url, config=self._settings_file()) as payments:
             return payments.providers()
@@ -118,7 +118,7 @@ class App:
             shown()
 
     def answer_line(self, tree: Any, shown: Callable[[], None]) -> None:
-        """Answer in one line of JSON, or as a table, and release it at once."""
+        """Answer in one line of JSON, or as a table, and write it out at once."""
         if self.json:
             show.emit(tree, indent=None)
         else:

@@ -39,7 +39,7 @@ class Worker:
     as a crash: what was in hand is taken up when its lease runs out.
 
     Args:
-        payments: The open books.
+        payments: What is open.
         limit: At most so many sessions a round.
         provider: Only what belongs to this provider; None: all.
         now: Whether the first round also takes what is not due yet.

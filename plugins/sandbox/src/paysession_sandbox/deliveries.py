@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
@@ -46,7 +47,7 @@ class Delivery:
     status: int | None = None
 
 
-class Deliveries:
+class Deliveries(ABC):
     """Sends events in a thread of its own, which begins with the first.
 
     Args:
@@ -78,9 +79,9 @@ class Deliveries:
 
     # --- what a gateway fills in ---
 
+    @abstractmethod
     def compose(self, delivery: Delivery) -> tuple[dict[str, str], bytes]:
         """Return the headers and the body of a delivery, signed for now."""
-        raise NotImplementedError
 
     def arrived(self, delivery: Delivery) -> None:
         """Note that a delivery was taken."""

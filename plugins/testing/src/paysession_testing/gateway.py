@@ -1,7 +1,7 @@
 """A payment gateway with a ledger of its own: what really happened, whatever anybody's books say.
 
 It is deliberately no part of paysession: nothing is imported from it, amounts are integers in minor
-units, and its rules are a gateway's, not ours. So its ledger can judge our ledger. `Gateway` is one
+units, and its rules are a gateway's, not ours. So its ledger can judge ours. `Gateway` is one
 merchant's account: pure rules and a ledger in memory, which ``gateway_server`` puts behind a socket in
 a process of its own and ``gateway_provider`` calls.
 

@@ -91,7 +91,7 @@ class PayPalFake:
 
     @property
     def ledger(self) -> Ledger:
-        """What really happened, whatever anybody's books say."""
+        """What really happened, whatever anybody's ledger says."""
         return self._app.ledger
 
     @property

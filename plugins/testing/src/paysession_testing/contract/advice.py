@@ -57,7 +57,7 @@ def of_doubt(bench: Bench, operation: Operation) -> str:
 
 
 def of_books(bench: Bench, rows: Sequence[Operation], kind: Kind, effects: int) -> str:
-    """Say why the ledger of one kind of operation are not what so many effects at the gateway make them."""
+    """Say why the operations of one kind in the ledger are not those that so many effects lead to."""
     own = [row for row in rows if row.kind is kind and row.origin == "host"]
     booked = [row for row in rows if row.kind is kind and row.state in (State.SUCCEEDED, State.PENDING)]
     found = [row for row in booked if row.origin != "host"]

@@ -483,7 +483,7 @@ class Bench:
             return
         if held.minor != session.authorized - kept:
             broken(
-                "The ledger hold what the gateway holds.",
+                "The ledger holds what the gateway holds.",
                 found=f"the gateway holds {held}, the ledger {session.authorized_amount} of which "
                 f"{session.captured_amount} is captured; {self.last().shown}",
                 fix="answer released=True, or declare final_capture_releases, only where the gateway "

@@ -41,7 +41,7 @@ class MeanwhileContract:
 
     @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
     def test_a_notification_may_overtake_the_answer(self, bench: Bench, kind: str) -> None:
-        """The gateway reports of an effect before it answers: recorded once, and the next step goes on."""
+        """The gateway reports an effect before it answers: recorded once, and the next step goes on."""
         bench.needs(Kind(kind))
         bench.needs_gateway()
         bench.needs_webhooks()

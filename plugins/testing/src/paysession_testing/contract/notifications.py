@@ -54,7 +54,7 @@ def deliver(bench: Bench, headers: Mapping[str, str], body: bytes) -> WebhookRep
 def rejected(
     bench: Bench, session: PaymentSession, headers: Mapping[str, str], body: bytes, *, what: str, fix: str
 ) -> None:
-    """Fail unless a notification is rejected and leaves the ledger as they are."""
+    """Fail unless a notification is rejected and leaves the ledger as it is."""
     before = bench.payments.get(session.id)
     reply = deliver(bench, headers, body)
     if not 400 <= reply.status < 500:

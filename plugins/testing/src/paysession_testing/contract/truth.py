@@ -65,7 +65,7 @@ class TruthContract:
             if told is not None and told.minor != ours:
                 broken(
                     "The totals of a snapshot are cumulative, and true.",
-                    found=f"{name} is {told} where the ledger hold {ours} in minor units",
+                    found=f"{name} is {told} where the ledger holds {ours} in minor units",
                     fix="add up what the gateway shows",
                 )
 
