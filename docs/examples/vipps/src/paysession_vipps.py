@@ -217,7 +217,7 @@ class Vipps:
 
     @ps.hookimpl
     def capture(self, session: ps.PaymentSession, operation: ps.Operation) -> ps.Outcome:
-        """Take a part, or all. Vipps releases what is left by a cancel, which the core sends when it is final."""
+        """Take a part, or all. After a final one the core sends a cancel, which releases what is left."""
         return ps.Outcome.captured(self._move(session, operation, "capture", before=session.captured))
 
     @ps.hookimpl

@@ -83,6 +83,7 @@ class Deliveries(ABC):
     def compose(self, delivery: Delivery) -> tuple[dict[str, str], bytes]:
         """Return the headers and the body of a delivery, signed for now."""
 
+    @abstractmethod
     def arrived(self, delivery: Delivery) -> None:
         """Note that a delivery was taken."""
 

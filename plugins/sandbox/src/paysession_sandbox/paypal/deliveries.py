@@ -41,3 +41,6 @@ class PayPalDeliveries(Deliveries):
         """Return the headers and the body of a delivery, signed for now."""
         body: bytes = delivery.event.body
         return self._signer.headers(body), body
+
+    def arrived(self, delivery: Delivery) -> None:
+        """Note nothing: PayPal does not show what a shop has taken."""
