@@ -36,7 +36,6 @@ VARIANTS = [
 """What a lookup is like, whether effects carry our key, and whether totals are reported beside the effects."""
 
 KNOWN = {
-    1448: "A lookup that lags: the conflict over_limit is not reported.",
     1583: "A lookup that lags: an authorization is recorded that was over before.",
 }
 """Histories, by their seed, in which the rules still fail, and what is wrong then. Each is to be fixed, not added to."""

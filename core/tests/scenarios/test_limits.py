@@ -68,3 +68,23 @@ def test_an_update_that_fails_after_the_payer_confirmed_gives_back_no_room(told)
     session = told.payments.get(session.id)
     assert (session.authorized, session.held) == (4200, 4200)
     assert told.payments.collection(told.order.id).held == 4200
+
+
+def test_a_capture_that_is_resolved_after_another_was_found_is_reported_beyond_the_limit(told):
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    told.fake.snapshot = NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id)
+    other = Effect("capture", eur("1.00"), reference="t1", key="")
+    told.fake.snapshot = Snapshot(
+        "authorized", session_id=session.id, authorized=eur("42.00"), captured=eur("1.00"), effects=[other]
+    )
+    session = told.payments.sync(session.id)
+    assert (session.captured_amount, session.conflict) == (eur("1.00"), None)
+    (doubt,) = told.payments.in_doubt()
+    session = told.payments.resolve(doubt.operation.id, Outcome.captured(eur("42.00")), note="ann")
+    assert (session.authorized_amount, session.captured_amount) == (eur("43.00"), eur("43.00"))
+    assert session.conflict == "amount"
+    (conflict,) = told.payments.conflicts()
+    assert (conflict.expected, conflict.found) == ("42.00 EUR", "43.00 EUR")

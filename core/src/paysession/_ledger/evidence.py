@@ -111,6 +111,7 @@ def from_answer(
     """
     if isinstance(answer, Outcome):
         _from_outcome(ledger, operation, answer, capabilities, note)
+        _compare_capture(ledger, operation, capabilities)
         _after(ledger, capabilities)
         schedule(ledger, capabilities, first=answer.check_after)
     elif isinstance(answer, Declined | NotApplied):
@@ -119,6 +120,21 @@ def from_answer(
         schedule(ledger, capabilities)
     else:
         still_in_doubt(ledger, operation, answer, capabilities)
+
+
+def _compare_capture(ledger: Ledger, operation: Operation, capabilities: Capabilities) -> None:
+    """Report a capture that shows that more was authorized than was asked for.
+
+    Others may have captured meanwhile. A later lookup shows nothing new, and so would not report it.
+    """
+    row = ledger.row
+    if (
+        operation.kind is CAPTURE
+        and row.authorized > max(ledger.before.authorized, row.amount.minor)
+        and not _is_resolved(ledger, "over_limit", capabilities)
+        and not ledger.conflicts
+    ):
+        ledger.apply(ConflictOpened("amount", *_money(ledger, row.amount.minor, row.authorized)))
 
 
 def still_in_doubt(
