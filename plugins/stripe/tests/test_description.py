@@ -6,8 +6,8 @@ GOOD = {"amount": "4200", "currency": "eur", "metadata": {"a": "b"}, "expand": [
 
 
 def test_a_good_request_has_no_problems(description):
-    assert [] == description.problems("POST", "/v1/payment_intents", GOOD)
-    assert [] == description.problems(
+    assert [] == description.request_problems("POST", "/v1/payment_intents", GOOD)
+    assert [] == description.request_problems(
         "GET", "/v1/payment_intents/pi_1", {"expand": ["latest_charge.refunds"]}
     )
 
@@ -32,4 +32,4 @@ def test_a_good_request_has_no_problems(description):
     ],
 )
 def test_a_bad_request_is_told(description, method, path, params, told):
-    assert any(told in problem for problem in description.problems(method, path, params))
+    assert any(told in problem for problem in description.request_problems(method, path, params))
