@@ -50,6 +50,7 @@ class ConnectionsContract:
     ) -> None:
         """An entry of `~/.netrc` replaces no credentials: the money would move in another account."""
         bench.needs_gateway()
+        bench.needs_feature("http")
         netrc = tmp_path / ".netrc"
         netrc.write_text(f"default login {_LOGIN} password {_PASSWORD}\n")
         netrc.chmod(0o600)
@@ -107,6 +108,7 @@ def _struck(bench: Bench, hook: str, fault: str) -> tuple[Call, bool]:
         strike = bench.strike(Kind(hook), fault)
         return strike.call, strike.on == "write"
     bench.needs_lookup()
+    bench.needs_feature("http")
     if not bench.wire.lookups_fail:
         not_declared("this wire cannot make lookups fail")
     session = bench.captured()

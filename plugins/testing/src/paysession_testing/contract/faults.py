@@ -113,6 +113,7 @@ class FaultsContract:
     def test_a_failed_lookup_proves_nothing(self, bench: Bench, fault: str) -> None:
         """If the gateway cannot be asked, `retrieve` raises; it never says that there is nothing."""
         bench.needs_lookup()
+        bench.needs_feature("http")
         if not bench.wire.lookups_fail:
             not_declared("this wire cannot make lookups fail")
         session = bench.captured()
