@@ -121,7 +121,7 @@ def test_it_is_recorded_who_asked_and_asking_again_records_nothing(talk):
     session = paid(talk)
     talk.payments.forget(talk.order.id, by="the data officer")
     last = talk.payments.events()[-1]
-    assert (last.type, last.session_id, last.detail) == ("session.forgotten", session.id, "the data officer")
+    assert (last.type, last.session_id, last.by) == ("session.forgotten", session.id, "the data officer")
     row = talk.payments.get(session.id)
     talk.payments.forget(talk.order.id, by="ann")
     assert talk.payments.get(session.id) == row

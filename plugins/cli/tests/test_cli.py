@@ -45,7 +45,7 @@ def test_a_payers_data_is_erased_and_it_is_recorded_who_asked(run, ask, monkeypa
     assert ask("collection", "forget", "order-1001")["captured"] == "42.00"
     ask("collection", "forget", "order-1001", "--by", "bob")  # nothing is left to erase, or to record
     events = [row for row in ask("events") if row["type"] == "session.forgotten"]
-    assert [row["detail"] for row in events] == ["ann"]
+    assert [row["by"] for row in events] == ["ann"]
 
 
 def test_a_payment_and_a_failure_in_processes_of_their_own(in_a_process, tmp_path):

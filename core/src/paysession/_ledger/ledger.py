@@ -227,6 +227,7 @@ class Ledger:
         """Whether something personal is erased, which else never changes."""
         self._made: SessionRow | None = None
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
+        self._by: str | None = None  # who asked for what is no operation
 
     def apply(self, fact: Fact) -> None:
         """Apply a fact: the only way in which anything changes."""
@@ -307,7 +308,7 @@ class Ledger:
             reference=session.collection_reference,
             provider=session.provider,
             operation_id=operation_id,
-            by=operation.by if operation is not None else None,
+            by=operation.by if operation is not None else self._by,
             amount=operation.amount if operation is not None else session.amount,
             status=session.status,
             authorized=session.authorized,
@@ -788,7 +789,8 @@ class Ledger:
         self._erased_conflicts = [evolve(row, note=None) for row in fact.conflicts if row.note is not None]
         self.erased = bool(self.written or self._erased_conflicts or before != vars(row))
         if self.erased:
-            self._record("session.forgotten", detail=fact.by)
+            self._by = fact.by
+            self._record("session.forgotten")
 
     def _cancel_requested(self, fact: CancelRequested) -> None:
         if not self.row.cancel_requested:  # its attempts are counted from now on
