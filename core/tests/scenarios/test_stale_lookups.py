@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Capabilities, Money, Outcome
+from paysession import Capabilities, Money, Outcome, OutcomeUnknown
 from paysession.outcome import Snapshot
 
 LAG = timedelta(minutes=5)
@@ -40,3 +40,35 @@ def test_a_stale_total_does_not_say_that_a_pending_cancel_has_succeeded(told):
     told.clock.forward(hours=1)
     after = told.payments.sync(session.id)  # how it stands now
     assert (after.authorized, after.pending) == (4200, 1)
+
+
+def test_a_stale_amount_does_not_say_that_an_update_in_doubt_was_carried_out(told):
+    session = told.session("requires_more")
+    told.clock.forward(hours=1)
+    told.payments.update(session.id, eur("30.00"))
+    told.clock.forward(seconds=10)
+    told.fake.answers["update"] = OutcomeUnknown("lost on its way")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.update(session.id, eur("42.00"))
+    told.fake.snapshot = Snapshot("requires_more", amount=eur("42.00"), session_id=session.id)
+    told.clock.forward(seconds=10)
+    told.payments.sync(session.id)  # how it stood before the first update
+    assert [row.operation.kind for row in told.payments.in_doubt()] == ["update"]
+    assert told.payments.get(session.id).amount == eur("30.00")
+    told.fake.snapshot = Snapshot("requires_more", amount=eur("30.00"), session_id=session.id)
+    told.clock.forward(hours=1)
+    told.payments.recover()
+    assert told.rows(session.id)[-1][:3] == ("update", "host", "not_applied")
+    assert told.payments.get(session.id).amount == eur("30.00")
+
+
+def test_an_amount_that_is_fresh_says_that_an_update_in_doubt_was_carried_out(told):
+    session = told.session("requires_more")
+    told.fake.answers["update"] = OutcomeUnknown("lost on its way back")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.update(session.id, eur("30.00"))
+    told.fake.snapshot = Snapshot("requires_more", amount=eur("30.00"), session_id=session.id)
+    told.clock.forward(hours=1)
+    told.payments.recover()
+    assert told.rows(session.id)[-1] == ("update", "host", "succeeded", "found", 3000)
+    assert [kind for kind, _ in told.fake.calls].count("update") == 1

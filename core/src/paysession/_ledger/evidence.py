@@ -1057,6 +1057,11 @@ class _Lookup:
         rows = [op for op in self._ledger.operations if op.kind is AUTHORIZE]
         return bool(rows) and rows[-1].state is State.DECLINED
 
+    def _is_first(self, update: Operation) -> bool:
+        """Return whether the amount was never asked for before: how it stood once cannot show it."""
+        asked = (op for op in self._ledger.operations if op.kind is INITIATE or op.kind is UPDATE)
+        return all(op.id == update.id or op.amount != update.amount for op in asked)
+
     def _settle(self, operation: Operation, status: Status) -> None:
         """Settle an operation in doubt, if a session without authorization says what became of it."""
         ledger, snapshot, row = self._ledger, self._snapshot, self._ledger.row
@@ -1065,7 +1070,7 @@ class _Lookup:
             ledger.apply(Presented(status, action, error))
             ledger.apply(Succeeded(operation, status, reference=snapshot.reference))
         elif operation.kind is UPDATE:
-            if snapshot.amount == operation.amount:
+            if snapshot.amount == operation.amount and (self._matching.fresh or self._is_first(operation)):
                 ledger.apply(Presented(status, row.next_action, error))
                 ledger.apply(Succeeded(operation, "found"))
         elif operation.kind is AUTHORIZE:
