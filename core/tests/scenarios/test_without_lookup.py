@@ -98,6 +98,25 @@ def test_a_failure_of_an_earlier_authorization_says_nothing_about_the_one_in_fli
         shop.payments.authorize(session.id)
 
 
+@pytest.mark.parametrize(
+    ("stated", "status"), [("failed", "error"), ("pending", "pending"), ("succeeded", "authorized")]
+)
+def test_a_statement_of_an_authorization_says_that_the_session_was_begun(make_shop, stated, status):
+    class Silent(Bank):
+        @hookimpl
+        def initiate(self):
+            raise OutcomeUnknown("reset")
+
+    shop = make_shop(Silent())
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.initiate(shop.order.id, provider="fake")
+    (session,) = shop.payments.sessions()
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), stated, "debit_1"))
+    assert (session.status, session.initiated, session.open) == (status, True, None)
+    assert events[0] == "session.initiated"
+    assert shop.rows(session.id)[0] == ("initiate", "host", "succeeded", "found", 4200)
+
+
 def test_a_transfer_authorizes_and_captures_what_arrived(shop):
     session, events = state(
         shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1")

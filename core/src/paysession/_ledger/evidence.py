@@ -770,7 +770,9 @@ class _Matching:
 
     def _authorization(self, effect: Effect) -> None:
         """Record an authorization that a notification reports."""
-        ledger, row = self.ledger, self.ledger.row
+        ledger, row, opened = self.ledger, self.ledger.row, self.open
+        if opened is not None and opened.kind is INITIATE:
+            ledger.apply(Succeeded(opened, "found"))  # else there were nothing to authorize
         rows = [op for op in ledger.operations if op.kind is AUTHORIZE]
         named = [op for op in rows if _names(effect, op)]
         operation = next((op for op in named if _grants(op)), named[0] if named else None)
