@@ -840,7 +840,8 @@ DIFFERENCES = {
     ),
     "netted": (
         "A total shows what came less what went: while an operation of ours is in doubt beside somebody else's, it can "
-        "count twice until the next lookup."
+        "count twice until the next lookup. So does what is authorized again while a cancel of ours is in doubt: it is "
+        "recorded as what the total rose by, and, once the cancel has succeeded, as what was left after that."
     ),
     "waiting": "Without a lookup nothing shows which of an update and the attempts to authorize came last.",
     "closed": (
@@ -864,6 +865,8 @@ class Fold:
         self.figures = Counter()
         self.pending = set()
         self.granted, self.released = 0, False
+        self.netted = 0
+        """What was found authorized while a cancel of ours was open: DIFFERENCES["netted"]."""
 
     @property
     def kept(self):
@@ -897,6 +900,11 @@ class Fold:
                     self.released = True  # it is over
         elif row.kind is Kind.AUTHORIZE and grants(row):
             more = minor - (before if grants(old) else 0)
+            cancels = [row for row in self.rows.values() if row.kind is Kind.CANCEL and row.origin == "host"]
+            if row.origin == "provider" and any(
+                row.state in (State.STARTED, State.PENDING) for row in cancels
+            ):
+                self.netted += more
             if self.released and not grants(old) and row.answer != "implied":
                 self.granted, self.released = self.kept + more, False
             else:
@@ -991,7 +999,7 @@ class Judge:
         rows = [row for row in self.fold.rows.values() if row.kind is Kind.AUTHORIZE and grants(row)]
         # DIFFERENCES["alike"]: what was taken for a capture that had been reversed leaves more authorized.
         undone = sum(e.minor for e in model.effects if e.kind is Kind.CAPTURE and e.was("reversed", now))
-        total = sum(row.amount.minor for row in rows) - undone
+        total = sum(row.amount.minor for row in rows) - undone - self.fold.netted
         setup = self.life.setup
         # One lookup may show a release by a capture and an authorization after it: only their sum is known.
         merged = setup.totals == "only" or setup.once or setup.releases
