@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from paysession.provider import Kind, Money, OutcomeUnknown
+from paysession_paypal.webhooks import parse
 from paysession_sandbox.paypal import Fault
 
 
@@ -22,6 +23,18 @@ def deliver(hook, fake):
         return hook.payments.handle_webhook("paypal", headers=fake.signer.headers(body, **options), body=body)
 
     return deliver
+
+
+def test_each_notification_names_the_session_and_what_it_is_about(hook, fake, verifier):
+    session = hook.session()
+    hook.payments.capture(session.id, Money("20.00", "EUR"))
+    hook.payments.refund(session.id, Money("5.00", "EUR"))
+    hook.payments.cancel(session.id)
+    assert len(fake.events) == 5
+    for event in fake.events:
+        (read,) = parse(verifier[0], fake.signer.headers(event.body), event.body)
+        assert read.session_id == session.id
+        assert session.reference in read.references or read.type == "PAYMENT.CAPTURE.REFUNDED"
 
 
 def test_a_payer_who_never_returns_is_no_lost_sale(hook, fake, deliver):

@@ -5,9 +5,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
 import stripe as sdk
+from paypalserversdk.configuration import Configuration
+from paypalserversdk.http.auth.o_auth_2 import ClientCredentialsAuthCredentials
+from paypalserversdk.models.amount_with_breakdown import AmountWithBreakdown
+from paypalserversdk.models.checkout_payment_intent import CheckoutPaymentIntent
+from paypalserversdk.models.order_request import OrderRequest
+from paypalserversdk.models.purchase_unit_request import PurchaseUnitRequest
+from paypalserversdk.paypal_serversdk_client import PaypalServersdkClient
 
 from paysession_sandbox.clock import Clock
+from paysession_sandbox.paypal import PayPalFake
 from paysession_sandbox.stripe import StripeSandbox
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -24,6 +33,7 @@ def beside(name):
 
 
 description = beside("description")
+paypal_description = beside("paypal_description")
 
 
 class Recorded(StripeSandbox):
@@ -118,3 +128,114 @@ def refused():
         return caught.value
 
     return refused
+
+
+# --- PayPal ---------------------------------------------------------------------------------------
+
+
+class Here(Configuration):
+    """The configuration of PayPal's client, pointed at the stand-in."""
+
+    url = ""
+
+    def get_base_uri(self, server=None):
+        return self.url
+
+
+class Client:
+    """PayPal's own client, and what a test does with it most often."""
+
+    def __init__(self, paypal):
+        self.paypal = paypal
+        self._config = Here(
+            client_credentials_auth_credentials=ClientCredentialsAuthCredentials(
+                o_auth_client_id=paypal.client_id, o_auth_client_secret=paypal.client_secret
+            )
+        )
+        self._config.url = paypal.url
+        made = PaypalServersdkClient(config=self._config)
+        self.orders, self.payments, self.vault = made.orders, made.payments, made.vault
+        self._tokens = made.oauth_2
+
+    def close(self):
+        self._config.http_client.session.close()
+
+    def forget_token(self):
+        """Have it fetch another token: it goes by this machine's clock."""
+        self._tokens._o_auth_token = None
+
+    def create(self, intent=CheckoutPaymentIntent.AUTHORIZE, amount="42.00", currency="EUR", **options):
+        unit = PurchaseUnitRequest(amount=AmountWithBreakdown(currency, amount), custom_id="ps_1")
+        return self.orders.create_order({"body": OrderRequest(intent, [unit]), **options}).body
+
+    def authorized(self):
+        """Authorize a new order; return its id and the authorization's."""
+        order = self.create()
+        self.paypal.payer_approves(order.id)
+        order = self.orders.authorize_order({"id": order.id}).body
+        return order.id, order.purchase_units[0].payments.authorizations[0].id
+
+
+@pytest.fixture
+def paypal(clock):
+    """Return a PayPal with nothing in it, over a socket; at the end all that was said is checked."""
+    with PayPalFake(clock) as paypal:
+        yield paypal
+    if paypal_description.available():
+        for exchange in paypal.calls():
+            if exchange.call != "token":
+                paypal_description.spec().check(exchange)
+        for event in paypal.events:
+            paypal_description.spec().check_event(event.document)
+
+
+@pytest.fixture
+def client(paypal):
+    """Return PayPal's own client."""
+    client = Client(paypal)
+    yield client
+    client.close()
+
+
+class Session:
+    """Plain requests with a token, for what PayPal's client does not send."""
+
+    def __init__(self, paypal):
+        self.paypal = paypal
+        self._requests = requests.Session()
+        self.authorize()
+
+    def authorize(self):
+        asked, by = {"grant_type": "client_credentials"}, (self.paypal.client_id, self.paypal.client_secret)
+        answer = requests.post(f"{self.paypal.url}/v1/oauth2/token", data=asked, auth=by, timeout=5)
+        self._requests.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def send(self, method, path, body=None, **headers):
+        """Send JSON; return the status and the JSON of the answer."""
+        if path.startswith(("/v2/", "/v3/")) and method == "POST":
+            headers.setdefault("PayPal-Request-Id", f"key-{len(self.paypal.exchanges)}")
+        sent = json.dumps(body, separators=(",", ":")) if body is not None else None
+        headers |= {"Content-Type": "application/json"} if method in ("POST", "PATCH") else {}
+        answer = self._requests.request(method, self.paypal.url + path, data=sent, headers=headers, timeout=5)
+        return answer.status_code, answer.json() if answer.content else None
+
+    def post(self, path, **options):
+        return self._requests.post(self.paypal.url + path, timeout=5, **options)
+
+    def close(self):
+        self._requests.close()
+
+
+@pytest.fixture
+def session(paypal):
+    """Return what sends plain requests, each of which is held against PayPal's files."""
+    session = Session(paypal)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def strict(paypal, session):
+    """Return what sends requests that no client would send: they are not held against PayPal's files."""
+    yield session
+    paypal.exchanges.clear()

@@ -27,32 +27,31 @@ if TYPE_CHECKING:
     from paysession_sandbox.paypal.clock import Clock
     from paysession_sandbox.paypal.faults import Fault
 
-__all__ = ["Answer", "App", "Event", "Exchange"]
+__all__ = ["CALLS", "Answer", "App", "Event", "Exchange"]
 
 TOKEN_LIVES: Final = 32_400
 _ID: Final = "([A-Z0-9]+)"
-_ROUTES: Final = [
-    (method, re.compile(path.replace("ID", _ID)), call)
-    for method, path, call in (
-        ("POST", "/v2/checkout/orders", "create"),
-        ("GET", "/v2/checkout/orders/ID", "show"),
-        ("PATCH", "/v2/checkout/orders/ID", "patch"),
-        ("POST", "/v2/checkout/orders/ID/authorize", "authorize"),
-        ("POST", "/v2/checkout/orders/ID/capture", "capture_order"),
-        ("GET", "/v2/payments/authorizations/ID", "show_authorization"),
-        ("POST", "/v2/payments/authorizations/ID/capture", "capture"),
-        ("POST", "/v2/payments/authorizations/ID/void", "void"),
-        ("POST", "/v2/payments/authorizations/ID/reauthorize", "reauthorize"),
-        ("GET", "/v2/payments/captures/ID", "show_capture"),
-        ("POST", "/v2/payments/captures/ID/refund", "refund"),
-        ("GET", "/v2/payments/refunds/ID", "show_refund"),
-        ("DELETE", "/v3/vault/payment-tokens/ID", "forget"),
-        ("GET", "/v1/notifications/webhooks", "show_webhooks"),
-        ("POST", "/v1/notifications/webhooks", "webhook"),
-        ("PATCH", "/v1/notifications/webhooks/ID", "change_webhook"),
-        ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
-    )
-]
+CALLS: Final = (
+    ("POST", "/v2/checkout/orders", "create"),
+    ("GET", "/v2/checkout/orders/ID", "show"),
+    ("PATCH", "/v2/checkout/orders/ID", "patch"),
+    ("POST", "/v2/checkout/orders/ID/authorize", "authorize"),
+    ("POST", "/v2/checkout/orders/ID/capture", "capture_order"),
+    ("GET", "/v2/payments/authorizations/ID", "show_authorization"),
+    ("POST", "/v2/payments/authorizations/ID/capture", "capture"),
+    ("POST", "/v2/payments/authorizations/ID/void", "void"),
+    ("POST", "/v2/payments/authorizations/ID/reauthorize", "reauthorize"),
+    ("GET", "/v2/payments/captures/ID", "show_capture"),
+    ("POST", "/v2/payments/captures/ID/refund", "refund"),
+    ("GET", "/v2/payments/refunds/ID", "show_refund"),
+    ("DELETE", "/v3/vault/payment-tokens/ID", "forget"),
+    ("GET", "/v1/notifications/webhooks", "show_webhooks"),
+    ("POST", "/v1/notifications/webhooks", "webhook"),
+    ("PATCH", "/v1/notifications/webhooks/ID", "change_webhook"),
+    ("POST", "/v1/notifications/verify-webhook-signature", "verify"),
+)
+"""Every call that is offered: its method, its path with ID for an id, and its name."""
+_ROUTES: Final = [(method, re.compile(path.replace("ID", _ID)), call) for method, path, call in CALLS]
 _TAKES_JSON: Final = (
     "create",
     "patch",
@@ -247,6 +246,8 @@ class App:
             }
             self.webhooks[row["id"]] = row
             return 201, row
+        if identifier not in self.webhooks:
+            raise Problem(404, "INVALID_RESOURCE_ID")
         (step,) = tree
         self.webhooks[identifier]["event_types"] = step["value"]
         return 200, self.webhooks[identifier]

@@ -155,14 +155,18 @@ def dispute(row: Dispute, of: Capture, order: Order, base: str) -> dict[str, Any
             "create_time": _time(row.created_at),
             "update_time": _time(row.created_at),
             "disputed_transactions": [
-                {
-                    "seller_transaction_id": of.id,
-                    "create_time": _time(of.created_at),
-                    "transaction_status": of.status if of.status in ("COMPLETED", "PENDING") else "REVERSED",
-                    "gross_amount": _money(of.amount, order.currency),
-                    "invoice_number": of.invoice_id,
-                    "custom": order.unit.get("custom_id"),
-                }
+                _filled(
+                    {
+                        "seller_transaction_id": of.id,
+                        "create_time": _time(of.created_at),
+                        "transaction_status": of.status
+                        if of.status in ("COMPLETED", "PENDING")
+                        else "REVERSED",
+                        "gross_amount": _money(of.amount, order.currency),
+                        "invoice_number": of.invoice_id,
+                        "custom": order.unit.get("custom_id"),
+                    }
+                )
             ],
             "reason": row.reason,
             "status": row.status,

@@ -1,4 +1,4 @@
-"""Checks requests and answers against PayPal's OpenAPI files, with no unknown field.
+"""PayPal's own description of its API: every request and every answer of the tests is held against it.
 
 The files are data of PayPal's and no part of this repository. They are looked for in the folder
 that PAYSESSION_SPECS names, or in shared/specs beside the repository.
@@ -25,17 +25,28 @@ UNDECLARED = {
     ("patch", "/v2/checkout/orders/{id}"): {"paypal-request-id", "prefer"},
     ("post", "/v2/payments/authorizations/{authorization_id}/void"): {"paypal-request-id"},
 }
+SHOWN_AT = {
+    "checkout-order": "/v2/checkout/orders/O1",
+    "authorization": "/v2/payments/authorizations/A1",
+    "capture": "/v2/payments/captures/C1",
+    "refund": "/v2/payments/refunds/R1",
+    "dispute": "/v1/customer/disputes/PP-D-1",
+}
 
 
 def folder():
-    named = os.environ.get("PAYSESSION_SPECS")
-    beside = Path(__file__).resolve().parents[3].parent / "shared" / "specs"
-    found = Path(named) if named else beside
-    return found / "paypal" if (found / "paypal" / FILES[0]).exists() else found
+    """Return where the files lie, or None."""
+    above = Path(__file__).resolve().parents[4:6]
+    named = [os.environ["PAYSESSION_SPECS"]] if "PAYSESSION_SPECS" in os.environ else []
+    for place in [*named, *(parent / "shared" / "specs" for parent in above)]:
+        for found in (Path(place) / "paypal", Path(place)):
+            if (found / FILES[0]).exists():
+                return found
+    return None
 
 
 def available():
-    return (folder() / FILES[0]).exists()
+    return folder() is not None
 
 
 def need():
@@ -102,6 +113,16 @@ class Spec:
             return
         answer = json.loads(exchange.answer.body)
         self.check_value(f"{where} {status}", content["application/json"]["schema"], answer, tree)
+
+    def check_event(self, event):
+        """Check a notification, and the object that it shows."""
+        for path, document in (
+            ("/v1/notifications/webhooks-events/WH-1", event),
+            (SHOWN_AT[event["resource_type"]], event["resource"]),
+        ):
+            _, operation, tree, _ = self.find("GET", path)
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            self.check_value(event["event_type"], schema, document, tree)
 
     def check_headers(self, where, template, exchange, operation, tree):
         declared = {p["name"].lower(): p for p in parameters(operation, tree) if p["in"] == "header"}

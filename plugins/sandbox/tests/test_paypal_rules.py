@@ -1,0 +1,208 @@
+"""The rules of PayPal's, as its own client meets them, and requests that no client would send."""
+
+import pytest
+import requests
+from paypalserversdk.exceptions.error_exception import ErrorException
+from paypalserversdk.models.capture_request import CaptureRequest
+from paypalserversdk.models.checkout_payment_intent import CheckoutPaymentIntent
+from paypalserversdk.models.money import Money
+from paypalserversdk.models.refund_request import RefundRequest
+
+CAPTURE = CheckoutPaymentIntent.CAPTURE
+
+
+def issue(caught):
+    return caught.value.response_code, caught.value.details[0].issue
+
+
+def test_a_request_id_is_kept_for_6_hours_with_orders_and_45_days_with_payments(client, paypal, clock):
+    first = client.create(paypal_request_id="one")
+    assert client.create(paypal_request_id="one").id == first.id
+    assert client.create(paypal_request_id="two").id != first.id
+    paypal.payer_approves(first.id)
+    order = client.orders.authorize_order({"id": first.id}).body
+    id_ = order.purchase_units[0].payments.authorizations[0].id
+    asked = {
+        "authorization_id": id_,
+        "paypal_request_id": "c",
+        "body": CaptureRequest(amount=Money("EUR", "1.00")),
+    }
+    capture = client.payments.capture_authorized_payment(asked).body
+    clock.forward(hours=6)
+    assert client.create(paypal_request_id="one").id != first.id, "forgotten by now: a second order"
+    client.forget_token()
+    assert client.payments.capture_authorized_payment(asked).body.id == capture.id
+    assert paypal.effects == ["authorize 42.00", "capture 1.00"]
+
+
+def capture(client, id_, value="42.00", currency="EUR", **more):
+    body = CaptureRequest(amount=Money(currency, value), **more)
+    return client.payments.capture_authorized_payment({"authorization_id": id_, "body": body}).body
+
+
+def refund(client, id_, value, currency="EUR"):
+    body = RefundRequest(amount=Money(currency, value))
+    return client.payments.refund_captured_payment({"capture_id": id_, "body": body}).body
+
+
+def test_an_order_is_authorized_once_and_only_after_the_approval(client, paypal, clock):
+    order = client.create()
+    with pytest.raises(ErrorException) as caught:
+        client.orders.authorize_order({"id": order.id})
+    assert issue(caught) == (422, "ORDER_NOT_APPROVED")
+    paypal.payer_approves(order.id)
+    client.orders.authorize_order({"id": order.id})
+    with pytest.raises(ErrorException) as caught:
+        client.orders.authorize_order({"id": order.id})
+    assert issue(caught) == (422, "ORDER_ALREADY_AUTHORIZED")
+    late = client.create(CAPTURE)
+    paypal.payer_approves(late.id)
+    with pytest.raises(ErrorException) as caught:
+        client.orders.authorize_order({"id": late.id})
+    assert issue(caught) == (422, "ACTION_DOES_NOT_MATCH_INTENT")
+    later = client.create()
+    paypal.payer_approves(later.id)
+    clock.forward(hours=3)
+    with pytest.raises(ErrorException) as caught:
+        client.orders.authorize_order({"id": later.id})
+    assert issue(caught) == (422, "ORDER_EXPIRED")
+    with pytest.raises(ErrorException) as caught:
+        client.orders.capture_order({"id": late.id})
+    assert issue(caught) == (404, "INVALID_RESOURCE_ID")
+    assert paypal.effects == ["authorize 42.00"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "said"),
+    [
+        ("0.00", "EUR", "CANNOT_BE_ZERO_OR_NEGATIVE"),
+        ("1.001", "EUR", "DECIMAL_PRECISION"),
+        ("100.50", "HUF", "DECIMAL_PRECISION"),
+        ("1.0", "JPY", "DECIMAL_PRECISION"),
+        ("1.00", "KWD", "INVALID_CURRENCY_CODE"),
+    ],
+)
+def test_amounts_have_paypals_rules(client, amount, currency, said):
+    with pytest.raises(ErrorException) as caught:
+        client.create(amount=amount, currency=currency)
+    assert issue(caught) == (422, said)
+
+
+def test_captures_never_exceed_the_authorization_and_end_with_it(client, paypal, clock):
+    _, id_ = client.authorized()
+    capture(client, id_, "40.00")
+    for value, currency, said in (
+        ("2.01", "EUR", "MAX_CAPTURE_AMOUNT_EXCEEDED"),
+        ("1.00", "USD", "AUTH_CAPTURE_CURRENCY_MISMATCH"),
+    ):
+        with pytest.raises(ErrorException) as caught:
+            capture(client, id_, value, currency)
+        assert issue(caught) == (422, said)
+    capture(client, id_, "1.00", final_capture=True)
+    with pytest.raises(ErrorException) as caught:
+        capture(client, id_, "1.00")
+    assert issue(caught) == (422, "AUTHORIZATION_ALREADY_CAPTURED")
+    with pytest.raises(ErrorException) as caught:
+        client.payments.void_payment({"authorization_id": id_})
+    assert issue(caught) == (422, "PREVIOUSLY_CAPTURED")
+    _, other = client.authorized()
+    clock.forward(days=29)
+    client.forget_token()
+    with pytest.raises(ErrorException) as caught:
+        capture(client, other)
+    assert issue(caught) == (422, "AUTHORIZATION_EXPIRED")
+    clock.forward(days=1)
+    client.forget_token()
+    with pytest.raises(ErrorException) as caught:
+        capture(client, other)
+    assert issue(caught) == (422, "AUTHORIZATION_VOIDED")
+    with pytest.raises(ErrorException) as caught:
+        client.payments.void_payment({"authorization_id": other})
+    assert issue(caught) == (422, "PREVIOUSLY_VOIDED")
+
+
+def test_refunds_never_exceed_their_capture_nor_180_days(client, paypal, clock):
+    _, id_ = client.authorized()
+    first, second = capture(client, id_, "20.00"), capture(client, id_, "20.00")
+    refund(client, first.id, "15.00")
+    with pytest.raises(ErrorException) as caught:
+        refund(client, first.id, "5.01")
+    assert issue(caught) == (422, "REFUND_AMOUNT_EXCEEDED")
+    refund(client, first.id, "5.00")
+    with pytest.raises(ErrorException) as caught:
+        refund(client, first.id, "0.01")
+    assert issue(caught) == (422, "CAPTURE_FULLY_REFUNDED")
+    clock.forward(days=180)
+    client.forget_token()
+    with pytest.raises(ErrorException) as caught:
+        refund(client, second.id, "1.00")
+    assert issue(caught) == (422, "REFUND_TIME_LIMIT_EXCEEDED")
+
+
+def test_an_invoice_number_is_used_once(client, paypal):
+    _, id_ = client.authorized()
+    capture(client, id_, "1.00", invoice_id="INV-1")
+    with pytest.raises(ErrorException) as caught:
+        capture(client, id_, "1.00", invoice_id="INV-1")
+    assert issue(caught) == (422, "DUPLICATE_INVOICE_ID")
+
+
+def test_what_does_not_exist_is_not_found(client):
+    for ask in (
+        lambda: client.orders.get_order({"id": "O7"}),
+        lambda: client.payments.get_authorized_payment({"authorization_id": "A7"}),
+        lambda: client.payments.get_captured_payment({"capture_id": "C7"}),
+        lambda: client.payments.get_refund({"refund_id": "R7"}),
+    ):
+        with pytest.raises(ErrorException) as caught:
+            ask()
+        assert caught.value.name == "RESOURCE_NOT_FOUND"
+        assert caught.value.debug_id
+
+
+def test_wrong_credentials_get_no_token(paypal):
+    for secret in ("", "wrong"):
+        answer = requests.post(
+            f"{paypal.url}/v1/oauth2/token",
+            data={"grant_type": "client_credentials"},
+            auth=(paypal.client_id, secret),
+            timeout=5,
+        )
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+# --- requests that no client would send -----------------------------------------------------------
+
+
+def test_without_its_content_type_a_write_is_refused_with_415(strict):
+    for path in ("/v2/checkout/orders", "/v2/checkout/orders/O1/authorize", "/v2/checkout/orders/O1/capture"):
+        answer = strict.post(path)
+        assert (answer.status_code, answer.json()["name"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff", b"[]", b"7", b"null", b"{}", b'{"intent": "AUTHORIZE"}', b'{"intent": 1, "purchase_units": []}',
+     b'{"intent": "AUTHORIZE", "purchase_units": [{"amount": "42"}]}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_body_that_is_none_of_paypals_is_refused_with_400(strict, paypal, body):
+    answer = strict.post("/v2/checkout/orders", data=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["name"]) == (400, "INVALID_REQUEST")
+    assert paypal.ledger.orders == {}
+
+
+def test_with_a_payment_source_a_request_id_is_needed(strict):
+    order = {
+        "intent": "AUTHORIZE",
+        "purchase_units": [{"amount": {"currency_code": "EUR", "value": "1.00"}}],
+        "payment_source": {"paypal": {}},
+    }
+    answer = strict.post("/v2/checkout/orders", json=order)
+    assert answer.json()["details"][0]["issue"] == "PAYPAL_REQUEST_ID_REQUIRED"
+
+
+def test_a_token_that_is_none_is_refused(paypal):
+    answer = requests.get(
+        f"{paypal.url}/v2/checkout/orders/O1", headers={"Authorization": "Bearer x"}, timeout=5
+    )
+    assert (answer.status_code, answer.json()["name"]) == (401, "AUTHENTICATION_FAILURE")
