@@ -1,5 +1,7 @@
 """What is refused when it is registered, and how one provider is called."""
 
+from datetime import timedelta
+
 import pytest
 
 from paysession import (
@@ -15,6 +17,7 @@ from paysession import (
     SettingsError,
     hookimpl,
 )
+from paysession._plugins.registry import Registry
 from paysession_testing import FakeProvider
 
 
@@ -66,6 +69,66 @@ def test_a_missing_required_hook(hook):
 )
 def test_a_declared_capability_without_its_hook(capabilities, hook):
     refused(f"'{hook}', and its capabilities declare it", capabilities=capabilities)
+
+
+class Complete(Least):
+    @hookimpl
+    def capture(self): ...
+
+    @hookimpl
+    def refund(self): ...
+
+    @hookimpl
+    def retrieve(self): ...
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "match"),
+    [
+        (Capabilities(lookup="lagging"), "declares lookup='lagging' without lookup_lag"),
+        (Capabilities(lookup="consistent", lookup_lag=HOUR), "declares lookup_lag, and not lookup='lagging'"),
+        (Capabilities(lookup_lag=HOUR), "declares lookup_lag, and not lookup='lagging'"),
+        (Capabilities(refund_needs_capture=True), "declares refund_needs_capture, and refund='none'"),
+        (Capabilities(final_capture_releases=True), "declares final_capture_releases, and capture='none'"),
+        (Capabilities(call_limit=timedelta(0)), "declares call_limit=0"),
+        (Capabilities(call_limit=-HOUR), "declares call_limit as .*: it is a timedelta of 0 or more"),
+        (Capabilities(call_limit=60), "declares call_limit as 60: it is a timedelta"),
+        (Capabilities(lookup="lagging", lookup_lag=-HOUR), "declares lookup_lag as .* of 0 or more"),
+        (Capabilities(replay_window=86_400), "declares replay_window as 86400: it is a timedelta"),
+        (Capabilities(replay_window={"refund": 3600}), "declares replay_window refund as 3600"),
+        (Capabilities(replay_window={"refunds": HOUR}), "a replay_window of refunds: .* one of .*, refund, "),
+        (Capabilities(replay_window={"chargeback": HOUR}), "a replay_window of chargeback: "),
+    ],
+)
+def test_a_declaration_that_cannot_be_meant(capabilities, match):
+    with pytest.raises(ProviderLoadError, match=match):
+        Registry({"odd": type("Odd", (Complete,), {"capabilities": capabilities})()}).provider("odd")
+
+
+def test_keys_of_effects_that_are_never_reported():
+    refused("declares keyed_effects and reports no effects", capabilities=Capabilities(keyed_effects=True))
+
+
+@pytest.mark.parametrize(
+    "capabilities",
+    [
+        Capabilities(lookup="lagging", lookup_lag=HOUR, keyed_effects=True),
+        Capabilities(capture="once", refund="full", refund_needs_capture=True, final_capture_releases=True),
+        Capabilities(replay_window={"initiate": HOUR, "refund": timedelta(0)}),
+    ],
+)
+def test_a_declaration_that_holds_together(capabilities):
+    provider = type("Right", (Complete,), {"capabilities": capabilities})()
+    assert Registry({"right": provider}).provider("right").capabilities is capabilities
+
+
+@pytest.mark.parametrize("lookup", ["consistent", "lagging", "none"])
+def test_the_fake_provider_is_accepted_with_each_kind_of_lookup(lookup):
+    fake = FakeProvider(lookup=lookup)
+    assert Registry({"fake": fake}).provider("fake").capabilities.lookup == lookup
 
 
 def test_no_capabilities():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from paysession._plugins.compatibility import check_version
+from paysession._plugins.declared import check_capabilities
 from paysession._plugins.settings import TEST_MODES, Table, build, listed, redact, secrets_of
 from paysession.errors import (
     ConfigurationError,
@@ -187,6 +188,7 @@ def _check_provider(plugin: object, label: str) -> Capabilities:
         if name not in own:
             why = "every provider needs it" if name in _REQUIRED else "its capabilities declare it"
             raise ProviderLoadError(f"{label} does not implement the hook {name!r}, and {why}")
+    check_capabilities(capabilities, label, own)
     return capabilities
 
 

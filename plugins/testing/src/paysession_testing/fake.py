@@ -103,7 +103,7 @@ class FakeProvider:
         approve: The payer approves at once, so that ``authorize`` succeeds without more.
         capture: As in `Capabilities`.
         refund: As in `Capabilities`.
-        lookup: As in `Capabilities`.
+        lookup: As in `Capabilities`; ``lagging`` is declared with a lag of a minute.
         replay_window: As in `Capabilities`; zero: the gateway knows no keys at all.
         webhook_secret: Signs what `webhook` returns.
     """
@@ -119,7 +119,11 @@ class FakeProvider:
         webhook_secret: str = "whsec_fake",  # noqa: S107 - it guards nothing
     ) -> None:
         self.capabilities = Capabilities(
-            capture=capture, refund=refund, lookup=lookup, replay_window=replay_window
+            capture=capture,
+            refund=refund,
+            lookup=lookup,
+            lookup_lag=timedelta(minutes=1) if lookup == "lagging" else timedelta(0),
+            replay_window=replay_window,
         )
         self.ledger: list[LedgerEntry] = []
         self.calls: list[tuple[Kind, str]] = []
