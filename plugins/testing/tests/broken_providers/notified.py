@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from attrs import evolve
 from providers import BROKEN
 
 from paysession.hooks import hookimpl
@@ -205,6 +206,35 @@ class FailedLaterIsNew(Reading):
 class UnderAnotherKey(Reading):
     def _effects(self, item):
         return [replace(row, key=f"{row.key}-again") if row.key else row for row in super()._effects(item)]
+
+
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="declare keyed_effects=False")
+class DeclaresKeysThatItNeverReports(Reading):
+    @property
+    def capabilities(self):
+        return evolve(super().capabilities, keyed_effects=True)
+
+    def _effects(self, item):
+        return [replace(row, key=None) for row in super()._effects(item)]
+
+
+@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="as Effect.reference, or operation.key")
+class ReportsWithoutAName(Reading):
+    @hookimpl
+    def capture(self, session, operation):
+        super().capture(session, operation)
+        return Outcome.pending()
+
+    @hookimpl
+    def refund(self, session, operation):
+        super().refund(session, operation)
+        return Outcome.pending()
+
+    def _effects(self, item):
+        return [
+            row if row.kind == "authorize" else replace(row, key=None, reference=None)
+            for row in super()._effects(item)
+        ]
 
 
 class Told(Adyen):

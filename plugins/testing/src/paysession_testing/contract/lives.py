@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from paysession_testing.contract.verdict import broken, not_declared
 
 if TYPE_CHECKING:
     from paysession import PaymentSession
+    from paysession.provider import Effect
     from paysession_testing.contract.bench import Bench
 
 __all__ = ["LivesContract"]
@@ -37,16 +39,36 @@ _BROUGHT = {
 }
 
 
-def _check_keys(bench: Bench, session: PaymentSession) -> None:
-    """Fail unless the last lookup shows each effect of ours with the key of its operation."""
-    call = bench.last("retrieve")
-    assert isinstance(call.answer, Snapshot)  # noqa: S101 - it was recorded
+def _reported(bench: Bench, session: PaymentSession) -> list[Effect]:
+    """Return the effects that the last lookup has shown, or all that the notifications report."""
+    if bench.capabilities.lookup != "none":
+        call = bench.last("retrieve")
+        assert isinstance(call.answer, Snapshot)  # noqa: S101 - it was recorded
+        return list(call.answer.effects)
+    now = datetime.now(UTC)
+    bodies = bench.gateway.notifications(session) if bench.hears else ()
+    events = (
+        event for body in bodies for event in bench.handle.parse_webhook(bench.gateway.sign(body, now), body)
+    )
+    return [effect for event in events for effect in event.effects]
+
+
+def _check_names(bench: Bench, session: PaymentSession) -> None:
+    """Fail unless what the gateway reports of our operations tells them apart, as is declared."""
     history = bench.payments.history(session.id)
     # Captures of one charge may have no reference of their own: these cannot be matched here.
     own = {row.reference: row for row in history if row.origin != "provider" and row.reference is not None}
-    for effect in call.answer.effects:
+    for effect in _reported(bench, session):
+        if effect.kind not in (Kind.CAPTURE, Kind.REFUND):
+            continue
+        if bench.hears and not effect.reference and not effect.key:
+            broken(
+                "Without a lookup each effect has a reference or a key: reported again, it is no second one.",
+                found=f"{effect!r} has neither",
+                fix="give the gateway's id of it as Effect.reference, or operation.key as Effect.key",
+            )
         row = own.get(effect.reference or "")
-        if effect.kind in (Kind.CAPTURE, Kind.REFUND) and row is not None and effect.key != row.key:
+        if bench.capabilities.keyed_effects and row is not None and effect.key != row.key:
             broken(
                 "Where `keyed_effects` is declared each effect of ours carries the key of its operation.",
                 found=f"the {effect.kind} {effect.reference} of {row.key} has the key {effect.key}",
@@ -191,8 +213,7 @@ class LivesContract:
                     fix="give cumulative totals, effects with the reference that the hook answered, and no "
                     "data= or the same",
                 )
-            if bench.capabilities.keyed_effects and bench.capabilities.lookup != "none":
-                _check_keys(bench, session)
+            _check_names(bench, session)
 
     def test_a_life_goes_on_in_another_process(self, bench: Bench) -> None:
         """Nothing that a later step needs is kept in the provider itself: it stands in ``data``."""
