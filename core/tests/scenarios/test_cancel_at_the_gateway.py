@@ -412,3 +412,29 @@ def test_a_capture_that_a_lagging_lookup_shows_after_our_cancel_is_a_conflict_an
     told.fake.answers["refund"] = Outcome.refunded(eur("10.00"))
     session = told.payments.refund(session.id)
     assert (session.refunded, session.conflict) == (1000, None)
+
+
+@pytest.mark.parametrize(("captured", "left"), [("10.00", "32.00"), ("42.00", "0")])
+def test_a_cancel_in_doubt_that_found_less_to_release_is_ours_without_a_key(told, captured, left):
+    told.fake.capabilities = evolve(told.fake.capabilities, keyed_effects=False)
+    session = told.session()
+    told.fake.answers["cancel"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    told.fake.snapshot = Snapshot(
+        "authorized",
+        effects=[
+            Effect("capture", eur(captured), "pending", "theirs"),
+            Effect("cancel", eur(left), "succeeded", "void_1"),
+        ],
+        session_id=session.id,
+    )
+    session = told.payments.sync(session.id)
+    (cancel,) = [row for row in told.payments.history(session.id) if row.kind == "cancel"]
+    assert (cancel.state, cancel.origin, cancel.reference) == ("succeeded", "host", "void_1")
+    assert (session.authorized, session.capturing, session.open) == (
+        session.capturing,
+        eur(captured).minor,
+        None,
+    )
+    assert told.payments.sync(session.id) == session

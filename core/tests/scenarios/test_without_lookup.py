@@ -393,3 +393,31 @@ def test_a_failure_that_is_stated_again_after_the_payer_tried_again_says_nothing
     shop.payments.authorize(session.id)
     session, events = state(shop, session, failed)
     assert (session.status, session.pending, events) == ("pending", 1, [])
+
+
+def test_what_is_stated_to_be_pending_while_it_is_sent_again_is_in_doubt_no_more(make_shop):
+    shop = make_shop(Deaf())
+    session = shop.session("requires_more")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    operation = shop.payments.history(session.id)[-1]
+    line = Effect("authorize", eur("42.00"), "pending", "debit_1", operation.id)
+    shop.fake.meanwhile = lambda: state(shop, session, line)
+    shop.clock.forward(minutes=10)
+    shop.payments.recover()
+    assert shop.payments.history(session.id)[-1].attempt == 2
+    assert shop.rows(session.id)[-1][2:] == ("pending", "pending", 4200)
+    assert not shop.payments.in_doubt()
+    doubt = [event.type for event in shop.payments.events() if event not in shop.events()]
+    assert doubt == ["operation.in_doubt", "operation.settled"]
+
+
+def test_an_authorization_after_all_was_given_back_twice_is_not_over_the_limit(shop):
+    session, _ = state(shop, shop.session("requires_more"), Effect("authorize", eur("42.00"), reference="a1"))
+    state(shop, session, Effect("capture", eur("42.00"), reference="t1"))
+    state(shop, session, Effect("refund", eur("42.00"), reference="r1", capture="t1"))
+    state(shop, session, Effect("chargeback", eur("42.00"), reference="d1", capture="t1"))
+    assert [row.kind for row in shop.payments.conflicts()] == ["over_captured"]
+    session, _ = state(shop, session, Effect("authorize", eur("42.00"), reference="a2"))
+    assert (session.authorized, session.refunded + session.charged_back) == (8400, 8400)
+    assert "over_limit" not in {row.kind for row in shop.payments.conflicts(open=False)}
