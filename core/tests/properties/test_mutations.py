@@ -55,9 +55,9 @@ MUTATIONS = [
     (ledger, "a failure is no event", 'self._record("operation.failed", operation, detail=code)', "pass"),
     (ledger, "a failure of what nobody knew is no event", 'self._record("operation.failed", operation, detail=detail)', "pass"),
     # --- matching ---
-    (evidence, "references are not compared", "operation.reference in (effect.reference, effect.key):", "False:"),
-    (evidence, "keys are not compared", "(op for op in alike if op.id == effect.key)", "()"),
-    (evidence, "a foreign key is ours", "if effect.key not in keys:", "if False:"),
+    (evidence, "references are not compared", "in ledger.named(effect.reference, effect.key):", "in ():"),
+    (evidence, "keys are not compared", "of_key if of_key is not None and _is_alike(effect, of_key) else None", "None"),
+    (evidence, "a foreign key is ours", "if of_key is None:", "if False:"),
     (evidence, "amounts are not compared", "and (operation.amount == effect.amount or self._is_rest(effect, operation))", ""),
     (evidence, "one operation is many effects", "and operation.id not in self._matched", ""),
     (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),

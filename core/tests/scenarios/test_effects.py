@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from paysession import Declined, Failure, Money, NotApplied, Outcome, OutcomeUnknown
+from paysession._ledger.ledger import Ledger
 from paysession.outcome import Effect, Snapshot
 
 
@@ -31,6 +32,24 @@ def test_two_effects_of_one_amount_are_two(told):
     assert shows(told, session.id, *two) == ["session.captured"] * 2
     assert told.payments.get(session.id).captured == 1000
     assert references(told, session.id, "capture") == ["a", "b"]
+
+
+def reads_of_all_operations(told, session_id, monkeypatch):
+    """Return how often a lookup goes through all operations of a session."""
+    whole, reads = Ledger.operations.fget, []
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "operations", property(lambda ledger: reads.append(1) or whole(ledger)))
+        told.payments.sync(session_id)
+    return len(reads)
+
+
+def test_a_lookup_does_not_go_through_all_operations_for_each_effect(told, monkeypatch):
+    session = told.session()
+    shown = [Effect("capture", eur("0.01"), reference=f"ch_{number}") for number in range(40)]
+    shows(told, session.id, *shown[:2])
+    few = reads_of_all_operations(told, session.id, monkeypatch)
+    assert shows(told, session.id, *shown) == ["session.captured"] * 38
+    assert reads_of_all_operations(told, session.id, monkeypatch) == few
 
 
 def test_two_effects_that_nothing_tells_apart_are_two_and_stay_two(told):

@@ -454,23 +454,24 @@ class _Matching:
 
     def _match(self, effect: Effect) -> Operation | None:
         """Return the operation that an effect belongs to, or None."""
-        operations = self.ledger.operations
-        alike = [op for op in operations if op.kind is effect.kind and op.reverses is None]
-        mine = next((op for op in alike if op.id == effect.key), None)
+        ledger = self.ledger
+        of_key = ledger.operation(effect.key)
+        mine = of_key if of_key is not None and _is_alike(effect, of_key) else None
         if mine is not None and self._was_guessed(mine, effect):
             return mine
-        for operation in alike:
-            # What was shown before without a reference goes by its key.
-            if operation.reference is not None and operation.reference in (effect.reference, effect.key):
+        # What was shown before without a reference goes by its key.
+        for operation in ledger.named(effect.reference, effect.key):
+            if _is_alike(effect, operation):
                 return operation
-        keys = {op.id for op in operations}
         if effect.key is not None:
             if mine is not None and (mine.reference is None or effect.reference is None):
                 return mine
-            if effect.key not in keys:
+            if of_key is None:
                 return None  # it carries a key, and the key is none of ours
         keyed = effect.key is not None and mine is None
-        for operation in alike:
+        for operation in ledger.operations:
+            if not _is_alike(effect, operation):
+                continue
             # Nothing else tells the two apart: an operation of ours that is not known to be another effect,
             # and for the same amount, is this one. With the key of another operation (a capture at
             # authorization, of which there is one) it is none that was sent under its own.
@@ -479,7 +480,7 @@ class _Matching:
                 and (
                     operation.reference is None
                     or (keyed and effect.reference is None)
-                    or (effect.key is None and operation.reference in keys)
+                    or (effect.key is None and ledger.operation(operation.reference) is not None)
                 )
                 and operation.id not in self._matched
                 and operation.state in (*OPEN, State.SUCCEEDED)
@@ -1181,6 +1182,11 @@ def _releases(operation: Operation, capabilities: Capabilities) -> bool:
     """Return whether the gateway releases the rest of the authorization when this succeeds."""
     final = operation.final and capabilities.final_capture_releases
     return operation.kind is CAPTURE and (final or capabilities.capture == "once")
+
+
+def _is_alike(effect: Effect, operation: Operation) -> bool:
+    """Return whether an operation is of an effect's kind, and no reversal."""
+    return operation.kind is effect.kind and operation.reverses is None
 
 
 def _names(effect: Effect, operation: Operation) -> bool:

@@ -14,6 +14,7 @@ in ``charged_back``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
@@ -215,6 +216,7 @@ class Ledger:
         self.now = now
         self.known = {operation.id: operation for operation in operations} if operations else {}
         self.written: dict[str, Operation] = {}
+        self._named: defaultdict[str | None, set[str]] | None = None
         self.conflicts: dict[ConflictKind, Conflict] = (
             {row.kind: row for row in conflicts} if conflicts else {}
         )
@@ -245,6 +247,24 @@ class Ledger:
         if operation_id is None:
             return None
         return self.written.get(operation_id) or self.known.get(operation_id)
+
+    def named(self, *references: str | None) -> Sequence[Operation]:
+        """Return the operations with one of these ids of the gateway's, in their order.
+
+        A lookup may show as many effects as there are operations, each by its id. Going through all of them
+        for each effect takes 110 ms for 1,000, and 25 times that for 5,000.
+        """
+        if self._named is None:
+            self._named = defaultdict(set)
+            for operation in self.operations:
+                self._named[operation.reference].add(operation.id)
+        wanted = {reference for reference in references if reference is not None}
+        ids = {key for reference in wanted for key in self._named.get(reference, ())}
+        if not ids:
+            return ()
+        # One of them, mostly. What had the id once, and another one since, is left out.
+        rows = (self.operation(key) for key in ids) if len(ids) == 1 else self.operations
+        return [row for row in rows if row is not None and row.id in ids and row.reference in wanted]
 
     def left_of(self, operation: Operation) -> int:
         """Return what of an operation's effect was not undone, in minor units."""
@@ -338,10 +358,16 @@ class Ledger:
 
     def _put(self, operation: Operation, **changes: Unpack[_Changes]) -> Operation:
         attributes: dict[str, Any] = {**vars(operation), **changes, "updated_at": self.now}
-        changed = self.written[operation.id] = made(Operation, attributes)
+        changed = made(Operation, attributes)
+        self._write(changed)
         if operation.kind is CHARGEBACK:
             self.row.disputes += _is_disputed(changed) - _is_disputed(operation)
         return changed
+
+    def _write(self, operation: Operation) -> None:
+        self.written[operation.id] = operation
+        if self._named is not None:
+            self._named[operation.reference].add(operation.id)
 
     def _close(
         self,
@@ -464,7 +490,7 @@ class Ledger:
         row.held += operation.hold
         if not (operation.kind is CANCEL and row.cancel_requested):
             row.checks = 0
-        self.written[operation.id] = operation
+        self._write(operation)
 
     def _claimed(self, fact: Claimed) -> None:
         operation = fact.operation
@@ -785,7 +811,7 @@ class Ledger:
                 "error": _without_words(operation.error),
             }
             if erased != vars(operation):
-                self.written[operation.id] = made(Operation, erased)
+                self._write(made(Operation, erased))
         self._erased_conflicts = [evolve(row, note=None) for row in fact.conflicts if row.note is not None]
         self.erased = bool(self.written or self._erased_conflicts or before != vars(row))
         if self.erased:
