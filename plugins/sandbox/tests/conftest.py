@@ -1,7 +1,12 @@
 import importlib.util
+import itertools
 import json
+import os
+import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -77,6 +82,26 @@ def hold_against_the_description(sandbox):
 
 
 @pytest.fixture
+def start():
+    """Return a function that starts the command; it is stopped in the end."""
+    started = []
+
+    def start(*options):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYSESSION_")}
+        command = [sys.executable, "-c", "from paysession_cli.main import main; main()", "sandbox", *options]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
 def clock():
     return Clock(START)
 
@@ -128,6 +153,27 @@ def refused():
         return caught.value
 
     return refused
+
+
+@pytest.fixture
+def hook():
+    """Return the address of a shop that takes everything, and the headers and bodies that it has taken."""
+    taken = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", taken
+        server.shutdown()
 
 
 # --- PayPal ---------------------------------------------------------------------------------------
@@ -200,38 +246,52 @@ def client(paypal):
 class Session:
     """Plain requests with a token, for what PayPal's client does not send."""
 
-    def __init__(self, paypal):
-        self.paypal = paypal
+    def __init__(self, url, client_id="client-id", client_secret="client-secret"):
+        self.url = url
+        self._by = client_id, client_secret
+        self._numbers = itertools.count(1)
         self._requests = requests.Session()
         self.authorize()
 
     def authorize(self):
-        asked, by = {"grant_type": "client_credentials"}, (self.paypal.client_id, self.paypal.client_secret)
-        answer = requests.post(f"{self.paypal.url}/v1/oauth2/token", data=asked, auth=by, timeout=5)
+        asked = {"grant_type": "client_credentials"}
+        answer = requests.post(f"{self.url}/v1/oauth2/token", data=asked, auth=self._by, timeout=5)
         self._requests.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def send(self, method, path, body=None, **headers):
         """Send JSON; return the status and the JSON of the answer."""
         if path.startswith(("/v2/", "/v3/")) and method == "POST":
-            headers.setdefault("PayPal-Request-Id", f"key-{len(self.paypal.exchanges)}")
+            headers.setdefault("PayPal-Request-Id", f"key-{next(self._numbers)}")
         sent = json.dumps(body, separators=(",", ":")) if body is not None else None
         headers |= {"Content-Type": "application/json"} if method in ("POST", "PATCH") else {}
-        answer = self._requests.request(method, self.paypal.url + path, data=sent, headers=headers, timeout=5)
+        answer = self._requests.request(method, self.url + path, data=sent, headers=headers, timeout=5)
         return answer.status_code, answer.json() if answer.content else None
 
     def post(self, path, **options):
-        return self._requests.post(self.paypal.url + path, timeout=5, **options)
+        return self._requests.post(self.url + path, timeout=5, **options)
 
     def close(self):
         self._requests.close()
 
 
 @pytest.fixture
-def session(paypal):
+def make_session():
+    """Return a function that makes what sends plain requests to an address."""
+    made = []
+
+    def make(url):
+        made.append(Session(url))
+        return made[-1]
+
+    yield make
+    for session in made:
+        session.close()
+
+
+@pytest.fixture
+def session(paypal, make_session):
     """Return what sends plain requests, each of which is held against PayPal's files."""
-    session = Session(paypal)
-    yield session
-    session.close()
+    return make_session(paypal.url)
 
 
 @pytest.fixture

@@ -12,29 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from paysession_sandbox.paypal import PayPalFake
-from paysession_sandbox.stripe import StripeSandbox
 
 INTENT = {"amount": 4200, "currency": "eur"}
-
-
-@pytest.fixture
-def start():
-    """Return a function that starts the command; it is stopped in the end."""
-    started = []
-
-    def start(*options):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYSESSION_")}
-        command = [sys.executable, "-c", "from paysession_cli.main import main; main()", "sandbox", *options]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.communicate(timeout=20)
 
 
 def test_one_command_starts_both_and_prints_the_settings(start):
@@ -65,47 +44,6 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(start):
         process = start("--only", "stripe", "--stripe-port", str(taken.getsockname()[1]))
         _, said = process.communicate(timeout=20)
     assert (process.returncode, "does not start on port" in said, "Traceback" in said) == (1, True, False)
-
-
-# --- what is kept ---------------------------------------------------------------------------------
-
-
-def test_what_stripe_holds_is_there_again_after_a_restart(tmp_path):
-    with StripeSandbox(folder=tmp_path) as before:
-        intent = before.call(
-            "POST", "/v1/payment_intents", {**INTENT, "capture_method": "manual"}, idempotency_key="k1"
-        )
-        confirm = {"payment_method": "pm_card_visa", "return_url": "https://shop.example"}
-        before.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", confirm)
-        before.advance(hours=3)
-        at = before.clock()
-        before.changed()
-    assert (tmp_path / "stripe.json").stat().st_mode & 0o077 == 0
-    with StripeSandbox(folder=tmp_path) as after:
-        assert after.clock() >= at
-        again = after.call(
-            "POST", "/v1/payment_intents", {**INTENT, "capture_method": "manual"}, idempotency_key="k1"
-        )
-        assert (again["id"], after.summary()["payment_intent"]) == (intent["id"], 1)
-        after.advance(days=7)  # the authorization runs out
-        assert after.call("GET", f"/v1/payment_intents/{intent['id']}")["status"] == "canceled"
-
-
-def test_an_event_that_was_not_delivered_is_sent_after_a_restart(tmp_path):
-    with StripeSandbox(folder=tmp_path) as before:
-        before.deliveries.held = True
-        before.send_webhooks_to("http://127.0.0.1:9/nobody", events=["payment_intent.created"])
-        before.call("POST", "/v1/payment_intents", INTENT)
-        before.changed()
-    with StripeSandbox(folder=tmp_path) as after:
-        assert after.deliveries.wait_for(1)
-        assert [row.kind for row in after.deliveries.done] == ["payment_intent.created"]
-
-
-def test_a_file_that_is_not_ours_is_refused(tmp_path):
-    (tmp_path / "stripe.json").write_text("[]")
-    with pytest.raises(ValueError, match="no state of this version"):
-        StripeSandbox(folder=tmp_path)
 
 
 # --- the page at / --------------------------------------------------------------------------------

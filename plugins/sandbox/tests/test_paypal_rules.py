@@ -1,5 +1,7 @@
 """The rules of PayPal's, as its own client meets them, and requests that no client would send."""
 
+import json
+
 import pytest
 import requests
 from paypalserversdk.exceptions.error_exception import ErrorException
@@ -169,6 +171,36 @@ def test_wrong_credentials_get_no_token(paypal):
             timeout=5,
         )
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+# --- notifications --------------------------------------------------------------------------------
+
+
+def question(headers, body, webhook_id):
+    """Return what a shop asks PayPal, to know whether a notification is genuine: with its very bytes."""
+    names = ("auth-algo", "cert-url", "transmission-id", "transmission-sig", "transmission-time")
+    asked = {name.replace("-", "_"): headers[f"paypal-{name}"] for name in names}
+    return json.dumps({**asked, "webhook_id": webhook_id})[:-1].encode() + b', "webhook_event":' + body + b"}"
+
+
+def test_a_registered_webhook_is_sent_what_it_asked_for_and_a_shop_can_verify_it(
+    client, session, paypal, hook
+):
+    url, taken = hook
+    told = {"url": url, "event_types": [{"name": "PAYMENT.CAPTURE.COMPLETED"}]}
+    _, webhook = session.send("POST", "/v1/notifications/webhooks", told)
+    capture(client, client.authorized()[1])
+    assert paypal.deliveries.wait_for(1)
+    ((headers, body),) = taken
+    assert json.loads(body)["event_type"] == "PAYMENT.CAPTURE.COMPLETED"
+    for webhook_id, genuine in ((webhook["id"], "SUCCESS"), (paypal.signer.webhook_id, "FAILURE")):
+        asked = question(headers, body, webhook_id)
+        answer = session.post(
+            "/v1/notifications/verify-webhook-signature",
+            data=asked,
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.json() == {"verification_status": genuine}
 
 
 # --- requests that no client would send -----------------------------------------------------------

@@ -9,7 +9,7 @@ import json
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -36,7 +36,7 @@ _NAMES: Final = ("stripe", "paypal")
     "folder",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep what Stripe holds in this folder; in memory by default.",
+    help="Keep what they hold in this folder, from one start to the next; in memory by default.",
 )
 @click.option("--webhooks", metavar="URL", help="Send Stripe's events to this address, signed.")
 @click.option("--paypal-webhooks", metavar="URL", help="Send PayPal's notifications to this address, signed.")
@@ -106,14 +106,19 @@ def run(
 
     addresses: dict[str, str] = {}
     settings: dict[str, str] = {}
-    if only != "paypal":
-        if folder is not None:
+    if folder is not None:
+        try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"--state {folder}: {error}") from None
+    if only != "paypal":
         try:
             lag = timedelta(seconds=search_lag)
             stripe = stack.enter_context(StripeSandbox(port=stripe_port, folder=folder, search_lag=lag))
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise click.ClickException(f"Stripe does not start on port {stripe_port}: {error}") from None
+        except ValueError as error:
+            raise click.ClickException(f"Stripe does not start: {error}") from None
         known = [row["url"] for row in stripe.account().all("webhook_endpoint")]
         if webhooks is not None and webhooks not in known:
             stripe.send_webhooks_to(webhooks, secret=WEBHOOK_SECRET)
@@ -122,11 +127,14 @@ def run(
         settings |= stripe.environment()
     if only != "stripe":
         try:
-            paypal: Any = stack.enter_context(PayPalFake(Clock(running=True), port=paypal_port))
+            clock = Clock(running=True)
+            paypal = stack.enter_context(PayPalFake(clock, port=paypal_port, folder=folder))
         except OSError as error:
             raise click.ClickException(f"PayPal does not start on port {paypal_port}: {error}") from None
+        except ValueError as error:
+            raise click.ClickException(f"PayPal does not start: {error}") from None
         addresses["PayPal"] = paypal.url
-        if paypal_webhooks is not None:
+        if paypal_webhooks is not None and paypal_webhooks not in paypal.deliveries.urls:
             paypal.send_webhooks_to(paypal_webhooks)
         settings |= {
             "PAYSESSION_PAYPAL__CLIENT_ID": paypal.client_id,

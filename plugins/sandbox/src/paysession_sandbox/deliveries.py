@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from attrs import define
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from paysession_sandbox.clock import Clock
 
@@ -60,6 +60,7 @@ class Deliveries(ABC):
         reverse: Whether what waits is sent the newest first.
         held: Whether nothing is sent until `deliver` is called.
         done: What was sent.
+        noted: Called after each attempt, in the thread that sends: what is kept has changed.
     """
 
     def __init__(self, clock: Clock, again_after: Sequence[int]) -> None:
@@ -68,6 +69,7 @@ class Deliveries(ABC):
         self.reverse = False
         self.held = False
         self.done: list[Delivery] = []
+        self.noted: Callable[[], None] = lambda: None
         self.clock = clock
         self._again_after = again_after
         self._waiting: list[Delivery] = []
@@ -179,5 +181,7 @@ class Deliveries(ABC):
             elif delivery.attempts <= len(self._again_after):
                 delivery.due = self.clock().timestamp() + self._again_after[delivery.attempts - 1]
                 self._waiting.append(delivery)
+        self.noted()
+        with self._changed:
             self.done.append(delivery)
             self._changed.notify_all()

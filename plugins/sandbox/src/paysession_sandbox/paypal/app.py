@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import itertools
 import json
 import re
 import threading
@@ -22,7 +21,7 @@ from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, O
 from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from paysession_sandbox.paypal.clock import Clock
     from paysession_sandbox.paypal.faults import Fault
@@ -63,6 +62,12 @@ _TAKES_JSON: Final = (
     "verify",
 )
 """The calls whose requests may have a body: without its type PayPal answers 415, even where none is sent."""
+_SHOWN: Final = {
+    "show": "order",
+    "show_authorization": "authorization",
+    "show_capture": "capture",
+    "show_refund": "refund",
+}
 _MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
 _PAYMENTS: Final = ("capture", "reauthorize", "void", "refund")
 _KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
@@ -120,7 +125,16 @@ class App:
         clock: The time at PayPal.
         client_id: The REST app's client id.
         client_secret: Its secret.
-        verify: Answers the postback; None: no notification is PayPal's.
+        verify: Answers the postback, given it and the ids of the webhooks that are registered; None: no
+            notification is PayPal's.
+
+    Attributes:
+        lock: Held while anything is read or changed.
+        events: Every notification.
+        tokens: Until when each token is good.
+        done: What came of each write, by the call with its id and the request id: when it was, and the kind
+            and the id of the object that it is about.
+        number: The number of the last request or notification.
     """
 
     def __init__(
@@ -128,7 +142,7 @@ class App:
         clock: Clock,
         client_id: str,
         client_secret: str,
-        verify: Callable[[bytes], bool] | None = None,
+        verify: Callable[[bytes, Collection[str]], bool] | None = None,
     ) -> None:
         self.clock = clock
         self.ledger = Ledger(clock, self._tell)
@@ -138,12 +152,16 @@ class App:
         self.faults: dict[str, list[Fault | None]] = defaultdict(list)
         self._basic = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
         self._verify = verify
-        self._numbers = itertools.count(1)
-        self._tokens: dict[str, datetime] = {}
-        self._done: dict[tuple[str, str], tuple[datetime, Callable[[], dict[str, Any]]]] = {}
+        self.number = 0
+        self.tokens: dict[str, datetime] = {}
+        self.done: dict[tuple[str, str], tuple[datetime, str, str]] = {}
         self.webhooks: dict[str, dict[str, Any]] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.twist: Callable[[str, Any], Any] = lambda _, document: document
+
+    def _next(self) -> int:
+        self.number += 1
+        return self.number
 
     def call_of(self, method: str, path: str) -> tuple[str, str]:
         """Return the name of a call, and the id in its path."""
@@ -157,7 +175,7 @@ class App:
 
     def take_fault(self, call: str) -> Fault | None:
         """Return what is to go wrong with this call, or None."""
-        with self._lock:
+        with self.lock:
             waiting = self.faults[call]
             return waiting.pop(0) if waiting else None
 
@@ -165,12 +183,12 @@ class App:
         """Carry a request out."""
         url = urlsplit(path)
         call, identifier = self.call_of(method, url.path)
-        with self._lock:
+        with self.lock:
             if not call:
                 return self._page(method, url.path, parse_qs(url.query))
             if call == "token":
                 return self._token(headers, body)
-            debug_id = f"f{next(self._numbers):012x}"
+            debug_id = f"f{self._next():012x}"
             try:
                 status, document = self._carry_out(call, identifier, headers, body)
             except Problem as problem:
@@ -188,8 +206,8 @@ class App:
         if headers.get("authorization") != self._basic or b"grant_type=client_credentials" not in body:
             error = {"error": "invalid_client", "error_description": "Client Authentication failed"}
             return _json(401, error)
-        token = f"A21AA{next(self._numbers):040d}"
-        self._tokens[token] = self.clock() + timedelta(seconds=TOKEN_LIVES)
+        token = f"A21AA{self._next():040d}"
+        self.tokens[token] = self.clock() + timedelta(seconds=TOKEN_LIVES)
         return _json(
             200,
             {
@@ -204,8 +222,8 @@ class App:
 
     def forget_tokens(self) -> None:
         """Let every token be worth nothing from now on."""
-        with self._lock:
-            self._tokens.clear()
+        with self.lock:
+            self.tokens.clear()
 
     # --- calls ---
 
@@ -213,12 +231,12 @@ class App:
         self, call: str, identifier: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, Any] | None]:
         token = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._tokens.get(token, datetime.min.replace(tzinfo=self.clock().tzinfo)) <= self.clock():
+        if self.tokens.get(token, datetime.min.replace(tzinfo=self.clock().tzinfo)) <= self.clock():
             raise Problem(401)
         if headers.get("content-type") != "application/json" and call in _TAKES_JSON:
             raise Problem(415)
         if call == "verify":
-            genuine = self._verify is not None and self._verify(body)
+            genuine = self._verify is not None and self._verify(body, self.webhooks)
             return 200, {"verification_status": "SUCCESS" if genuine else "FAILURE"}
         tree = _parsed(body)
         if call == "forget":
@@ -240,7 +258,7 @@ class App:
             if any(known["url"] == tree["url"] for known in self.webhooks.values()):
                 raise Problem(400, "WEBHOOK_URL_ALREADY_EXISTS")
             row = {
-                "id": f"WH{next(self._numbers):08d}",
+                "id": f"WH{self._next():08d}",
                 "url": tree["url"],
                 "event_types": tree["event_types"],
             }
@@ -254,11 +272,17 @@ class App:
 
     def _show(self, call: str, identifier: str) -> dict[str, Any]:
         if call == "show":
-            return documents.order(self.ledger.order(identifier), self.base)
-        if call == "show_authorization":
+            self.ledger.order(identifier)  # one that nobody approved in time is gone
+        return self._document(_SHOWN[call], identifier)
+
+    def _document(self, kind: str, identifier: str) -> dict[str, Any]:
+        """Return an object as it is by now."""
+        if kind == "order":
+            return documents.order(self.ledger.orders[identifier], self.base)
+        if kind == "authorization":
             order, authorization = self.ledger.authorization(identifier)
             return documents.authorization(authorization, order, self.base)
-        if call == "show_refund":
+        if kind == "refund":
             order, capture, refund = self.ledger.refund_of(identifier)
             return documents.refund(refund, capture, order, self.base)
         order, capture = self.ledger.capture_of(identifier)
@@ -273,38 +297,32 @@ class App:
             raise Problem(400, "PAYPAL_REQUEST_ID_REQUIRED")
         key = (f"{call} {identifier}", request_id or "")
         kept = _KEPT["payments" if call in _PAYMENTS else "orders"]
-        if request_id is not None and key in self._done:
-            at, show = self._done[key]
+        if request_id is not None and key in self.done:
+            at, kind, of = self.done[key]
             if self.clock() < at + kept:
-                return 201 if call in ("capture", "reauthorize", "refund") else 200, show()
-        show = self._effect(call, identifier, tree)
+                return 201 if call in ("capture", "reauthorize", "refund") else 200, self._document(kind, of)
+        kind, of = self._effect(call, identifier, tree)
         if request_id is not None:
-            self._done[key] = (self.clock(), show)
+            self.done[key] = (self.clock(), kind, of)
         if headers.get("prefer") == "return=representation":
-            return 200 if call == "void" else 201, show()
-        return (204, None) if call == "void" else (201, _minimal(show()))
+            return 200 if call == "void" else 201, self._document(kind, of)
+        return (204, None) if call == "void" else (201, _minimal(self._document(kind, of)))
 
-    def _effect(self, call: str, identifier: str, tree: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-        ledger, base = self.ledger, self.base
+    def _effect(self, call: str, identifier: str, tree: dict[str, Any]) -> tuple[str, str]:
+        """Carry a change out; return the kind and the id of the object that it is about."""
+        ledger = self.ledger
         if call == "refund":
-            order, capture, refund = ledger.refund(identifier, tree)
-            return lambda: documents.refund(refund, capture, order, base)
+            return "refund", ledger.refund(identifier, tree)[-1].id
         if call == "capture":
-            order, capture = ledger.capture(identifier, tree)
-            return lambda: documents.capture(capture, order, base)
+            return "capture", ledger.capture(identifier, tree)[-1].id
         if call == "reauthorize":
-            order, again = ledger.reauthorize(identifier, tree)
-            return lambda: documents.authorization(again, order, base)
+            return "authorization", ledger.reauthorize(identifier, tree)[-1].id
         if call == "void":
-            authorization = ledger.void(identifier)
-            order, _ = ledger.authorization(identifier)
-            return lambda: documents.authorization(authorization, order, base)
+            return "authorization", ledger.void(identifier).id
         if call == "create":
-            order = ledger.create(tree)
-        else:
-            pay = ledger.authorize if call == "authorize" else ledger.capture_order
-            order = pay(identifier, tree)
-        return lambda: documents.order(order, base)
+            return "order", ledger.create(tree).id
+        pay = ledger.authorize if call == "authorize" else ledger.capture_order
+        return "order", pay(identifier, tree).id
 
     # --- the payer's browser ---
 
@@ -346,7 +364,7 @@ class App:
             resource, name = documents.order(order, self.base), "checkout-order"
         event = Event(
             {
-                "id": f"WH-{next(self._numbers):017d}",
+                "id": f"WH-{self._next():017d}",
                 "event_version": "1.0",
                 "create_time": self.clock().strftime("%Y-%m-%dT%H:%M:%S.000Z"),
                 "resource_type": name,

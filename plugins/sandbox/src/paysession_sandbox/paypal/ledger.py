@@ -6,7 +6,6 @@ that it is to test.
 
 from __future__ import annotations
 
-import itertools
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -54,19 +53,21 @@ class Ledger:
             ``refund``) is to have; for a test to set. Also ``liability_shift`` of a card, and ``bank``: what
             is not ``PAID`` is captured by `bank_pays`.
         vault: What was saved, by its id: the ``payment_source`` that it pays.
+        number: The number of the last object.
     """
 
     def __init__(self, clock: Clock, tell: Callable[[str, Order, object], None]) -> None:
         self._clock = clock
         self._tell = tell
-        self._numbers = itertools.count(1)
+        self.number = 0
         self.orders: dict[str, Order] = {}
         self.effects: list[tuple[str, str, Decimal]] = []
         self.next_status: dict[str, list[str]] = {}
         self.vault: dict[str, str] = {}
 
     def _id(self, letter: str) -> str:
-        return f"{letter}{next(self._numbers):016d}"
+        self.number += 1
+        return f"{letter}{self.number:016d}"
 
     def _status(self, kind: str, otherwise: str) -> str:
         waiting = self.next_status.get(kind)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from paysession_sandbox.paypal import console
+from paysession_sandbox.paypal import console, state
 from paysession_sandbox.paypal.app import Answer, App, Event, Exchange
 from paysession_sandbox.paypal.clock import Clock
 from paysession_sandbox.paypal.deliveries import PayPalDeliveries
@@ -18,6 +18,7 @@ from paysession_sandbox.paypal.signing import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -37,6 +38,10 @@ class PayPalFake:
         client_id: The only client id that it knows.
         client_secret: Its secret.
         port: The port; 0 for a free one.
+        folder: A folder to keep everything in, from one start to the next; None keeps it in memory.
+
+    Raises:
+        ValueError: The folder holds something else.
 
     Attributes:
         url: Where it listens, such as ``http://127.0.0.1:54321``.
@@ -53,6 +58,7 @@ class PayPalFake:
         client_id: str = "client-id",
         client_secret: str = "client-secret",  # noqa: S107 - it guards nothing
         port: int = 0,
+        folder: Path | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.client_id = client_id
@@ -61,8 +67,13 @@ class PayPalFake:
         self.connections: list[Any] = []
         self._signer = Signer(self.clock, WEBHOOK_ID)
         self._app = App(self.clock, client_id, client_secret, self._signer.verifies)
-        self.deliveries = PayPalDeliveries(self.clock, self._signer)
+        self.deliveries = PayPalDeliveries(self.clock, self._signer, self._app.webhooks)
+        self.deliveries.noted = self.changed
         self._app.told = self.deliveries.add
+        self._saving = threading.Lock()
+        self._file = None if folder is None else folder / "paypal.json"
+        if self._file is not None:
+            state.load(self._app, self.deliveries, self._file)
         self._released = threading.Event()
         self._arrived = threading.Condition()
         self._server = _Server(self, port)
@@ -86,6 +97,12 @@ class PayPalFake:
         self._server.hang_up()
         self._server.server_close()
         self._thread.join()
+
+    def changed(self) -> None:
+        """Keep what the stand-in holds, if it is kept in a folder."""
+        if self._file is not None:
+            with self._saving:
+                state.save(self._app, self.deliveries, self._file)
 
     # --- looking ---
 
@@ -113,6 +130,7 @@ class PayPalFake:
     def payer_approves(self, order_id: str) -> dict[str, str]:
         """Approve as the payer; return the query that the browser brings back to the shop."""
         order = self.ledger.approve(order_id)
+        self.changed()
         return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
 
     @property
@@ -159,6 +177,7 @@ class PayPalFake:
     def send_webhooks_to(self, url: str) -> None:
         """Send signed notifications to an address from now on; a shop verifies them by asking PayPal."""
         self.deliveries.urls.append(url)
+        self.changed()
 
     @property
     def signer(self) -> Signer:
@@ -169,8 +188,12 @@ class PayPalFake:
 
     def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
         """Answer a request; None: the connection is closed without an answer."""
-        page = console.answer(self, method, path, headers, body)
+        told = len(self.events)
+        with self._app.lock:
+            page = console.answer(self, method, path, headers, body)
         if page is not None:
+            if method != "GET":
+                self.changed()
             return page
         call, _ = self._app.call_of(method, urlsplit(path).path)
         fault = self._app.take_fault(call) if call else None
@@ -181,6 +204,8 @@ class PayPalFake:
             if fault.committed:
                 self._app.answer(method, path, headers, body)
             answer = Answer(fault.status, fault.body, fault.headers) if fault.then == "answer" else None
+        if method != "GET" or len(self.events) > told:
+            self.changed()
         faulty = fault is not None or (answer is not None and answer.twisted)
         with self._arrived:
             self.exchanges.append(Exchange(call, method, path, headers, body, answer, faulty))

@@ -7,6 +7,7 @@ import zlib
 from base64 import b64decode, b64encode
 from datetime import timedelta
 from functools import cache, cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -105,7 +107,6 @@ class Signer:
     def __init__(self, clock: Clock, webhook_id: str) -> None:
         self.webhook_id = webhook_id
         self._clock = clock
-        self._sent: dict[bytes, int] = {}
 
     @cached_property
     def authority(self) -> Authority:
@@ -140,10 +141,11 @@ class Signer:
             key: Another key to sign with.
             at: When it is sent.
         """
-        number = self._sent.setdefault(body, len(self._sent) + 1)
-        transmission_id = f"69cd13f0-d67a-11e5-baa3-{number:012x}"
+        webhook_id = webhook_id or self.webhook_id
+        number = sha256(webhook_id.encode() + body).hexdigest()[:12]  # the same again after a restart
+        transmission_id = f"69cd13f0-d67a-11e5-baa3-{number}"
         sent_at = (at or self._clock()).strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = f"{transmission_id}|{sent_at}|{webhook_id or self.webhook_id}|{zlib.crc32(body)}"
+        text = f"{transmission_id}|{sent_at}|{webhook_id}|{zlib.crc32(body)}"
         signature = (key or self._issued[1]).sign(text.encode(), PKCS1v15(), SHA256())
         return {
             "content-type": "application/json",
@@ -154,17 +156,23 @@ class Signer:
             "paypal-transmission-time": sent_at,
         }
 
-    def verifies(self, question: bytes) -> bool:
-        """Answer the postback: whether these very bytes were signed for this webhook."""
+    def verifies(self, question: bytes, registered: Collection[str] = ()) -> bool:
+        """Answer the postback: whether these very bytes were signed for a webhook.
+
+        Args:
+            question: The body of the postback.
+            registered: The ids of the webhooks that were registered, beside the signer's own.
+        """
         tree: dict[str, Any] = json.loads(question)
+        webhook_id = tree["webhook_id"]
         raw = question.partition(b'"webhook_event":')[2][:-1]
-        text = f"{tree['transmission_id']}|{tree['transmission_time']}|{self.webhook_id}|{zlib.crc32(raw)}"
+        text = f"{tree['transmission_id']}|{tree['transmission_time']}|{webhook_id}|{zlib.crc32(raw)}"
         signature = b64decode(tree["transmission_sig"])
         try:
             self._issued[1].public_key().verify(signature, text.encode(), PKCS1v15(), SHA256())
         except InvalidSignature:
             return False
-        return bool(tree["webhook_id"] == self.webhook_id)
+        return webhook_id == self.webhook_id or webhook_id in registered
 
 
 @cache

@@ -91,10 +91,12 @@ class StripeSandbox:
         self.requests: list[Request] = []
         self.effects: list[tuple[str, str]] = []
         self.deliveries = StripeDeliveries(self.clock)
+        self.deliveries.noted = self.changed
         self.api = Api(self.clock, self.settings, self.deliveries.add)
         self.url = ""
         self.canned: dict[str, Json] = {}
         self._port = port
+        self._saving = threading.Lock()
         self._file = None if folder is None else folder / "stripe.json"
         if self._file is not None:
             state.load(self.api, self._file)
@@ -106,7 +108,6 @@ class StripeSandbox:
         self._holding = threading.Condition()
         self._held = 0
         self._guard = threading.Lock()
-        self._saving = threading.Lock()
 
     def _send_what_waited(self) -> None:
         """Send the events that were not delivered when the stand-in was stopped."""

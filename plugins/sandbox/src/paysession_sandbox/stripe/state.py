@@ -1,14 +1,13 @@
-"""What the stand-in holds, kept in a file: so that it is there again after a restart."""
+"""Everything that the stand-in holds, as JSON in a file."""
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import asdict
 
+from paysession_sandbox import kept
 from paysession_sandbox.stripe.account import Timer
 from paysession_sandbox.stripe.api import Kept
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paysession_sandbox.stripe.api import Api
-    from paysession_sandbox.stripe.wire import Json
 
 __all__ = ["load", "save"]
 
@@ -24,22 +22,18 @@ _FORMAT: Final = 1
 
 
 def save(api: Api, path: Path) -> None:
-    """Write everything to a file, which only its owner may read; it is whole, or as it was before."""
+    """Write everything to a file."""
     with api.lock:
-        tree: Json = {
-            "format": _FORMAT,
+        tree = {
             "now": api.clock().isoformat(),
             "accounts": {
                 name: {"objects": account.objects, "timers": [asdict(timer) for timer in account.timers]}
                 for name, account in api.accounts.items()
             },
-            "kept": [[*place, asdict(kept)] for place, kept in api.kept.items() if kept.status is not None],
+            "kept": [[*place, asdict(row)] for place, row in api.kept.items() if row.status is not None],
         }
-        text = json.dumps(tree)
-    beside = path.with_suffix(".new")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(text)
-    beside.replace(path)
+        content = kept.text("Stripe", _FORMAT, tree)
+    kept.write(path, content)
 
 
 def load(api: Api, path: Path) -> bool:
@@ -48,19 +42,14 @@ def load(api: Api, path: Path) -> bool:
     Raises:
         ValueError: It is no file of ours.
     """
-    try:
-        tree: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    if not isinstance(tree, dict) or tree.get("format") != _FORMAT:  # pyright: ignore[reportUnknownMemberType]
-        raise ValueError(f"{path} is no state of this version of paysession-sandbox")
-    found: Json = tree  # pyright: ignore[reportUnknownVariableType]
-    with api.lock:
+    with kept.read(path, "Stripe", _FORMAT) as found, api.lock:
+        if found is None:
+            return False
         behind = datetime.fromisoformat(found["now"]) - api.clock()
         api.clock.forward(seconds=max(0.0, behind.total_seconds()))
-        for name, kept in found["accounts"].items():
+        for name, tree in found["accounts"].items():
             account = api.account(name)
-            account.objects = kept["objects"]
-            account.timers = [Timer(**timer) for timer in kept["timers"]]
-        api.kept = {(account, key): Kept(**kept) for account, key, kept in found["kept"]}
+            account.objects = {kind: dict(rows) for kind, rows in tree["objects"].items()}
+            account.timers = [Timer(**timer) for timer in tree["timers"]]
+        api.kept = {(account, key): Kept(**row) for account, key, row in found["kept"]}
     return True
