@@ -421,3 +421,29 @@ def test_an_authorization_after_all_was_given_back_twice_is_not_over_the_limit(s
     session, _ = state(shop, session, Effect("authorize", eur("42.00"), reference="a2"))
     assert (session.authorized, session.refunded + session.charged_back) == (8400, 8400)
     assert "over_limit" not in {row.kind for row in shop.payments.conflicts(open=False)}
+
+
+def test_an_authorization_that_is_stated_after_its_capture_was_undone_is_no_second_one(make_shop):
+    shop = make_shop(Deaf())
+    session = shop.session("requires_more")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    state(shop, session, Effect("capture", eur("42.00"), reference="t1"))
+    session, _ = state(shop, session, Effect("capture", eur("42.00"), "reversed", "t1"))
+    assert (session.status, session.authorized) == ("canceled", 0)
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="a1"))
+    assert (session.status, session.authorized, events) == ("canceled", 0, [])
+    assert shop.payments.history(session.id)[1].reference == "a1"
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="a2"))
+    assert events == ["session.conflict", "session.released"]  # another one is not the same
+
+
+def test_an_authorization_under_anothers_key_is_never_taken_for_ours_once_it_is_over(make_shop):
+    shop = make_shop(Deaf())
+    session = shop.session("requires_more")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    state(shop, session, Effect("capture", eur("42.00"), reference="t1"))
+    session, _ = state(shop, session, Effect("capture", eur("42.00"), "reversed", "t1"))
+    _, events = state(shop, session, Effect("authorize", eur("42.00"), reference="a1", key="theirs"))
+    assert events == ["session.conflict", "session.released"]

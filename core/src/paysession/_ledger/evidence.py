@@ -49,7 +49,7 @@ from paysession.outcome import ANSWERS, Answer, Outcome
 from paysession.values import Failure, Status, encode, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from paysession._ledger.ledger import Ledger
@@ -754,7 +754,7 @@ class _Matching:
             ledger.apply(Found(AUTHORIZE, amount, State.SUCCEEDED, answer, reference, lost=lost))
         else:
             known = operation.reference
-            if self._single and reference is not None:
+            if self._single and effect is not None:
                 ledger.apply(Succeeded(operation, "found", amount, reference))
             else:
                 ledger.apply(Succeeded(operation, "authorized", amount, known or reference))
@@ -794,13 +794,8 @@ class _Matching:
             if granting and operation is not None:
                 self._identify(operation, effect)
                 return
-            unnamed = next((op for op in rows if _grants(op) and _is_unnamed(op)), None)
-            if (
-                row.status is Status.AUTHORIZED
-                and not named
-                and unnamed is not None
-                and unnamed.amount == effect.amount
-            ):
+            unnamed = None if named else self._unnamed(rows, effect)
+            if unnamed is not None:
                 self._identify(unnamed, effect)
                 return
             self.settle_update(effect.amount)
@@ -812,6 +807,15 @@ class _Matching:
                 _show(ledger, Status.ERROR, error=effect.error)
         elif granting:
             self.reduce(max(row.kept, row.authorized - effect.amount.minor))
+
+    def _unnamed(self, authorizations: Sequence[Operation], effect: Effect) -> Operation | None:
+        """Return the authorization that a report names for the first time, if there is one for its amount."""
+        operation = next((op for op in authorizations if _grants(op) and _is_unnamed(op)), None)
+        if operation is None or operation.amount != effect.amount:
+            return None
+        # Of a session that is over, only one that nothing has reported yet: any other is a new one.
+        first = operation.reference is None and operation.answer != "found" and effect.key is None
+        return operation if first or self.ledger.row.status is Status.AUTHORIZED else None
 
     def _identify(self, operation: Operation, effect: Effect) -> None:
         if effect.reference is not None and _is_unnamed(operation):
