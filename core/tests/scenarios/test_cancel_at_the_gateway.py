@@ -104,7 +104,7 @@ def test_a_cancel_of_the_rest_that_was_asked_for_twice_settles_once(told):
     assert (told.told()[-1], told.events()[-1].operation_id) == ("session.released", operation.id)
 
 
-def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_let_go_of(told):
+def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_released(told):
     session = captured_in_part(told)
     told.fake.answers["refund"] = Outcome.pending()
     told.payments.refund(session.id, eur("5.00"))
@@ -115,7 +115,7 @@ def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_let_go_of(told
     assert told.events()[-1].operation_id == told.payments.history(session.id)[-1].id
 
 
-def test_a_lookup_that_lags_does_not_bring_back_what_was_let_go_of(told):
+def test_a_lookup_that_lags_does_not_bring_back_what_was_released(told):
     lag = timedelta(minutes=5)
     told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)
     told = type(told)(told.fake)
@@ -128,7 +128,7 @@ def test_a_lookup_that_lags_does_not_bring_back_what_was_let_go_of(told):
     assert told.books(session.id) == ("authorized", 4200, 2000, 0, "amount")
 
 
-def test_a_rest_that_the_gateway_let_go_of_by_itself_is_booked_as_its_cancel(told):
+def test_a_rest_that_the_gateway_released_by_itself_is_recorded_as_its_cancel(told):
     session = captured_in_part(told)
     told.fake.snapshot = Snapshot("authorized", authorized=eur("30.00"), captured=eur("20.00"))
     told.payments.sync(session.id)

@@ -220,6 +220,13 @@ def test_a_dispute_that_was_over_when_its_beginning_is_reported_is_not_opened_ag
     assert shop.told() == before
 
 
+def test_a_dispute_whose_money_came_back_is_not_opened_by_a_late_report(deaf):
+    _, report = deaf
+    assert report("succeeded").charged_back == 4200
+    assert report("reversed").charged_back == 0
+    assert report("succeeded", "opened").disputes == 0
+
+
 def test_an_inquiry_that_was_closed_before_anybody_looked_is_on_record_once(told):
     session = told.session("captured")
     shown = looks(told, session.id, disputed("failed", status="won", reason="inquiry"))

@@ -326,7 +326,7 @@ def test_a_statement_of_a_final_capture_in_doubt_releases_the_rest(make_shop):
 
 
 @pytest.mark.parametrize("cancel", [True, False])
-def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_of(make_shop, cancel):
+def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_released(make_shop, cancel):
     shop = make_shop(Slow())
     session = approved(shop)
     shop.payments.capture(session.id, eur("30.00"))
@@ -341,7 +341,7 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_the_rest_was_let_go_o
     assert (session.pending, session.conflict) == (0, None)
 
 
-def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_go_of_the_rest(make_shop):
+def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_released_the_rest(make_shop):
     shop = make_shop(Slow())
     session = approved(shop)
     shop.payments.capture(session.id, eur("30.00"))
@@ -355,7 +355,7 @@ def test_a_slow_capture_that_fails_frees_what_it_held_once_a_final_one_has_let_g
     assert shop.payments.events()[-1].operation_id == slow.id
 
 
-def test_a_slow_capture_that_fails_frees_nothing_where_nothing_was_let_go_of(make_shop):
+def test_a_slow_capture_that_fails_frees_nothing_where_nothing_was_released(make_shop):
     shop = make_shop(Slow())
     session = approved(shop)
     shop.fake.outcome = Outcome.captured(eur("5.00"), reference="y")

@@ -101,7 +101,7 @@ def test_a_payer_who_approved_and_never_returns_is_found_by_recovery(shop, fake)
     assert shop.books() == ("authorized", 4200, 4200, 0, 0)
 
 
-def test_a_payer_who_never_approves_is_let_go_of(shop, fake):
+def test_a_payer_who_never_approves_is_released(shop, fake):
     shop.session("initiated")
     shop.settle(hours=1)
     assert shop.books() == ("canceled", 4200, 0, 0, 0)

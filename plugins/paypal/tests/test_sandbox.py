@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_an_order_is_made_updated_looked_at_and_let_go_of():
+def test_an_order_is_made_updated_looked_at_and_canceled():
     checkout = Checkout(
         return_url="https://shop.example/back", cancel_url="https://shop.example/no", locale="de-DE"
     )

@@ -55,7 +55,7 @@ def test_a_life_and_a_kept_card(payments, begin):
     assert ("authorized", 1200) == (session.status, session.captured)
 
 
-def test_a_session_that_is_let_go_of(payments, begin):
+def test_a_session_that_is_released(payments, begin):
     session = begin(Money("5000", "UGX"))
     assert Money("5000", "UGX") == payments.sync(session.id).amount
     assert "canceled" == payments.cancel(session.id).status

@@ -501,7 +501,7 @@ def test_several_captures_are_told_one_by_one(make, begin, values, payer):
     assert values.eur("20.00") == snapshot.captured == snapshot.authorized
 
 
-def test_the_rest_is_let_go_of_after_some_captures(make, begin, values, payer, sandbox):
+def test_the_rest_is_released_after_some_captures(make, begin, values, payer, sandbox):
     provider = make(multicapture=True)
     session = begin(provider)
     payer.confirm(session)

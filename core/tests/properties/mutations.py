@@ -1,0 +1,139 @@
+"""Deliberate faults in the rules, and the pytest plugin that puts one of them in place (``-p mutations``).
+
+A mutation is a text of a module under ``_ledger`` and what stands there instead. The plugin takes the one that the
+environment variable ``MUTATION`` names, and none where that is empty.
+"""
+
+import inspect
+import os
+
+import pytest
+
+from paysession._ledger import evidence, ledger, rules
+
+MUTATIONS = {
+    name: (module, old, new)
+    for module, name, old, new in [
+    # --- figures ---
+    (ledger, "a reversed capture is kept", "row.captured -= amount.minor", "pass"),
+    (ledger, "a reversed refund is kept", "row.refunded -= amount.minor", "pass"),
+    (ledger, "a reversed capture stays authorized", "row.granted -= amount.minor", "pass"),
+    (ledger, "a capture is not counted", "row.captured += minor", "pass"),
+    (ledger, "a refund is not counted", "row.refunded += minor", "pass"),
+    (ledger, "a pending operation stays reserved", "self._reserve(operation, -1)", "pass"),
+    (ledger, "nothing is reserved", "self._reserve(operation, +1)", "pass"),
+    (ledger, "authorized is what was granted", "max(row.granted, row.kept)", "row.granted"),
+    (ledger, "a release releases nothing", "row.kept if row.released else max", "max"),
+    (ledger, "a final capture does not release", "row.released = row.released or fact.released", "pass"),
+    (ledger, "held is not derived", "row.held = row.authorized\n", "pass\n"),
+    (ledger, "a second authorization replaces the first", "minor + (row.kept if row.released else row.granted)", "minor"),
+    (ledger, "what was released is granted again", "(row.kept if row.released else row.granted)", "row.granted"),
+    (ledger, "an implied authorization counts twice", "self._grant(operation, minor - asked.minor", "self._grant(operation, minor"),
+    (ledger, "a reported authorization reopens", "minor - asked.minor, released=row.released", "minor - asked.minor, released=False"),
+    (ledger, "part of a release is all of it", "self._reduced(operation, fact)", "self._succeeded(Succeeded(operation, fact.answer))"),
+    (ledger, "the end is not final", "if self.before.status is not Status.CANCELED:", "if True:"),
+    (ledger, "a session never ends", "Status.AUTHORIZED if row.authorized else Status.CANCELED", "Status.AUTHORIZED"),
+    (ledger, "a lost key gets another number", "max(row.ordinal + 1, number), lost", "max(row.ordinal + 1, number), lost + 'x'"),
+    # --- disputes ---
+    (ledger, "a chargeback is not counted", "row.charged_back += minor", "pass"),
+    (ledger, "a dispute that was won is kept", "row.charged_back -= amount.minor", "pass"),
+    (ledger, "a dispute is not counted", "self.row.disputes += _is_disputed(changed) - _is_disputed(operation)", "pass"),
+    (ledger, "a dispute is no event", 'self._record("session.disputed", operation, detail=_summary(operation))', "pass"),
+    (ledger, "a dispute that is lost is no event", 'self._record("session.charged_back"', 'bool("session.charged_back"'),
+    (evidence, "a dispute that was decided is opened again", "return False  # the money came back: it is over", "pass"),
+    (evidence, "over_captured forgets chargebacks", "if row.returned - row.captured > max(0, returned - before.captured):", "if row.refunded > row.captured:"),
+    (rules, "what was charged back is refunded", "session.refunding - session.charged_back", "session.refunding"),
+    # --- events ---
+    (ledger, "a capture is no event", 'self._record("session.captured", operation)', "pass"),
+    (ledger, "a reversal is no event", 'self._record("session.reversed", undone)', "pass"),
+    (ledger, "an end by reversal is no event", 'self._record("session.canceled", undone)', "pass"),
+    (ledger, "a failure is no event", 'self._record("operation.failed", operation, detail=code)', "pass"),
+    (ledger, "a failure of what nobody knew is no event", 'self._record("operation.failed", operation, detail=detail)', "pass"),
+    # --- matching ---
+    (evidence, "references are not compared", "in ledger.named(effect.reference, effect.key):", "in ():"),
+    (evidence, "keys are not compared", "of_key if of_key is not None and _is_alike(effect, of_key) else None", "None"),
+    (evidence, "a foreign key is ours", "if of_key is None:", "if False:"),
+    (evidence, "amounts are not compared", "and (operation.amount == effect.amount or self._is_rest(effect, operation))", ""),
+    (evidence, "one operation is many effects", "and operation.id not in self._matched", ""),
+    (evidence, "what has a reference is another's", "operation.reference is None\n", "True\n"),
+    (evidence, "no reference is learned", "(self._is_anonymous(known) or effect.key == operation.id)", "False"),
+    (evidence, "a refused operation matches", "operation.state in (*OPEN, State.SUCCEEDED)", "True"),
+    (evidence, "what is keyed is guessed all the same", "if effect.key is not None or self.capabilities.keyed_effects:", "if effect.key is not None:"),
+    (evidence, "an older effect is ours", "effect.created_at >= operation.created_at - _SKEW", "True"),
+    (evidence, "a guess is final", "if operation.sure or effect.reference in (None, operation.reference):", "if True:"),
+    (evidence, "a guess is sure", "ledger.apply(Identified(operation, effect.reference, sure))", "ledger.apply(Identified(operation, effect.reference, True))"),
+    (ledger, "what was taken for ours is forgotten", 'self._succeeded(Succeeded(other, "found"))', "pass"),
+    (evidence, "a refund does not wait for its capture", "if patient and matching.is_early(effect):", "if False:"),
+    # --- single effects ---
+    (evidence, "failed is not final", 'if effect.state in ("reversed", "failed"):', 'if effect.state == "reversed":'),
+    (evidence, "reversed does not reverse", 'if effect.state in ("reversed", "failed"):', "if False:"),
+    (evidence, "a failure is a success", 'elif effect.state != "pending":', "elif True:"),
+    (evidence, "a failure is not recorded", 'ledger.apply(_failed(operation, effect.error))\n        elif effect.state != "pending"', 'pass\n        elif effect.state != "pending"'),
+    (evidence, "a tombstone is not kept", "if refused is None and reports_all and effect.reference is not None:", "if False:"),
+    (evidence, "what is older than a refusal counts", "if refused is not None and self._is_older(effect, refused):", "if False:"),
+    (evidence, "an old pending state counts", 'return effect.state == "pending" and (declined or refused.answer == Answer.PENDING)', "return False"),
+    (evidence, "reversed twice", "if operation.state is State.SUCCEEDED and left:", "if True:"),
+    (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_news", "pass\n\n    def _is_news"),
+    (evidence, "a capture implies nothing", "self._imply(amount.minor)\n        known", "known"),
+    (evidence, "a capture implies each time", "if op.kind is AUTHORIZE):\n            return", "if op.kind is AUTHORIZE and False):\n            return"),
+    (evidence, "an authorization counts twice", "if granting and operation is not None:", "if False:"),
+    (evidence, "an implied authorization is another", "if implied is not None:", "if False:"),
+    (evidence, "a reported cancel ends what may precede it", "return self._single and operation.kind is CAPTURE", "return False"),
+    # --- totals ---
+    (evidence, "a total that rises is ignored", "if more > 0:\n            amount", "if False:\n            amount"),
+    (evidence, "a total that falls is ignored", "elif more < 0:", "elif False:"),
+    (evidence, "a stale total counts", "if not self.fresh:  #", "if False:  #"),
+    (evidence, "a total settles nothing", "if 0 < minor <= more and", "if False and"),
+    (evidence, "what is authorized is not compared", "if found < row.authorized and matching.fresh:", "if False:"),
+    (evidence, "less authorized is no cancel", "matching.reduce(found)", "pass"),
+    (evidence, "a stale total of what is authorized counts", "(matching.fresh or ends)", "True"),
+    (evidence, "more authorized is ignored", "if found > row.authorized and (matching.fresh or ends):", "if False:"),
+    (evidence, "what is stale reopens", "if before.status is Status.CANCELED and not matching.fresh:", "if False:"),
+    (evidence, "nothing is stale", 'stale = capabilities.lookup == "lagging" and', "stale = False and"),
+    (evidence, "what came and went leaves no trace", "return effect.kind is CAPTURE and authorized and not self._told", "return False"),
+    # --- the end ---
+    (evidence, "a canceled object is not canceled", "elif status is Status.CANCELED:\n            matching.canceled()", "elif status is Status.CANCELED:\n            pass"),
+    (evidence, "a release of nothing is no barrier", "row.status is Status.CANCELED or ledger.is_implied:", "row.status is Status.CANCELED:"),
+    (evidence, "a canceled object was never authorized", "if taken and row.status in UNAUTHORIZED:", "if False:"),
+    (evidence, "the rest of a final capture stays", "ledger.apply(CancelRequested())  # the gateway kept the rest authorized", "pass"),
+    (evidence, "a late grant is not canceled", "if row.status is Status.CANCELED and row.authorized > max(row.kept, before.authorized):", "if False:"),
+    (evidence, "a final capture releases nothing", "final = operation.final and capabilities.final_capture_releases", "final = False"),
+    (evidence, "a final capture always releases", "final = operation.final and capabilities.final_capture_releases", "final = operation.final"),
+    # --- conflicts ---
+    (evidence, "over_captured is not seen", "if row.returned - row.captured > max(0, returned - before.captured):", "if False:"),
+    (evidence, "over_captured stays", "return row.returned <= row.captured", "return False"),
+    (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
+    # --- what may begin ---
+    (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),
+]
+}  # fmt: skip
+
+
+def mutate(monkeypatch, name):
+    """Give the functions and methods of a mutation's module the code that they have with its text replaced.
+
+    A mutation whose text is gone is out of date, and fails.
+    """
+    module, old, new = MUTATIONS[name]
+    source = inspect.getsource(module)
+    assert source.count(old) >= 1, f"{old!r} is no text of {module.__name__} any more"
+    namespace = {"__name__": module.__name__}
+    exec(compile(source.replace(old, new), module.__file__, "exec"), namespace)
+    for attribute, value in namespace.items():
+        there = vars(module).get(attribute)
+        if getattr(value, "__module__", None) != module.__name__ or there is None:
+            continue
+        if inspect.isfunction(value):
+            monkeypatch.setattr(there, "__code__", value.__code__)
+        elif inspect.isclass(value) and not issubclass(value, tuple | dict):
+            for part, method in vars(value).items():
+                if inspect.isfunction(method) or isinstance(method, property) or part == "_rules":
+                    monkeypatch.setattr(there, part, method)
+
+
+def pytest_configure(config):
+    """Put the mutation in place before any test is collected."""
+    monkeypatch = pytest.MonkeyPatch()
+    config.add_cleanup(monkeypatch.undo)
+    if os.environ["MUTATION"]:
+        mutate(monkeypatch, os.environ["MUTATION"])
