@@ -9,6 +9,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from jsonschema import Draft7Validator
@@ -91,6 +92,7 @@ class Spec:
                 {},
             )
             self.check_value(f"{where} {name}", schema, value, tree)
+        self.check_query(where, exchange, operation, tree)
         body = resolve(operation.get("requestBody"), tree)
         schema = body["content"]["application/json"]["schema"] if body else None
         if exchange.body:
@@ -123,6 +125,13 @@ class Spec:
             _, operation, tree, _ = self.find("GET", path)
             schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
             self.check_value(event["event_type"], schema, document, tree)
+
+    def check_query(self, where, exchange, operation, tree):
+        declared = {p["name"]: p["schema"] for p in parameters(operation, tree) if p["in"] == "query"}
+        for name, values in parse_qs(exchange.path.partition("?")[2], keep_blank_values=True).items():
+            assert name in declared, f"{where}: PayPal knows no parameter {name} here"
+            (value,) = values
+            self.check_value(f"{where} {name}", declared[name], value, tree)
 
     def check_headers(self, where, template, exchange, operation, tree):
         declared = {p["name"].lower(): p for p in parameters(operation, tree) if p["in"] == "header"}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from decimal import Decimal
 
 import pytest
 
@@ -39,6 +40,9 @@ class Life:
     def refund(self):
         return self.ledger.refund(self.capture().id, {})[2]
 
+    def dispute(self):
+        return self.ledger.dispute(self.capture().id)
+
     def old_authorization(self):
         row = self.authorization()
         self.paypal.clock.forward(days=4)
@@ -72,6 +76,8 @@ WITH = {
     "show_capture": lambda life: (life.capture().id, None),
     "refund": lambda life: (life.capture().id, {"amount": EUR42, "note_to_payer": "Sorry"}),
     "show_refund": lambda life: (life.refund().id, None),
+    "show_disputes": lambda life: (life.dispute().id and "", None),
+    "show_dispute": lambda life: (life.dispute().id, None),
     "forget": lambda life: (life.ledger.save(), None),
     "show_webhooks": lambda life: (life.webhook() and "", None),
     "webhook": lambda life: ("", HOOK),
@@ -133,12 +139,18 @@ def test_notifications_of_all_kinds_show_what_paypal_shows(life, paypal):
         disputed = life.capture()
         ledger.dispute(disputed.id)
         ledger.decide(disputed.id, won=won)
+    asked = life.capture().id
+    ledger.dispute(asked, Decimal("5.00"), stage="INQUIRY")
+    ledger.escalate(asked)
+    ledger.answer_dispute(asked)
+    ledger.decide(asked, won=False, amount=Decimal("2.00"), fee=Decimal("15.00"))
     ledger.reverse(life.capture().id)
     kinds = {event.document["event_type"] for event in paypal.events}
     assert kinds == {
         "CHECKOUT.ORDER.APPROVED",
         "CUSTOMER.DISPUTE.CREATED",
         "CUSTOMER.DISPUTE.RESOLVED",
+        "CUSTOMER.DISPUTE.UPDATED",
         "PAYMENT.AUTHORIZATION.CREATED",
         "PAYMENT.AUTHORIZATION.VOIDED",
         "PAYMENT.CAPTURE.COMPLETED",
@@ -148,6 +160,27 @@ def test_notifications_of_all_kinds_show_what_paypal_shows(life, paypal):
     }
     for event in paypal.events:
         description.spec().check_event(event.document)
+
+
+def test_the_disputes_of_a_capture_are_listed_and_shown_with_what_they_took(life, session, paypal):
+    captures = [life.capture().id for _ in range(2)]
+    for capture in captures:
+        paypal.ledger.dispute(capture, Decimal("12.00"))
+    paypal.ledger.decide(captures[0], won=False, amount=Decimal("10.00"), fee=Decimal("15.00"))
+    path = "/v1/customer/disputes"
+    for capture, count in ((captures[0], 1), (captures[1], 1), ("C7", 0)):
+        _, listed = session.send("GET", f"{path}?disputed_transaction_id={capture}", None)
+        assert len(listed.get("items", ())) == count
+    (row,) = session.send("GET", f"{path}?disputed_transaction_id={captures[0]}", None)[1]["items"]
+    assert (row["status"], row["dispute_amount"]["value"]) == ("RESOLVED", "12.00")
+    _, shown = session.send("GET", f"{path}/{row['dispute_id']}", None)
+    assert [part["seller_transaction_id"] for part in shown["disputed_transactions"]] == captures[:1]
+    assert shown["dispute_outcome"]["amount_refunded"]["value"] == "10.00"
+    moved = [(part["reason"], part["amount"]["value"]) for part in shown["money_movements"]]
+    assert moved == [("DISPUTE_SETTLEMENT", "10.00"), ("DISPUTE_FEE", "15.00")]
+    assert paypal.effects[-1] == "chargeback 10.00"
+    for exchange in (*paypal.calls("show_disputes"), *paypal.calls("show_dispute")):
+        description.spec().check(exchange)
 
 
 # --- the check itself -----------------------------------------------------------------------------
@@ -183,6 +216,7 @@ def test_what_is_right_passes():
         exchange(None),
         exchange(ORDER, path="/v2/checkout/baskets"),
         exchange(None, path="/v2/checkout/orders/o-1/authorize"),
+        exchange(ORDER, path="/v2/checkout/orders?colour=red"),
         exchange(ORDER, Answer(201, b'{"id": "O1", "status": "PAID"}')),
         exchange(ORDER, Answer(201, b'{"id": "O1", "colour": "red"}')),
         exchange(ORDER, Answer(422, b'{"name": "UNPROCESSABLE_ENTITY", "message": "m", "debug_id": "d", "details": [{"issue": "X"}]}')),

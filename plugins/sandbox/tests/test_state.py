@@ -106,7 +106,7 @@ def test_all_that_happened_at_paypal_is_there_again(tmp_path, clock):
         assert after.ledger.orders[order.id].unit["$"] == {"Decimal": "1"}
         assert after.ledger.vault == {saved: "venmo"}
         after.ledger.decide(captured.id, won=True)
-        assert after.ledger.orders[other.id].captures[0].dispute.outcome == "RESOLVED_SELLER_FAVOUR"
+        assert after.ledger.orders[other.id].captures[0].disputes[0].outcome == "RESOLVED_SELLER_FAVOUR"
         after.ledger.void(authorization.id)  # and with it the one that continues it
         assert {row.status for row in after.ledger.orders[order.id].authorizations} == {"VOIDED"}
         assert after.ledger.create(ORDER).id not in (order.id, other.id)

@@ -43,6 +43,8 @@ CALLS: Final = (
     ("GET", "/v2/payments/captures/ID", "show_capture"),
     ("POST", "/v2/payments/captures/ID/refund", "refund"),
     ("GET", "/v2/payments/refunds/ID", "show_refund"),
+    ("GET", "/v1/customer/disputes", "show_disputes"),
+    ("GET", "/v1/customer/disputes/ID", "show_dispute"),
     ("DELETE", "/v3/vault/payment-tokens/ID", "forget"),
     ("GET", "/v1/notifications/webhooks", "show_webhooks"),
     ("POST", "/v1/notifications/webhooks", "webhook"),
@@ -67,6 +69,7 @@ _SHOWN: Final = {
     "show_authorization": "authorization",
     "show_capture": "capture",
     "show_refund": "refund",
+    "show_dispute": "dispute",
 }
 _MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
 _PAYMENTS: Final = ("capture", "reauthorize", "void", "refund")
@@ -190,6 +193,8 @@ class App:
                 return self._token(headers, body)
             debug_id = f"f{self._next():012x}"
             try:
+                if call == "show_disputes":
+                    identifier = parse_qs(url.query).get("disputed_transaction_id", [""])[0]
                 status, document = self._carry_out(call, identifier, headers, body)
             except Problem as problem:
                 status, document = problem.status, problem.document(call, debug_id)
@@ -273,6 +278,8 @@ class App:
     def _show(self, call: str, identifier: str) -> dict[str, Any]:
         if call == "show":
             self.ledger.order(identifier)  # one that nobody approved in time is gone
+        if call == "show_disputes":
+            return self._listed(identifier)
         return self._document(_SHOWN[call], identifier)
 
     def _document(self, kind: str, identifier: str) -> dict[str, Any]:
@@ -285,8 +292,18 @@ class App:
         if kind == "refund":
             order, capture, refund = self.ledger.refund_of(identifier)
             return documents.refund(refund, capture, order, self.base)
+        if kind == "dispute":
+            order, capture, dispute = self.ledger.dispute_of(identifier)
+            return documents.dispute(dispute, capture, order, self.base)
         order, capture = self.ledger.capture_of(identifier)
         return documents.capture(capture, order, self.base)
+
+    def _listed(self, capture_id: str) -> dict[str, Any]:
+        """Return a list of disputes."""
+        rows = self.ledger.disputes(capture_id)
+        items = [documents.dispute_summary(row, order, self.base) for order, row in rows]
+        link = {"href": f"{self.base}/v1/customer/disputes", "rel": "self", "method": "GET"}
+        return {**({"items": items} if items else {}), "links": [link]}
 
     def _write(
         self, call: str, identifier: str, headers: Mapping[str, str], tree: dict[str, Any]
@@ -351,7 +368,7 @@ class App:
 
     def _tell(self, kind: str, order: Order, row: object) -> None:
         if isinstance(row, Dispute):
-            capture = next(c for c in order.captures if c.dispute is row)
+            capture = next(c for c in order.captures if row in c.disputes)
             resource, name = documents.dispute(row, capture, order, self.base), "dispute"
         elif isinstance(row, Refund):
             capture = next(c for c in order.captures if row in c.refunds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 
-__all__ = ["authorization", "capture", "dispute", "order", "refund"]
+__all__ = ["authorization", "capture", "dispute", "dispute_summary", "order", "refund"]
 
 PAYER: Final = "QYR5Z8XDVJNXQ"
 _EMAIL: Final = "payer@example.com"
@@ -22,6 +23,7 @@ RESPONSE: Final = timedelta(days=10)
 FEE: Final = Decimal("0.03")
 """What this PayPal keeps of each capture."""
 _WHOLE: Final = ("HUF", "JPY", "TWD")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9:|-]+")
 
 
 def _time(moment: datetime) -> str:
@@ -147,32 +149,40 @@ def capture(row: Capture, of: Order, base: str, *, inside: bool = False) -> dict
 
 def dispute(row: Dispute, of: Capture, order: Order, base: str) -> dict[str, Any]:
     """Return a dispute."""
-    amount = _money(row.amount, order.currency)
-    outcome = {"outcome_code": row.outcome, "amount_refunded": amount} if row.outcome else None
+    currency = order.currency
+    refunded = {"amount_refunded": _money(row.refunded, currency)} if row.refunded else {}
+    transaction = {
+        "seller_transaction_id": of.id,
+        "create_time": _time(of.created_at),
+        "transaction_status": of.status if of.status in ("COMPLETED", "PENDING") else "REVERSED",
+        "gross_amount": _money(of.amount, currency),
+        # PayPal's file of disputes gives invoice numbers fewer characters than that of payments.
+        "invoice_number": of.invoice_id if _PLAIN.fullmatch(of.invoice_id or "") else None,
+        "custom": order.unit.get("custom_id"),
+    }
+    movements = [
+        {"affected_party": "SELLER", "type": kind, "reason": reason, "amount": _money(amount, currency)}
+        for kind, reason, amount in row.movements
+    ]
+    return {
+        **dispute_summary(row, order, base),
+        "disputed_transactions": [_filled(transaction)],
+        **({"dispute_outcome": {"outcome_code": row.outcome, **refunded}} if row.outcome else {}),
+        **({"money_movements": movements} if movements else {}),
+    }
+
+
+def dispute_summary(row: Dispute, order: Order, base: str) -> dict[str, Any]:
+    """Return what a list has of a dispute."""
     return _filled(
         {
             "dispute_id": row.id,
             "create_time": _time(row.created_at),
-            "update_time": _time(row.created_at),
-            "disputed_transactions": [
-                _filled(
-                    {
-                        "seller_transaction_id": of.id,
-                        "create_time": _time(of.created_at),
-                        "transaction_status": of.status
-                        if of.status in ("COMPLETED", "PENDING")
-                        else "REVERSED",
-                        "gross_amount": _money(of.amount, order.currency),
-                        "invoice_number": of.invoice_id,
-                        "custom": order.unit.get("custom_id"),
-                    }
-                )
-            ],
+            "update_time": _time(row.updated_at or row.created_at),
             "reason": row.reason,
             "status": row.status,
-            "dispute_amount": amount,
-            "dispute_outcome": outcome,
-            "dispute_life_cycle_stage": "CHARGEBACK",
+            "dispute_amount": _money(row.amount, order.currency),
+            "dispute_life_cycle_stage": row.stage,
             "seller_response_due_date": None if row.outcome else _time(row.created_at + RESPONSE),
             "links": [_link("self", f"{base}/v1/customer/disputes/{row.id}")],
         }

@@ -413,29 +413,100 @@ class Ledger:
         capture.reversed, capture.status = True, "PARTIALLY_REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
 
-    def dispute(self, capture_id: str) -> None:
-        """Let the payer dispute a capture at PayPal: it is pending again, though it had been settled."""
+    def dispute(
+        self, capture_id: str, amount: Decimal | None = None, *, stage: str = "CHARGEBACK"
+    ) -> Dispute:
+        """Let the payer dispute a capture, or a part of it: it is pending again, though it had been settled.
+
+        Args:
+            capture_id: The capture.
+            amount: How much; None: all of it.
+            stage: ``INQUIRY``: the payer asks the merchant first, and no money is held.
+        """
         order, capture = self.capture_of(capture_id)
+        dispute = Dispute(self._id("D"), amount or capture.amount, self._clock(), stage)
+        capture.disputes.append(dispute)
+        if stage != "INQUIRY":
+            self._hold(order, capture)
+        self._tell("CUSTOMER.DISPUTE.CREATED", order, dispute)
+        return dispute
+
+    def escalate(self, capture_id: str) -> None:
+        """Let the payer turn an inquiry into a claim: from then on the money is held."""
+        order, capture = self.capture_of(capture_id)
+        dispute = capture.disputes[-1]
+        dispute.stage, dispute.updated_at = "CHARGEBACK", self._clock()
+        self._hold(order, capture)
+        self._tell("CUSTOMER.DISPUTE.UPDATED", order, dispute)
+
+    def answer_dispute(self, capture_id: str) -> None:
+        """Answer a dispute as the merchant: PayPal decides from then on."""
+        order, capture = self.capture_of(capture_id)
+        dispute = capture.disputes[-1]
+        dispute.status, dispute.updated_at = "UNDER_REVIEW", self._clock()
+        self._tell("CUSTOMER.DISPUTE.UPDATED", order, dispute)
+
+    def _hold(self, order: Order, capture: Capture) -> None:
         capture.status, capture.reason = "PENDING", "BUYER_COMPLAINT"
         self._tell("PAYMENT.CAPTURE.PENDING", order, capture)
-        capture.dispute = Dispute(self._id("D"), capture.amount, self._clock())
-        self._tell("CUSTOMER.DISPUTE.CREATED", order, capture.dispute)
 
-    def decide(self, capture_id: str, *, won: bool) -> None:
-        """End a dispute: the merchant won, or the funds are reversed."""
+    def decide(
+        self, capture_id: str, *, won: bool, amount: Decimal | None = None, fee: Decimal | None = None
+    ) -> None:
+        """End a dispute: the merchant won, or the funds are reversed.
+
+        Args:
+            capture_id: The capture.
+            won: Whether the merchant won.
+            amount: How much is taken, if not what was disputed; without a dispute, all that is left.
+            fee: What PayPal charges the merchant for it.
+        """
         order, capture = self.capture_of(capture_id)
+        dispute = capture.disputes[-1] if capture.disputes else None
+        left = capture.amount - capture.refunded
         if won:
             capture.status, capture.reason = "COMPLETED", None
             self.settle_capture(capture)
             self._tell("PAYMENT.CAPTURE.COMPLETED", order, capture)
         else:
-            self._record("chargeback", order, capture.amount - capture.refunded)
-            capture.status, capture.reason = "DECLINED", "CHARGEBACK"
+            taken = min(left, amount or (dispute.amount if dispute is not None else left))
+            self._record("chargeback", order, taken)
+            if taken < left:
+                capture.reversed, capture.status, capture.reason = True, "PARTIALLY_REFUNDED", None
+            else:
+                capture.status, capture.reason = "DECLINED", "CHARGEBACK"
+            if dispute is not None:
+                dispute.refunded = taken
+                dispute.movements.append(("DEBIT", "DISPUTE_SETTLEMENT", taken))
             self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
-        if capture.dispute is not None:
-            capture.dispute.status = "RESOLVED"
-            capture.dispute.outcome = "RESOLVED_SELLER_FAVOUR" if won else "RESOLVED_BUYER_FAVOUR"
-            self._tell("CUSTOMER.DISPUTE.RESOLVED", order, capture.dispute)
+        if dispute is not None:
+            if won and dispute.refunded:
+                dispute.movements.append(("CREDIT", "DISPUTE_SETTLEMENT", dispute.refunded))
+            if fee is not None:
+                dispute.movements.append(("DEBIT", "DISPUTE_FEE", fee))
+            dispute.status, dispute.updated_at = "RESOLVED", self._clock()
+            dispute.outcome = "RESOLVED_SELLER_FAVOUR" if won else "RESOLVED_BUYER_FAVOUR"
+            self._tell("CUSTOMER.DISPUTE.RESOLVED", order, dispute)
+
+    def disputes(self, capture_id: str = "") -> list[tuple[Order, Dispute]]:
+        """Return the disputes of a capture, or all of them, the latest first, each with its order."""
+        rows = [
+            (order, dispute)
+            for order in self.orders.values()
+            for capture in order.captures
+            for dispute in capture.disputes
+            if capture_id in ("", capture.id)
+        ]
+        return sorted(rows, key=lambda row: row[1].id, reverse=True)
+
+    def dispute_of(self, dispute_id: str) -> tuple[Order, Capture, Dispute]:
+        """Return a dispute, its capture and its order."""
+        for order in self.orders.values():
+            for capture in order.captures:
+                for row in capture.disputes:
+                    if row.id == dispute_id:
+                        return order, capture, row
+        raise Problem(404, "INVALID_RESOURCE_ID")
 
     def settle(self, object_id: str, status: str) -> None:
         """Bring a pending authorization, capture or refund to its end."""

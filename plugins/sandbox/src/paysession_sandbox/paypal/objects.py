@@ -28,14 +28,24 @@ class Refund:
 
 @define(eq=False)
 class Dispute:
-    """A payer's dispute of a capture."""
+    """A payer's dispute of a capture.
+
+    Attributes:
+        stage: Its ``dispute_life_cycle_stage``: ``INQUIRY`` holds no money.
+        refunded: How much the payer got back in the end.
+        movements: What was debited from the merchant or credited to it: the type, the reason, the amount.
+    """
 
     id: str
     amount: Decimal
     created_at: datetime
+    stage: str = "CHARGEBACK"
     status: str = "WAITING_FOR_SELLER_RESPONSE"
     outcome: str | None = None
+    refunded: Decimal = Decimal(0)
     reason: str = "MERCHANDISE_OR_SERVICE_NOT_RECEIVED"
+    updated_at: datetime | None = None
+    movements: list[tuple[str, str, Decimal]] = field(factory=list[tuple[str, str, Decimal]])
 
 
 @define(eq=False)
@@ -51,7 +61,7 @@ class Capture:
     reason: str | None = None
     reversed: bool = False
     refunds: list[Refund] = field(factory=list[Refund])
-    dispute: Dispute | None = None
+    disputes: list[Dispute] = field(factory=list[Dispute])
 
     @property
     def failed(self) -> bool:

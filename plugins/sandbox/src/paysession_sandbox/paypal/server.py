@@ -152,7 +152,8 @@ class PayPalFake:
 
         Args:
             call: ``token``, ``create``, ``show``, ``patch``, ``authorize``, ``capture_order``,
-                ``capture``, ``reauthorize``, ``void``, ``refund`` or ``verify``.
+                ``capture``, ``reauthorize``, ``void``, ``refund``, ``show_disputes``, ``show_dispute``
+                or ``verify``.
             fault: What goes wrong.
             times: How often.
             after: How many calls of the kind go well first.
