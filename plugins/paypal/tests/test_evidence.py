@@ -10,6 +10,7 @@ from paysession.provider import Kind, Money, OutcomeUnknown
 from paysession.values import replace
 from paysession_paypal.orders import read_order
 from paysession_paypal.reading import Reading
+from paysession_sandbox.paypal import Fault
 
 EUR20 = Money("20.00", "EUR")
 
@@ -195,3 +196,23 @@ def test_a_capture_that_others_overtook_is_declined_with_paypals_word(shop, fake
     ]
     assert rows[0].error.code == "AUTHORIZATION_ALREADY_CAPTURED"
     assert shop.books() == ("authorized", 4200, 4200, 4200, 0)
+
+
+def test_a_refund_without_an_invoice_number_is_not_taken_for_ours_in_doubt(shop, fake):
+    """Ours never arrived. Each of ours has the operation's key, so that a refund without one is another's."""
+    session = shop.session(capture="automatic")
+    (capture,) = session.data["captures"]
+    fake.fail("refund", Fault.drop())
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.refund(session.id, Money("5.00", "EUR"), idempotency_key="r")
+    _, _, other = fake.ledger.refund(capture, {"amount": {"currency_code": "EUR", "value": "5.00"}})
+    other.invoice_id = None
+    shop.settle()
+    assert fake.effects.count("refund 5.00") == 2
+    session = shop.payments.get(session.id)
+    assert (session.refunded_amount, session.conflict) == (Money("10.00", "EUR"), None)
+    rows = [row for row in shop.payments.history(session.id) if row.kind is Kind.REFUND]
+    assert {(row.origin, row.state, row.sure) for row in rows} == {
+        ("host", State.SUCCEEDED, True),
+        ("provider", State.SUCCEEDED, True),
+    }

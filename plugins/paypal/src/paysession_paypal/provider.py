@@ -104,6 +104,7 @@ class PayPal(Settings):
             lookup="lagging",
             lookup_lag=timedelta(seconds=30),
             refund_needs_capture=True,
+            keyed_effects=True,  # at the end of the invoice number that each of our captures and refunds has
             currency_exponents=amounts.EXPONENTS,
             # The budget of a hook, and one last wait that may have begun just before its end.
             call_limit=timedelta(seconds=self._budget + 2 * self.timeout),
