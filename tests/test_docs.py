@@ -331,6 +331,35 @@ def test_every_setting_and_every_status_of_stripe_is_on_its_page():
     assert all(f"`{STATUSES[name]}`" in row for name, row in statuses.items())
 
 
+def test_every_setting_and_option_of_paypal_is_on_its_page():
+    from paysession_paypal import PayPal
+    from paysession_paypal.data import PayPalData
+    from paysession_paypal.settings import Settings
+    from paysession_paypal.sources import SOURCES
+
+    page = DOCS / "paypal.md"
+
+    def cells(heading):
+        return [name for row in table(page, heading) for name in row.split("`, `")]
+
+    settings = set(inspect.signature(PayPal).parameters)
+    assert settings == set(cells("setting")) == set(described(Settings))
+    readme = (ROOT / "plugins/paypal/README.md").read_text()
+    named = re.search(r"^Settings, described in .*?: (.*?)\.$", readme, re.MULTILINE | re.DOTALL)[1]
+    assert settings == set(re.findall(r"`(\w+)`", named))
+    options = {name for name, words in described(PayPalData).items() if words.endswith("From the host.")}
+    assert options == set(cells("in `data`"))
+    rows = table(page, "source").values()
+    assert {*SOURCES} == {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def described(cls):
+    """Return what a class's docstring says of each argument or attribute."""
+    part = re.split(r"^ *(?:Args|Attributes):\n", inspect.cleandoc(cls.__doc__), flags=re.MULTILINE)[1]
+    rows = re.findall(r"^    (\w+): ((?:.*\n?)(?:^      .*\n?)*)", part, re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in rows}
+
+
 def test_every_module_of_the_core_is_in_its_readme():
     rows = re.findall(r"^\| (.*`.*`) \| [^|]* \|$", (ROOT / "core/README.md").read_text(), re.MULTILINE)
     named = {name.removeprefix("paysession.") for row in rows for name in re.findall(r"`([\w.]+)`", row)}

@@ -1,8 +1,7 @@
-"""After the payment: disputes, chargebacks, reauthorizations, and words and links that PayPal leaves out."""
+"""After the payment: reauthorizations, and words and links that PayPal leaves out."""
 
 import json
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
@@ -10,7 +9,6 @@ from paysession.operation import State
 from paysession.provider import Declined, Kind, Money, NotApplied, OutcomeUnknown, Status
 from paysession.values import encode, replace
 from paysession_paypal.data import PayPalData
-from paysession_paypal.webhooks import parse
 from paysession_sandbox.paypal import Fault
 
 EUR = "EUR"
@@ -22,14 +20,6 @@ def captured(shop):
     """Return a shop, its session of which 20.00 of 42.00 are captured, and that capture's id."""
     session = shop.session()
     session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
-    (capture,) = session.data["captures"]
-    return shop, session.id, capture
-
-
-@pytest.fixture
-def paid(shop):
-    """Return a shop, its session that was captured at once, and that capture's id."""
-    session = shop.session(capture="automatic")
     (capture,) = session.data["captures"]
     return shop, session.id, capture
 
@@ -49,128 +39,6 @@ def reworded(kind, status):
         return document
 
     return twist
-
-
-class Trusting:
-    """Takes any notification for PayPal's."""
-
-    def check(self, headers, body):
-        pass
-
-
-def disputes_told(shop):
-    """Return the events of disputes, in their order."""
-    kinds = ("session.disputed", "session.charged_back", "session.dispute_won")
-    return [event.type for event in shop.payments.events() if event.type in kinds]
-
-
-# --- disputes -------------------------------------------------------------------------------------
-
-
-def test_a_disputed_payment_stays_paid_whoever_wins(paid, fake):
-    shop, session_id, capture = paid
-    fake.ledger.dispute(capture)
-    session = look(shop, session_id)
-    assert (session.status, session.captured_amount, session.conflict) == (Status.AUTHORIZED, EUR42, None)
-    assert (session.disputes, PayPalData.of(session).captures) == (1, {capture: "disputed"})
-    fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id, days=9)
-    assert (session.status, session.captured_amount, session.refunded) == (Status.AUTHORIZED, EUR42, 0)
-    assert (session.disputes, session.charged_back) == (0, 0)
-    assert disputes_told(shop) == ["session.disputed", "session.dispute_won"]
-    assert look(shop, session_id, days=9).version == session.version, "it is over, and nothing is news"
-
-
-def test_a_disputed_capture_is_not_capturable_again(captured, fake):
-    shop, session_id, capture = captured
-    fake.ledger.dispute(capture)
-    assert look(shop, session_id).captured_amount == EUR20
-    assert (fake.effects.count("capture 20.00"), shop.books()[2:]) == (1, (4200, 2000, 0))
-    shop.payments.capture(session_id, Money("22.00", EUR))
-    assert fake.effects[-1] == "capture 22.00", "what is left of the authorization is"
-
-
-@pytest.mark.parametrize("automatic", [True, False])
-def test_a_lost_dispute_takes_the_capture_back_and_does_not_cancel(shop, fake, automatic):
-    session = shop.session(capture="automatic" if automatic else "manual")
-    if not automatic:
-        session = shop.payments.capture(session.id, EUR42)
-    (capture,) = session.data["captures"]
-    fake.ledger.dispute(capture)
-    look(shop, session.id)
-    fake.ledger.decide(capture, won=False)
-    session = look(shop, session.id)
-    assert (session.status, session.captured_amount, session.charged_back_amount) == (
-        Status.AUTHORIZED, EUR42, EUR42,
-    )  # fmt: skip
-    assert (session.conflict, session.refunded, session.disputes) == (None, 0, 0)
-    assert disputes_told(shop) == ["session.disputed", "session.disputed", "session.charged_back"]
-
-
-def test_money_that_comes_back_after_a_chargeback_is_the_merchants_again(paid, fake):
-    shop, session_id, capture = paid
-    fake.ledger.decide(capture, won=False)
-    assert look(shop, session_id).charged_back_amount == EUR42
-    fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id)
-    assert (session.charged_back, session.captured_amount, session.conflict) == (0, EUR42, None)
-    assert disputes_told(shop)[-1] == "session.dispute_won"
-
-
-def test_a_notification_of_a_dispute_leads_to_a_look(paid, fake):
-    shop, session_id, capture = paid
-    fake.ledger.dispute(capture)
-    event = fake.events[-1]
-    assert event.document["event_type"] == "CUSTOMER.DISPUTE.CREATED"
-    (found,) = parse(Trusting(), {}, event.body)
-    assert (found.session_id, capture in found.references) == (session_id, True)
-
-
-def test_a_chargeback_takes_what_was_refunded_before_into_account(captured, fake):
-    shop, session_id, capture = captured
-    shop.payments.refund(session_id, Money("5.00", EUR))
-    fake.ledger.decide(capture, won=False)
-    session = look(shop, session_id)
-    assert (session.charged_back_amount, session.refunded_amount) == (Money("15.00", EUR), Money("5.00", EUR))
-
-
-@pytest.mark.parametrize("status", ["REVERSED", "PENDING"])
-def test_a_chargeback_in_other_words_is_one(paid, fake, status):
-    shop, session_id, capture = paid
-    fake.ledger.decide(capture, won=False)
-
-    fake.twist(reworded("captures", status))
-    session = look(shop, session_id)
-    assert (session.status, session.charged_back_amount) == (Status.AUTHORIZED, EUR42)
-
-
-def test_a_part_that_was_taken_back_without_a_refund_is_reported(paid, fake, caplog):
-    """The order does not say how much it was, so it is a conflict, and not a figure that was guessed."""
-    shop, session_id, capture = paid
-    fake.ledger.reverse_part(capture, Decimal("10.00"))
-    session = look(shop, session_id)
-    assert (session.conflict, session.refunded, session.captured_amount) == ("status", 0, EUR42)
-    assert f"a part of {capture} was given back" in PayPalData.of(session).unclear[0]
-    assert capture in caplog.text
-    fake.ledger.capture_of(capture)[1].status = "COMPLETED"
-    session = look(shop, session_id)
-    assert (session.conflict, PayPalData.of(session).unclear) == (None, ())
-
-
-def test_a_refund_that_is_not_listed_yet_is_no_part_that_was_taken_back(captured, fake):
-    shop, session_id, _ = captured
-    shop.payments.refund(session_id, Money("5.00", EUR))
-    unlisted = 0
-
-    def lagging(call, document):
-        nonlocal unlisted
-        if call == "show":
-            unlisted += document["purchase_units"][0]["payments"].pop("refunds", None) is not None
-        return document
-
-    fake.twist(lagging)
-    assert look(shop, session_id, seconds=1).conflict is None
-    assert unlisted == 1
 
 
 # --- words that no file has, and what may be missing ----------------------------------------------

@@ -11,9 +11,9 @@ import re
 from typing import Final
 
 from paysession.provider import Declined, InvalidAmount, Money, OutcomeUnknown
-from paysession_paypal.document import as_object, text_in
+from paysession_paypal.document import as_object, as_text, text_in
 
-__all__ = ["EXPONENTS", "WHOLE", "read", "write"]
+__all__ = ["EXPONENTS", "WHOLE", "of_text", "read", "text", "write"]
 
 EXPONENTS: Final = {"HUF": 0, "JPY": 0, "TWD": 0}
 """With how many decimals PayPal counts, for the capabilities and the contract."""
@@ -54,3 +54,17 @@ def read(value: object) -> Money:
         return Money(number, currency)
     except InvalidAmount as error:
         raise OutcomeUnknown(f"PayPal stated an amount that cannot be read: {error}") from None
+
+
+def text(money: Money | None) -> str | None:
+    """Return an amount as it is stored in a session's data, such as ``42.00 EUR``."""
+    return f"{money.amount:f} {money.currency}" if money is not None else None
+
+
+def of_text(value: object) -> Money | None:
+    """Return an amount that was stored; None: it cannot be read."""
+    number, _, currency = (as_text(value) or "").partition(" ")
+    try:
+        return Money(number, currency)
+    except InvalidAmount:
+        return None

@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Factory, evolve, fields, frozen
 
-from paysession.provider import InvalidAmount, Money
-from paysession_paypal.document import as_list, as_object, as_text, text_in
+from paysession.provider import Money
+from paysession_paypal import amounts
+from paysession_paypal.disputes import Disputed
+from paysession_paypal.document import as_list, as_object, as_text, moment, text_in
 from paysession_paypal.sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from paysession.provider import PaymentSession
     from paysession_paypal.document import Document
     from paysession_paypal.orders import Authorization, Capture, Order
     from paysession_paypal.sources import Source
 
-__all__ = ["Disputed", "PayPalData"]
-
-
-@frozen
-class Disputed:
-    """What was disputed of a capture.
-
-    Attributes:
-        amount: How much.
-        taken: Whether PayPal took it back, though it may have returned it since.
-    """
-
-    amount: Money
-    taken: bool
-
-    @property
-    def text(self) -> str:
-        """It as it is stored."""
-        return f"{self.amount.amount:f} {self.amount.currency}{' taken' * self.taken}"
-
-    @classmethod
-    def read(cls, value: object) -> dict[str, Disputed]:
-        """Return what was stored, by the captures' ids."""
-        texts = _texts(value)
-        amounts = _amounts({key: text.removesuffix(" taken") for key, text in texts.items()})
-        return {key: cls(amount, texts[key].endswith(" taken")) for key, amount in amounts.items()}
+__all__ = ["PayPalData"]
 
 
 @frozen(kw_only=True)
@@ -72,7 +49,8 @@ class PayPalData:
             form, chosen by the payer or given by the shop.
         vaulted: What PayPal saved of how the payer pays: ``id`` (to pay with it again), ``status`` and
             ``customer``.
-        disputes: What was disputed of each capture, by its id, and whether it was taken; also of the past.
+        disputes: Each dispute of a capture, also of the past, by the reference of its chargeback.
+        dispute: The id of a dispute that a notification named, and PayPal was not queried about yet.
         unclear: What could not be understood of the order when it was last queried, in words.
         declined: Why PayPal sent the payer back to choose another way to pay.
         declined_approval: The payer's approval that was declined then; see `Order.approval`.
@@ -95,7 +73,8 @@ class PayPalData:
     payer: str | None = None
     shipping: Mapping[str, Any] = Factory(dict[str, Any])
     vaulted: Mapping[str, str] = Factory(dict[str, str])
-    disputes: Mapping[str, Disputed] = Factory(dict[str, "Disputed"])
+    disputes: Mapping[str, Disputed] = Factory(dict[str, Disputed])
+    dispute: str | None = None
     unclear: tuple[str, ...] = ()
     declined: str | None = None
     declined_approval: str | None = None
@@ -113,7 +92,7 @@ class PayPalData:
             captures=_texts(own["captures"]),
             fees=_amounts(own["fees"]),
             disputes=Disputed.read(own["disputes"]),
-            honored_until=_moment(own["honored_until"]),
+            honored_until=moment(own["honored_until"]),
             shipping=as_object(own["shipping"]) or {},
             save=own["save"] is True,
             vaulted=_texts(own["vaulted"]),
@@ -125,8 +104,8 @@ class PayPalData:
     def json(self) -> dict[str, Any]:
         """Return it as it is stored: JSON, without what is empty."""
         own: dict[str, Any] = {name: getattr(self, name) for name in _NAMES}
-        own["fees"] = {key: f"{fee.amount:f} {fee.currency}" for key, fee in self.fees.items()}
-        own["disputes"] = {key: row.text for key, row in self.disputes.items()}
+        own["fees"] = {key: amounts.text(fee) for key, fee in self.fees.items()}
+        own["disputes"] = {key: row.json() for key, row in self.disputes.items()}
         own["honored_until"] = self.honored_until and self.honored_until.isoformat()
         own["unclear"] = list(self.unclear)
         return {**self.host, **{name: value for name, value in own.items() if value}}
@@ -162,6 +141,7 @@ class PayPalData:
         declined_approval: str | None = None,
         unclear: tuple[str, ...] = (),
         disputes: Mapping[str, Disputed] | None = None,
+        dispute: str | None = None,
     ) -> PayPalData:
         """Return it with what an order shows now."""
         payer, source = as_object(order.document.get("payer")) or {}, order.source
@@ -180,6 +160,7 @@ class PayPalData:
             card=_card(source) or self.card,
             shipping={key: shipping[key] for key in _SHIPPING if key in shipping} or self.shipping,
             disputes=self.disputes if disputes is None else disputes,
+            dispute=dispute,
             unclear=unclear,
             declined=declined,
             declined_approval=declined_approval,
@@ -212,6 +193,7 @@ _TEXTS: Final = (
     "order",
     "approve_url",
     "payer",
+    "dispute",
     "declined",
     "declined_approval",
 )
@@ -225,21 +207,8 @@ def _texts(value: object) -> dict[str, str]:
 
 
 def _amounts(value: object) -> dict[str, Money]:
-    found: dict[str, Money] = {}
-    for key, text in _texts(value).items():
-        number, _, currency = text.partition(" ")
-        try:
-            found[key] = Money(number, currency)
-        except InvalidAmount:
-            continue
-    return found
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(as_text(value) or "")
-    except ValueError:
-        return None
+    found = {key: amounts.of_text(text) for key, text in _texts(value).items()}
+    return {key: money for key, money in found.items() if money is not None}
 
 
 def _card(source: Document) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Document", "as_list", "as_object", "as_text", "text_in"]
+__all__ = ["Document", "as_list", "as_object", "as_text", "moment", "text_in"]
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -31,3 +32,12 @@ def as_text(value: object) -> str | None:
 def text_in(document: Mapping[str, Any], name: str) -> str | None:
     """Return a string of a JSON object, or None."""
     return as_text(document.get(name))
+
+
+def moment(value: object) -> datetime | None:
+    """Return a time with a time zone, or None."""
+    try:
+        found = datetime.fromisoformat(as_text(value) or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

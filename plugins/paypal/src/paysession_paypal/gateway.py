@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from attrs import Factory, frozen
 
 from paysession.provider import NotApplied, OutcomeUnknown
+from paysession_paypal.document import as_list, as_object, text_in
 from paysession_paypal.refusals import refusal
 from paysession_paypal.wire import Lost, NotSent, Reply, Request
 
@@ -134,6 +135,31 @@ class Gateway:
             OutcomeUnknown: It may have been: deleting again does no harm.
         """
         self.ask("DELETE", _path("/v3/vault/payment-tokens", vault_id), absent=True)
+
+    # --- disputes ---
+
+    def disputes(self, capture_id: str) -> list[str]:
+        """Return the ids of a capture's disputes.
+
+        Raises:
+            Declined: The app may not see disputes.
+            NotApplied: PayPal could not be queried.
+            OutcomeUnknown: The same: its answer was lost.
+        """
+        query = urlencode({"disputed_transaction_id": capture_id})
+        document = self.ask("GET", f"/v1/customer/disputes?{query}", absent=True)
+        listed = map(as_object, as_list(document.get("items")))
+        return [found for row in listed if row and (found := text_in(row, "dispute_id"))]
+
+    def dispute(self, dispute_id: str) -> Document:
+        """Return a dispute; empty: PayPal shows none with this id.
+
+        Raises:
+            Declined: The app may not see disputes.
+            NotApplied: PayPal could not be queried.
+            OutcomeUnknown: The same: its answer was lost.
+        """
+        return self.ask("GET", _path("/v1/customer/disputes", dispute_id), absent=True)
 
     # --- notifications ---
 

@@ -6,17 +6,18 @@ the rest of the order is read, and `Order.unclear` says what was not understood.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from attrs import evolve, field, frozen
 
 from paysession.provider import Address, Failure, Money, OutcomeUnknown, Payer
 from paysession_paypal import amounts
-from paysession_paypal.document import as_list, as_object, as_text, text_in
+from paysession_paypal.document import as_list, as_object, as_text, moment, text_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from paysession_paypal.document import Document
 
@@ -335,7 +336,7 @@ def _order(document: Document) -> Order:
         amount=amount,
         # With payment_source the link is called payer-action, without it approve.
         approve_url=_link(document, "payer-action") or _link(document, "approve"),
-        created_at=_time(document, "create_time"),
+        created_at=moment(document.get("create_time")),
         updated_at=text_in(document, "update_time"),
         authorizations=authorizations,
         captures=captures,
@@ -360,13 +361,13 @@ def read_authorization(document: Document) -> Authorization:
     Raises:
         OutcomeUnknown: It has no id, status or amount.
     """
-    created_at = _time(document, "create_time")
+    created_at = moment(document.get("create_time"))
     return Authorization(
         id=_text(document, "id"),
         status=_text(document, "status"),
         amount=amounts.read(document.get("amount")),
         created_at=created_at,
-        expires_at=_time(document, "expiration_time") or (created_at and created_at + VALID),
+        expires_at=moment(document.get("expiration_time")) or (created_at and created_at + VALID),
     )
 
 
@@ -450,15 +451,6 @@ def _intent(document: Document) -> str:
     if value not in INTENT:
         raise OutcomeUnknown(f"PayPal's answer has the intent {value!r:.40}, which is not documented")
     return value
-
-
-def _time(document: Document, name: str) -> datetime | None:
-    value = text_in(document, name)
-    try:
-        found = datetime.fromisoformat(value) if value is not None else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 def _link(document: Document, rel: str) -> str | None:

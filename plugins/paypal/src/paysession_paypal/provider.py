@@ -32,6 +32,7 @@ from paysession.provider import (
 from paysession_paypal import amounts, bodies, registration, webhooks
 from paysession_paypal.bodies import key_of
 from paysession_paypal.data import PayPalData
+from paysession_paypal.disputes import read_case
 from paysession_paypal.document import as_list, text_in
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from paysession.provider import WebhookEvent
+    from paysession_paypal.disputes import Case
     from paysession_paypal.document import Document
     from paysession_paypal.gateway import Found
     from paysession_paypal.orders import Authorization
@@ -65,6 +67,8 @@ ORDERS_KEY: Final = timedelta(hours=6)
 PAYMENTS_KEY: Final = timedelta(days=45)
 """How long PayPal keeps a request id (https://developer.paypal.com/api/rest/reference/idempotency/)."""
 
+_MOST_DISPUTES: Final = 5
+"""How many disputes one lookup asks for: of a capture there is rarely more than one."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -495,14 +499,40 @@ class PayPal(Settings):
         """Look at the order, which lists every authorization, capture and refund."""
         if session.reference is None:
             return Snapshot.absent()  # PayPal finds orders by its own id only
-        found = self._gateway(operation).order(session.reference)
+        gateway = self._gateway(operation)
+        found = gateway.order(session.reference)
         order = _own(found, session)
         if order is not None:
-            return Reading(order, session, found.at).snapshot(operation)
+            reading = Reading(order, session, found.at)
+            return self._with_disputes(gateway, reading).snapshot(operation)
         if PayPalData.of(session).authorizations or session.authorized_amount:
             raise OutcomeUnknown(f"PayPal does not show the order {session.reference} any more")
         # An order that nobody paid is gone some hours after it was made.
         return Snapshot(Status.CANCELED) if _expired(found, session) else Snapshot.absent()
+
+    def _with_disputes(self, gateway: Gateway, reading: Reading) -> Reading:
+        """Return a reading with the disputes that its order shows, or a notification named.
+
+        An order is read all the same if they cannot be queried: an app needs a permission of its own for it.
+        """
+        named = PayPalData.of(reading.session).dispute
+        questions = reading.chargebacks.questions
+        if named is None and not questions:
+            return reading
+        cases: list[Case] = []
+        asked = True
+        try:
+            of = {named: ""} if named is not None else dict[str, str]()
+            of |= {found: capture for capture in questions for found in gateway.disputes(capture)}
+            for dispute_id, capture in list(of.items())[:_MOST_DISPUTES]:
+                document = gateway.dispute(dispute_id)
+                if document:
+                    case = read_case(document)
+                    cases.append(evolve(case, captures=(*case.captures, capture)))
+        except (Declined, NotApplied, OutcomeUnknown) as error:
+            logger.info("the disputes of %s cannot be queried: %s", reading.order.id, error)
+            asked = isinstance(error, Declined)
+        return evolve(reading, cases=cases, asked=asked)
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:

@@ -14,7 +14,6 @@ from attrs import evolve, frozen
 
 from paysession.provider import (
     Declined,
-    Dispute,
     Effect,
     Failure,
     Kind,
@@ -26,15 +25,17 @@ from paysession.provider import (
     Status,
 )
 from paysession_paypal.bodies import key_of
-from paysession_paypal.data import Disputed, PayPalData
+from paysession_paypal.chargebacks import Chargebacks
+from paysession_paypal.data import PayPalData
 from paysession_paypal.orders import LIVE, NOT_CAPTURED, NOT_REFUNDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from paysession.provider import Operation, PaymentSession
-    from paysession_paypal.orders import Authorization, Capture, Order, Refund, State
+    from paysession_paypal.disputes import Case
+    from paysession_paypal.orders import Authorization, Capture, Order, Refund
 
 __all__ = ["Reading", "captured", "refunded"]
 
@@ -60,11 +61,15 @@ class Reading:
         order: What PayPal shows.
         session: The session as the ledger has it.
         now: PayPal's clock when it showed this, if known.
+        cases: The disputes of its captures, as PayPal showed them after it.
+        asked: Whether the dispute that a notification named was queried, if one did.
     """
 
     order: Order
     session: PaymentSession
     now: datetime | None = None
+    cases: Sequence[Case] = ()
+    asked: bool = False
 
     # --- the totals -------------------------------------------------------------------------------
 
@@ -123,10 +128,31 @@ class Reading:
     @property
     def charged_back(self) -> Money:
         """All that disputes took."""
-        return sum(self.taken_back.values(), self._total(()))
+        return sum(self.chargebacks.taken.values(), self._total(()))
 
     @property
-    def taken_back(self) -> dict[str, Money]:
+    def chargebacks(self) -> Chargebacks:
+        """What disputes did to the captures."""
+        captures, session = self.order.captures, self.session
+        refunds: dict[str, list[Money]] = {}
+        # One that is made in PayPal's pages has no invoice number, or its capture's.
+        others = {"", None, *(key_of(row.invoice_id, session.id) for row in captures)}
+        for row in self.order.refunds:
+            if row.capture is not None and not row.failed and key_of(row.invoice_id, session.id) in others:
+                refunds.setdefault(row.capture, []).append(row.amount)
+        return Chargebacks(
+            captures=captures,
+            gone=self._gone,
+            room={row.id: max(self._total(()), row.amount - self._refunds_of(row)) for row in captures},
+            partly=self._partly,
+            refunds=refunds,
+            known=PayPalData.of(session).disputes,
+            cases=self.cases,
+            now=self.now,
+        )
+
+    @property
+    def _gone(self) -> dict[str, Money]:
         """How much of each capture, by its id, was given back beyond the refunds that are listed.
 
         A capture that PayPal calls refunded or reversed was given back whole: that is how a chargeback shows.
@@ -145,6 +171,22 @@ class Reading:
                 found[row.id] = missing - explained
         return found
 
+    @property
+    def _partly(self) -> list[str]:
+        """The ids of the captures of which a part was given back, and no refund is listed.
+
+        A refund that we have just made may be listed later than that shows.
+        """
+        session, refunds = self.session, self.order.refunds
+        listed = self._total(row for row in refunds if not row.failed)
+        if session.in_doubt or session.refunded + session.refunding > listed.minor:
+            return []
+        return [
+            row.id
+            for row in self.order.captures
+            if row.status == "PARTIALLY_REFUNDED" and all(r.capture not in (row.id, None) for r in refunds)
+        ]
+
     def _refunds_of(self, capture: Capture) -> Money:
         """Return how much of a capture was given back, or is being given back, by refunds that are listed."""
         return self._total(row for row in self.order.refunds if row.capture == capture.id and not row.failed)
@@ -153,18 +195,15 @@ class Reading:
     def unexplained(self) -> tuple[str, ...]:
         """What was not understood of the order's payments, in words.
 
-        A capture of which a part was given back without any refund is one of it: the order does not say how
-        much PayPal took. A refund that we have just made may be listed later than that shows.
+        A capture of which a part was given back without any refund is one of it, unless a dispute says how
+        much PayPal took: the order does not.
         """
-        session, refunds = self.session, self.order.refunds
         words = [text for texts in self.order.unclear.values() for text in texts]
-        listed = self._total(row for row in refunds if not row.failed)
-        if session.in_doubt or session.refunded + session.refunding > listed.minor:
-            return tuple(words)
+        taken = self.chargebacks.taken
         words += [
-            f"a part of {row.id} was given back, and no refund is listed"
-            for row in self.order.captures
-            if row.status == "PARTIALLY_REFUNDED" and all(r.capture not in (row.id, None) for r in refunds)
+            f"a part of {capture} was given back, and neither a refund nor a dispute says how much"
+            for capture in self._partly
+            if capture not in taken
         ]
         return tuple(words)
 
@@ -274,7 +313,8 @@ class Reading:
                 declined=data.declined if waiting else None,
                 declined_approval=data.declined_approval if waiting else None,
                 unclear=self.unexplained,
-                disputes=self.disputes,
+                disputes=self.chargebacks.kept,
+                dispute=None if self.asked else data.dispute,
             ).json(),
             reference=order.id,
             next_action=Redirect(page) if waiting and page and not data.script else None,
@@ -378,38 +418,7 @@ class Reading:
                     error=back.failure,
                 )
             )
-        return [*effects, *self._chargebacks()]
-
-    def _chargebacks(self) -> list[Effect]:
-        """Return every dispute that the order shows, or showed when it was last queried.
-
-        A capture says that it is disputed, and that it was taken back; once the merchant has won it is as it
-        was, so that the session's data has to remember.
-        """
-        taken, known = self.taken_back, PayPalData.of(self.session).disputes
-        found: list[Effect] = []
-        for row in self.order.captures:
-            was = known.get(row.id)
-            if row.id in taken:
-                found.append(_chargeback(row, taken[row.id], "succeeded", Dispute("lost", reason=row.reason)))
-            elif row.disputed:
-                dispute = Dispute("opened", reason=row.reason)
-                found.append(_chargeback(row, row.amount, "pending", dispute))
-            elif was is not None and not row.gone:
-                state: State = "reversed" if was.taken else "failed"
-                found.append(_chargeback(row, was.amount, state, Dispute("won")))
-        return found
-
-    @property
-    def disputes(self) -> dict[str, Disputed]:
-        """What to remember of the disputes that the order shows, by the capture's id."""
-        known, taken = dict(PayPalData.of(self.session).disputes), self.taken_back
-        for row in self.order.captures:
-            if row.id in taken:
-                known[row.id] = Disputed(taken[row.id], taken=True)
-            elif row.disputed:
-                known[row.id] = Disputed(row.amount, taken=row.id in known and known[row.id].taken)
-        return known
+        return [*effects, *(one.effect for one in self.chargebacks.all)]
 
     def _impossible(self, operation: Operation | None) -> list[Effect]:
         """Return the operation in doubt as failed, if the order proves that it cannot take effect any more.
@@ -456,11 +465,6 @@ class Reading:
         now, sent_at = self.now, operation.sent_at
         settled = now is not None and sent_at is not None and now >= sent_at + SETTLED
         return "CAPTURE_FULLY_REFUNDED" if listed or settled else None
-
-
-def _chargeback(row: Capture, amount: Money, state: State, dispute: Dispute) -> Effect:
-    reference = f"{row.id} dispute"
-    return Effect(Kind.CHARGEBACK, amount, state, reference, capture=row.id, dispute=dispute)
 
 
 def captured(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
@@ -23,6 +24,8 @@ __all__ = ["Postback", "Verifier", "parse"]
 
 _OURS: Final = ("CHECKOUT.ORDER.", "CHECKOUT.PAYMENT-APPROVAL.", "PAYMENT.", "CUSTOMER.DISPUTE.")
 """Which events are about payments; PAYMENTS.PAYMENT.CREATED and the like are of PayPal's older API."""
+
+_DISPUTE: Final = re.compile(r"[A-Za-z0-9-]{1,255}")
 
 
 class Verifier(Protocol):
@@ -58,7 +61,10 @@ def parse(verifier: Verifier, headers: Mapping[str, str], body: bytes) -> Sequen
     # A transmission that PayPal repeats has the same id and bytes. One that a merchant has sent again
     # has another id, and the order is queried again.
     delivery = f"{headers.get(TRANSMISSION_ID, '')} {sha256(body).hexdigest()}"
-    return (WebhookEvent(id=delivery, type=kind, session_id=session_id, references=references),)
+    dispute = text_in(resource, "dispute_id") or ""
+    # What it says of the dispute is not believed either: the lookup asks PayPal for it.
+    data = {"dispute": dispute} if _DISPUTE.fullmatch(dispute) else None
+    return (WebhookEvent(id=delivery, type=kind, session_id=session_id, references=references, data=data),)
 
 
 def _object(body: bytes) -> Document:
