@@ -213,6 +213,7 @@ def test_a_payment_saves_how_it_was_paid_if_the_session_asks_for_it(till, fake, 
     assert PayPalData.of(session).vaulted == {
         "id": token, "status": "VAULTED", "customer": f"cus_{token[-6:]}",
     }  # fmt: skip
+    assert PayPalData.of(till.payments.sync(session.id)).save, "the payer's consent is kept"
 
 
 def test_nothing_is_saved_that_nobody_asked_for(till, fake):
