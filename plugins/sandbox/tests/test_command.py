@@ -131,6 +131,25 @@ def test_the_buttons_of_paypals_page_act():
         assert "not possible" in press(paypal.url, act="void", id=order.authorizations[0].id)
 
 
+def test_a_payment_is_disputed_on_paypals_page_and_the_dispute_decided():
+    with PayPalFake() as paypal:
+        unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+        order = paypal.ledger.create({"intent": "CAPTURE", "purchase_units": [unit]})
+        paypal.payer_approves(order.id)
+        (capture,) = paypal.ledger.capture_order(order.id).captures
+        assert "Win the dispute" in press(paypal.url, act="inquire", id=capture.id)
+        assert (capture.status, capture.disputes[0].stage) == ("COMPLETED", "INQUIRY")
+        assert "Win the dispute" not in press(paypal.url, act="win", id=capture.id)
+        press(paypal.url, act="dispute", id=capture.id)
+        assert (capture.status, capture.reason) == ("PENDING", "BUYER_COMPLAINT")
+        press(paypal.url, act="lose", id=capture.id)
+        assert [dispute.outcome for dispute in capture.disputes] == [
+            "RESOLVED_SELLER_FAVOUR",
+            "RESOLVED_BUYER_FAVOUR",
+        ]
+        assert paypal.effects == ["capture 42.00", "chargeback 42.00"]
+
+
 def test_a_shop_of_another_origin_may_load_the_script_and_speak_to_the_api(sandbox):
     with urlopen(f"{sandbox.url}/v3/", timeout=10) as script:
         assert script.headers["Content-Type"].startswith("text/javascript")

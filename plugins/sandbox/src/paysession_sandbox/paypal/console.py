@@ -110,6 +110,10 @@ def _act_on(ledger: Ledger, act: str, identifier: str) -> None:
         ledger.refund(identifier, {})
     elif act == "reverse":
         ledger.reverse(identifier)
+    elif act in ("dispute", "inquire"):
+        ledger.dispute(identifier, stage="INQUIRY" if act == "inquire" else "CHARGEBACK")
+    elif act in ("win", "lose"):
+        ledger.decide(identifier, won=act == "win")
     else:
         raise ValueError(f"there is no act {act!r}")
 
@@ -175,7 +179,15 @@ def _order(order: Order) -> str:
             acts += one("Capture", "capture", row.id) + one("Void", "void", row.id)
     for capture in order.captures:
         status.append(f"capture {capture.amount} {pages.tag(capture.status)}")
+        open_ = [dispute for dispute in capture.disputes if dispute.outcome is None]
+        status += [f"dispute {pages.tag(dispute.status)}" for dispute in open_]
+        if open_:
+            acts += one("Win the dispute", "win", capture.id) + one("Lose the dispute", "lose", capture.id)
         if not capture.failed and capture.refunded < capture.amount:
+            if not open_:
+                acts += one("Dispute", "dispute", capture.id) + one(
+                    "Ask the shop first", "inquire", capture.id
+                )
             acts += one(f"Refund {capture.amount}", "refund", capture.id)
             acts += one(f"Reverse {capture.amount}", "reverse", capture.id)
     amount = escape(f"{order.amount} {order.currency}")
