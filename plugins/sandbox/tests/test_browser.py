@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from paysession_sandbox.paypal import PayPalFake
+from paysession_sandbox.paypal import PayPalFake, vault
+from paysession_sandbox.paypal.problems import Problem
 from paysession_sandbox.stripe import StripeSandbox
 
 _spec = importlib.util.spec_from_file_location(
@@ -68,6 +69,26 @@ paypal.Buttons({
   onCancel(data) { say('canceled ' + data.orderID); },
   onError(error) { say('error ' + error); },
 }).render('#paypal-button-container').then(() => document.body.dataset.ready = 'yes');
+</script>"""
+
+# https://developer.paypal.com/sdk/js/v5/save-without-purchase/paypal
+PAYPAL_SAVES = """<!doctype html><title>Account</title>
+<script src="SCRIPT?client-id=client-id" data-user-id-token="ID_TOKEN"></script>
+<div id="paypal-buttons-container"></div><p id="result-message"></p>
+<script>
+const say = (text) => document.querySelector('#result-message').textContent = text;
+paypal.Buttons({
+  createVaultSetupToken: async () => {
+    const result = await fetch('/api/setup-tokens', {method: 'POST'});
+    return (await result.json()).id;
+  },
+  onApprove: async ({vaultSetupToken}) => {
+    const result = await fetch(`/api/payment-tokens/${vaultSetupToken}/make`, {method: 'POST'});
+    say('saved ' + (await result.json()).id);
+  },
+  onCancel() { say('canceled'); },
+  onError(error) { say('error ' + error); },
+}).render('#paypal-buttons-container').then(() => document.body.dataset.ready = 'yes');
 </script>"""
 
 
@@ -272,33 +293,123 @@ def paypal():
         yield paypal
 
 
-def open_paypal(browser, shop, paypal):
+def open_paypal(browser, shop, paypal, **order):
+    """Open the page that pays with PayPal's buttons, and press the button."""
+
     def create(_path):
         unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
-        return {"id": paypal.ledger.create({"intent": "CAPTURE", "purchase_units": [unit]}).id}
+        return {"id": paypal.ledger.create({"intent": "CAPTURE", "purchase_units": [unit], **order}).id}
 
     def capture(path):
-        order = paypal.ledger.capture_order(path.split("/")[-2])
+        try:
+            order = paypal.ledger.capture_order(path.split("/")[-2])
+        except Problem as problem:
+            return problem.document("capture_order", "f00d")
         return {"id": order.id, "status": order.status}
 
     shop.posts = {"/api/orders": create, "/capture": capture}
     shop.pages["/paypal"] = PAYPAL_PAGE.replace("SCRIPT", f"{paypal.url}/sdk/js")
     browser.open(f"{shop.url}/paypal")
+    press_paypal(browser)
+
+
+def press_paypal(browser):
     browser.until("document.body.dataset.ready === 'yes'")
     browser.run("document.querySelector('[data-sandbox=paypal-button]').click()")
 
 
+def answer_paypal(browser, action):
+    browser.until(f"document.querySelector('[data-action={action}]')")
+    browser.run(f"document.querySelector('[data-action={action}]').click()")
+
+
+def said(browser):
+    return browser.until("document.querySelector('#result-message').textContent")
+
+
 def test_paypals_buttons_pay(browser, shop, paypal):
     open_paypal(browser, shop, paypal)
-    browser.until("document.querySelector('[data-action=approve]')")
-    browser.run("document.querySelector('[data-action=approve]').click()")
-    assert browser.until("document.querySelector('#result-message').textContent").startswith("COMPLETED ")
+    answer_paypal(browser, "approve")
+    assert said(browser).startswith("COMPLETED ")
     assert paypal.effects == ["capture 42.00"]
 
 
 def test_paypals_buttons_are_canceled(browser, shop, paypal):
     open_paypal(browser, shop, paypal)
-    browser.until("document.querySelector('[data-action=cancel]')")
-    browser.run("document.querySelector('[data-action=cancel]').click()")
-    assert browser.until("document.querySelector('#result-message').textContent").startswith("canceled ")
+    answer_paypal(browser, "cancel")
+    assert said(browser).startswith("canceled ")
     assert paypal.effects == []
+
+
+def test_a_payer_whose_card_is_declined_is_asked_again_by_paypals_buttons(browser, shop, paypal):
+    open_paypal(browser, shop, paypal)
+    paypal.decline_next()
+    browser.until("document.querySelector('[data-sandbox=paypal]')")
+    browser.run("document.querySelector('[data-sandbox=paypal]').dataset.asked = 'once'")
+    answer_paypal(browser, "approve")
+    browser.until("document.querySelector('[data-sandbox=paypal]:not([data-asked])')")
+    answer_paypal(browser, "approve")
+    assert said(browser).startswith("COMPLETED ")
+    assert paypal.effects == ["capture 42.00"]
+
+
+def test_paypals_buttons_save_an_account_with_a_payment(browser, shop, paypal):
+    source = {"paypal": {"attributes": {"vault": {"store_in_vault": "ON_SUCCESS", "usage_type": "MERCHANT"}}}}
+    open_paypal(browser, shop, paypal, payment_source=source)
+    answer_paypal(browser, "approve")
+    assert said(browser).startswith("COMPLETED ")
+    assert list(paypal.ledger.vault.values()) == ["paypal"]
+
+
+def open_saving(browser, shop, paypal):
+    """Open the page that saves the payer's account without a payment, and press the button."""
+    ledger = paypal.ledger
+
+    def turn(path):
+        token = {"id": path.split("/")[-2], "type": "SETUP_TOKEN"}
+        return {"id": vault.turn(ledger, {"payment_source": {"token": token}})}
+
+    asked = {"payment_source": {"paypal": {"usage_type": "MERCHANT"}}}
+    shop.posts = {"/api/setup-tokens": lambda _: {"id": vault.begin(ledger, asked).id}, "/make": turn}
+    shop.pages["/account"] = PAYPAL_SAVES.replace("SCRIPT", f"{paypal.url}/sdk/js")
+    browser.open(f"{shop.url}/account")
+    press_paypal(browser)
+
+
+def test_paypals_buttons_save_an_account_without_a_payment(browser, shop, paypal):
+    open_saving(browser, shop, paypal)
+    answer_paypal(browser, "approve")
+    assert said(browser) == f"saved {next(iter(paypal.ledger.vault))}"
+    assert paypal.effects == []
+
+
+def test_a_payer_does_not_let_paypals_buttons_save_the_account(browser, shop, paypal):
+    open_saving(browser, shop, paypal)
+    answer_paypal(browser, "cancel")
+    assert said(browser) == "canceled"
+    assert paypal.ledger.vault == {}
+
+
+def test_what_paypals_buttons_do_not_imitate_is_said(browser, shop, paypal):
+    page = PAYPAL_SAVES.replace("SCRIPT", f"{paypal.url}/sdk/js")
+    shop.pages["/subscribe"] = page.replace("createVaultSetupToken", "createSubscription")
+    browser.open(f"{shop.url}/subscribe")
+    press_paypal(browser)
+    assert "not with: createSubscription" in said(browser)
+
+
+@pytest.mark.parametrize(
+    ("press", "status"), [("Pay 42.00 EUR", "APPROVED"), ("Back to the shop", "CREATED")]
+)
+def test_paypals_page_leads_back_to_the_shop(browser, shop, paypal, press, status):
+    for path in ("/back", "/no"):
+        shop.pages[path] = "<title>Shop</title>Shop"
+    context = {"return_url": f"{shop.url}/back", "cancel_url": f"{shop.url}/no"}
+    unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+    order = paypal.ledger.create(
+        {"intent": "CAPTURE", "purchase_units": [unit], "application_context": context}
+    )
+    browser.open(f"{paypal.url}/checkoutnow?token={order.id}")
+    browser.run(f"[...document.querySelectorAll('button')].find((b) => b.innerText === '{press}').click()")
+    browser.until(f"location.href.startsWith('{shop.url}')")
+    assert order.status == status

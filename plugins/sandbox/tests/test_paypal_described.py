@@ -17,6 +17,18 @@ pytestmark = pytest.mark.skipif(
 EUR42 = {"currency_code": "EUR", "value": "42.00"}
 ORDER = {"intent": "AUTHORIZE", "purchase_units": [{"amount": EUR42, "custom_id": "ps_1"}]}
 HOOK = {"url": "https://shop.example/hook", "event_types": [{"name": "PAYMENT.CAPTURE.COMPLETED"}]}
+SETUP = {
+    "payment_source": {
+        "paypal": {
+            "description": "Tea, every month",
+            "usage_type": "MERCHANT",
+            "experience_context": {
+                "return_url": "https://shop.example/back",
+                "cancel_url": "https://shop.example/no",
+            },
+        }
+    }
+}
 CALLS = {call: (method, path) for method, path, call in app.CALLS}
 
 
@@ -49,6 +61,12 @@ class Life:
         self.session.authorize()
         return row
 
+    def setup(self, *, approved=False):
+        token = self.session.send("POST", "/v3/vault/setup-tokens", SETUP)[1]["id"]
+        if approved:
+            self.session.post(f"/agreements/approve/yes?approval_session_id={token}", allow_redirects=False)
+        return token
+
     def webhook(self):
         return self.session.send("POST", "/v1/notifications/webhooks", HOOK)[1]["id"]
 
@@ -78,6 +96,14 @@ WITH = {
     "show_refund": lambda life: (life.refund().id, None),
     "show_disputes": lambda life: (life.dispute().id and "", None),
     "show_dispute": lambda life: (life.dispute().id, None),
+    "begin_to_save": lambda life: ("", SETUP),
+    "show_setup": lambda life: (life.setup(), None),
+    "save": lambda life: (
+        "",
+        {"payment_source": {"token": {"id": life.setup(approved=True), "type": "SETUP_TOKEN"}}},
+    ),
+    "show_saved": lambda life: (life.ledger.save("venmo"), None),
+    "show_all_saved": lambda life: (f"?customer_id={life.ledger.saved[life.ledger.save()].customer}", None),
     "forget": lambda life: (life.ledger.save(), None),
     "show_webhooks": lambda life: (life.webhook() and "", None),
     "webhook": lambda life: ("", HOOK),
@@ -100,7 +126,8 @@ def life(paypal, session):
 def test_a_call_is_paypals_and_is_answered_as_paypal_does(call, life, session, paypal):
     method, path = CALLS[call]
     identifier, body = WITH[call](life)
-    status, _ = session.send(method, path.replace("ID", identifier), body)
+    whole = path.replace("ID", identifier) if "ID" in path else path + identifier
+    status, _ = session.send(method, whole, body)
     assert status in (200, 201, 204)
     asked = paypal.calls(call)[-1]
     assert asked.answer.status == status

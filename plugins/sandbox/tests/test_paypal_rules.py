@@ -74,6 +74,19 @@ def test_an_order_is_authorized_once_and_only_after_the_approval(client, paypal,
     assert paypal.effects == ["authorize 42.00"]
 
 
+def test_after_a_decline_the_payer_approves_again(client, paypal):
+    order = client.create(CAPTURE)
+    paypal.payer_approves(order.id)
+    paypal.decline_next()
+    for said in ("INSTRUMENT_DECLINED", "ORDER_NOT_APPROVED"):
+        with pytest.raises(ErrorException) as caught:
+            client.orders.capture_order({"id": order.id})
+        assert issue(caught) == (422, said)
+    paypal.payer_approves(order.id)
+    assert client.orders.capture_order({"id": order.id}).body.status == "COMPLETED"
+    assert paypal.effects == ["capture 42.00"]
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "said"),
     [
@@ -171,6 +184,75 @@ def test_wrong_credentials_get_no_token(paypal):
             timeout=5,
         )
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+# --- what is saved --------------------------------------------------------------------------------
+
+SETUP = {"payment_source": {"paypal": {"usage_type": "MERCHANT"}}}
+
+
+def turn(session, token):
+    """Turn a setup token into a payment token; return PayPal's issue with it, or None."""
+    body = {"payment_source": {"token": {"id": token, "type": "SETUP_TOKEN"}}}
+    _, said = session.send("POST", "/v3/vault/payment-tokens", body)
+    return said["details"][0]["issue"] if "details" in said else None
+
+
+def test_a_setup_token_becomes_a_payment_token_once_and_only_after_the_approval(session, paypal, clock):
+    _, setup = session.send("POST", "/v3/vault/setup-tokens", SETUP)
+    assert turn(session, setup["id"]) == "PAYER_ACTION_REQUIRED"
+    session.post(f"/agreements/approve/no?approval_session_id={setup['id']}", allow_redirects=False)
+    assert turn(session, setup["id"]) == "PAYER_ACTION_REQUIRED"
+    session.post(f"/agreements/approve/yes?approval_session_id={setup['id']}", allow_redirects=False)
+    assert turn(session, setup["id"]) is None
+    assert turn(session, setup["id"]) == "SETUP_TOKEN_ALREADY_VAULTED"
+    assert len(paypal.ledger.vault) == 1
+    _, late = session.send("POST", "/v3/vault/setup-tokens", SETUP)
+    session.post(f"/agreements/approve/yes?approval_session_id={late['id']}", allow_redirects=False)
+    clock.forward(days=3)
+    session.authorize()
+    assert turn(session, late["id"]) == "INVALID_RESOURCE_ID"
+
+
+def test_a_request_id_of_the_vault_is_kept_for_3_hours(session, clock):
+    def begin():
+        return session.send("POST", "/v3/vault/setup-tokens", SETUP, **{"PayPal-Request-Id": "one"})
+
+    first, again = begin(), begin()
+    assert (first[0], again[0], first[1]["id"] == again[1]["id"]) == (201, 200, True)
+    clock.forward(hours=3)
+    assert begin()[1]["id"] != first[1]["id"]
+
+
+def test_a_card_is_not_saved_and_that_is_said(session):
+    status, said = session.send("POST", "/v3/vault/setup-tokens", {"payment_source": {"card": {}}})
+    assert (status, said["details"][0]["issue"]) == (422, "UNSUPPORTED_PAYMENT_SOURCE")
+    assert "PayPal's and Venmo's only" in said["details"][0]["description"]
+
+
+def test_an_order_is_not_paid_with_what_was_never_saved_or_is_something_else(session, paypal):
+    unit = {"amount": {"currency_code": "EUR", "value": "1.00"}}
+    order = {"intent": "CAPTURE", "purchase_units": [unit]}
+    mismatched = "MISMATCHED_VAULT_ID_TO_PAYMENT_SOURCE"
+    of_venmo = paypal.ledger.save("venmo")
+    for token, issues in (
+        ("V7", (mismatched, "TOKEN_ID_NOT_FOUND")),
+        (of_venmo, (mismatched, mismatched)),
+    ):
+        source = {"payment_source": {"paypal": {"vault_id": token}}}
+        _, refused = session.send("POST", "/v2/checkout/orders", {**order, **source})
+        _, made = session.send("POST", "/v2/checkout/orders", order)
+        _, late = session.send("POST", f"/v2/checkout/orders/{made['id']}/capture", source)
+        assert tuple(said["details"][0]["issue"] for said in (refused, late)) == issues
+    assert paypal.effects == []
+
+
+def test_who_asks_for_an_id_token_gets_one(paypal):
+    for more, given in (({}, False), ({"response_type": "id_token"}, True)):
+        data = {"grant_type": "client_credentials", **more}
+        by = (paypal.client_id, paypal.client_secret)
+        answer = requests.post(f"{paypal.url}/v1/oauth2/token", data=data, auth=by, timeout=5)
+        assert ("id_token" in answer.json()) is given
 
 
 # --- notifications --------------------------------------------------------------------------------

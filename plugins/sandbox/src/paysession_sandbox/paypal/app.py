@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import threading
@@ -15,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from attrs import evolve, field, frozen
 
-from paysession_sandbox.paypal import documents
+from paysession_sandbox.paypal import documents, payer, vault
 from paysession_sandbox.paypal.ledger import Ledger
 from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 from paysession_sandbox.paypal.problems import Problem
@@ -45,6 +44,11 @@ CALLS: Final = (
     ("GET", "/v2/payments/refunds/ID", "show_refund"),
     ("GET", "/v1/customer/disputes", "show_disputes"),
     ("GET", "/v1/customer/disputes/ID", "show_dispute"),
+    ("POST", "/v3/vault/setup-tokens", "begin_to_save"),
+    ("GET", "/v3/vault/setup-tokens/ID", "show_setup"),
+    ("POST", "/v3/vault/payment-tokens", "save"),
+    ("GET", "/v3/vault/payment-tokens", "show_all_saved"),
+    ("GET", "/v3/vault/payment-tokens/ID", "show_saved"),
     ("DELETE", "/v3/vault/payment-tokens/ID", "forget"),
     ("GET", "/v1/notifications/webhooks", "show_webhooks"),
     ("POST", "/v1/notifications/webhooks", "webhook"),
@@ -61,6 +65,8 @@ _TAKES_JSON: Final = (
     "capture",
     "reauthorize",
     "refund",
+    "begin_to_save",
+    "save",
     "verify",
 )
 """The calls whose requests may have a body: without its type PayPal answers 415, even where none is sent."""
@@ -70,10 +76,18 @@ _SHOWN: Final = {
     "show_capture": "capture",
     "show_refund": "refund",
     "show_dispute": "dispute",
+    "show_setup": "setup",
+    "show_saved": "saved",
 }
-_MINIMAL: Final = ("id", "status", "payment_source", "payer", "links")
+_LISTED_BY: Final = {"show_disputes": "disputed_transaction_id", "show_all_saved": "customer_id"}
+_MINIMAL: Final = ("id", "status", "payment_source", "payer", "customer", "links")
 _PAYMENTS: Final = ("capture", "reauthorize", "void", "refund")
-_KEPT: Final = {"orders": timedelta(hours=6), "payments": timedelta(days=45)}
+_VAULT: Final = ("begin_to_save", "save")
+_KEPT: Final = {
+    "orders": timedelta(hours=6),
+    "payments": timedelta(days=45),
+    "vault": timedelta(hours=3),
+}
 
 
 @frozen
@@ -84,6 +98,10 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] = field(factory=dict[str, str])
     twisted: bool = False
+
+
+_HTML: Final = {"Content-Type": "text/html; charset=utf-8"}
+_NOT_THERE: Final = Answer(404, b"Things do not appear to be working at the moment.", _HTML)
 
 
 @frozen
@@ -193,8 +211,8 @@ class App:
                 return self._token(headers, body)
             debug_id = f"f{self._next():012x}"
             try:
-                if call == "show_disputes":
-                    identifier = parse_qs(url.query).get("disputed_transaction_id", [""])[0]
+                if call in _LISTED_BY:
+                    identifier = parse_qs(url.query).get(_LISTED_BY[call], [""])[0]
                 status, document = self._carry_out(call, identifier, headers, body)
             except Problem as problem:
                 status, document = problem.status, problem.document(call, debug_id)
@@ -213,9 +231,12 @@ class App:
             return _json(401, error)
         token = f"A21AA{self._next():040d}"
         self.tokens[token] = self.clock() + timedelta(seconds=TOKEN_LIVES)
+        # For a page that knows the payer: https://developer.paypal.com/sdk/js/v5/save-without-purchase/paypal
+        wanted = {"id_token": f"{token}.id"} if b"response_type=id_token" in body else {}
         return _json(
             200,
             {
+                **wanted,
                 "scope": "https://uri.paypal.com/services/payments/payment",
                 "access_token": token,
                 "token_type": "Bearer",
@@ -276,6 +297,8 @@ class App:
         return 200, self.webhooks[identifier]
 
     def _show(self, call: str, identifier: str) -> dict[str, Any]:
+        if call == "show_all_saved":
+            return vault.listed(self.ledger, identifier, self.base)
         if call == "show":
             self.ledger.order(identifier)  # one that nobody approved in time is gone
         if call == "show_disputes":
@@ -284,6 +307,10 @@ class App:
 
     def _document(self, kind: str, identifier: str) -> dict[str, Any]:
         """Return an object as it is by now."""
+        if kind == "setup":
+            return vault.setup(vault.setup_of(self.ledger, identifier), self.base)
+        if kind == "saved":
+            return vault.saved(self.ledger, identifier, self.base)
         if kind == "order":
             return documents.order(self.ledger.orders[identifier], self.base)
         if kind == "authorization":
@@ -310,10 +337,11 @@ class App:
     ) -> tuple[int, dict[str, Any] | None]:
         """Carry a change out once per request id: a repetition is shown what the first has become."""
         request_id = headers.get("paypal-request-id")
-        if call == "create" and request_id is None and "payment_source" in tree:
+        wanted = call in _VAULT or (call == "create" and "payment_source" in tree)
+        if wanted and request_id is None:
             raise Problem(400, "PAYPAL_REQUEST_ID_REQUIRED")
         key = (f"{call} {identifier}", request_id or "")
-        kept = _KEPT["payments" if call in _PAYMENTS else "orders"]
+        kept = _KEPT["payments" if call in _PAYMENTS else "vault" if call in _VAULT else "orders"]
         if request_id is not None and key in self.done:
             at, kind, of = self.done[key]
             if self.clock() < at + kept:
@@ -336,6 +364,10 @@ class App:
             return "authorization", ledger.reauthorize(identifier, tree)[-1].id
         if call == "void":
             return "authorization", ledger.void(identifier).id
+        if call == "begin_to_save":
+            return "setup", vault.begin(ledger, tree).id
+        if call == "save":
+            return "saved", vault.turn(ledger, tree)
         if call == "create":
             return "order", ledger.create(tree).id
         pay = ledger.authorize if call == "authorize" else ledger.capture_order
@@ -344,13 +376,15 @@ class App:
     # --- the payer's browser ---
 
     def _page(self, method: str, path: str, query: Mapping[str, list[str]]) -> Answer:
+        if path.startswith("/agreements/approve"):
+            return self._page_of_setup(method, path, query)
         order_id = query.get("token", [""])[0]
         try:
             order = self.ledger.order(order_id)
         except Problem:
-            return Answer(404, b"Things do not appear to be working at the moment.")
+            return _NOT_THERE
         if method == "GET" and path == "/checkoutnow":
-            return Answer(200, _approval_page(order).encode(), {"Content-Type": "text/html; charset=utf-8"})
+            return Answer(200, payer.order(order), _HTML)
         if method != "POST" or path not in ("/checkoutnow/approve", "/checkoutnow/cancel"):
             return Answer(404)
         approves = path.endswith("approve")
@@ -358,11 +392,29 @@ class App:
             self.ledger.approve(order_id)
         return Answer(302, headers={"Location": self.back(order, approved=approves)})
 
+    def _page_of_setup(self, method: str, path: str, query: Mapping[str, list[str]]) -> Answer:
+        token = query.get("approval_session_id", [""])[0]
+        try:
+            row = vault.setup_of(self.ledger, token)
+        except Problem:
+            return _NOT_THERE
+        if method == "GET" and path == "/agreements/approve":
+            return Answer(200, payer.setup(row), _HTML)
+        if method != "POST" or path not in ("/agreements/approve/yes", "/agreements/approve/no"):
+            return Answer(404)
+        approves = path.endswith("yes")
+        if approves:
+            vault.approve(self.ledger, token)
+        context = row.told.get("experience_context", {})
+        back = context.get("return_url" if approves else "cancel_url") or f"{self.base}/thanks"
+        return Answer(
+            302, headers={"Location": _with(back, approval_token_id=token, approval_session_id=token)}
+        )
+
     def back(self, order: Order, *, approved: bool) -> str:
         """Return the URL that the payer's browser is sent back to."""
         back = order.context.get("return_url" if approved else "cancel_url") or f"{self.base}/thanks"
-        query = {"token": order.id, **({"PayerID": documents.PAYER} if approved else {})}
-        return f"{back}{'&' if '?' in back else '?'}{urlencode(query)}"
+        return _with(back, token=order.id, **({"PayerID": documents.PAYER} if approved else {}))
 
     # --- notifications ---
 
@@ -418,18 +470,5 @@ def _minimal(document: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _approval_page(order: Order) -> str:
-    shop = html.escape(str(order.context.get("brand_name", "the shop")))
-    waits = order.approved_at is None
-    forms = "".join(
-        f'<form method="post" action="/checkoutnow/{action}?token={order.id}"><button>{label}</button></form>'
-        for action, label in (
-            ("approve", f"Pay {order.amount} {order.currency}"),
-            ("cancel", f"Back to {shop}"),
-        )
-    )
-    return (
-        "<!doctype html><title>Not PayPal</title><h1>This is not PayPal</h1>"
-        f"<p>{shop} asks for {order.amount} {order.currency}.</p>"
-        + (forms if waits else "<p>You have approved it.</p>")
-    )
+def _with(address: str, **query: str) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"

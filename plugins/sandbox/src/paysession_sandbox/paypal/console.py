@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from paysession_sandbox import pages
-from paysession_sandbox.paypal import documents
+from paysession_sandbox.paypal import documents, vault
 from paysession_sandbox.paypal.app import Answer
 from paysession_sandbox.paypal.faults import Fault
 from paysession_sandbox.paypal.problems import Problem
@@ -57,9 +57,12 @@ def answer(
         kind = {"Content-Type": "text/javascript; charset=utf-8"}
         return Answer(200, script.replace("__PAYER__", documents.PAYER).encode(), kind)
     if method == "POST" and place == "/sdk/approve":  # pressed in a page of the shop, which stays where it is
-        order = dict(parse_qsl(urlsplit(path).query)).get("token", "")
+        token = dict(parse_qsl(urlsplit(path).query)).get("token", "")
         try:
-            fake.ledger.approve(order)
+            if token in fake.ledger.setups:
+                vault.approve(fake.ledger, token)
+            else:
+                fake.ledger.approve(token)
         except Problem as problem:
             return Answer(problem.status, b"", _CORS)
         return Answer(204, b"", _CORS)

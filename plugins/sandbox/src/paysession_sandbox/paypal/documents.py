@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
 
-__all__ = ["authorization", "capture", "dispute", "dispute_summary", "order", "refund"]
+__all__ = ["authorization", "capture", "dispute", "dispute_summary", "link", "order", "refund"]
 
 PAYER: Final = "QYR5Z8XDVJNXQ"
 _EMAIL: Final = "payer@example.com"
+PAYERS: Final = {"payer_id": PAYER, "email_address": _EMAIL}
+"""What is shown of the payer."""
 RESPONSE: Final = timedelta(days=10)
 """How long a merchant may answer a dispute."""
 FEE: Final = Decimal("0.03")
@@ -35,7 +37,8 @@ def _money(amount: Decimal, currency: str) -> dict[str, str]:
     return {"currency_code": currency, "value": value}
 
 
-def _link(rel: str, href: str, method: str = "GET") -> dict[str, str]:
+def link(rel: str, href: str, method: str = "GET") -> dict[str, str]:
+    """Return a link, as PayPal gives it with an object."""
     return {"href": href, "rel": rel, "method": method}
 
 
@@ -51,13 +54,13 @@ def order(row: Order, base: str) -> dict[str, Any]:
         base: The URL of the fake, without a slash at its end.
     """
     url = f"{base}/v2/checkout/orders/{row.id}"
-    links = [_link("self", url)]
+    links = [link("self", url)]
     if row.approved_at is None:
         rel = "approve" if row.status == "CREATED" else "payer-action"
-        links += [_link(rel, f"{base}/checkoutnow?token={row.id}"), _link("update", url, "PATCH")]
+        links += [link(rel, f"{base}/checkoutnow?token={row.id}"), link("update", url, "PATCH")]
     if row.status in ("CREATED", "APPROVED"):
         action = row.intent.lower()
-        links.append(_link(action, f"{url}/{action}", "POST"))
+        links.append(link(action, f"{url}/{action}", "POST"))
     payments = _filled(
         {
             "authorizations": [authorization(a, row, base, inside=True) for a in row.authorizations] or None,
@@ -76,7 +79,7 @@ def order(row: Order, base: str) -> dict[str, Any]:
     }
     if row.approved_at is not None:
         document["update_time"] = _time(row.approved_at)
-        document["payer"] = {"payer_id": PAYER, "email_address": _EMAIL}
+        document["payer"] = PAYERS
         source = row.source or "paypal"
         shown = row.paid_with
         if source in ("paypal", "venmo"):
@@ -90,10 +93,10 @@ def order(row: Order, base: str) -> dict[str, Any]:
 def authorization(row: Authorization, of: Order, base: str, *, inside: bool = False) -> dict[str, Any]:
     """Return an authorization; ``inside`` an order it does not name what is above it."""
     url = f"{base}/v2/payments/authorizations/{row.id}"
-    links = [_link("self", url)]
+    links = [link("self", url)]
     if row.status in ("CREATED", "PARTIALLY_CAPTURED"):
-        links += [_link("capture", f"{url}/capture", "POST"), _link("void", f"{url}/void", "POST")]
-    links.append(_link("up", f"{base}/v2/checkout/orders/{of.id}"))
+        links += [link("capture", f"{url}/capture", "POST"), link("void", f"{url}/void", "POST")]
+    links.append(link("up", f"{base}/v2/checkout/orders/{of.id}"))
     return _filled(
         {
             "id": row.id,
@@ -138,9 +141,9 @@ def capture(row: Capture, of: Order, base: str, *, inside: bool = False) -> dict
             "create_time": _time(row.created_at),
             "update_time": _time(row.created_at),
             "links": [
-                _link("self", url),
-                _link("refund", f"{url}/refund", "POST"),
-                _link("up", f"{base}/v2/{parent}"),
+                link("self", url),
+                link("refund", f"{url}/refund", "POST"),
+                link("up", f"{base}/v2/{parent}"),
             ],
             "supplementary_data": None if inside else {"related_ids": related},
         }
@@ -184,7 +187,7 @@ def dispute_summary(row: Dispute, order: Order, base: str) -> dict[str, Any]:
             "dispute_amount": _money(row.amount, order.currency),
             "dispute_life_cycle_stage": row.stage,
             "seller_response_due_date": None if row.outcome else _time(row.created_at + RESPONSE),
-            "links": [_link("self", f"{base}/v1/customer/disputes/{row.id}")],
+            "links": [link("self", f"{base}/v1/customer/disputes/{row.id}")],
         }
     )
 
@@ -207,8 +210,8 @@ def refund(row: Refund, of: Capture, order: Order, base: str) -> dict[str, Any]:
             "create_time": _time(row.created_at),
             "update_time": _time(row.created_at),
             "links": [
-                _link("self", f"{base}/v2/payments/refunds/{row.id}"),
-                _link("up", f"{base}/v2/payments/captures/{of.id}"),
+                link("self", f"{base}/v2/payments/refunds/{row.id}"),
+                link("up", f"{base}/v2/payments/captures/{of.id}"),
             ],
         }
     )

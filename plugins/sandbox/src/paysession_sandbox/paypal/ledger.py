@@ -11,11 +11,20 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
+from paysession_sandbox.paypal.objects import (
+    Authorization,
+    Capture,
+    Dispute,
+    Order,
+    Refund,
+    Saved,
+    SetupToken,
+)
 from paysession_sandbox.paypal.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from paysession_sandbox.paypal.clock import Clock
 
@@ -38,6 +47,7 @@ _OTHERS: Final = "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PH
 _CURRENCIES: Final = _WHOLE.union(_OTHERS.split())
 _NUMBER: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 _PRECISION: Final = 2
+_MISMATCHED: Final = "MISMATCHED_VAULT_ID_TO_PAYMENT_SOURCE"
 
 
 class Ledger:
@@ -50,9 +60,12 @@ class Ledger:
     Attributes:
         effects: What money did, in order: the kind, the order's ``custom_id``, the amount.
         next_status: The status that the next object of a kind (``authorize``, ``capture``,
-            ``refund``) is to have; for a test to set. Also ``liability_shift`` of a card, and ``bank``: what
-            is not ``PAID`` is captured by `bank_pays`.
+            ``refund``) is to have; for a test to set. Also ``liability_shift`` of a card, ``bank``: what
+            is not ``PAID`` is captured by `bank_pays`, and ``instrument``: with what is ``DECLINED`` no order
+            is captured, and the payer is to approve again.
         vault: What was saved, by its id: the ``payment_source`` that it pays.
+        saved: Whose each of these is, and what is shown of it.
+        setups: What payers were asked to let the merchant save, by its id.
         number: The number of the last object.
     """
 
@@ -64,6 +77,12 @@ class Ledger:
         self.effects: list[tuple[str, str, Decimal]] = []
         self.next_status: dict[str, list[str]] = {}
         self.vault: dict[str, str] = {}
+        self.saved: dict[str, Saved] = {}
+        self.setups: dict[str, SetupToken] = {}
+
+    def now(self) -> datetime:
+        """Return the time at PayPal."""
+        return self._clock()
 
     def _id(self, letter: str) -> str:
         self.number += 1
@@ -104,7 +123,12 @@ class Ledger:
         )
         if source in BANKS:
             order.paid_with = {name: told[name] for name in ("name", "country_code")}
+        if "vault_id" in told and self.vault.get(told["vault_id"]) != source:
+            raise Problem(422, _MISMATCHED)
         self.orders[order.id] = order
+        if "vault_id" in told:  # the payer need not approve: it is paid in the same step
+            order.status, order.approved_at = "APPROVED", self._clock()
+            (self.authorize if order.intent == "AUTHORIZE" else self.capture_order)(order.id)
         return order
 
     def order(self, order_id: str) -> Order:
@@ -170,10 +194,26 @@ class Ledger:
         order = self.order(order_id)
         self._take(order)
 
-    def save(self, source: str = "paypal") -> str:
-        """Save a payer's way to pay, as if it had been with another payment; return its id."""
+    def begin_to_save(self, source: str, customer: str | None, told: dict[str, Any]) -> SetupToken:
+        """Ask the payer to let the merchant save a way to pay, without a payment."""
+        token = self._id("S")
+        row = SetupToken(token, source, customer or _customer(token), told, self._clock())
+        self.setups[token] = row
+        return row
+
+    def save(
+        self, source: str = "paypal", customer: str | None = None, shown: dict[str, Any] | None = None
+    ) -> str:
+        """Save a payer's way to pay, as if it had been with another payment; return its id.
+
+        Args:
+            source: The ``payment_source``.
+            customer: PayPal's id of the payer at this merchant; a new one, by default.
+            shown: What is shown of it, beside the payer's account.
+        """
         token = self._id("V")
         self.vault[token] = source
+        self.saved[token] = Saved(customer or _customer(token), shown or {})
         return token
 
     def forget(self, token: str) -> None:
@@ -183,8 +223,9 @@ class Ledger:
     def _pay_with(self, order: Order, body: Mapping[str, Any]) -> None:
         """Approve an order with what was saved."""
         for source, told in body.get("payment_source", {}).items():
-            if self.vault.get(told.get("vault_id")) != source:
-                raise Problem(422, "TOKEN_ID_NOT_FOUND")
+            saved = self.vault.get(told.get("vault_id"))
+            if saved != source:
+                raise Problem(422, "TOKEN_ID_NOT_FOUND" if saved is None else _MISMATCHED)
             if order.status == "CREATED":
                 order.status, order.approved_at, order.source = "APPROVED", self._clock(), source
 
@@ -192,7 +233,7 @@ class Ledger:
         """Save how an order was paid, if that was asked for."""
         if order.saves:
             token = self.save(order.source)
-            vault = {"id": token, "status": "VAULTED", "customer": {"id": f"cus_{token[-6:]}"}}
+            vault = {"id": token, "status": "VAULTED", "customer": {"id": self.saved[token].customer}}
             order.paid_with["attributes"] = {"vault": vault}
 
     def authorize(self, order_id: str, body: Mapping[str, Any] | None = None) -> Order:
@@ -225,6 +266,9 @@ class Ledger:
         self._check_approved(order)
         if order.source in BANKS:
             raise Problem(422, "ORDER_COMPLETION_IN_PROGRESS")
+        if self._status("instrument", "ACCEPTED") == "DECLINED":
+            order.status, order.approved_at = "PAYER_ACTION_REQUIRED" if order.source else "CREATED", None
+            raise Problem(422, "INSTRUMENT_DECLINED")
         self._take(order)
         return order
 
@@ -531,6 +575,10 @@ class Ledger:
 
     def _record(self, kind: str, order: Order, amount: Decimal) -> None:
         self.effects.append((kind, str(order.unit.get("custom_id", "")), amount))
+
+
+def _customer(token: str) -> str:
+    return f"cus_{token[-6:]}"
 
 
 def _check_lines(unit: Mapping[str, Any]) -> None:

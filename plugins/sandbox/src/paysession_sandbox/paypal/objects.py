@@ -10,7 +10,7 @@ from attrs import define, field
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Authorization", "Capture", "Dispute", "Order", "Refund"]
+__all__ = ["Authorization", "Capture", "Dispute", "Order", "Refund", "Saved", "SetupToken"]
 
 
 @define(eq=False)
@@ -126,3 +126,35 @@ class Order:
     def captures(self) -> list[Capture]:
         """All its captures."""
         return [*self.captured_at_once, *(c for a in self.authorizations for c in a.captures)]
+
+
+@define(eq=False)
+class SetupToken:
+    """What a payer is asked to let the merchant save, without a payment.
+
+    Attributes:
+        source: The ``payment_source`` that is to be saved.
+        customer: PayPal's id of the payer at this merchant.
+        told: What stands in ``payment_source``, with the URLs that the payer comes back to.
+        status: ``PAYER_ACTION_REQUIRED``, ``APPROVED`` or ``VAULTED``.
+    """
+
+    id: str
+    source: str
+    customer: str
+    told: dict[str, Any]
+    created_at: datetime
+    status: str = "PAYER_ACTION_REQUIRED"
+
+
+@define(eq=False)
+class Saved:
+    """What is kept beside a payment token.
+
+    Attributes:
+        customer: PayPal's id of the payer at this merchant.
+        shown: What ``payment_source`` shows of it, beside the payer's account.
+    """
+
+    customer: str
+    shown: dict[str, Any]

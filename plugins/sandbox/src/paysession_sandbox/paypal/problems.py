@@ -58,6 +58,11 @@ _ORDERS: Final = {
         "this payment."
     ),
     "TOKEN_ID_NOT_FOUND": "Specified token was not found. Verify the token and try the request again.",
+    "MISMATCHED_VAULT_ID_TO_PAYMENT_SOURCE": (
+        "The vault_id does not match the payment_source provided. Please verify that the vault_id token used "
+        "refers to the matching payment_source and try again. For example, a PayPal token cannot be passed in "
+        "the vault_id field in the payment_source.card object."
+    ),
     "ORDER_ALREADY_COMPLETED": "The order cannot be patched after it is completed.",
     "ITEM_TOTAL_REQUIRED": "If item details are specified (items.unit_amount and items.quantity) corresponding amount.breakdown.item_total is required.",
     "ITEM_TOTAL_MISMATCH": "Should equal sum of (unit_amount * quantity) across all items for a given purchase_unit.",
@@ -165,6 +170,11 @@ _REFUND: Final = {
         "sufficient funds."
     ),
 }
+_VAULT: Final = {
+    "PAYER_ACTION_REQUIRED": "Please make sure setup up token is approved. Please complete the approval flow.",
+    "SETUP_TOKEN_ALREADY_VAULTED": "The setup token has become a payment token already.",
+    "UNSUPPORTED_PAYMENT_SOURCE": "paysession-sandbox saves accounts of PayPal's and Venmo's only.",
+}
 _EVERYWHERE: Final = {
     "INVALID_RESOURCE_ID": "Specified resource ID does not exist. Please check the resource ID and try again.",
     "PERMISSION_DENIED": "You do not have permission to access or perform operations on this resource.",
@@ -179,6 +189,8 @@ _WORDS: Final = {
     "capture": _CAPTURE,
     "void": _VOID,
     "refund": _REFUND,
+    "begin_to_save": _VAULT,
+    "save": _VAULT,
 }
 
 

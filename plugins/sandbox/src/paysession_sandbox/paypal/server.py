@@ -133,6 +133,10 @@ class PayPalFake:
         self.changed()
         return dict(parse_qsl(urlsplit(self._app.back(order, approved=True)).query))
 
+    def decline_next(self) -> None:
+        """Decline when the next order is captured at once: the payer is to approve again."""
+        self.ledger.next_status.setdefault("instrument", []).append("DECLINED")
+
     @property
     def webhooks(self) -> list[dict[str, Any]]:
         """The webhooks that are registered."""

@@ -10,7 +10,15 @@ from attrs import fields, has
 
 from paysession_sandbox import kept
 from paysession_sandbox.paypal.app import Event
-from paysession_sandbox.paypal.objects import Authorization, Capture, Dispute, Order, Refund
+from paysession_sandbox.paypal.objects import (
+    Authorization,
+    Capture,
+    Dispute,
+    Order,
+    Refund,
+    Saved,
+    SetupToken,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 _FORMAT: Final = 1
-_OBJECTS: Final = {kind.__name__: kind for kind in (Authorization, Capture, Dispute, Order, Refund)}
+_OBJECTS: Final = {
+    kind.__name__: kind for kind in (Authorization, Capture, Dispute, Order, Refund, Saved, SetupToken)
+}
 _KIND, _OF, _SAME = "$", "of", "same"
 
 
@@ -35,6 +45,8 @@ def save(app: App, deliveries: PayPalDeliveries, path: Path) -> None:
             "orders": list(ledger.orders.values()),
             "effects": ledger.effects,
             "vault": ledger.vault,
+            "saved": ledger.saved,
+            "setups": ledger.setups,
             "webhooks": app.webhooks,
             "events": [event.document for event in app.events],
             "done": [[*key, *row] for key, row in app.done.items()],
@@ -63,6 +75,7 @@ def load(app: App, deliveries: PayPalDeliveries, path: Path) -> None:
         ledger.orders = {row.id: row for row in found["orders"]}
         ledger.effects = [(kind, custom_id, amount) for kind, custom_id, amount in found["effects"]]
         ledger.vault = dict(found["vault"])
+        ledger.saved, ledger.setups = dict(found["saved"]), dict(found["setups"])
         app.webhooks |= found["webhooks"]
         app.events += map(Event, found["events"])
         app.done = {(call, request): (at, kind, of) for call, request, at, kind, of in found["done"]}
