@@ -3,8 +3,9 @@
 1 at most one effect for each operation, and for each key of a caller's; 2 our ledger equals the
 ledger; 3 nothing is settled without evidence; 4 no illegal step back; 5 the event feed holds every
 transition exactly once, in order, and a reader by cursor misses none; 6 every open row has a next
-action; 7 what we send stays within the limits; 8 no secret shows. Besides: nothing that was promised
-to a caller is lost, and nothing stays unsettled that the provider could answer for.
+action; 7 what we send stays within the limits; 8 no secret shows; 9 the rows of the operations, replayed, give
+the session's. Besides: nothing that was promised to a caller is lost, and nothing stays unsettled that the
+provider could answer for.
 """
 
 import json
@@ -28,12 +29,19 @@ INVARIANTS = {
     "6": "every open row has a next action",
     "7": "within the limits",
     "8": "no secret shows",
+    "9": "the operations give the session",
     "lost": "nothing promised is lost",
     "unsettled": "nothing left open that could be told",
 }
 
 SECRETS = ("sk_gateway", "whsec_gateway", PAYLOAD_SECRET)
 MONEY = ("capture", "refund", "chargeback")
+SUMS = {
+    "capture": ("captured", "capturing"),
+    "refund": ("refunded", "refunding"),
+    "chargeback": ("charged_back", None),
+}
+"""What each kind adds to once it has succeeded, and while it is pending."""
 STEPS = {
     "pending": {"pending", "requires_more", "authorized", "error", "canceled"},
     "requires_more": {"pending", "requires_more", "authorized", "error", "canceled"},
@@ -135,6 +143,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         restored = bool(world.plan.restores)
         _books(verdict, session, history, entries[mine], views[mine], restored=restored)
         _evidence(verdict, session, history, entries[mine])
+        _replay(verdict, session, history)
         _steps(verdict, session, told[session.id])
         _transitions(verdict, session, history, told[session.id])
         _limits(verdict, session, entries[mine])
@@ -259,6 +268,26 @@ def _evidence(verdict, session, history, entries):
             )
         if row.state == "succeeded" and row.kind in MONEY and (row.id, row.kind) not in ever:
             verdict.find("3", f"{row.id} ({session.provider}) succeeded, and the gateway never did it")
+
+
+def _replay(verdict, session, history):
+    """Compare a session's sums with those of its operations: the session keeps them only to be fast."""
+    sums = Counter()
+    for row in history:
+        done, waits = SUMS.get(row.kind, (None, None))
+        if row.state == "pending" and row.kind != "chargeback":
+            sums["pending"] += 1
+            sums[waits] += row.amount.minor
+        elif row.state == "succeeded":
+            sums[done] += -row.amount.minor if row.reverses else row.amount.minor
+    names = [name for pair in SUMS.values() for name in pair if name] + ["pending"]
+    replayed = {name: sums[name] for name in names}
+    figures = {name: getattr(session, name) for name in names}
+    started = [row.id for row in history if row.state == "started"]
+    if figures != replayed or started != ([session.open] if session.open else []):
+        verdict.find(
+            "9", f"{session.id}: the session has {figures}, its operations give {replayed}, {started}"
+        )
 
 
 def _steps(verdict, session, events):
