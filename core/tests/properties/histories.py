@@ -829,7 +829,8 @@ REFUSALS = {
 DIFFERENCES = {
     "ended_before_its_captures": (
         "A release was reported before captures that preceded it: the session ends once, and what turns up "
-        "afterwards is recorded with the conflict `authorized_after_cancel`."
+        "afterwards is recorded with the conflict `authorized_after_cancel`. An authorization that one lookup shows "
+        "together with such captures includes what they took."
     ),
     "authorized_again": "A session ends once: a second authorization after its end does not reopen it.",
     "came_and_went": "What was made and undone between two lookups was seen by nobody.",
@@ -866,7 +867,7 @@ class Fold:
         self.pending = set()
         self.granted, self.released = 0, False
         self.netted = 0
-        """What was found authorized while a cancel of ours was open: DIFFERENCES["netted"]."""
+        """What of the found authorizations counts twice, by DIFFERENCES."""
 
     @property
     def kept(self):
@@ -932,6 +933,11 @@ class Judge:
     def commit(self, change):
         life, model, session = self.life, self.life.model, change.session
         now, old = life.now, dict(self.fold.rows)
+        if self.session is not None and self.session.status == "canceled":
+            found = [row for row in change.operations if row.origin == "provider" and row.id not in old]
+            if any(row.kind is Kind.AUTHORIZE for row in found):  # DIFFERENCES["ended_before_its_captures"]
+                taken = [row for row in found if row.kind is Kind.CAPTURE and not row.reverses]
+                self.fold.netted += sum(row.amount.minor for row in taken)
         for row in change.operations:
             life.story.append(("row", row.id[-10:], str(row.kind), row.amount.minor, str(row.state), row.answer,
                                row.reference, row.reverses and row.reverses[-10:]))  # fmt: skip
