@@ -362,14 +362,16 @@ def test_what_is_not_decided_yet_is_pending(stripe, begin, values, payer, sandbo
     ("details", "expected"),
     [
         ({"type": "card", "card": {"capture_before": 1_767_873_600}}, "2026-01-08T12:00:00+00:00"),
-        ({"type": "card", "card": {"capture_before": 10**30}}, "2026-01-08T00:00:00+00:00"),
-        ({"type": "card", "card": {"capture_before": -(10**18)}}, "2026-01-08T00:00:00+00:00"),
-        ({"type": "card", "card": {"capture_before": "soon"}}, "2026-01-08T00:00:00+00:00"),
-        ({"type": "card", "card": {"capture_before": True}}, "2026-01-08T00:00:00+00:00"),
+        ({"type": "card", "card": {"capture_before": 10**30}}, "2026-01-08T14:00:00+00:00"),
+        ({"type": "card", "card": {"capture_before": -(10**18)}}, "2026-01-08T14:00:00+00:00"),
+        ({"type": "card", "card": {"capture_before": "soon"}}, "2026-01-08T14:00:00+00:00"),
+        ({"type": "card", "card": {"capture_before": True}}, "2026-01-08T14:00:00+00:00"),
         ({"type": "klarna", "klarna": {}}, "2026-01-29T00:00:00+00:00"),
-        ({"type": "afterpay_clearpay", "afterpay_clearpay": {}}, "2026-01-14T00:00:00+00:00"),
-        ({"type": "cashapp"}, "2026-01-08T00:00:00+00:00"),
-        (None, "2026-01-08T00:00:00+00:00"),
+        ({"type": "afterpay_clearpay", "afterpay_clearpay": {}}, "2026-01-14T14:00:00+00:00"),
+        ({"type": "affirm"}, "2026-01-31T14:00:00+00:00"),
+        ({"type": "paypal"}, "2026-01-11T14:00:00+00:00"),
+        ({"type": "cashapp"}, "2026-01-08T14:00:00+00:00"),
+        (None, "2026-01-08T14:00:00+00:00"),
     ],
 )
 def test_every_authorization_has_a_deadline(stripe, begin, values, payer, sandbox, details, expected):
@@ -378,7 +380,7 @@ def test_every_authorization_has_a_deadline(stripe, begin, values, payer, sandbo
 
     def patch(intent):
         if isinstance(intent["latest_charge"], dict):
-            intent["latest_charge"] |= {"payment_method_details": details, "created": 1_767_225_600}
+            intent["latest_charge"] |= {"payment_method_details": details, "created": 1_767_276_000}
 
     sandbox.patch(patch)
     outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))

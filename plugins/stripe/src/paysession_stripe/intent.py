@@ -23,7 +23,7 @@ from attrs import field, frozen
 from paysession.provider import Address, Failure, Payer
 from paysession_stripe.amounts import from_stripe
 from paysession_stripe.declines import category, message_key
-from paysession_stripe.methods import HOLDS, PayerMethod
+from paysession_stripe.methods import PayerMethod, held_until
 from paysession_stripe.reading import integer, items, json_object, text
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ _ROOM: Final = 45
 as many captures (https://docs.stripe.com/payments/multicapture). The mark that is lost is of a capture that
 the ledger has long settled: only one operation of a session is open at a time."""
 
-_WEEK: Final = timedelta(days=7)
 _TRANSFER: Final = timedelta(days=30)
 """How long a bank transfer is waited for; Stripe itself sets it no limit."""
 
@@ -401,7 +400,7 @@ def _charge(charge: object, created: datetime | None) -> Charge | None:
         id=_text(found, "id"),
         disputed=found.get("disputed") is True,
         capture_before=_time(used.get("capture_before"))
-        or (None if begun is None else begun + HOLDS.get(kind, _WEEK)),
+        or (None if begun is None else held_until(kind, begun)),
         refunds=tuple(read_refund(_mapping(refund)) for refund in items(refunds.get("data"))),
         method=PayerMethod.of_charge(found),
         payer=_payer(found.get("billing_details")),

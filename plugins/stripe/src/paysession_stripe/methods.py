@@ -11,10 +11,11 @@ from paysession_stripe.reading import integer, json_object, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from paysession_stripe.reading import Json
 
-__all__ = ["HOLDABLE", "HOLDS", "METHODS", "PayerMethod"]
+__all__ = ["HOLDABLE", "METHODS", "PayerMethod", "held_until"]
 
 HOLDABLE: Final = (
     "affirm",
@@ -52,14 +53,30 @@ METHODS: Final = frozenset(
 )
 """The kinds that have options in this version of the API."""
 
-HOLDS: Final[Mapping[str, timedelta]] = {
+_WEEK: Final = timedelta(days=7)
+_HOLDS: Final[Mapping[str, timedelta]] = {
     "affirm": timedelta(days=30),
     "afterpay_clearpay": timedelta(days=13),
+    "cashapp": _WEEK,
     "klarna": timedelta(days=28),
-    "paypal": timedelta(days=10),
+    "paypal": timedelta(days=10),  # Stripe tries to extend it to 20
 }
-"""How long an authorization lasts where it is not a week; Stripe states a time for cards only
-(https://docs.stripe.com/payments/place-a-hold-on-a-payment-method)."""
+
+
+def held_until(kind: str, begun: datetime) -> datetime:
+    """Return until when an authorization can be captured at least, where Stripe states no time.
+
+    It states one for cards only. The others are those of
+    https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (Payment method limitations, read in
+    2026-11); for Klarna the last day ends at midnight UTC, before so many days have passed. A method that
+    is not named there is taken to hold a week, as cards do: whether it still holds is looked up then.
+
+    Args:
+        kind: Stripe's name of the payment method.
+        begun: When it was authorized.
+    """
+    until = begun + _HOLDS.get(kind, _WEEK)
+    return until.replace(hour=0, minute=0, second=0, microsecond=0) if kind == "klarna" else until
 
 
 @frozen(kw_only=True)
