@@ -42,7 +42,8 @@ class HostedPage(SandboxCounterpart):
         self.sandbox.api.base = "https://checkout.example"
 
     def _page(self, session):
-        return self.sandbox.account().get("checkout.session", session.reference)
+        pages = self.sandbox.account().all("checkout.session")
+        return next(row for row in pages if session.reference in (row["id"], row["payment_intent"]))
 
     def _intent(self, session):
         return self._page(session)["payment_intent"]
@@ -68,7 +69,7 @@ class HostedPage(SandboxCounterpart):
             super().cancel_in_dashboard(session)
 
     def notification(self, session):
-        page = self.sandbox.call("GET", f"/v1/checkout/sessions/{session.reference}", {})
+        page = self.sandbox.call("GET", f"/v1/checkout/sessions/{self._page(session)['id']}", {})
         event = {
             "id": f"evt_{next(self._numbers)}",
             "object": "event",

@@ -167,13 +167,13 @@ def test_a_paid_page_is_authorized_and_captured_by_its_payment_intent(wire, stri
     wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
     wire.get(f"{API}/payment_intents/pi_1", json=HELD)
     outcome = stripe.authorize(session, values.operation(session, "authorize", ordinal=2))
-    assert (Answer.AUTHORIZED, values.eur("42.00"), "cs_test_1") == (
+    assert (Answer.AUTHORIZED, values.eur("42.00"), "pi_1") == (
         outcome.answer,
         outcome.amount,
         outcome.reference,
     )
     paid = values.session(
-        id="ps_1", reference="cs_test_1", data=decode(outcome.data), authorized=4200, checkout=BACK
+        id="ps_1", reference=outcome.reference, data=decode(outcome.data), authorized=4200, checkout=BACK
     )
     taken = {**HELD, "status": "succeeded", "amount_received": 4200, "amount_capturable": 0}
     wire.post(f"{API}/payment_intents/pi_1/capture", json=taken)

@@ -125,7 +125,8 @@ class Reading:
     Attributes:
         session: The session as the ledger has it.
         data: Its data, brought up to date.
-        reference: Stripe's id of what the session is at Stripe.
+        reference: Stripe's id of what the session is at Stripe: of its page until the payer has paid there,
+            and then of the PaymentIntent.
         status: The status that it shows.
         amount: What is to be authorized.
         action: What the payer must do.
@@ -196,7 +197,8 @@ def read(
     return Reading(
         session,
         data.seen(intent),
-        page.id if page is not None else intent.id,
+        # Notifications of disputes name the PaymentIntent, and never the page.
+        page.id if page is not None and not intent.holds else intent.id,
         status,
         intent.amount,
         browser.action(intent, data, page),

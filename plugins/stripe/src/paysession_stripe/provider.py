@@ -341,19 +341,9 @@ class Stripe:
     def refund(self, session: PaymentSession, operation: Operation) -> Outcome:
         """Give back what was captured, or a part of it."""
         account = self._account(StripeData.from_json(session.data), operation)
-        form = params.refund(session, operation, self._paid(account, session))
+        form = params.refund(session, operation, _id(session))
         found = account.refund(form, key=operation.key)
         return evidence.refund(_understood(read_refund, found))
-
-    @staticmethod
-    def _paid(account: Account, session: PaymentSession) -> str:
-        """Return the id of the PaymentIntent; if the session's data was erased, its hosted page names it."""
-        reference = session.reference or ""
-        if reference.startswith(_PAGE) and StripeData.from_json(session.data).payment_intent is None:
-            page = _understood(read_page, account.page(reference))
-            if page.intent is not None:
-                return page.intent
-        return _id(session)
 
     @hookimpl
     def cancel(self, session: PaymentSession, operation: Operation) -> Outcome:
