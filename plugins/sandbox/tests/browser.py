@@ -124,25 +124,29 @@ class Browser:
 
     def press_in_frame(self, label):
         """Press a button within a frame."""
+        self.run_in_frame(
+            f"(() => {{ const b = [...document.querySelectorAll('button')].find((b) => b.innerText === "
+            f"{json.dumps(label)}); if (b) b.click(); return !!b; }})()"
+        )
+
+    def run_in_frame(self, script):
+        """Run a script within a frame, again until it returns something true."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
             tree = self.send("Page.getFrameTree")["frameTree"]
             for child in tree.get("childFrames", ()):
-                world = self.send("Page.createIsolatedWorld", frameId=child["frame"]["id"])
-                script = (
-                    f"(() => {{ const b = [...document.querySelectorAll('button')].find((b) => b.innerText === "
-                    f"{json.dumps(label)}); if (b) b.click(); return !!b; }})()"
-                )
-                found = self.send(
-                    "Runtime.evaluate",
-                    expression=script,
-                    contextId=world["executionContextId"],
-                    returnByValue=True,
-                )
-                if found["result"].get("value"):
-                    return
+                with suppress(RuntimeError):  # the frame may just be going to another page
+                    world = self.send("Page.createIsolatedWorld", frameId=child["frame"]["id"])
+                    found = self.send(
+                        "Runtime.evaluate",
+                        expression=script,
+                        contextId=world["executionContextId"],
+                        returnByValue=True,
+                    )
+                    if found["result"].get("value"):
+                        return
             time.sleep(0.05)
-        raise AssertionError(f"no frame has a button {label}")
+        raise AssertionError(f"no frame answers {script}")
 
     def picture(self, path):
         shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)

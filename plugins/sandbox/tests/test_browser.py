@@ -284,6 +284,52 @@ def test_checkouts_page_is_paid(browser, shop, stripe, number):
     assert (session["status"], session["payment_status"]) == ("complete", "paid")
 
 
+# https://docs.stripe.com/js/embedded_checkout/create
+EMBEDDED_PAGE = """<!doctype html><title>Shop</title><script src="SCRIPT"></script><div id="checkout"></div>
+<script>
+(async () => {
+  const stripe = Stripe('pk_test_sandbox');
+  const checkout = await stripe.createEmbeddedCheckoutPage({fetchClientSecret: async () => 'SECRET'});
+  checkout.mount('#checkout');
+})();
+</script>"""
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "4000002760003184"])
+def test_checkouts_page_is_paid_within_the_shops(browser, shop, stripe, number):
+    shop.pages["/thanks"] = "<title>Thanks</title>Thank you"
+    price = {"currency": "eur", "unit_amount": 4200, "product_data": {"name": "A book"}}
+    session = stripe.call(
+        "POST",
+        "/v1/checkout/sessions",
+        {
+            "mode": "payment",
+            "ui_mode": "embedded_page",
+            "return_url": f"{shop.url}/thanks?session={{CHECKOUT_SESSION_ID}}",
+            "line_items": [{"price_data": price, "quantity": 1}],
+        },
+    )
+    script = f"{stripe.url}/endive/stripe.js"
+    shop.pages["/pay"] = EMBEDDED_PAGE.replace("SCRIPT", script).replace("SECRET", session["client_secret"])
+    browser.open(f"{shop.url}/pay")
+    for value in ("4000000000000002", number):
+        typed = {"number": value, "expiry": "12/34", "cvc": "123", "email": "j@example.com"}
+        alert = "!document.querySelector('[role=alert]')" if value == "4000000000000002" else "true"
+        browser.run_in_frame(
+            f"(() => {{ if (!document.querySelector('button.full') || !({alert})) return false;"
+            f"for (const [name, text] of Object.entries({json.dumps(typed)}))"
+            "document.querySelector(`[name=${name}]`).value = text;"
+            "document.querySelector('button.full').click(); return true; })()"
+        )
+        if value == "4000000000000002":
+            browser.run_in_frame("!!document.querySelector('[role=alert]')")
+    if number == "4000002760003184":
+        browser.press_in_frame("Complete authentication")
+    browser.until(f"location.href === '{shop.url}/thanks?session={session['id']}'")
+    session = stripe.call("GET", f"/v1/checkout/sessions/{session['id']}")
+    assert (session["status"], session["payment_status"]) == ("complete", "paid")
+
+
 # --- PayPal ---------------------------------------------------------------------------------------
 
 

@@ -19,12 +19,17 @@ SESSION = {
         {"price_data": {"currency": "eur", "unit_amount": 100, "product_data": {"name": "A"}}, "quantity": 1}
     ],
 }
+HELD = {
+    "capture_method": "manual",
+    "payment_method_options": {"card": {"request_incremental_authorization": "if_available"}},
+}
 CONFIRM = {"payment_method": "pm_card_visa", "return_url": "https://shop.example"}
 PARAMS = {
     "POST /v1/checkout/sessions": SESSION,
     "POST /v1/customer_sessions": {"components": {"payment_element": {"enabled": True}}},
     "POST /v1/payment_intents": {"amount": 4200, "currency": "eur"},
     "POST /v1/payment_intents/ID/confirm": CONFIRM,
+    "POST /v1/payment_intents/ID/increment_authorization": {"amount": 5000},
     "POST /v1/setup_intents/ID/confirm": CONFIRM,
     "POST /v1/payment_methods": {"type": "card", "card": {"token": "tok_visa"}},
     "POST /v1/refunds": {},
@@ -54,7 +59,7 @@ def ids(sandbox):
         if kind == "webhook_endpoints":
             return post("POST", "/v1/webhook_endpoints", PARAMS["POST /v1/webhook_endpoints"])["id"]
         params = {"amount": 4200, "currency": "eur", "metadata": {"order": "1"}}
-        params |= {"capture_method": "manual"} if path.endswith("/capture") else {}
+        params |= HELD if path.endswith(("/capture", "/increment_authorization")) else {}
         intent = post("POST", "/v1/payment_intents", params)["id"]
         if path.endswith(("/confirm", "/cancel")) and kind == "payment_intents":
             return intent
@@ -68,6 +73,8 @@ def ids(sandbox):
         if kind == "refunds" and call != "POST /v1/refunds":
             sandbox.settings.refund_status = "requires_action" if path.endswith("/cancel") else "succeeded"
             return post("POST", "/v1/refunds", {"payment_intent": intent})["id"]
+        if kind == "radar":
+            return sandbox.warn_of_fraud(intent)["id"]
         if kind == "disputes":
             return sandbox.dispute(intent)["id"]
         charge = sandbox.call("GET", f"/v1/charges/{paid['latest_charge']}")

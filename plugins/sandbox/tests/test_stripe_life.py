@@ -1,6 +1,7 @@
 """Stripe's own client lives whole lives at the stand-in."""
 
 import pytest
+import requests
 
 
 def test_a_card_is_authorized_captured_in_part_and_refunded(stripe, pay, sandbox):
@@ -121,6 +122,35 @@ def test_a_checkout_session_is_paid_and_another_expires(stripe, sandbox, clock):
     sandbox.advance(hours=24)
     assert stripe.checkout.sessions.retrieve(other.id).status == "expired"
     assert [event["type"] for event in sandbox.events()][-1] == "checkout.session.expired"
+
+
+@pytest.mark.parametrize("ends", ["always", "never"])
+def test_an_embedded_page_is_for_who_has_its_secret_and_hands_the_payer_to_the_shop(stripe, sandbox, ends):
+    price = {"currency": "eur", "unit_amount": 4200, "product_data": {"name": "A book"}}
+    params = {
+        "mode": "payment",
+        "ui_mode": "embedded_page",
+        "line_items": [{"price_data": price, "quantity": 1}],
+        "redirect_on_completion": ends,
+        **(
+            {"return_url": "https://shop.example/</script>?s={CHECKOUT_SESSION_ID}"}
+            if ends == "always"
+            else {}
+        ),
+    }
+    session = stripe.checkout.sessions.create(params)
+    assert session.url is None
+    place = f"{sandbox.url}/c/pay/{session.id}"
+    for query in ("", "?client_secret=x"):
+        assert requests.get(place + query, timeout=5).status_code == 404
+    secret = {"client_secret": session.client_secret}
+    assert "42.00 EUR" in requests.get(place, secret, timeout=5).text
+    typed = {"number": "4242424242424242", "expiry": "12/34", "cvc": "123", "email": "j@example.com"}
+    paid = requests.post(place, typed, params=secret, allow_redirects=False, timeout=5)
+    assert paid.status_code == 200
+    there = f'"https://shop.example/\\u003c/script>?s={session.id}"' if ends == "always" else "null"
+    assert f'"address": {there}' in paid.text
+    assert stripe.checkout.sessions.retrieve(session.id).payment_status == "paid"
 
 
 def test_lists_are_paged_the_newest_first(stripe, pay):

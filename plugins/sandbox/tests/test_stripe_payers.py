@@ -249,6 +249,58 @@ def test_an_authorization_runs_out_after_seven_days(stripe, pay, sandbox, refuse
     assert [event["type"] for event in sandbox.events()][-2:] == ["charge.expired", "payment_intent.canceled"]
 
 
+def test_an_extended_authorization_holds_for_thirty_days(stripe, pay, sandbox):
+    longer = {"card": {"request_extended_authorization": "if_available"}}
+    intent = pay(capture_method="manual", payment_method_options=longer)
+    card = stripe.charges.retrieve(intent.latest_charge).payment_method_details.card
+    assert (card.extended_authorization.status, card.capture_before) == (
+        "enabled",
+        intent.created + 30 * 86_400,
+    )
+    sandbox.advance(days=29)
+    assert stripe.payment_intents.retrieve(intent.id).status == "requires_capture"
+    sandbox.advance(days=1)
+    assert stripe.payment_intents.retrieve(intent.id).status == "canceled"
+
+
+def test_an_authorization_is_incremented_where_that_was_asked_for(stripe, pay, refused):
+    asked = {"card": {"request_incremental_authorization": "if_available"}}
+    intent, plain = pay(capture_method="manual", payment_method_options=asked), pay(capture_method="manual")
+    intent = stripe.payment_intents.increment_authorization(intent.id, {"amount": 5000})
+    assert (intent.amount, intent.amount_capturable) == (5000, 5000)
+    assert (
+        refused(stripe.payment_intents.increment_authorization, intent.id, {"amount": 5000}).param == "amount"
+    )
+    assert refused(stripe.payment_intents.increment_authorization, plain.id, {"amount": 5000})
+    assert stripe.payment_intents.capture(intent.id).amount_received == 5000
+    assert refused(
+        stripe.payment_intents.increment_authorization, intent.id, {"amount": 6000}
+    ).error.code == ("payment_intent_unexpected_state")
+
+
+def test_a_card_is_held_and_ideal_taken_in_one_payment(stripe, sandbox, pay):
+    options = {"card": {"capture_method": "manual"}}
+    assert pay(payment_method_options=options).status == "requires_capture"
+    intent = stripe.payment_intents.create(
+        {"amount": 4200, "currency": "eur", "payment_method_options": options}
+    )
+    stripe.payment_intents.confirm(intent.id, {"payment_method_data": {"type": "ideal"}, **RETURN})
+    sandbox.authenticate(intent.id)
+    assert stripe.payment_intents.retrieve(intent.id).status == "succeeded"
+
+
+def test_a_warning_of_fraud_is_actionable_until_the_payment_is_refunded(stripe, pay, sandbox):
+    intent = pay()
+    warning = sandbox.warn_of_fraud(intent.id)
+    assert (warning["actionable"], warning["charge"]) == (True, intent.latest_charge)
+    assert [row["data"]["object"]["id"] for row in sandbox.events("radar.early_fraud_warning.created")] == [
+        warning["id"]
+    ]
+    stripe.refunds.create({"payment_intent": intent.id})
+    (found,) = stripe.radar.early_fraud_warnings.list({"payment_intent": intent.id}).data
+    assert (found.id, found.actionable) == (warning["id"], False)
+
+
 def test_refunds_of_some_cards_come_later_or_fail_later(stripe, pay, sandbox):
     later, fails = pay("pm_card_pendingRefund"), pay("pm_card_refundFail")
     later = stripe.refunds.create({"payment_intent": later.id, "amount": 500})

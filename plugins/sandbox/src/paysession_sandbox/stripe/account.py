@@ -36,6 +36,7 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "mandate": "mandate",
     "payment_intent": "pi",
     "payment_method": "pm",
+    "radar.early_fraud_warning": "issfr",
     "refund": "re",
     "setup_attempt": "setatt",
     "setup_intent": "seti",
@@ -75,6 +76,7 @@ class Settings:
         search_lag: How long a new object cannot be found by a search; at Stripe up to a minute.
         balance_lag: How long a captured payment, or a refund, has no balance transaction.
         authorization: How long an authorization holds.
+        extended_authorization: How long it holds where `request_extended_authorization` asks for more.
         refund_status: What becomes of a refund at first.
         methods: The payment methods that are switched on.
     """
@@ -83,6 +85,7 @@ class Settings:
     search_lag: timedelta = timedelta(0)
     balance_lag: timedelta = timedelta(0)
     authorization: timedelta = timedelta(days=7)
+    extended_authorization: timedelta = timedelta(days=30)
     refund_status: str = "succeeded"
     methods: Sequence[str] = ("card", "bancontact", "ideal", "sepa_debit")
 

@@ -5,6 +5,7 @@ https://docs.stripe.com/payments/paymentintents/lifecycle
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession_sandbox.stripe import charges, disputes, payment_methods
@@ -128,9 +129,10 @@ def _pay(account: Account, intent: Json, method: Json, *, authenticated: bool, q
     intent["latest_charge"] = charge["id"]
     charges.succeed(account, charge)
     keep_for_later(account, intent, method, authenticated=authenticated)
-    if intent["capture_method"] == "manual":
+    if charges.is_held(intent, method["type"]):
+        until = below(charge["payment_method_details"], method["type"])["capture_before"]
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
-        account.later(account.settings.authorization, "expire", intent["id"])
+        account.later(timedelta(seconds=until - account.now), "expire", intent["id"])
         account.record_event("payment_intent.amount_capturable_updated", intent)
         return
     _received(account, intent, charge)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from paysession_sandbox.stripe.account import Account
     from paysession_sandbox.stripe.wire import Json
 
-__all__ = ["capture", "fail", "listed", "make", "retrieve", "succeed", "update"]
+__all__ = ["capture", "fail", "is_held", "listed", "make", "retrieve", "succeed", "update"]
 
 _LIST: Final = {
     "created": anything,
@@ -76,6 +76,15 @@ def make(account: Account, intent: Json, method: Json, *, authenticated: bool) -
     )
 
 
+def is_held(intent: Json, kind: str) -> bool:
+    """Return whether a payment with a method is only authorized: a card's own option comes first.
+
+    https://docs.stripe.com/payments/place-a-hold-on-a-payment-method
+    """
+    own = below(intent["payment_method_options"], kind).get("capture_method")
+    return kind == "card" and (own or intent["capture_method"]) == "manual"
+
+
 def _details(account: Account, intent: Json, method: Json, *, authenticated: bool) -> Json:
     kind = method["type"]
     if kind == "card":
@@ -102,9 +111,12 @@ def _details(account: Account, intent: Json, method: Json, *, authenticated: boo
 
 def _card_details(account: Account, intent: Json, method: Json, *, authenticated: bool) -> Json:
     card = method["card"]
-    manual = intent["capture_method"] == "manual"
-    asked = below(intent["payment_method_options"], "card").get("request_multicapture") == "if_available"
-    several = manual and asked and account.settings.multicapture
+    held = is_held(intent, "card")
+    asked = below(intent["payment_method_options"], "card")
+    several = held and asked.get("request_multicapture") == "if_available" and account.settings.multicapture
+    more = held and asked.get("request_incremental_authorization") == "if_available"
+    longer = held and asked.get("request_extended_authorization") == "if_available"
+    until = account.settings.extended_authorization if longer else account.settings.authorization
     passed: Json = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": None}
     if card["checks"]["cvc_check"] is not None:
         passed["cvc_check"] = "pass"
@@ -116,10 +128,10 @@ def _card_details(account: Account, intent: Json, method: Json, *, authenticated
         "country": card["country"],
         "exp_month": card["exp_month"],
         "exp_year": card["exp_year"],
-        "extended_authorization": {"status": "disabled"},
+        "extended_authorization": {"status": "enabled" if longer else "disabled"},
         "fingerprint": card["fingerprint"],
         "funding": card["funding"],
-        "incremental_authorization": {"status": "unavailable"},
+        "incremental_authorization": {"status": "available" if more else "unavailable"},
         "installments": None,
         "last4": card["last4"],
         "mandate": None,
@@ -132,8 +144,8 @@ def _card_details(account: Account, intent: Json, method: Json, *, authenticated
         "three_d_secure": None,
         "wallet": None,
     }
-    if manual:
-        shown["capture_before"] = account.now + int(account.settings.authorization.total_seconds())
+    if held:
+        shown["capture_before"] = account.now + int(until.total_seconds())
     if authenticated:
         shown["three_d_secure"] = {
             "authentication_flow": "challenge",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from paysession_sandbox.stripe import amounts, payment_intents, setup_intents
+from paysession_sandbox.stripe import amounts, charges, payment_intents, setup_intents
 from paysession_sandbox.stripe.account import page, token
 from paysession_sandbox.stripe.parameters import (
     EXPAND,
@@ -370,7 +370,8 @@ def follow(account: Account, session: Json) -> None:
     ):
         if intent["status"] == "succeeded":
             session["payment_status"] = "paid"
-            if intent["capture_method"] != "manual":
+            charge = account.get("charge", intent["latest_charge"])
+            if not charges.is_held(intent, charge["payment_method_details"]["type"]):
                 account.record_event("checkout.session.async_payment_succeeded", session)
         elif intent["status"] == "requires_payment_method":
             session["_failed"] = True

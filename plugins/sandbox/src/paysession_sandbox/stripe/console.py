@@ -67,6 +67,7 @@ def act(sandbox: StripeSandbox, form: Json) -> Json:
         "settle_debit": lambda: sandbox.settle_debit(identifier),
         "fail_debit": lambda: sandbox.fail_debit(identifier),
         "dispute": lambda: sandbox.dispute(identifier, inquiry=form.get("inquiry") == "true"),
+        "warn_of_fraud": lambda: sandbox.warn_of_fraud(identifier),
         "decide": lambda: sandbox.decide(identifier, str(form.get("status", ""))),
         "refund": lambda: sandbox.call("POST", "/v1/refunds", {"payment_intent": identifier}),
         "settle_refund": lambda: sandbox.settle_refund(identifier, str(form.get("status", "succeeded"))),
@@ -189,7 +190,12 @@ def _buttons_of(account: Any, row: Json) -> str:
     if row["status"] == "succeeded":
         charge = account.named("charge", row["latest_charge"])
         refund = "" if charge is None or charge["refunded"] else one("Refund", "refund")
-        return refund + one("Dispute", "dispute") + one("Inquire", "dispute", inquiry="true")
+        return (
+            refund
+            + one("Dispute", "dispute")
+            + one("Inquire", "dispute", inquiry="true")
+            + one("Warn of fraud", "warn_of_fraud")
+        )
     return one("Cancel", "cancel") if row["status"] != "canceled" else ""
 
 

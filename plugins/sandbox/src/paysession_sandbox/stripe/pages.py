@@ -5,6 +5,7 @@ https://docs.stripe.com/payments/checkout and https://docs.stripe.com/payments/3
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -115,6 +116,8 @@ def back_to_shop(intent: Json) -> str:
 
 def _checkout(account: Account, method: str, identifier: str, form: Json) -> Answer:
     session = account.get("checkout.session", identifier)
+    if session["client_secret"] not in (None, form.get("client_secret")):  # an embedded one is its payer's
+        raise Refusal(404, message="This page is gone.")
     if session["status"] != "open":
         body = f"<h1>This page is {escape(session['status'])}</h1><p>You can close it.</p>"
         return Answer(
@@ -132,7 +135,7 @@ def _checkout(account: Account, method: str, identifier: str, form: Json) -> Ans
                 inner = below(action, action["type"])
                 return _away(str(inner.get("url") or inner["stripe_js"]))
             checkout.follow(account, session)
-            return _away(checkout.target(session))
+            return _paid(session)
     return Answer(200, pages.page("Not Stripe Checkout", _form(session, form, error), narrow=True), _HTML)
 
 
@@ -207,5 +210,18 @@ def _back(account: Account, identifier: str) -> Answer:
     """Go on after the bank's page: to the shop if it is paid, else to the form."""
     session = account.get("checkout.session", identifier)
     checkout.follow(account, session)
-    done = session["status"] == "complete"
-    return _away(checkout.target(session) if done else f"/c/pay/{identifier}")
+    if session["status"] == "complete":
+        return _paid(session)
+    secret = session["client_secret"]
+    return _away(f"/c/pay/{identifier}{'?' + urlencode({'client_secret': secret}) if secret else ''}")
+
+
+def _paid(session: Json) -> Answer:
+    """Send the payer back to the shop; within the shop's page, have its script do so."""
+    if session["client_secret"] is None:
+        return _away(checkout.target(session))
+    stays = session.get("redirect_on_completion") == "never"
+    message = json.dumps({"sandbox": "paid", "address": None if stays else checkout.target(session)})
+    script = message.replace("<", "\\u003c")
+    body = f"<script>parent.postMessage({script}, '*')</script><section><p>Thank you.</p></section>"
+    return Answer(200, pages.page("Not Stripe Checkout", body, narrow=True), _HTML)

@@ -39,6 +39,7 @@ __all__ = [
     "capture",
     "confirm",
     "create",
+    "increment_authorization",
     "listed",
     "retrieve",
     "search_for",
@@ -131,6 +132,16 @@ _CAPTURE: Final = {
     "metadata": metadata,
     "statement_descriptor": text(22),
     "statement_descriptor_suffix": _SUFFIX,
+    "expand": EXPAND,
+    **dict.fromkeys(
+        ("amount_details", "application_fee_amount", "hooks", "payment_details", "transfer_data"), left_out
+    ),
+}
+_INCREMENT: Final = {
+    "amount": required(integer(1)),
+    "description": text(1000),
+    "metadata": metadata,
+    "statement_descriptor": text(22),
     "expand": EXPAND,
     **dict.fromkeys(
         ("amount_details", "application_fee_amount", "hooks", "payment_details", "transfer_data"), left_out
@@ -462,6 +473,26 @@ def _check_capture(intent: Json, charge: Json, asked: Json, amount: int) -> None
         raise Refusal(
             400, executed=True, message=f"A payment can be captured at most {_MOST_CAPTURES} times."
         )
+
+
+def increment_authorization(account: Account, params: Json, identifier: str) -> Json:
+    """POST /v1/payment_intents/{id}/increment_authorization: hold more of the same card."""
+    asked = read(params, _INCREMENT)
+    intent = account.get("payment_intent", identifier, param="intent")
+    if intent["status"] != "requires_capture":
+        raise unexpected_state("payment_intent", account.show(intent), "an increment", ["requires_capture"])
+    charge = account.get("charge", intent["latest_charge"])
+    card = below(charge["payment_method_details"], "card")
+    if card["incremental_authorization"]["status"] != "available" or intent["amount_received"]:
+        raise Refusal(400, executed=True, message="This payment's authorization cannot be incremented.")
+    if asked["amount"] <= intent["amount"]:
+        raise invalid("amount", f"It must be more than {intent['amount']}.")
+    amounts.check(asked["amount"], intent["currency"])
+    intent.update(amount=asked["amount"], amount_capturable=asked["amount"])
+    intent["metadata"] = merged(intent["metadata"], asked.get("metadata"))
+    charge["amount"] = card["amount_authorized"] = asked["amount"]
+    account.record_event("payment_intent.amount_capturable_updated", intent)
+    return account.show(intent, asked.get("expand", ()))
 
 
 def cancel(account: Account, params: Json, identifier: str) -> Json:

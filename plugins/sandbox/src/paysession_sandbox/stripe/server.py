@@ -19,6 +19,7 @@ from paysession_sandbox.stripe import (
     disputes,
     pages,
     payment_intents,
+    radar,
     refunds,
     setup_intents,
     state,
@@ -42,6 +43,8 @@ __all__ = ["StripeSandbox"]
 logger = logging.getLogger("paysession_sandbox")
 
 _KEY: Final = "sk_test_sandbox"
+_SCRIPTS: Final = ("/v3", "/stripe.js", f"/{API_VERSION.partition('.')[2]}/stripe.js")
+"""Where the script is; at Stripe there is one for each release: https://docs.stripe.com/sdks/stripejs-versioning."""
 _CORS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, content-type, idempotency-key, stripe-account",
@@ -160,7 +163,7 @@ class StripeSandbox:
         return Answer(answer.status, answer.body, {**answer.headers, **_CORS})
 
     def _of_browser(self, request: Request, query: Json) -> Answer:
-        if request.path.rstrip("/") in ("/v3", "/stripe.js"):
+        if request.path.rstrip("/") in _SCRIPTS:
             script = files("paysession_sandbox.stripe").joinpath("stripe.js").read_bytes()
             return Answer(200, script, {"Content-Type": "text/javascript; charset=utf-8"})
         with self.api.lock:
@@ -402,6 +405,15 @@ class StripeSandbox:
         def act(account: Account) -> Json:
             charge = account.get("charge", account.get("payment_intent", intent)["latest_charge"] or "")
             return disputes.open_one(account, charge, amount=amount, reason=reason, inquiry=inquiry)
+
+        return self._act(act)
+
+    def warn_of_fraud(self, intent: str, fraud_type: str = "made_with_stolen_card") -> Json:
+        """Have the card's issuer report a payment as fraud, before any dispute; return the warning."""
+
+        def act(account: Account) -> Json:
+            charge = account.get("charge", account.get("payment_intent", intent)["latest_charge"] or "")
+            return radar.warn(account, charge, fraud_type)
 
         return self._act(act)
 

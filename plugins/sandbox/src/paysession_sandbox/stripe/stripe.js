@@ -244,6 +244,45 @@
       document.body.append(cover);
     });
 
+  // --- Checkout's page, in a frame of the shop's ---
+
+  class EmbeddedPage {
+    constructor(clientSecret, options) {
+      const found = /^(cs_test_\w+?)_secret_\w+$/.exec(clientSecret || "");
+      if (!found) throw new IntegrationError(`Invalid value for clientSecret: '${clientSecret}'.`);
+      this._address = `${base}/c/pay/${found[1]}?${new URLSearchParams({ client_secret: clientSecret })}`;
+      this._complete = options.onComplete;
+    }
+
+    mount(where) {
+      const target = typeof where === "string" ? document.querySelector(where) : where;
+      if (!target) throw new IntegrationError(`The selector you specified (${where}) applies to no DOM elements.`);
+      const frame = document.createElement("iframe");
+      frame.dataset.sandbox = "embedded-page";
+      frame.src = this._address;
+      frame.title = "Payment";
+      frame.setAttribute("style", "width:100%;height:48rem;border:0");
+      this._heard = ({ origin, source, data }) => {
+        if (origin !== base || source !== frame.contentWindow || !data || data.sandbox !== "paid") return;
+        if (data.address) window.location.href = data.address;
+        else if (this._complete) this._complete();
+      };
+      window.addEventListener("message", this._heard);
+      this._target = target;
+      target.replaceChildren(frame);
+    }
+
+    unmount() {
+      window.removeEventListener("message", this._heard);
+      if (this._target) this._target.replaceChildren();
+    }
+
+    destroy() {
+      this.unmount();
+      EmbeddedPage.only = null;
+    }
+  }
+
   // --- Stripe ---
 
   class StripeObject {
@@ -357,6 +396,13 @@
       const body = { ...params, client_secret: clientSecret, use_stripe_sdk: true };
       const { found, error } = await this._call("POST", `${pathOf(clientSecret)}/confirm`, body);
       return error ? { error } : this._next(found, clientSecret, "paymentIntent");
+    }
+
+    async createEmbeddedCheckoutPage(options) {
+      if (EmbeddedPage.only) throw new IntegrationError("You cannot have multiple Embedded Checkout objects.");
+      const { fetchClientSecret, clientSecret } = options || {};
+      const made = new EmbeddedPage(fetchClientSecret ? await fetchClientSecret() : clientSecret, options || {});
+      return (EmbeddedPage.only = made);
     }
 
     async createPaymentMethod(options) {
