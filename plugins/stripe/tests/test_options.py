@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from paysession.provider import Address, Checkout, Declined, InvalidData, Money, Payer, Status
+from paysession.provider import Address, Checkout, Declined, InvalidData, Money, NotApplied, Payer, Status
 from paysession.values import decode, replace
 from paysession_stripe import Stripe, StripeOptions
 
@@ -283,6 +283,21 @@ def test_a_shops_customer_who_is_not_found_is_made_once_for_all_sessions(sent, w
     made = [call.request for call in wire.calls if call.request.url.endswith("/v1/customers")]
     assert 1 == len({request.headers["Idempotency-Key"] for request in made})
     assert {"metadata": {"paysession_customer": "7"}, "email": "j@x.example"} == forms.form(made[0].body)
+
+
+def test_a_payment_that_was_not_made_is_tried_again_with_the_same_customer(payments, sandbox):
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    asked = {
+        "provider": "stripe",
+        "data": {"customer_reference": "user-17"},
+        "idempotency_key": "order-1001:1",
+    }
+    sandbox.fail("429", "/v1/payment_intents")
+    with pytest.raises(NotApplied):
+        payments.initiate(order.id, **asked)
+    session = payments.initiate(order.id, **asked)
+    assert ("pending", 1) == (session.status, len(sandbox.writes("/v1/customers")))
+    assert sandbox.account().get("payment_intent", session.reference)["customer"] == session.data["customer"]
 
 
 def test_an_account_without_a_search_makes_the_customer(sent, wire):

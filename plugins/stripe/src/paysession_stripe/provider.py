@@ -230,7 +230,8 @@ class Stripe:
             # Nothing is charged here, so it is no decline: Stripe does not take what was asked for.
             raise InvalidData(error.message) from None
         except (NotApplied, OutcomeUnknown) as error:
-            error.data = data.to_json()  # the customer is made, whatever became of the payment
+            # The customer is made, whatever became of the payment: the next attempt names them.
+            error.data = evolve(data, customer_reference=None).to_json()
             raise
         return evidence.made(reading, operation)
 
