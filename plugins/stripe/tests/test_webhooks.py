@@ -66,6 +66,32 @@ def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, refer
     assert (None, references) == (told.session_id, tuple(told.references))
 
 
+WARNING = {
+    "object": "radar.early_fraud_warning",
+    "id": "issfr_1",
+    "charge": "ch_1",
+    "payment_intent": "pi_1",
+    "fraud_type": "made_with_stolen_card",
+    "actionable": True,
+}
+
+
+def test_a_warning_of_fraud_is_logged_and_kept_with_the_session(caplog):
+    (found,) = read(event("radar.early_fraud_warning.created", found=WARNING))
+    assert ("pi_1", "issfr_1", "ch_1") == tuple(found.references)
+    assert {"fraud_warning": "made_with_stolen_card"} == json.loads(found.data)
+    assert "pi_1 for fraud (made_with_stolen_card)" in caplog.text
+    assert "refund it before it is disputed" in caplog.text
+
+
+def test_a_warning_of_fraud_that_stripe_words_otherwise_is_one_all_the_same(caplog):
+    (found,) = read(
+        event("radar.early_fraud_warning.created", found={**WARNING, "fraud_type": 7, "actionable": False})
+    )
+    assert {"fraud_warning": "unknown"} == json.loads(found.data)
+    assert "settled already" in caplog.text
+
+
 @pytest.mark.parametrize(
     "body",
     [

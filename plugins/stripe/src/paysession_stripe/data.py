@@ -41,6 +41,9 @@ class StripeData(StripeOptions):
         net: What remains of it, in the currency of the account's balance.
         last_error: Why Stripe last declined, in Stripe's own word.
         multicapture: Whether this charge can be captured several times; None: Stripe has not said.
+        disputed: Whether a notification of a dispute came: Stripe does not mark the charge for an inquiry.
+        fraud_warning: Why the issuer takes the payment for fraud, in Stripe's word, such as
+            ``made_with_stolen_card``: an early fraud warning, which moves no money.
         reuse: The metadata key that the next capture's mark overwrites, because there is room for no other.
         extra: What another version of this package wrote, kept as it is.
     """
@@ -55,6 +58,8 @@ class StripeData(StripeOptions):
     net: str | None = field(default=None, validator=_TEXT)
     last_error: str | None = field(default=None, validator=_TEXT)
     multicapture: bool | None = field(default=None, validator=optional(instance_of(bool)))
+    disputed: bool | None = field(default=None, validator=optional(instance_of(bool)))
+    fraud_warning: str | None = field(default=None, validator=_TEXT)
     reuse: str | None = field(default=None, validator=_TEXT)
     extra: Mapping[str, Any] = Factory(dict[str, Any])
 

@@ -400,7 +400,7 @@ class Stripe:
                 return Snapshot.absent()
             disputes: tuple[Dispute, ...] = ()
             charge = reading.intent.charge if reading.intent is not None else None
-            if charge is not None and charge.disputed:
+            if charge is not None and (charge.disputed or data.disputed):
                 found = account.disputes(charge.id)
                 disputes = tuple(_understood(read_dispute, dispute) for dispute in found)
         except Declined as error:
