@@ -262,6 +262,18 @@ def test_several_captures_are_asked_for_where_the_card_is_held(sent):
     assert "payment_method_options" not in sent(settings={"multicapture": True}, capture="automatic")
 
 
+def test_a_longer_hold_is_asked_for_where_the_card_is_held(sent):
+    settings = {"extended_authorization": True, "multicapture": True}
+    asked = {"request_extended_authorization": "if_available", "request_multicapture": "if_available"}
+    assert asked == sent(settings=settings)["payment_method_options"]["card"]
+    form = sent(StripeOptions(capture="where_possible"), settings=settings)
+    assert {**asked, "capture_method": "manual"} == form["payment_method_options"]["card"]
+    never = {"card": {"request_extended_authorization": "never"}}
+    form = sent(StripeOptions(payment_method_options=never), settings=settings)
+    assert "never" == form["payment_method_options"]["card"]["request_extended_authorization"]
+    assert "payment_method_options" not in sent(settings=settings, capture="automatic")
+
+
 # --- customers ------------------------------------------------------------------------------------
 
 

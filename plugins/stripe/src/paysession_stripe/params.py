@@ -64,12 +64,14 @@ class Defaults:
     Attributes:
         capture: ``manual``, ``automatic`` or ``where_possible``.
         multicapture: Whether the account may capture one payment several times.
+        extended: Whether a card is held for longer than a week where that is available.
         suffix: What follows the shop's name on the payer's statement.
         receipts: Whether Stripe sends a receipt to the payer's address.
     """
 
     capture: str = "manual"
     multicapture: bool = False
+    extended: bool = False
     suffix: str = ""
     receipts: bool = True
 
@@ -222,8 +224,11 @@ def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) ->
     if how != "manual":
         for kind in sorted(later):
             options.setdefault(kind, {})["capture_method"] = "manual"
-    if defaults.multicapture and (how == "manual" or "card" in later):
-        options["card"] = {"request_multicapture": "if_available", **options.get("card", {})}
+    if how == "manual" or "card" in later:
+        asked = {"multicapture": defaults.multicapture, "extended_authorization": defaults.extended}
+        wanted = {f"request_{name}": "if_available" for name, wanted in asked.items() if wanted}
+        if wanted:
+            options["card"] = wanted | options.get("card", {})
     params: dict[str, Any] = {"capture_method": "manual" if how == "manual" else "automatic"}
     if options:
         params["payment_method_options"] = options

@@ -153,6 +153,8 @@ class Stripe:
         multicapture: Whether this account may capture one payment several times. Stripe gives this
             on request, for cards: https://docs.stripe.com/payments/multicapture. Without it a
             capture is the only one, and releases the rest.
+        extended_authorization: Whether a card is held for longer than a week where that is available, for up
+            to 30 days. Stripe gives this on request: https://docs.stripe.com/payments/extended-authorization.
         max_digits: How many digits an amount may have. Eight are taken with every payment method; a
             shop that takes cards only may set up to 12.
     """
@@ -173,6 +175,7 @@ class Stripe:
     statement_descriptor_suffix: str = field(default="", validator=_check_suffix)
     receipts: bool = field(default=True, validator=instance_of(bool))
     multicapture: bool = field(default=False, validator=instance_of(bool))
+    extended_authorization: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
     _lazy: _PerProcess = field(init=False, factory=_PerProcess, repr=False)
 
@@ -514,6 +517,7 @@ class Stripe:
         return params.Defaults(
             capture=self.capture_method,
             multicapture=self.multicapture,
+            extended=self.extended_authorization,
             suffix=self.statement_descriptor_suffix,
             receipts=self.receipts,
         )
