@@ -6,7 +6,7 @@ import pytest
 
 from paysession import Checkout, Declined, InvalidAmount, InvalidTransition, OutcomeUnknown, PaysessionError
 from paysession.operation import State
-from paysession.provider import Money
+from paysession.provider import Money, hookimpl
 
 EUR42 = Money("42.00", "EUR")
 THREE_DS = "4000002500003155"
@@ -517,3 +517,126 @@ def test_an_initiate_lost_in_a_crash_is_found_again_after_the_key_has_expired(
     assert (False, "pending") == (session.in_doubt, session.status)
     assert session.reference.startswith("pi_")
     assert 1 == len(sandbox.writes("/v1/payment_intents"))
+
+
+@pytest.fixture
+def notify(payments, sandbox):
+    """Return a function that delivers the events of a kind, as they were signed."""
+
+    def notify(kind, payments=payments):
+        for event in sandbox.events(kind):
+            headers, body = sandbox.signed(event, "whsec_test")
+            assert 200 == payments.handle_webhook("stripe", headers=headers, body=body).status
+
+    return notify
+
+
+def at_page(payments, sandbox, ui="hosted"):
+    """Return a session that was paid on a page of Stripe's."""
+    order = payments.create_collection(EUR42, reference="order-1001")
+    checkout = Checkout(return_url="https://shop.example/back")
+    session = payments.initiate(order.id, provider="stripe", data={"ui": ui}, checkout=checkout)
+    sandbox.pay_checkout(session.reference, "pm_card_visa")
+    return payments.resume(session.id)
+
+
+@pytest.mark.parametrize("ui", ["hosted", "embedded"])
+def test_a_dispute_of_what_a_page_took_in_parts_is_found(make, open_payments, sandbox, notify, ui):
+    payments = open_payments(make(multicapture=True))
+    session = at_page(payments, sandbox, ui)
+    assert ("authorized", 4200, 0, 0) == totals(session)
+    payments.capture(session.id, eur("20.00"))
+    payments.capture(session.id, eur("22.00"))
+    sandbox.dispute(session.reference)
+    notify("charge.dispute.created", payments)
+    assert 4200 == payments.get(session.id).charged_back
+
+
+def test_an_inquiry_is_shown_and_moves_no_money(payments, taken, sandbox, notify):
+    payments.capture(taken.id)
+    inquiry = sandbox.dispute(taken.reference, inquiry=True)
+    notify("charge.dispute.created")
+    row = payments.history(taken.id)[-1]
+    assert ("chargeback", State.PENDING, "opened") == (row.kind, row.state, row.dispute.status)
+    sandbox.decide(inquiry["id"], "warning_closed")
+    notify("charge.dispute.closed")
+    assert "won" == payments.history(taken.id)[-1].dispute.status
+    assert ("authorized", 4200, 4200, 0) == totals(payments.get(taken.id))
+    assert 0 == payments.get(taken.id).charged_back
+
+
+class Watch:
+    """An observer that keeps what it is shown of warnings of fraud."""
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def session_changed(self, before, after):
+        if before and after.data.get("fraud_warning") != before.data.get("fraud_warning"):
+            self.seen.append((after.id, after.data["fraud_warning"]))
+
+
+@pytest.mark.parametrize("ui", ["elements", "hosted"])
+def test_a_warning_of_fraud_reaches_observers_once_and_stays_with_the_session(
+    make, open_payments, payer, sandbox, notify, ui
+):
+    watch = Watch()
+    payments = open_payments(make(), [watch])
+    if ui == "elements":
+        order = payments.create_collection(EUR42, reference="order-1001")
+        session = payments.initiate(order.id, provider="stripe")
+        payer.confirm(session)
+        session = payments.resume(session.id)
+    else:
+        session = at_page(payments, sandbox)
+    sandbox.warn_of_fraud(session.reference)
+    notify("radar.early_fraud_warning.created", payments)
+    notify("radar.early_fraud_warning.created", payments)
+    assert [(session.id, "made_with_stolen_card")] == watch.seen
+    assert ("authorized", 4200, 0, 0) == totals(payments.get(session.id))
+    payments.capture(session.id)
+    session = payments.refund(session.id, reason="fraudulent")
+    assert "made_with_stolen_card" == payments.sync(session.id).data["fraud_warning"]
+    assert ("authorized", 4200, 4200, 4200) == totals(session)
+
+
+def test_a_longer_hold_says_until_when_it_can_be_captured(make, open_payments, begin, payer):
+    payments = open_payments(make(extended_authorization=True))
+    session = begin(payments)
+    payer.confirm(session)
+    held = payments.resume(session.id)
+    assert 29 <= (held.expires_at - session.created_at.now(held.expires_at.tzinfo)).days <= 30
+
+
+def test_what_is_authorized_in_addition_at_stripe_is_recorded_and_can_be_captured(
+    payments, begin, payer, sandbox
+):
+    asked = {"payment_method_options": {"card": {"request_incremental_authorization": "if_available"}}}
+    session = begin(data=asked)
+    payer.confirm(session)
+    session = payments.resume(session.id)
+    payments.update_collection(session.collection_id, eur("50.00"))
+    with pytest.raises(InvalidTransition, match="cannot update a session that is authorized"):
+        payments.update(session.id, eur("50.00"))
+    with pytest.raises(InvalidAmount, match=r"42\.00 EUR is left to capture"):
+        payments.capture(session.id, eur("50.00"))
+    payer.send(f"payment_intents/{session.reference}/increment_authorization", amount="5000")
+    session = payments.sync(session.id)
+    assert ("authorized", 5000, 0, 0) == totals(session)
+    assert "amount" == session.conflict  # the session asked for less
+    session = payments.capture(session.id, eur("50.00"))
+    assert ("authorized", 5000, 5000, 0) == totals(session)
+
+
+def test_one_payment_holds_a_card_and_takes_ideal_at_once(make, open_payments, begin, payer, sandbox):
+    payments = open_payments(make(capture_method="where_possible"))
+    card, ideal = begin(payments), begin(payments)
+    payer.confirm(card)
+    assert ("authorized", 4200, 0, 0) == totals(payments.resume(card.id))
+    data = {"payment_method_data[type]": "ideal", "payment_method_data[billing_details][name]": "Jenny"}
+    path = f"payment_intents/{ideal.reference}/confirm"
+    payer.send(path, return_url="https://shop.example/back", **data)
+    payer.authenticate(ideal, success=True)
+    assert ("authorized", 4200, 4200, 0) == totals(payments.resume(ideal.id))
+    assert ("authorized", 4200, 4200, 0) == totals(payments.capture(card.id))

@@ -51,7 +51,7 @@ def sent(wire, forms, values):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"ui": "popup"}, "ui is elements or hosted"),
+        ({"ui": "popup"}, "ui is elements, hosted or embedded"),
         ({"name": "x" * 257}, "name is a text of 1 to 256"),
         ({"capture": "later"}, "capture is manual, automatic or where_possible"),
         ({"capture_methods": {"ideal": "manual"}}, "'ideal' cannot be captured later"),
@@ -92,6 +92,7 @@ def test_a_mistake_is_refused_in_the_shops_own_code(given, told):
             "not both",
         ),
         ({"ui": "hosted", "payment_method": "pm_1"}, "hosted page takes no payment_method"),
+        ({"ui": "embedded", "radar_session": "rse_1"}, "embedded page takes no radar_session"),
     ],
 )
 def test_what_excludes_each_other_is_refused_by_the_helper_and_by_initiate(given, told, values):

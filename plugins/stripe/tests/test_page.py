@@ -5,6 +5,7 @@ import pytest
 from paysession.provider import (
     Answer,
     Checkout,
+    ClientAction,
     Declined,
     InvalidData,
     Item,
@@ -101,10 +102,69 @@ def test_a_page_is_made_and_the_payer_sent_there(wire, forms, values, where):
     assert "ps_1" == form["metadata"]["paysession_session"] == payment["metadata"]["paysession_session"]
 
 
-def test_a_page_needs_an_address_to_come_back_to(stripe, values):
-    session = values.session()
-    with pytest.raises(InvalidData, match="return_url"):
+@pytest.mark.parametrize("ui", ["hosted", "embedded"])
+def test_a_page_needs_an_address_to_come_back_to(stripe, values, ui):
+    session = values.session(data={"ui": ui})
+    with pytest.raises(InvalidData, match=f"{ui} page needs .*return_url"):
         stripe.initiate(session, values.operation(session, "initiate"))
+
+
+SECRET = "cs_test_1_secret_x"
+EMBEDDED = {**PAGE, "url": None, "client_secret": SECRET}
+
+
+@pytest.mark.parametrize("where", ["settings", "options"])
+def test_a_page_is_embedded_in_the_shops_own(wire, forms, values, where):
+    settings = {"ui": "embedded"} if where == "settings" else {}
+    data = {"ui": "embedded"} if where == "options" else {}
+    provider = Stripe(
+        api_key=KEY, publishable_key="pk_test_1", stripe_account="acct_1", max_network_retries=0, **settings
+    )
+    wire.post(f"{API}/checkout/sessions", json=EMBEDDED)
+    session = values.session(id="ps_1", data=data, checkout=BACK)
+    outcome = provider.initiate(session, values.operation(session, "initiate"))
+    params = {"client_secret": SECRET, "publishable_key": "pk_test_1", "stripe_account": "acct_1"}
+    assert ClientAction("stripe.embedded_page", params) == outcome.next_action
+    form = forms.form(wire.calls[0].request.body)
+    assert ("embedded_page", "https://shop.example/back") == (form["ui_mode"], form["return_url"])
+    assert not {"success_url", "cancel_url"} & form.keys()
+    assert "embedded" == decode(outcome.data)["ui"]
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=EMBEDDED)
+    waiting = values.session(id="ps_1", reference="cs_test_1", data=decode(outcome.data), checkout=BACK)
+    assert outcome.next_action == provider.retrieve(waiting, None).next_action
+    wire.replace("GET", f"{API}/checkout/sessions/cs_test_1", json={**EMBEDDED, "status": "expired"})
+    assert provider.retrieve(waiting, None).next_action is None
+    provider.close()
+
+
+def test_a_new_amount_is_a_new_page_of_the_same_kind(wire, forms, stripe, values):
+    session = values.session(id="ps_1", reference="cs_test_1", data={"ui": "embedded"}, checkout=BACK)
+    new = {**EMBEDDED, "id": "cs_test_2", "amount_total": 5000, "client_secret": "cs_test_2_secret_x"}
+    wire.post(f"{API}/checkout/sessions", json=new)
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", json={**EMBEDDED, "status": "expired"})
+    outcome = stripe.update(session, values.operation(session, "update", Money("50.00", "EUR"), 2))
+    assert "cs_test_2_secret_x" == outcome.next_action.params["client_secret"]
+    assert "embedded_page" == forms.form(wire.calls[0].request.body)["ui_mode"]
+
+
+def test_a_kept_payment_method_is_charged_without_a_page(wire, stripe, values):
+    intent = {**TRYING, "status": "requires_confirmation"}
+    wire.post(f"{API}/payment_intents", json=intent)
+    session = values.session(id="ps_1", data={"customer": "cus_1", "payment_method": "pm_1"}, checkout=BACK)
+    outcome = stripe.initiate(session, values.operation(session, "initiate"))
+    assert ("pi_1", None) == (outcome.reference, outcome.next_action)
+
+
+def test_what_a_page_does_not_take_is_refused_where_the_settings_ask_for_one(stripe, values):
+    session = values.session(data={"radar_session": "rse_1"}, checkout=BACK)
+    with pytest.raises(InvalidData, match="hosted page takes no radar_session"):
+        stripe.initiate(session, values.operation(session, "initiate"))
+
+
+def test_a_page_is_closed_after_its_payers_data_was_erased(wire, stripe, values):
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", json=EXPIRED)
+    session = values.session(id="ps_1", reference="cs_test_1")
+    assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=2)).answer
 
 
 @pytest.mark.parametrize(("second", "lines"), [("32.00", 2), ("31.00", 1)])

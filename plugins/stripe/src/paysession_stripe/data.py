@@ -8,7 +8,7 @@ from attrs import Factory, evolve, field, fields, frozen
 from attrs.validators import instance_of, optional
 
 from paysession_stripe.methods import PayerMethod
-from paysession_stripe.options import StripeOptions
+from paysession_stripe.options import PAGES, StripeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +77,12 @@ class StripeData(StripeOptions):
             raise ValueError(str(error.args[0])) from None
 
     @classmethod
-    def requested(cls, data: Mapping[str, Any]) -> StripeData:
+    def requested(cls, data: Mapping[str, Any], ui: str = "elements") -> StripeData:
         """Return what the host asked for.
+
+        Args:
+            data: What was given with the payment.
+            ui: Where the payer pays if that does not say it. A kept payment method is charged without a page.
 
         Raises:
             ValueError: There is a key or a value that is not for the host to give.
@@ -88,6 +92,8 @@ class StripeData(StripeOptions):
             if name not in names:
                 raise ValueError(f"data has no {name!r:.80}; it may have {', '.join(names)}")
         asked = cls.from_json(data)
+        if asked.ui is None and asked.payment_method is None and ui in PAGES:
+            asked = evolve(asked, ui=ui)
         asked.check()
         return asked
 

@@ -108,14 +108,28 @@ class Browser:
         if not awaited:
             return None
         if page is not None:
-            return Redirect(page.url) if page.is_open and page.url is not None else None
+            return self.at(page)
         if intent.client_secret is None:
             return None
-        acts = "next_action" if acting else "payment_element"
-        params = {"client_secret": intent.client_secret, "publishable_key": self.publishable_key}
-        more = {"stripe_account": self.stripe_account, "locale": self.locale, "email": self.email}
-        params |= {name: value for name, value in more.items() if value}
-        return ClientAction(f"stripe.{acts}", params)
+        return self._script(
+            "next_action" if acting else "payment_element",
+            intent.client_secret,
+            locale=self.locale,
+            email=self.email,
+        )
+
+    def at(self, page: Page) -> Redirect | ClientAction | None:
+        """Return how the payer gets to a page, while it is open."""
+        if not page.is_open:
+            return None
+        if page.client_secret is not None:
+            return self._script("embedded_page", page.client_secret)
+        return Redirect(page.url) if page.url is not None else None
+
+    def _script(self, kind: str, client_secret: str, **more: str | None) -> ClientAction:
+        params = {"client_secret": client_secret, "publishable_key": self.publishable_key}
+        more["stripe_account"] = self.stripe_account
+        return ClientAction(f"stripe.{kind}", params | {name: value for name, value in more.items() if value})
 
 
 @frozen
@@ -173,19 +187,18 @@ def read(
         session: The session as the ledger has it.
         data: Its data as it is stored.
         browser: What the payer's browser needs.
-        page: The hosted page, if that is where the payer pays.
+        page: Stripe's page, if that is where the payer pays.
     """
     if intent is None:
         assert page is not None  # noqa: S101 - one of the two is always there
         status = Status.CANCELED if page.status == "expired" else Status.PENDING
-        action = Redirect(page.url) if page.is_open and page.url is not None else None
         return Reading(
             session,
             evolve(data, status=page.status),
             page.id,
             status,
             page.amount,
-            action,
+            browser.at(page),
             page.expires_at,
             None,
             page.status,

@@ -148,11 +148,11 @@ class Account:
         )
 
     def create_page(self, params: CheckoutSessionCreateParams, *, key: str) -> Json:
-        """Create a hosted page."""
+        """Create a page of Stripe's."""
         return self._call(lambda: self._v1.checkout.sessions.create(params, options=self._options(key)))
 
     def expire_page(self, page: str, *, key: str) -> Json:
-        """Close a hosted page."""
+        """Close a page of Stripe's."""
         return self._call(lambda: self._v1.checkout.sessions.expire(page, options=self._options(key)))
 
     def refund(self, params: RefundCreateParams, *, key: str) -> Json:
@@ -172,7 +172,7 @@ class Account:
         return found
 
     def page(self, page: str) -> Json:
-        """Return a hosted page."""
+        """Return a page of Stripe's."""
         return self._call(lambda: self._v1.checkout.sessions.retrieve(page, options=self._options()))
 
     def _with_all_refunds(self, charge: Json) -> Json:

@@ -15,10 +15,13 @@ from paysession_stripe.methods import HOLDABLE, METHODS
 if TYPE_CHECKING:
     from attrs import Attribute
 
-__all__ = ["CAPTURES", "StripeOptions", "check_suffix"]
+__all__ = ["CAPTURES", "PAGES", "StripeOptions", "check_suffix"]
 
 CAPTURES: Final = ("manual", "automatic", "where_possible")
 """How a payment is captured. ``where_possible``: later with methods that can wait, at once with others."""
+
+PAGES: Final = ("hosted", "embedded")
+"""Where the payer pays on a page of Stripe's, a Checkout Session, and not in the shop's own."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_]{4,255}")
 _PREFIXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -215,7 +218,8 @@ class StripeOptions:
     with the same names does as well; then a mistake ends ``initiate`` before anything is sent.
 
     Attributes:
-        ui: ``elements`` (Stripe's form in your page, the default) or ``hosted`` (a page of Stripe's).
+        ui: ``elements`` (Stripe's form in your page, the default), ``hosted`` (a page of Stripe's) or
+            ``embedded`` (that page, in a frame of yours).
         customer: The customer's id at Stripe (``cus_...``).
         customer_reference: Your own id of the customer: the customer at Stripe that carries it is used, or
             made once. Not together with ``customer``.
@@ -245,7 +249,7 @@ class StripeOptions:
         application_fee_amount: What the platform keeps: a `Money`, or a number as Stripe counts.
     """
 
-    ui: str | None = field(default=None, validator=_one_of("elements", "hosted"), metadata=_KEPT)
+    ui: str | None = field(default=None, validator=_one_of("elements", *PAGES), metadata=_KEPT)
     customer: str | None = field(default=None, validator=_id, metadata=_KEPT)
     customer_reference: str | None = field(default=None, validator=_text(255), metadata=_KEPT)
     email: str | None = field(default=None, validator=_text(512), repr=False, metadata=_KEPT)
@@ -295,13 +299,10 @@ class StripeOptions:
             )
         if self.allowed_payment_method_types and self.excluded_payment_method_types:
             raise ValueError("give allowed_payment_method_types or excluded_payment_method_types, not both")
-        if self.ui == "hosted":
-            self._check_hosted()
-
-    def _check_hosted(self) -> None:
-        for name in ("payment_method", "mandate_data", "radar_session"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"Stripe's hosted page takes no {name}")
+        if self.ui in PAGES:
+            for name in ("payment_method", "mandate_data", "radar_session"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"Stripe's {self.ui} page takes no {name}")
 
     def to_data(self) -> dict[str, Any]:
         """Return it as plain JSON, for ``data=``; what is not set is left out.

@@ -1,4 +1,4 @@
-"""Stripe's hosted page: a Checkout Session, read into a frozen value.
+"""Stripe's own page, hosted by Stripe or embedded in the shop's: a Checkout Session as a frozen value.
 
 The page makes its PaymentIntent when the payer confirms; until then the page is all there is. It closes by
 itself after 24 hours, and a new one has to be made for another amount.
@@ -57,7 +57,8 @@ class Page:
         status: ``open``, ``complete`` or ``expired``.
         amount: What the payer is asked for.
         session_id: The id of our session that it carries, or None.
-        url: Where the payer pays, while it is open.
+        url: Where the payer pays, while it is open; None: it is embedded.
+        client_secret: What lets the payer's browser show it in the shop's page; None: Stripe hosts it.
         expires_at: When it closes by itself.
         intent: The PaymentIntent's id, once the payer has confirmed.
     """
@@ -67,6 +68,7 @@ class Page:
     amount: Money
     session_id: str | None = None
     url: str | None = field(default=None, repr=False)
+    client_secret: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     intent: str | None = None
 
@@ -93,6 +95,7 @@ def read_page(found: Json) -> Page:
         amount=from_stripe(amount, currency),
         session_id=text(json_object(found.get("metadata")) or {}, SESSION),
         url=text(found, "url"),
+        client_secret=text(found, "client_secret"),
         expires_at=_time(integer(found, "expires_at")),
         intent=intent if isinstance(intent, str) and intent else text(json_object(intent) or {}, "id"),
     )

@@ -186,7 +186,7 @@ def _shipping(session: PaymentSession) -> dict[str, Any] | None:
 
 
 def _lines(session: PaymentSession, title: str, amount: int) -> list[dict[str, Any]]:
-    """Return the lines of a hosted page: the host's where they add up to the amount, else one for all."""
+    """Return the lines of a page: the host's where they add up to the amount, else one for all."""
     items = session.checkout.items
     rows = [(item.name, to_stripe(item.amount), item.quantity) for item in items]
     same = all(item.amount.currency == session.amount.currency for item in items)
@@ -238,7 +238,7 @@ def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) ->
 def page(
     session: PaymentSession, operation: Operation, data: StripeData, defaults: Defaults, *, amount: int
 ) -> CheckoutSessionCreateParams:
-    """Return how the hosted page is created, in the currency of the session."""
+    """Return how Stripe's page is created, hosted or embedded, in the currency of the session."""
     marks = {
         **(data.metadata or {}),
         SESSION: session.id,
@@ -262,15 +262,20 @@ def page(
     title = described.get("description") or session.collection_reference
     params: dict[str, Any] = {
         "mode": "payment",
-        "ui_mode": "hosted_page",
         "client_reference_id": session.id,
         "line_items": _lines(session, title, amount),
         "adaptive_pricing": {"enabled": False},  # the amount that is paid is the one that was asked for
-        "success_url": checkout.return_url,
-        "cancel_url": checkout.cancel_url or checkout.return_url,
         "metadata": marks,
         "payment_intent_data": payment,
     }
+    if data.ui == "embedded":  # the payer leaves it by a link of the shop's
+        params |= {"ui_mode": "embedded_page", "return_url": checkout.return_url}
+    else:
+        params |= {
+            "ui_mode": "hosted_page",
+            "success_url": checkout.return_url,
+            "cancel_url": checkout.cancel_url or checkout.return_url,
+        }
     if data.customer is not None:
         params["customer"] = data.customer
     elif checkout.email:

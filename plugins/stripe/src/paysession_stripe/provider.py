@@ -40,7 +40,7 @@ from paysession_stripe import amounts, endpoint, evidence, params, webhooks
 from paysession_stripe.data import StripeData
 from paysession_stripe.errors import Refused, StateRefused
 from paysession_stripe.intent import SESSION, read_customer, read_dispute, read_intent, read_refund
-from paysession_stripe.options import CAPTURES, check_suffix
+from paysession_stripe.options import CAPTURES, PAGES, check_suffix
 from paysession_stripe.page import read_page
 from paysession_stripe.reading import json_object
 
@@ -143,7 +143,8 @@ class Stripe:
         timeout: How many seconds a whole answer may take.
         max_network_retries: How often a request whose answer was lost is sent again, under the same
             key, before the operation is in doubt.
-        ui: ``elements`` for Stripe's form in your page, or ``hosted`` for a page of Stripe's.
+        ui: ``elements`` for Stripe's form in your page, ``hosted`` for a page of Stripe's, or ``embedded``
+            for that page in a frame of yours.
         capture_method: ``manual``, ``automatic`` to capture whatever is authorized, or
             ``where_possible``: later with the payment methods that can wait, at once with the others. A
             session that asks for automatic capture has it in any case.
@@ -170,7 +171,7 @@ class Stripe:
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
     timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
-    ui: str = field(default="elements", validator=in_(("elements", "hosted")))
+    ui: str = field(default="elements", validator=in_(("elements", *PAGES)))
     capture_method: str = field(default="manual", validator=in_(CAPTURES))
     statement_descriptor_suffix: str = field(default="", validator=_check_suffix)
     receipts: bool = field(default=True, validator=instance_of(bool))
@@ -215,17 +216,16 @@ class Stripe:
 
     @hookimpl
     def initiate(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Create the PaymentIntent, or the hosted page, and the customer before it if one is described."""
+        """Create the PaymentIntent, or the page, and the customer before it if one is described."""
         try:
-            data = StripeData.requested(session.data)
+            data = StripeData.requested(session.data, self.ui)
         except ValueError as error:
             raise InvalidData(str(error)) from None
-        hosted = (data.ui or self.ui) == "hosted"
-        if hosted and session.checkout.return_url is None:
-            raise InvalidData("Stripe's hosted page needs Checkout(return_url=...)")
+        if data.ui in PAGES and session.checkout.return_url is None:
+            raise InvalidData(f"Stripe's {data.ui} page needs Checkout(return_url=...)")
         amount = amounts.to_charge(session.amount, self.max_digits)
         account = self._account(data, operation)
-        create = self._create_page if hosted else self._create_intent
+        create = self._create_page if data.ui in PAGES else self._create_intent
         try:
             data = evolve(data, customer=self._customer(account, session, operation, data))
             reading = create(account, session, operation, data, amount)
@@ -267,7 +267,7 @@ class Stripe:
     ) -> Reading:
         form = params.page(session, operation, data, self._defaults, amount=amount)
         page = _understood(read_page, account.create_page(form, key=operation.key))
-        data = evolve(data, ui="hosted")  # all of it: a page with another amount is a new one
+        # All of the data is kept: a page with another amount is a new one.
         return evidence.read(None, session, data, self._browser(session, data), page)
 
     @hookimpl
@@ -276,8 +276,9 @@ class Stripe:
         amount = amounts.to_charge(operation.amount, self.max_digits)
         data = StripeData.from_json(session.data)
         account = self._account(data, operation)
-        if data.ui == "hosted":
-            return self._replace_page(account, session, operation, data, amount)
+        former = _page_id(session)
+        if former is not None:
+            return self._replace_page(account, session, operation, former, amount)
         try:
             found = account.update_intent(_id(session), {"amount": amount}, key=operation.key)
         except StateRefused as refused:
@@ -286,13 +287,13 @@ class Stripe:
         return evidence.made(evidence.read(intent, session, data, self._browser(session, data)), operation)
 
     def _replace_page(
-        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData, amount: int
+        self, account: Account, session: PaymentSession, operation: Operation, former: str, amount: int
     ) -> Outcome:
         """Make a page with another amount, and close the former one; Stripe changes no page's amount.
 
         Nobody knows of the new page before the former one is closed, so nobody can pay both.
         """
-        former = _page_id(session)
+        data = StripeData.from_json(session.data)
         reading = self._create_page(account, session, operation, data, amount)
         try:
             account.expire_page(former, key=operation.subkey("former"))
@@ -354,8 +355,9 @@ class Stripe:
         """Cancel the payment, or close its page; after a partial capture, release the rest."""
         data = StripeData.from_json(session.data)
         account = self._account(data, operation)
-        if data.ui == "hosted" and not session.authorized:
-            return self._close_page(account, session, operation, data)
+        page = _page_id(session)
+        if page is not None and not session.authorized:
+            return self._close_page(account, session, operation, page)
         intent_id = _id(session)
         try:
             if session.captured_amount:
@@ -367,17 +369,17 @@ class Stripe:
         return evidence.release(self._read(found, session, data))
 
     def _close_page(
-        self, account: Account, session: PaymentSession, operation: Operation, data: StripeData
+        self, account: Account, session: PaymentSession, operation: Operation, page_id: str
     ) -> Outcome:
         """Close the page, so that nobody can pay there any more."""
         try:
-            found = account.expire_page(_page_id(session), key=operation.subkey("page"))
+            found = account.expire_page(page_id, key=operation.subkey("page"))
         except Declined as error:  # it is not open: the payer has paid, or it has closed by itself
             reading = self._look(account, session)
             if reading.status is Status.CANCELED:
                 return evidence.release(reading)
             return evidence.after_refusal(reading, operation, OutcomeUnknown(error.message))
-        page = _understood(read_page, found)
+        data, page = StripeData.from_json(session.data), _understood(read_page, found)
         return evidence.release(evidence.read(None, session, data, self._browser(session, data), page))
 
     def _after_refusal(
@@ -415,8 +417,9 @@ class Stripe:
         """Fetch what the session is at Stripe; None: it is not there."""
         browser = self._browser(session, data)
         page: Page | None = None
-        if session.reference is not None and session.reference.startswith(_PAGE):
-            page = _understood(read_page, account.page(session.reference))
+        page_id = _page_id(session)
+        if page_id is not None:
+            page = _understood(read_page, account.page(page_id))
             if page.intent is None:
                 return evidence.read(None, session, data, browser, page)
         known = page.intent if page is not None else session.reference or data.payment_intent
@@ -580,18 +583,17 @@ def _understood(read: Callable[[Json], _Found], found: Json) -> _Found:
 def _id(session: PaymentSession) -> str:
     """Return the id of the session's PaymentIntent."""
     data = StripeData.from_json(session.data)
-    if session.reference is not None and not session.reference.startswith(_PAGE):
+    if session.reference is not None and _page_id(session) is None:
         return session.reference
     if data.payment_intent is None:
         raise NotApplied("this session has no PaymentIntent; sync() looks for one")
     return data.payment_intent
 
 
-def _page_id(session: PaymentSession) -> str:
-    """Return the id of the session's hosted page."""
-    if session.reference is None or not session.reference.startswith(_PAGE):
-        raise NotApplied("this session has no page; sync() looks for one")
-    return session.reference
+def _page_id(session: PaymentSession) -> str | None:
+    """Return the id of the page where the payer pays; None: there is none, or they have paid there."""
+    reference = session.reference
+    return reference if reference is not None and reference.startswith(_PAGE) else None
 
 
 def _lost_id(account: Account, session: PaymentSession) -> str | None:
