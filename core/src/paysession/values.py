@@ -322,10 +322,8 @@ def new(
         private: The attributes that have another name in ``__init__``, by their own names.
         attributes: The others.
     """
-    value = cast("_Value", object.__new__(cast("type[object]", cls)))
     attributes.update(private)
-    object.__setattr__(value, "__dict__", attributes)
-    return value
+    return made(cls, attributes)  # type: ignore[arg-type] # a class is called as its `__init__` is
 
 
 def made(cls: type[_Value], attributes: dict[str, Any]) -> _Value:

@@ -79,8 +79,8 @@ class Elapsed:
 
     def now(self) -> datetime:
         """Return the store's time, and note whether its clock was set since the last call."""
-        now = self._now()
-        if self._stopwatch is None or abs(_ahead(now, self._stopwatch()) - self._ahead) < _TOLERANCE:
+        now, stopwatch = self._now(), self._stopwatch
+        if stopwatch is None or -_TOLERANCE < now.timestamp() - stopwatch() - self._ahead < _TOLERANCE:
             return now  # every operation asks several times
         return self._compared()
 

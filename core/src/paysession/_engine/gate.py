@@ -51,7 +51,8 @@ class Gate:
                 work()
             finally:
                 self.inside.pop(thread, None)
-                self.release_if_empty()
+                if self.closed:
+                    self.release_if_empty()
 
         return run
 

@@ -26,7 +26,6 @@ from paysession.values import replace
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from contextvars import Context
     from datetime import datetime
 
     from paysession._plugins.registry import Provider
@@ -133,9 +132,14 @@ class HookCalls:
 
     def within(self, call: Callable[_P, _R], /, *args: _P.args, **named: _P.kwargs) -> _R:
         """Call something that changes a session for a caller: its time begins, unless it has."""
-        if self.patience is None or self._here.end is not None:
+        here = self._here
+        if self.patience is None or here.end is not None:
             return call(*args, **named)
-        return self.until(monotonic() + self.patience, partial(call, *args, **named))
+        here.end = monotonic() + self.patience
+        try:
+            return call(*args, **named)
+        finally:
+            here.end = None
 
     def until(self, end: float, call: Callable[[], _R]) -> _R:
         """Call something whose time ends at a moment of ``time.monotonic``."""
@@ -162,7 +166,8 @@ class HookCalls:
         Raises:
             NotApplied: It is.
         """
-        if self.over:
+        end = self._here.end
+        if end is not None and end <= monotonic():
             raise NotApplied("the time of this call was over before it was sent", session_id=session_id)
 
     def shown(self, operation: Operation, now: Callable[[], datetime]) -> Operation:
@@ -172,11 +177,11 @@ class HookCalls:
             operation: The operation.
             now: The store's clock.
         """
-        left = self.left()
-        if left is None:
+        end = self._here.end
+        if end is None:
             return operation
-        left = max(left, 0.0)
-        return replace(operation, deadline=now() + timedelta(seconds=left), until=monotonic() + left)
+        left = timedelta(seconds=max(end - monotonic(), 0.0))
+        return replace(operation, deadline=now() + left, until=end)
 
     # --- calling hooks ----------------------------------------------------------------------------
 
@@ -249,16 +254,16 @@ class HookCalls:
         return self._unanswered.get(provider, 0)
 
     def _noted(self, provider: str, ask: Callable[[], _R]) -> _R:
-        answer: object = None
+        useless = False
         try:
-            answer = found = ask()
-        except ProviderError as error:
-            answer = error
+            answer = ask()
+            useless = isinstance(answer, (NotApplied, OutcomeUnknown))
+        except (NotApplied, OutcomeUnknown):
+            useless = True
             raise
         finally:
-            useless = isinstance(answer, NotApplied | OutcomeUnknown)
             self._unanswered[provider] = self._unanswered.get(provider, 0) + 1 if useless else 0
-        return found
+        return answer
 
     def _short_of(self, provider: Provider) -> float | None:
         """Return how much time there is, where the hook may take longer; None: it runs in this thread."""
@@ -309,9 +314,8 @@ class _Call(Generic[_R]):
         unsent: Callable[[], _R] | None,
     ) -> None:
         self._workers = workers
-        self._ask = partial(
-            _in_context, copy_context(), ask
-        )  # traces and log contexts follow into the thread
+        context = copy_context()  # traces and log contexts follow into the thread
+        self._ask: Callable[[], _R] = lambda: context.run(ask)
         self._late, self._unsent = late, unsent
         self._answer: SimpleQueue[tuple[_R | None, BaseException | None]] = SimpleQueue()
         self._decided: dict[str, str] = {}
@@ -371,10 +375,6 @@ class _Call(Generic[_R]):
 def unsent(operation: Operation, reason: str) -> ProviderError:
     """Return what is to be recorded of an operation that was not sent, or not once more."""
     return NotApplied(reason) if operation.attempt == 1 else OutcomeUnknown(reason)
-
-
-def _in_context(context: Context, ask: Callable[[], _R]) -> _R:
-    return context.run(ask)
 
 
 def _in_flight(operation_id: str, run: Callable[[], None]) -> None:

@@ -13,9 +13,7 @@ of them begins the session and the others find it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, cast
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from paysession._engine.arguments import checked_checkout
 from paysession._engine.recovery import ATTEMPTS, too_fast
@@ -50,8 +48,7 @@ PATIENCE: Final = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
-@frozen
-class Wanted:
+class Wanted(NamedTuple):
     """What the payer wants to pay with, checked.
 
     Attributes:

@@ -19,8 +19,6 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import evolve
-
 from paysession._engine.arguments import checked_id
 from paysession._engine.elapsed import Elapsed
 from paysession._engine.lanes import HookCalls, TimeOver, unsent
@@ -270,7 +268,7 @@ class Engine:
             raise self._in_doubt(earlier)
         if earlier.state is State.NOT_APPLIED:
             attempts = number_of(session.id, earlier.id) or earlier.ordinal
-            return evolve(request, attempt=attempts + 1)
+            return request._replace(attempt=attempts + 1)
         if earlier.state is State.DECLINED and earlier.kind is not AUTHORIZE:
             raise self._declined(earlier)
         return self.load(session.id)

@@ -67,7 +67,7 @@ from paysession.session import Conflict, SessionRow
 from paysession.values import Failure, Status, made, new
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paysession._ledger.facts import Fact
     from paysession.checkout import Payer
@@ -204,6 +204,14 @@ class Ledger:
         conflicts: The session's open conflicts.
     """
 
+    guarded = False
+    """Whether the change relies on the room that the collection had, and is refused if that is gone."""
+    erased = False
+    """Whether something personal is erased, which else never changes."""
+    _erased_conflicts: Sequence[Conflict] = ()
+    _made: SessionRow | None = None
+    _by: str | None = None  # who asked for what is no operation
+
     def __init__(
         self,
         session: SessionRow,
@@ -222,14 +230,7 @@ class Ledger:
         )
         self.opened: list[Conflict] = []
         self._changed_conflicts: dict[ConflictKind, Conflict] = {}
-        self.guarded = False
-        """Whether the change relies on the room that the collection had, and is refused if that is gone."""
-        self._erased_conflicts: Sequence[Conflict] = ()
-        self.erased = False
-        """Whether something personal is erased, which else never changes."""
-        self._made: SessionRow | None = None
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
-        self._by: str | None = None  # who asked for what is no operation
 
     def apply(self, fact: Fact) -> None:
         """Apply a fact: the only way in which anything changes."""
@@ -292,9 +293,7 @@ class Ledger:
     def change(self) -> Change:
         """Return the change, to be committed."""
         session = self._made = self.session  # nothing is applied once it is to be committed
-        events: Iterable[Event] = ()
-        if self._events:
-            events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
+        events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
         return Change(
             session=session,
             expected=self.before.version,
@@ -343,6 +342,8 @@ class Ledger:
     @property
     def events(self) -> Sequence[tuple[EventType, Operation | None, str | None]]:
         """The events of the facts so far: the type, the operation as it is after them, and the detail."""
+        if not self._events:  # half of all commits: an operation begins
+            return ()
         return [
             (type_, self.written.get(operation.id, operation) if operation is not None else None, detail)
             for type_, operation, detail in self._events

@@ -9,8 +9,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import define, evolve
-
 from paysession._ledger.facts import Begun, Claimed
 from paysession._ledger.ledger import UNAUTHORIZED, Ledger
 from paysession.errors import InvalidAmount, InvalidData, InvalidTransition, NotSupported
@@ -67,8 +65,7 @@ LEASE_MARGIN: Final = timedelta(seconds=30)
 """How much longer than the provider's ``call_limit`` a worker may hold the lease of an operation."""
 
 
-@define
-class Request:
+class Request(NamedTuple):
     """What is asked of a session, before the rules have seen it.
 
     Attributes:
@@ -191,7 +188,7 @@ def with_capture(
         chosen = fitting[0] if fitting else next(iter(left), None)
     if chosen is None:
         return request
-    return evolve(request, capture=rows[chosen], capture_left=left[chosen])
+    return request._replace(capture=rows[chosen], capture_left=left[chosen])
 
 
 def nothing_to_do(session: SessionRow, request: Request) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from attrs import frozen
 
@@ -48,8 +48,7 @@ class Verdict(StrEnum):
     """Only an operator can find out: look again later, and list it as such."""
 
 
-@frozen(slots=False, eq=False, repr=False)
-class Doubt(Value):
+class Doubt(NamedTuple):
     """An operation in doubt that the gateway, if it can be queried, was just seen not to show.
 
     Attributes:
@@ -99,8 +98,7 @@ class Doubt(Value):
         return not self.unanswered and self.at_least >= self.window + grace
 
 
-@frozen(slots=False, eq=False, repr=False)
-class Repetition(Value):
+class Repetition(NamedTuple):
     """What a gateway answered when an operation was sent again, and a lookup did not settle it.
 
     Attributes:
