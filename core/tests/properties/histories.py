@@ -15,11 +15,11 @@ from random import Random
 
 from attrs import define, field
 
+from helpers import cents
 from paysession import (
     Capabilities,
     Declined,
     MemoryStore,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -36,10 +36,6 @@ AMOUNT = 10_000
 LAG = timedelta(minutes=1)
 UNDER_WAY = timedelta(seconds=100)
 """A request whose answer was lost may be carried out so much later."""
-
-
-def eur(minor):
-    return Money.from_minor(minor, "EUR")
 
 
 def dispute_of(kind, state):
@@ -205,7 +201,7 @@ class Model:
         failed = done.states.at(at) in ("failed", "reversed")
         return Effect(
             done.kind,
-            eur(done.minor),
+            cents(done.minor),
             done.states.at(at),
             done.reference,
             done.key,
@@ -228,14 +224,14 @@ class Model:
         totals = {}
         if setup.totals != "none":
             totals = {
-                "authorized": eur(self.authorized(at)),
-                "captured": eur(self.captured(at)),
-                "refunded": eur(self.refunded(at)),
-                "charged_back": eur(self.charged_back(at)),
+                "authorized": cents(self.authorized(at)),
+                "captured": cents(self.captured(at)),
+                "refunded": cents(self.refunded(at)),
+                "charged_back": cents(self.charged_back(at)),
             }
         return Snapshot(
             status,
-            amount=eur(self.amount.at(at)),
+            amount=cents(self.amount.at(at)),
             effects=shown,
             session_id=session.id,
             reference="object",
@@ -354,7 +350,7 @@ class Provider:
             life.notify(done := model.add(Kind.AUTHORIZE, minor, now, operation.key, "succeeded"))
             if setup.automatic:
                 life.notify(model.add(Kind.CAPTURE, minor, now, operation.key, "succeeded"))
-                return Outcome.captured(eur(minor), reference=done.reference)
+                return Outcome.captured(cents(minor), reference=done.reference)
             return Outcome.authorized(reference=done.reference)
 
         return self._send(operation, act)
@@ -426,7 +422,7 @@ class Provider:
         effects = [
             Effect(
                 Kind(k),
-                eur(m),
+                cents(m),
                 s,
                 r,
                 key,
@@ -489,7 +485,7 @@ class Life:
         self.provider = Provider(self)
         self.store = Watched(clock=lambda: self.now)
         self.payments = Payments(self.store, Registry({"model": self.provider}, ()))
-        order = self.payments.create_collection(eur(AMOUNT), reference=f"order-{seed}")
+        order = self.payments.create_collection(cents(AMOUNT), reference=f"order-{seed}")
         if judge is not None:
             self.store.judge = judge(self)
         self.order_id, self.session_id = order.id, None
@@ -710,18 +706,18 @@ class Life:
             self.attempt(payments.authorize, session_id)
         elif what == "update" and random.random() < 0.5:
             minor = random.choice([AMOUNT, random.randrange(1, AMOUNT)])
-            self.attempt(payments.update, session_id, eur(minor))
+            self.attempt(payments.update, session_id, cents(minor))
         elif what == "capture":
             most = max(2, self.model.free.at(self.now))
             minor = random.choice([most, random.randrange(1, most), 100, None])
             final = random.random() < 0.25
             if minor == 100 and (final or self.setup.once):
                 minor = 99  # LIMITS["alike"]
-            self.call(payments.capture, minor if minor is None else eur(minor), final=final)
+            self.call(payments.capture, minor if minor is None else cents(minor), final=final)
         elif what == "refund":
             most = max(2, self.model.refundable(self.now))
             minor = random.choice([most, random.randrange(1, most), 100, None])
-            self.call(payments.refund, minor if minor is None else eur(minor))
+            self.call(payments.refund, minor if minor is None else cents(minor))
         elif what == "again" and self.calls:
             call, args, kwargs = random.choice(self.calls)
             self.attempt(call, *args, **kwargs)

@@ -7,16 +7,9 @@ equal the model's, and at every commit before nothing was recorded that had not 
 rows of the operations, replayed, give the session's row.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-spec = importlib.util.spec_from_file_location("histories", Path(__file__).with_name("histories.py"))
-histories = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = histories
-spec.loader.exec_module(histories)
+import histories
 
 VARIANTS = [
     pytest.param(

@@ -1,6 +1,5 @@
 """Each deliberate fault in the rules is found: by the random histories of the channels, or by the stories of a subject."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import mutations
+from histories import live
+from test_channels import KNOWN, VARIANTS
+
 HERE = Path(__file__).parent
 
-
-def load(name):
-    """Import a module that stands beside this one, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-channels, mutations = load("test_channels"), load("mutations")
-live = sys.modules["histories"].live
 
 STORIES = {
     "a dispute that was decided is opened again": "disputes",
@@ -54,8 +46,8 @@ EQUIVALENT = {"what is stale reopens": "Each change that follows is guarded by i
 
 
 def is_found_by_histories():
-    for seed in sorted(set(range(300)) - set(channels.KNOWN)):
-        for variant in channels.VARIANTS:
+    for seed in sorted(set(range(300)) - set(KNOWN)):
+        for variant in VARIANTS:
             try:
                 live(seed, **variant.values[0])
             except Exception:  # noqa: BLE001 - whatever it breaks

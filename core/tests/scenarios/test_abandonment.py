@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, Payments, SettingsError
+from helpers import eur
+from paysession import Declined, NotApplied, Outcome, OutcomeUnknown, Payments, SettingsError
 from paysession._plugins.registry import Registry
 from paysession.errors import InvalidData
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import inspect
 
 import pytest
 
-from paysession import AsyncPayments, InvalidData, Money, NotApplied, OutcomeUnknown, Payments
+from helpers import eur
+from paysession import AsyncPayments, InvalidData, NotApplied, OutcomeUnknown, Payments
 
 CHANGING = (
     "create_collection",
@@ -20,10 +21,6 @@ CHANGING = (
     "resolve",
     "acknowledge",
 )
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 @pytest.mark.parametrize("name", CHANGING)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Checkout,
     Declined,
@@ -28,10 +29,6 @@ from paysession import (
 from paysession_testing import FakeProvider
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is refused
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_one_life(shop):

@@ -5,14 +5,11 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from paysession import Declined, Failure, InvalidTransition, Money, NotApplied, Outcome, OutcomeUnknown
+from helpers import eur
+from paysession import Declined, Failure, InvalidTransition, NotApplied, Outcome, OutcomeUnknown
 from paysession.outcome import Effect, Snapshot
 
 TOO_LATE = Failure("too_late", "It was settled this morning.")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def in_doubt(told, kind, session, *arguments):

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Declined,
     InvalidTransition,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -17,10 +17,6 @@ from paysession import (
 from paysession._ledger.ledger import CANCEL_ATTEMPTS as CANCEL_TRIES
 from paysession.outcome import Effect, Snapshot
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def beyond_the_limit(told):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import (
     Capabilities,
     Failure,
@@ -20,10 +21,6 @@ from paysession.outcome import Effect, Snapshot
 from paysession_testing import FakeProvider
 
 LOST = Failure("lost_or_stolen_card", "The card was reported lost.")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def kinds(shop, session):

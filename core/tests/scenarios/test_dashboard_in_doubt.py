@@ -2,11 +2,11 @@
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Declined,
     Failure,
     InvalidTransition,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -17,10 +17,6 @@ from paysession.outcome import Effect, Snapshot
 DOWN = OutcomeUnknown("down")
 STOLEN = Failure("stolen_card", "The card was reported stolen.")
 PAGE = Redirect("https://gateway.example/3ds")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def in_doubt(told, kind, *arguments):

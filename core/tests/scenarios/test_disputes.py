@@ -5,20 +5,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from paysession import Capabilities, Declined, Dispute, InvalidAmount, InvalidData, Money, Outcome, hookimpl
+from helpers import cents
+from paysession import Capabilities, Declined, Dispute, InvalidAmount, InvalidData, Outcome, hookimpl
 from paysession.outcome import Effect, Snapshot, WebhookEvent
 from paysession_testing import FakeProvider
 
 DUE = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
 
-def eur(minor):
-    return Money.from_minor(minor, "EUR")
-
-
 def disputed(state, minor=4200, *, reference="dp_1", **stands):
     dispute = Dispute(stands.pop("status"), **stands) if stands else None
-    return Effect("chargeback", eur(minor), state, reference, dispute=dispute)
+    return Effect("chargeback", cents(minor), state, reference, dispute=dispute)
 
 
 def looks(told, session_id, *effects, status="authorized", **totals):
@@ -36,7 +33,7 @@ def figures(told, session_id):
 
 def test_a_dispute_is_no_refund_and_the_capture_stays(told):
     session = told.session("captured")
-    opened = {"status": "opened", "reason": "fraudulent", "evidence_due_by": DUE, "fee": eur(1500)}
+    opened = {"status": "opened", "reason": "fraudulent", "evidence_due_by": DUE, "fee": cents(1500)}
     assert looks(told, session.id, disputed("pending", **opened)) == [
         ("session.disputed", "opened; fraudulent; evidence due by 2026-01-20T12:00:00Z; fee 15.00 EUR")
     ]
@@ -46,18 +43,18 @@ def test_a_dispute_is_no_refund_and_the_capture_stays(told):
         ("session.charged_back", "lost; fraudulent"),
     ]
     assert figures(told, session.id) == ("authorized", 4200, 0, 4200, 0)
-    assert told.payments.get(session.id).charged_back_amount == eur(4200)
+    assert told.payments.get(session.id).charged_back_amount == cents(4200)
     collection = told.payments.collection(told.order.id)
     assert (collection.status, collection.charged_back_amount, collection.refunded) == (
         "captured",
-        eur(4200),
+        cents(4200),
         0,
     )
     event = told.payments.events()[-1]
     assert (event.amount, event.charged_back_amount, event.captured_amount) == (
-        eur(4200),
-        eur(4200),
-        eur(4200),
+        cents(4200),
+        cents(4200),
+        cents(4200),
     )
     assert told.payments.history(session.id)[-1].dispute == Dispute("lost", reason="fraudulent")
 
@@ -107,25 +104,25 @@ def test_a_dispute_that_was_won_before_anybody_looked_is_on_record(told):
 
 def test_a_total_alone_shows_what_was_charged_back(told):
     session = told.session("captured")
-    captured = {"authorized": eur(4200), "captured": eur(4200)}
-    assert looks(told, session.id, charged_back=eur(1000), **captured) == [
+    captured = {"authorized": cents(4200), "captured": cents(4200)}
+    assert looks(told, session.id, charged_back=cents(1000), **captured) == [
         ("session.disputed", None),
         ("session.charged_back", None),
     ]
-    assert looks(told, session.id, charged_back=eur(0), **captured) == [("session.dispute_won", None)]
+    assert looks(told, session.id, charged_back=cents(0), **captured) == [("session.dispute_won", None)]
     assert figures(told, session.id) == ("authorized", 4200, 0, 0, 0)
 
 
 def test_what_was_charged_back_is_neither_captured_again_nor_refunded(told):
     session = told.session()
-    told.payments.capture(session.id, eur(2000))
+    told.payments.capture(session.id, cents(2000))
     key = told.payments.history(session.id)[-1]
-    shown = Effect("capture", eur(2000), "succeeded", key.reference, key.key)
-    looks(told, session.id, shown, disputed("succeeded", 1500), authorized=eur(4200))
+    shown = Effect("capture", cents(2000), "succeeded", key.reference, key.key)
+    looks(told, session.id, shown, disputed("succeeded", 1500), authorized=cents(4200))
     with pytest.raises(InvalidAmount, match=r"22\.00 EUR is left"):
-        told.payments.capture(session.id, eur(4200))
+        told.payments.capture(session.id, cents(4200))
     with pytest.raises(InvalidAmount, match=r"5\.00 EUR is left to refund"):
-        told.payments.refund(session.id, eur(2000))
+        told.payments.refund(session.id, cents(2000))
     assert told.payments.refund(session.id).refunded == 500
 
 
@@ -135,19 +132,19 @@ def test_a_chargeback_counts_against_the_capture_that_it_names(told):
     )
     session = told.session()
     for minor in (1000, 2000):
-        told.payments.capture(session.id, eur(minor))
+        told.payments.capture(session.id, cents(minor))
     captures = [row for row in told.payments.history(session.id) if row.kind == "capture"]
     shown = [Effect("capture", row.amount, "succeeded", row.reference, row.key) for row in captures]
-    effect = Effect("chargeback", eur(1500), reference="dp_1", capture=captures[1].reference)
-    looks(told, session.id, *shown, effect, authorized=eur(4200))
+    effect = Effect("chargeback", cents(1500), reference="dp_1", capture=captures[1].reference)
+    looks(told, session.id, *shown, effect, authorized=cents(4200))
     with pytest.raises(InvalidAmount, match=r"5\.00 EUR is left to refund"):
-        told.payments.refund(session.id, eur(1000), capture=captures[1].id)
+        told.payments.refund(session.id, cents(1000), capture=captures[1].id)
     first, second = told.payments.captures(session.id)
-    assert (first.charged_back_amount, first.refundable_amount) == (eur(0), eur(1000))
+    assert (first.charged_back_amount, first.refundable_amount) == (cents(0), cents(1000))
     assert (second.refunded_amount, second.charged_back_amount, second.refundable_amount) == (
-        eur(0),
-        eur(1500),
-        eur(500),
+        cents(0),
+        cents(1500),
+        cents(500),
     )
 
 
@@ -155,7 +152,7 @@ def test_a_chargeback_of_what_was_refunded_is_reported_until_it_is_won(told):
     session = told.session("captured")
     told.payments.refund(session.id)
     refund = told.payments.history(session.id)[-1]
-    ours = Effect("refund", eur(4200), "succeeded", refund.reference, refund.key)
+    ours = Effect("refund", cents(4200), "succeeded", refund.reference, refund.key)
     assert looks(told, session.id, ours, disputed("succeeded"))[-1] == (
         "session.conflict",
         "over_captured: expected 42.00 EUR, found 84.00 EUR",
@@ -166,7 +163,7 @@ def test_a_chargeback_of_what_was_refunded_is_reported_until_it_is_won(told):
 
 def test_a_shops_own_tests_dispute_a_payment_and_decide_it(shop):
     session = shop.session("captured")
-    lost, kept = (shop.fake.dispute(session.id, eur(minor)) for minor in (1000, 2000))
+    lost, kept = (shop.fake.dispute(session.id, cents(minor)) for minor in (1000, 2000))
     session = shop.payments.sync(session.id)
     assert (session.charged_back, session.disputes) == (3000, 2)
     shop.fake.decide_dispute(session.id, lost, won=False)
@@ -185,7 +182,7 @@ class Deaf(FakeProvider):
     def parse_webhook(self, body):
         session_id, state, status = json.loads(body)
         dispute = Dispute(status) if status else None
-        effect = Effect("chargeback", eur(4200), state, "dp_1", dispute=dispute)
+        effect = Effect("chargeback", cents(4200), state, "dp_1", dispute=dispute)
         return [WebhookEvent(None, "x", session_id, effects=[effect])]
 
 
@@ -280,4 +277,4 @@ def test_a_dispute_that_is_none_is_refused(wrong):
 
 def test_only_a_chargeback_has_a_dispute():
     with pytest.raises(TypeError, match="only an effect of the kind chargeback"):
-        Effect("refund", eur(1), dispute=Dispute("opened"))
+        Effect("refund", cents(1), dispute=Dispute("opened"))

@@ -4,13 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import Declined, Failure, Money, NotApplied, Outcome, OutcomeUnknown
 from paysession._ledger.ledger import Ledger
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def shows(told, session_id, *effects, **totals):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import (
     Declined,
     Failure,
@@ -16,10 +17,6 @@ from paysession import (
 from paysession._ledger.evidence import would_show
 from paysession.operation import Kind
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_nothing_is_sent_again_when_the_lookup_used_up_the_window(told):

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import (
     CursorLost,
     InvalidData,
-    Money,
     NotApplied,
     OutcomeUnknown,
     Payments,
@@ -21,10 +21,6 @@ from paysession.outcome import Effect, Snapshot
 from paysession_testing import FakeProvider
 
 SECOND = timedelta(seconds=1)
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def attempt(call, *args, **kwargs):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import eur
 from paysession import (
     AsyncPayments,
     Checkout,
@@ -34,10 +35,6 @@ from paysession.outcome import Effect, Snapshot, WebhookEvent
 from paysession.text import shown, storable
 from paysession.values import MAX_DEPTH, Failure, decode, encode, replace
 from paysession_testing import FakeProvider, hostile
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_many_hostile_calls_raise_nothing_else():

@@ -4,12 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Capabilities, Money, Outcome, OutcomeUnknown
+from helpers import eur
+from paysession import Capabilities, Outcome, OutcomeUnknown
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def in_doubt(told, amount="10.00"):

@@ -4,15 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, SessionBusy
+from helpers import eur
+from paysession import Declined, NotApplied, Outcome, OutcomeUnknown, SessionBusy
 from paysession.provider import Effect, Redirect, Snapshot
 
 REFUSALS = [NotApplied("never arrived"), Declined("no", "said the bank")]
 LOOKUPS = ["consistent", "none"]
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def settle_meanwhile(shop, kind, answer, session_id):

@@ -2,18 +2,14 @@
 
 import pytest
 
+from helpers import eur
 from paysession import (
     MemoryStore,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
 )
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_two_sessions_that_browsers_authorized_at_once_do_not_pass_the_limit_unnoticed(make_told):

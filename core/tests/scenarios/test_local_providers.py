@@ -2,22 +2,18 @@
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Capabilities,
     Declined,
     InvalidAmount,
     MemoryStore,
-    Money,
     NotApplied,
     Outcome,
     SessionBusy,
     hookimpl,
 )
 from paysession.store import Stale
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Till:

@@ -4,12 +4,9 @@ import logging
 
 import pytest
 
-from paysession import Declined, Dispute, Money, NotApplied, Outcome, OutcomeUnknown, PaysessionError
+from helpers import eur
+from paysession import Declined, Dispute, NotApplied, Outcome, OutcomeUnknown, PaysessionError
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Kept(logging.Handler):

@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Money, NotApplied, hookimpl
+from helpers import eur
+from paysession import NotApplied, hookimpl
 from paysession._engine import upkeep
 from paysession.outcome import Changes, WebhookEvent
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Counting(FakeProvider):

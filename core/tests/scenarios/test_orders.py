@@ -4,14 +4,11 @@ import json
 
 import pytest
 
-from paysession import Capabilities, Declined, Money, Outcome, OutcomeUnknown, hookimpl
+from helpers import cents
+from paysession import Capabilities, Declined, Outcome, OutcomeUnknown, hookimpl
 from paysession.errors import PaysessionError
 from paysession.outcome import Effect, Snapshot, WebhookEvent
 from paysession_testing import FakeProvider
-
-
-def eur(minor):
-    return Money.from_minor(minor, "EUR")
 
 
 class Deaf(FakeProvider):
@@ -47,7 +44,7 @@ class Deaf(FakeProvider):
     @hookimpl
     def parse_webhook(self, body):
         session_id, kind, minor, state, reference, key, capture = json.loads(body)
-        effect = Effect(kind, eur(minor), state, reference, key, capture=capture)
+        effect = Effect(kind, cents(minor), state, reference, key, capture=capture)
         return [WebhookEvent(None, "x", session_id, effects=[effect])]
 
 
@@ -67,7 +64,7 @@ def test_a_capture_at_authorization_is_one_whichever_names_it(deaf):
 
     def overtaken():
         report(deaf, session, "authorize", 4200, reference="a1")
-        return Outcome.captured(eur(4200))
+        return Outcome.captured(cents(4200))
 
     deaf.fake.answers["authorize"] = overtaken
     deaf.payments.authorize(session.id)
@@ -102,7 +99,7 @@ def test_a_capture_in_doubt_may_precede_a_cancel_that_is_reported(deaf):
     session = deaf.session()
     deaf.fake.answers["capture"] = OutcomeUnknown("reset")
     with pytest.raises(PaysessionError):
-        deaf.payments.capture(session.id, eur(1000))
+        deaf.payments.capture(session.id, cents(1000))
     (capture,) = [row for row in deaf.payments.history(session.id) if row.kind == "capture"]
     report(deaf, session, "cancel", 3200, reference="v1")
     assert deaf.payments.get(session.id).open == capture.id
@@ -114,7 +111,7 @@ def test_an_old_report_does_not_reopen_what_was_declined(deaf):
     session = deaf.session()
     deaf.fake.answers["capture"] = Declined("no", "no")
     with pytest.raises(Declined):
-        deaf.payments.capture(session.id, eur(1000))
+        deaf.payments.capture(session.id, cents(1000))
     (capture,) = [row for row in deaf.payments.history(session.id) if row.kind == "capture"]
     report(deaf, session, "capture", 1000, "failed", "c1", capture.id)
     report(deaf, session, "capture", 1000, "pending", "c1", capture.id)
@@ -129,7 +126,7 @@ def test_an_answer_to_an_update_is_older_than_what_was_reported_meanwhile(deaf):
         return Outcome.requires_more()
 
     deaf.fake.answers["update"] = overtaken
-    assert deaf.payments.update(session.id, eur(4000)).status == "error"
+    assert deaf.payments.update(session.id, cents(4000)).status == "error"
 
 
 def test_a_pending_capture_of_a_canceled_session_is_held(deaf):
@@ -166,7 +163,7 @@ def lagging(told):
 
 
 def shown(*effects, status="authorized", **totals):
-    return Snapshot(status, effects=effects, **{name: eur(minor) for name, minor in totals.items()})
+    return Snapshot(status, effects=effects, **{name: cents(minor) for name, minor in totals.items()})
 
 
 def test_a_total_from_before_a_reversal_is_no_new_capture(make_told):
@@ -174,10 +171,12 @@ def test_a_total_from_before_a_reversal_is_no_new_capture(make_told):
     session = told.session("captured")
     reference = told.payments.history(session.id)[-1].reference
     told.clock.forward(hours=1)
-    told.fake.snapshot = shown(Effect("capture", eur(4200), "reversed", reference), authorized=0, captured=0)
+    told.fake.snapshot = shown(
+        Effect("capture", cents(4200), "reversed", reference), authorized=0, captured=0
+    )
     told.payments.sync(session.id)
     told.fake.snapshot = shown(
-        Effect("capture", eur(4200), "succeeded", reference), authorized=4200, captured=4200
+        Effect("capture", cents(4200), "succeeded", reference), authorized=4200, captured=4200
     )
     assert told.payments.sync(session.id).captured == 0
 
@@ -201,7 +200,7 @@ def test_a_second_authorization_that_a_total_shows_is_an_operation(told):
 
 def test_a_capture_that_came_and_went_is_not_authorized_where_only_effects_say_so(told):
     session = told.session()
-    told.fake.snapshot = shown(Effect("capture", eur(1200), "reversed", "c9"))
+    told.fake.snapshot = shown(Effect("capture", cents(1200), "reversed", "c9"))
     assert told.payments.sync(session.id).authorized == 3000
 
 
@@ -209,7 +208,7 @@ def test_a_reversal_and_the_next_authorization_in_one_lookup_are_no_end(told):
     session = told.session("captured")
     reference = told.payments.history(session.id)[-1].reference
     told.fake.snapshot = shown(
-        Effect("capture", eur(4200), "reversed", reference), authorized=1000, captured=0
+        Effect("capture", cents(4200), "reversed", reference), authorized=1000, captured=0
     )
     told.payments.sync(session.id)
     assert told.books(session.id)[:3] == ("authorized", 1000, 0)
@@ -219,10 +218,10 @@ def test_a_reversal_and_the_next_authorization_in_one_lookup_are_no_end(told):
 def test_a_failed_capture_and_the_next_authorization_in_one_lookup_are_no_end(told):
     session = told.session()
     told.fake.answers["capture"] = Outcome.pending(reference="c1")
-    told.payments.capture(session.id, eur(1000))
+    told.payments.capture(session.id, cents(1000))
     told.fake.answers["cancel"] = Outcome.canceled()
     told.payments.cancel(session.id)
-    told.fake.snapshot = shown(Effect("capture", eur(1000), "failed", "c1"), authorized=2000)
+    told.fake.snapshot = shown(Effect("capture", cents(1000), "failed", "c1"), authorized=2000)
     told.payments.sync(session.id)
     assert told.books(session.id)[:2] == ("authorized", 2000)
     assert "session.canceled" not in told.told()
@@ -234,9 +233,9 @@ def test_an_operator_need_not_say_that_a_final_capture_released_the_rest(make_sh
     shop = type(shop)(shop.fake)
     session = shop.session()
     shop.fake.answers["capture"] = Outcome.pending(reference="c1")
-    shop.payments.capture(session.id, eur(1000), final=True)
+    shop.payments.capture(session.id, cents(1000), final=True)
     (capture,) = [row for row in shop.payments.history(session.id) if row.kind == "capture"]
-    session = shop.payments.resolve(capture.id, Outcome.captured(eur(1000)), note="ann")
+    session = shop.payments.resolve(capture.id, Outcome.captured(cents(1000)), note="ann")
     assert (session.authorized, session.captured) == (1000, 1000)
     assert [row.kind for row in shop.payments.history(session.id)][-1] == "capture"
 
@@ -272,5 +271,5 @@ def test_a_refund_whose_capture_is_never_reported_is_recorded_in_the_end(deaf):
 
 def test_a_refund_does_not_wait_where_its_capture_may_be_one_without_an_id(deaf):
     session = deaf.session()
-    deaf.payments.capture(session.id, eur(1000))
+    deaf.payments.capture(session.id, cents(1000))
     assert report(deaf, session, "refund", 1000, reference="r1", capture="c1").refunded == 1000

@@ -2,14 +2,11 @@
 
 import pytest
 
+from helpers import eur
 from paysession import Capabilities, InvalidAmount, Money, NotApplied, OutcomeUnknown
 from paysession.money import exponent
 from paysession.provider import Effect, Outcome, Snapshot, hookimpl
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Bank(FakeProvider):

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Checkout,
     Declined,
     IdempotencyMismatch,
     InvalidData,
     MemoryStore,
-    Money,
     NotApplied,
     NotOffered,
     Outcome,
@@ -21,10 +21,6 @@ from paysession import (
 from paysession._engine import pay as paying
 from paysession._plugins.registry import Registry
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Gate(FakeProvider):

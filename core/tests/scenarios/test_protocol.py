@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Capabilities,
     Declined,
     InvalidAmount,
     InvalidData,
     MemoryStore,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -26,10 +26,6 @@ from paysession_testing import FakeProvider
 SENT = ("lost_answer", "raises", "none", "wrong_type", "wrong_amount", "wrong_currency")
 """Faults after which the gateway has done it."""
 KINDS = ("update", "authorize", "capture", "refund", "cancel")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def act(shop, kind, session=None, **options):

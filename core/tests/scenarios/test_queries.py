@@ -6,17 +6,13 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import (
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
 )
 from paysession.outcome import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_a_notification_that_is_faster_than_a_lookup_that_lags_is_looked_into_again(make_told):

@@ -2,12 +2,9 @@
 
 import pytest
 
-from paysession import InvalidTransition, MemoryStore, Money, NotApplied, OutcomeUnknown, SessionBusy
+from helpers import eur
+from paysession import InvalidTransition, MemoryStore, NotApplied, OutcomeUnknown, SessionBusy
 from paysession.store import Stale
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Contended(MemoryStore):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, Payments, hookimpl
 from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, Snapshot
@@ -13,10 +14,6 @@ from paysession_testing import FakeProvider
 DAY, HOUR, GRACE = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
 CALL = timedelta(seconds=60)
 UNANSWERED = "no answer within the time limit"
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def doubt(told, kind="capture", *arguments):

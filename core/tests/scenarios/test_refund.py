@@ -3,11 +3,11 @@
 import pytest
 from attrs import evolve
 
+from helpers import eur
 from paysession import (
     Declined,
     InvalidAmount,
     InvalidData,
-    Money,
     NotApplied,
     NotSupported,
     Outcome,
@@ -16,10 +16,6 @@ from paysession import (
 from paysession.outcome import Effect, Snapshot
 from paysession.provider import hookimpl
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class ByCapture(FakeProvider):

@@ -4,19 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Declined,
-    Money,
     NotApplied,
     NotFound,
     Outcome,
     OutcomeUnknown,
     SessionBusy,
 )
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_a_person_who_was_overtaken_by_recovery_is_told(make_told):

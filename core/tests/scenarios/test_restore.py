@@ -6,14 +6,11 @@ import re
 
 import pytest
 
-from paysession import Declined, MemoryStore, Money, NotApplied, OutcomeUnknown, Payments
+from helpers import eur
+from paysession import Declined, MemoryStore, NotApplied, OutcomeUnknown, Payments
 from paysession._plugins.registry import Registry
 from paysession.operation import found_id, number_of
 from paysession.provider import Effect, Snapshot
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Backup:

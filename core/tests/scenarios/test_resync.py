@@ -5,15 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from paysession import InvalidData, MemoryStore, Money, NotApplied, OutcomeUnknown, Payments
+from helpers import eur
+from paysession import InvalidData, MemoryStore, NotApplied, OutcomeUnknown, Payments
 from paysession._plugins.registry import Registry
 from paysession.provider import Snapshot
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
-
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

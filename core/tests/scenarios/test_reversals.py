@@ -5,14 +5,11 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from paysession import Capabilities, Failure, InvalidAmount, InvalidData, Money
+from helpers import eur
+from paysession import Capabilities, Failure, InvalidAmount, InvalidData
 from paysession.outcome import Effect, Snapshot
 
 RETURNED = Failure("AC04", "The account is closed.")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def total(captured, refunded="0", authorized="42"):

@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Capabilities, Money, Outcome, OutcomeUnknown
+from helpers import eur
+from paysession import Capabilities, Outcome, OutcomeUnknown
 from paysession.outcome import Snapshot
 
 LAG = timedelta(minutes=5)
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 @pytest.fixture

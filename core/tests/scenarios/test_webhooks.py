@@ -1,11 +1,11 @@
 import pytest
 
+from helpers import eur
 from paysession import (
     Capabilities,
     Failure,
     InvalidData,
     MemoryStore,
-    Money,
     Payments,
     StoreError,
     WebhookRejected,
@@ -16,10 +16,6 @@ from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, WebhookEvent
 from paysession.provider import Outcome, OutcomeUnknown
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def post(shop, session_id, **options):

@@ -5,15 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Failure, Money, Outcome, OutcomeUnknown, hookimpl
+from helpers import eur
+from paysession import Failure, Outcome, OutcomeUnknown, hookimpl
 from paysession.outcome import Effect, WebhookEvent
 from paysession_testing import FakeProvider
 
 CLOSED = Failure("AC04", "The account is closed.")
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 class Bank(FakeProvider):

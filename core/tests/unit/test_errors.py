@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import eur
 from paysession import (
     Capabilities,
     Declined,
@@ -18,10 +19,6 @@ from paysession import (
     SessionBusy,
     hookimpl,
 )
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def refused(shop, error, call, operation_id=None):

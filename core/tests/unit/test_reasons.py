@@ -4,12 +4,12 @@ from typing import get_args
 
 import pytest
 
+from helpers import eur
 from paysession import (
     ConfigurationError,
     Declined,
     Failure,
     InvalidData,
-    Money,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -17,10 +17,6 @@ from paysession import (
 )
 from paysession.outcome import Effect, Snapshot
 from paysession.reasons import CATEGORIES, PAYER_MESSAGES, FailureCategory, PayerMessageKey
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def test_every_word_has_a_meaning():

@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import InvalidData, Money, NotApplied, NotFound, OutcomeUnknown, Redirect
+from helpers import eur
+from paysession import InvalidData, NotApplied, NotFound, OutcomeUnknown, Redirect
 from paysession._engine.returns import REMEMBERED, ReturnLimit
 from paysession.provider import Effect, Outcome, Snapshot
 from paysession_testing import FakeProvider
-
-
-def eur(amount):
-    return Money(amount, "EUR")
 
 
 def asked_to_authorize(shop):
