@@ -24,6 +24,7 @@ from paysession_sandbox.clock import Clock
 from paysession_sandbox.paypal import PayPalFake
 from paysession_sandbox.stripe import StripeSandbox
 
+CONTEXT = {"return_url": "https://shop.example/back?x=1", "cancel_url": "https://shop.example/no"}
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -299,3 +300,16 @@ def strict(paypal, session):
     """Return what sends requests that no client would send: they are not held against PayPal's files."""
     yield session
     paypal.exchanges.clear()
+
+
+@pytest.fixture
+def begin(paypal):
+    """Return a function that makes an order which the payer approves at PayPal; it returns the order."""
+
+    def begin(**context):
+        unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+        source = {"paypal": {"experience_context": {**CONTEXT, **context}}}
+        body = {"intent": "AUTHORIZE", "purchase_units": [unit], "payment_source": source}
+        return paypal.ledger.create(body)
+
+    return begin

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from paysession_sandbox.paypal import app
+from paysession_sandbox.paypal import app, problems
 from paysession_sandbox.paypal.app import Answer, Exchange
 
 description = sys.modules["paysession_sandbox_paypal_description"]
@@ -144,6 +144,20 @@ def test_a_call_with_an_id_that_does_not_exist_is_refused_as_paypal_does(call, l
         return
     assert (status, said["name"]) == (404, "RESOURCE_NOT_FOUND")
     description.spec().check(paypal.calls(call)[-1])
+
+
+REFUSALS = [
+    (call, issue) for call in ("capture", "void", "reauthorize", "refund") for issue in problems._WORDS[call]
+]
+
+
+@pytest.mark.parametrize(("call", "issue"), REFUSALS)
+def test_a_refusal_of_a_payment_is_worded_as_paypal_does(call, issue):
+    method, path = CALLS[call]
+    _, operation, tree, _ = description.spec().find(method, path.replace("ID", "A1"))
+    schema = description.resolve(operation["responses"]["422"], tree)["content"]["application/json"]["schema"]
+    said = problems.Problem(422, issue).document(call, "f00d")
+    description.spec().check_value(f"{call} {issue}", schema, said, tree)
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal", "return=representation"])

@@ -1,22 +1,6 @@
 """The payer at PayPal's pages."""
 
-import pytest
 import requests
-
-CONTEXT = {"return_url": "https://shop.example/back?x=1", "cancel_url": "https://shop.example/no"}
-
-
-@pytest.fixture
-def begin(paypal):
-    """Return a function that makes an order which the payer approves at PayPal; it returns the order."""
-
-    def begin(**context):
-        unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
-        source = {"paypal": {"experience_context": {**CONTEXT, **context}}}
-        body = {"intent": "AUTHORIZE", "purchase_units": [unit], "payment_source": source}
-        return paypal.ledger.create(body)
-
-    return begin
 
 
 def test_the_payer_approves_or_gives_up_in_a_browser(begin, paypal):

@@ -154,6 +154,97 @@ def test_refunds_never_exceed_their_capture_nor_180_days(client, paypal, clock):
     assert issue(caught) == (422, "REFUND_TIME_LIMIT_EXCEEDED")
 
 
+def test_an_authorization_is_captured_at_most_ten_times(client, paypal):
+    _, id_ = client.authorized()
+    for _ in range(10):
+        capture(client, id_, "1.00")
+    with pytest.raises(ErrorException) as caught:
+        capture(client, id_, "1.00")
+    assert issue(caught) == (422, "MAX_CAPTURE_COUNT_EXCEEDED")
+
+
+def test_an_authorization_is_continued_once_after_three_days_for_at_most_15_percent_more(
+    session, paypal, client
+):
+    _, id_ = client.authorized()
+
+    def again(of, value="42.00"):
+        amount = {"amount": {"currency_code": "EUR", "value": value}}
+        session.authorize()
+        _, said = session.send("POST", f"/v2/payments/authorizations/{of}/reauthorize", amount)
+        return said["details"][0]["issue"] if "details" in said else said["id"]
+
+    assert again(id_) == "REAUTHORIZATION_NOT_SUPPORTED"
+    paypal.clock.forward(days=3)
+    assert again(id_, "48.31") == "TRANSACTION_REFUSED"
+    continued = again(id_, "48.30")
+    paypal.clock.forward(days=3)
+    assert again(continued) == "REAUTHORIZATION_NOT_SUPPORTED"
+    _, said = session.send("POST", f"/v2/payments/authorizations/{continued}/void")
+    assert said["details"][0]["issue"] == "CANNOT_BE_VOIDED"
+
+
+@pytest.mark.parametrize(
+    ("total", "price", "said"),
+    [(None, "21.00", "ITEM_TOTAL_REQUIRED"), ("42.00", "20.00", "ITEM_TOTAL_MISMATCH"), ("40.00", "20.00", "AMOUNT_MISMATCH")],
+)  # fmt: skip
+def test_lines_add_up_to_the_amount(session, total, price, said):
+    def money(value):
+        return {"currency_code": "EUR", "value": value}
+
+    breakdown = {"breakdown": {"item_total": money(total)}} if total else {}
+    item = {"name": "A book", "quantity": "2", "unit_amount": money(price)}
+    unit = {"amount": {**money("42.00"), **breakdown}, "items": [item]}
+    body = {"intent": "CAPTURE", "purchase_units": [unit]}
+    status, refused = session.send("POST", "/v2/checkout/orders", body)
+    assert (status, refused["details"][0]["issue"]) == (422, said)
+
+
+def test_a_bank_captures_by_itself_once_the_payer_has_approved(session, paypal):
+    unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+    source = {"ideal": {"name": "Jenny Rosen", "country_code": "NL"}}
+    completes = {"processing_instruction": "ORDER_COMPLETE_ON_PAYMENT_APPROVAL"}
+
+    def create(intent, **more):
+        body = {"intent": intent, "purchase_units": [unit], "payment_source": source, **more}
+        return session.send("POST", "/v2/checkout/orders", body)[1]
+
+    def refused(said):
+        return said["details"][0]["issue"]
+
+    assert refused(create("CAPTURE")) == "ORDER_COMPLETE_ON_PAYMENT_APPROVAL"
+    held = create("AUTHORIZE", **completes)
+    paypal.payer_approves(held["id"])
+    _, said = session.send("POST", f"/v2/checkout/orders/{held['id']}/authorize")
+    assert refused(said) == "UNSUPPORTED_INTENT_FOR_PAYMENT_SOURCE"
+    order = create("CAPTURE", **completes)
+    paypal.ledger.next_status["bank"] = ["LATER"]
+    paypal.payer_approves(order["id"])
+    _, said = session.send("POST", f"/v2/checkout/orders/{order['id']}/capture")
+    assert (refused(said), paypal.effects) == ("ORDER_COMPLETION_IN_PROGRESS", [])
+    paypal.ledger.bank_pays(order["id"])
+    another = create("CAPTURE", **completes)
+    paypal.payer_approves(another["id"])
+    _, shown = session.send("GET", f"/v2/checkout/orders/{another['id']}")
+    assert (shown["status"], paypal.effects) == ("COMPLETED", ["capture 42.00"] * 2)
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_a_disputed_capture_is_pending_until_the_dispute_is_decided(client, session, paypal, won):
+    captured = capture(client, client.authorized()[1]).id
+
+    def status():
+        return client.payments.get_captured_payment({"capture_id": captured}).body.status
+
+    paypal.ledger.dispute(captured)
+    _, found = session.send("GET", f"/v1/customer/disputes?disputed_transaction_id={captured}")
+    (row,) = found["items"]
+    assert (status(), row["status"]) == ("PENDING", "WAITING_FOR_SELLER_RESPONSE")
+    paypal.ledger.decide(captured, won=won)
+    assert status() == ("COMPLETED" if won else "DECLINED")
+    assert ("chargeback 42.00" in paypal.effects) is not won
+
+
 def test_an_invoice_number_is_used_once(client, paypal):
     _, id_ = client.authorized()
     capture(client, id_, "1.00", invoice_id="INV-1")
@@ -273,8 +364,8 @@ def test_a_registered_webhook_is_sent_what_it_asked_for_and_a_shop_can_verify_it
     _, webhook = session.send("POST", "/v1/notifications/webhooks", told)
     capture(client, client.authorized()[1])
     assert paypal.deliveries.wait_for(1)
-    ((headers, body),) = taken
-    assert json.loads(body)["event_type"] == "PAYMENT.CAPTURE.COMPLETED"
+    assert [json.loads(body)["event_type"] for _, body in taken] == ["PAYMENT.CAPTURE.COMPLETED"]
+    headers, body = taken[0]
     for webhook_id, genuine in ((webhook["id"], "SUCCESS"), (paypal.signer.webhook_id, "FAILURE")):
         asked = question(headers, body, webhook_id)
         answer = session.post(

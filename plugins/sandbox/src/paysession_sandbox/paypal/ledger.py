@@ -103,10 +103,8 @@ class Ledger:
         source = next(iter(sources), "")
         told = sources.get(source, {})
         instruction = body.get("processing_instruction")
-        if source in BANKS and body["intent"] != "CAPTURE":
-            raise Problem(422, "UNSUPPORTED_INTENT_FOR_PAYMENT_SOURCE")
         if source in BANKS and instruction != COMPLETES:
-            raise Problem(422, "UNSUPPORTED_PROCESSING_INSTRUCTION")
+            raise Problem(422, "ORDER_COMPLETE_ON_PAYMENT_APPROVAL")
         order = Order(
             id=self._id("O"),
             intent=body["intent"],
@@ -185,7 +183,8 @@ class Ledger:
                     "authentication_result": {"liability_shift": shift},
                 }
             self._tell("CHECKOUT.ORDER.APPROVED", order, order)
-            if order.source in BANKS and self._status("bank", "PAID") == "PAID":
+            pays = order.source in BANKS and order.intent == "CAPTURE"
+            if pays and self._status("bank", "PAID") == "PAID":
                 self.bank_pays(order_id)
         return order
 
@@ -244,6 +243,8 @@ class Ledger:
             raise Problem(422, "ORDER_ALREADY_AUTHORIZED")
         if order.intent != "AUTHORIZE":
             raise Problem(422, "ACTION_DOES_NOT_MATCH_INTENT")
+        if order.source in BANKS:
+            raise Problem(422, "UNSUPPORTED_INTENT_FOR_PAYMENT_SOURCE")
         self._check_approved(order)
         status = self._status("authorize", "CREATED")
         authorization = Authorization(self._id("A"), order.amount, self._clock(), status)

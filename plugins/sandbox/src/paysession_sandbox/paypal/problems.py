@@ -63,6 +63,20 @@ _ORDERS: Final = {
         "refers to the matching payment_source and try again. For example, a PayPal token cannot be passed in "
         "the vault_id field in the payment_source.card object."
     ),
+    "ORDER_COMPLETE_ON_PAYMENT_APPROVAL": (
+        "A processing_instruction of `ORDER_COMPLETE_ON_PAYMENT_APPROVAL` is required for the specified "
+        "payment_source. Please refer to the integration guide https://developer.paypal.com/docs/"
+        "limited-release/alternative-payment-methods-with-orders/ for more details"
+    ),
+    "UNSUPPORTED_INTENT_FOR_PAYMENT_SOURCE": (
+        "`intent=AUTHORIZE` is not supported for the specified payment_source. Only `intent=CAPTURE` is "
+        "supported."
+    ),
+    "ORDER_COMPLETION_IN_PROGRESS": (
+        "The order was created with processing_instruction of ORDER_COMPLETE_ON_PAYMENT_APPROVAL. The customer "
+        "has approved the payment and PayPal is still in the process of capturing the order on your behalf as "
+        "instructed. Please try your request again."
+    ),
     "ORDER_ALREADY_COMPLETED": "The order cannot be patched after it is completed.",
     "ITEM_TOTAL_REQUIRED": "If item details are specified (items.unit_amount and items.quantity) corresponding amount.breakdown.item_total is required.",
     "ITEM_TOTAL_MISMATCH": "Should equal sum of (unit_amount * quantity) across all items for a given purchase_unit.",
