@@ -402,7 +402,7 @@ class Ledger:
     def refund(self, capture_id: str, body: Mapping[str, Any]) -> tuple[Order, Capture, Refund]:
         """Refund a capture, or a part of it."""
         order, capture = self.capture_of(capture_id)
-        left = capture.amount - capture.refunded
+        left = capture.amount - capture.refunded - capture.taken
         if capture.status == "REFUNDED":
             raise Problem(422, "CAPTURE_FULLY_REFUNDED")
         if capture.status == "PENDING":
@@ -438,24 +438,25 @@ class Ledger:
         return order, capture, refund
 
     def settle_capture(self, capture: Capture) -> None:
-        """Bring a capture's status to what its refunds say."""
-        if capture.status in ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED") and not capture.reversed:
-            given = capture.refunded
+        """Bring a capture's status to what its refunds say, and what disputes took."""
+        if capture.status in ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"):
+            given = capture.refunded + capture.taken
             partly = "PARTIALLY_REFUNDED" if given else "COMPLETED"
             capture.status = "REFUNDED" if given >= capture.amount else partly
 
     def reverse(self, capture_id: str) -> None:
         """Take a capture back, as a chargeback does."""
         order, capture = self.capture_of(capture_id)
-        self._record("chargeback", order, capture.amount - capture.refunded)
-        capture.reversed, capture.status = True, "REFUNDED"
+        capture.taken = capture.amount - capture.refunded
+        self._record("chargeback", order, capture.taken)
+        capture.status = "REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
 
     def reverse_part(self, capture_id: str, amount: Decimal) -> None:
         """Take a part of a capture back, as the end of a dispute may: no refund shows it."""
         order, capture = self.capture_of(capture_id)
         self._record("chargeback", order, amount)
-        capture.reversed, capture.status = True, "PARTIALLY_REFUNDED"
+        capture.taken, capture.status = capture.taken + amount, "PARTIALLY_REFUNDED"
         self._tell("PAYMENT.CAPTURE.REVERSED", order, capture)
 
     def dispute(
@@ -508,16 +509,19 @@ class Ledger:
         """
         order, capture = self.capture_of(capture_id)
         dispute = capture.disputes[-1] if capture.disputes else None
-        left = capture.amount - capture.refunded
+        left = capture.amount - capture.refunded - capture.taken
         if won:
+            returned = dispute.refunded if dispute is not None else capture.taken
+            capture.taken -= returned
             capture.status, capture.reason = "COMPLETED", None
             self.settle_capture(capture)
             self._tell("PAYMENT.CAPTURE.COMPLETED", order, capture)
         else:
             taken = min(left, amount or (dispute.amount if dispute is not None else left))
             self._record("chargeback", order, taken)
+            capture.taken += taken
             if taken < left:
-                capture.reversed, capture.status, capture.reason = True, "PARTIALLY_REFUNDED", None
+                capture.status, capture.reason = "PARTIALLY_REFUNDED", None
             else:
                 capture.status, capture.reason = "DECLINED", "CHARGEBACK"
             if dispute is not None:
@@ -527,6 +531,7 @@ class Ledger:
         if dispute is not None:
             if won and dispute.refunded:
                 dispute.movements.append(("CREDIT", "DISPUTE_SETTLEMENT", dispute.refunded))
+                dispute.refunded = Decimal(0)
             if fee is not None:
                 dispute.movements.append(("DEBIT", "DISPUTE_FEE", fee))
             dispute.status, dispute.updated_at = "RESOLVED", self._clock()

@@ -50,7 +50,11 @@ class Dispute:
 
 @define(eq=False)
 class Capture:
-    """A capture, of an authorization or of an order at once."""
+    """A capture, of an authorization or of an order at once.
+
+    Attributes:
+        taken: How much of it disputes took, and did not return.
+    """
 
     id: str
     amount: Decimal
@@ -59,14 +63,14 @@ class Capture:
     created_at: datetime
     status: str = "COMPLETED"
     reason: str | None = None
-    reversed: bool = False
+    taken: Decimal = Decimal(0)
     refunds: list[Refund] = field(factory=list[Refund])
     disputes: list[Dispute] = field(factory=list[Dispute])
 
     @property
     def failed(self) -> bool:
-        """Whether nothing came of it."""
-        return self.status in ("DECLINED", "FAILED")
+        """Whether nothing came of it: what a dispute took had been settled before."""
+        return self.status in ("DECLINED", "FAILED") and self.reason != "CHARGEBACK"
 
     @property
     def refunded(self) -> Decimal:
