@@ -310,6 +310,17 @@ def test_a_claim_that_ended_with_a_refund_counts_once(captured, fake, notify):
     assert (session.refunded_amount, session.charged_back, session.disputes) == (Money("8.00", EUR), 0, 0)
 
 
+def test_a_refund_from_before_a_dispute_is_not_its_end(captured, fake, notify):
+    shop, session_id, capture = captured
+    fake.ledger.refund(capture, {"amount": {"currency_code": EUR, "value": "8.00"}})
+    shop.clock.forward(days=1)
+    fake.ledger.dispute(capture, Decimal("8.00"))
+    fake.ledger.decide(capture, won=False)
+    notify()
+    session = shop.payments.get(session_id)
+    assert (session.refunded_amount, session.charged_back_amount) == (Money("8.00", EUR), Money("8.00", EUR))
+
+
 def test_an_inquiry_that_holds_no_money_is_seen_with_its_due_date(paid, fake, notify):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture, Decimal("10.00"), stage="INQUIRY")
@@ -341,6 +352,21 @@ def test_a_second_dispute_of_a_capture_is_one_of_its_own(paid, fake):
         (State.DECLINED, f"{capture} dispute"),
         (State.SUCCEEDED, f"{capture} dispute 2"),
     ]
+
+
+def test_what_is_taken_once_more_on_appeal_is_another_chargeback_of_the_same_dispute(paid, fake):
+    shop, session_id, capture = paid
+    dispute = fake.ledger.dispute(capture)
+    for won, charged_back in ((False, EUR42), (True, EUR42 - EUR42), (False, EUR42)):
+        fake.ledger.decide(capture, won=won)
+        assert look(shop, session_id).charged_back_amount == charged_back
+    assert [(row.reference, row.dispute.status) for row in rows(shop, session_id)] == [
+        (f"{capture} dispute", "won"),
+        (f"{capture} dispute 2", "lost"),
+    ]
+    kept = PayPalData.of(look(shop, session_id)).disputes
+    assert [(entry.id, entry.over) for entry in kept.values()] == [(dispute.id, True), (dispute.id, False)]
+    assert disputes_told(shop)[-3:] == ["session.dispute_won", "session.disputed", "session.charged_back"]
 
 
 def test_without_permission_a_second_dispute_is_seen_too(paid, fake):
@@ -499,6 +525,8 @@ def test_what_is_kept_of_a_dispute_is_read_back_as_it_was():
         moved=True,
         fee=Money("15.00", "USD"),
         taken=EUR20,
+        over=True,
+        created_at=ANSWER_BY - timedelta(days=10),
         updated_at=ANSWER_BY + timedelta(days=1),
     )
     stored = json.loads(json.dumps({"C1 dispute": kept.json()}))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from paysession_paypal.disputes import Case
-    from paysession_paypal.orders import Capture, State
+    from paysession_paypal.orders import Capture, Refund, State
 
 __all__ = ["Chargeback", "Chargebacks"]
 
@@ -66,7 +66,7 @@ class Chargebacks:
         gone: Of each capture that was given back whole: how much of it no refund explains, by its id.
         room: How much of each capture no refund gave back, by its id.
         partly: The ids of the captures of which a part was given back although no refund is listed.
-        refunds: The refunds of each capture that we did not make, by its id.
+        refunds: The refunds that we did not make.
         known: What is kept of disputes, by the references of their chargebacks.
         cases: The disputes as PayPal showed them just now.
         now: PayPal's clock, if known.
@@ -76,7 +76,7 @@ class Chargebacks:
     gone: Mapping[str, Money]
     room: Mapping[str, Money]
     partly: Collection[str]
-    refunds: Mapping[str, Sequence[Money]]
+    refunds: Sequence[Refund]
     known: Mapping[str, Disputed]
     cases: Sequence[Case] = ()
     now: datetime | None = None
@@ -122,26 +122,23 @@ class Chargebacks:
         """Yield the disputes of a capture."""
         entries = self._entries(row)
         total = self.gone.get(row.id)
-        held = {reference for reference, entry in entries.items() if _may_hold(entry)}
-        if (row.disputed or total is not None) and not held:
+        again = self._taken_up_again(row, entries)
+        if (row.disputed or total is not None) and all(entry.over for entry in entries.values()):
             reference = self._new(row, entries)
             entries[reference] = Disputed(capture=row.id, amount=total or row.amount, reason=row.reason)
-            held.add(reference)
-        parts = self._parts(row, entries, [name for name in entries if name in held])
+        parts = self._parts(row, entries)
         for reference, entry in entries.items():
-            part = parts.get(reference)
+            part, over = parts.get(reference), evolve(entry, status="won", claim=None, over=True)
             if part is not None:
                 # Disputes that cannot be queried are lost as far as anybody knows.
-                status = entry.status if entry.id is not None else "lost"
-                reason = entry.reason if entry.id is not None else row.reason
-                entry = evolve(entry, taken=part, status=status, reason=reason)  # noqa: PLW2901 - as it is now
-                yield Chargeback(reference, "succeeded", part, entry)
-            elif entry.taken is not None:
-                yield Chargeback(reference, "reversed", entry.taken, evolve(entry, status="won"))
-            elif self._is_pending(entry) or (row.disputed and reference in held):
+                lost = entry if entry.id is not None else evolve(entry, status="lost", reason=row.reason)
+                yield Chargeback(reference, "succeeded", part, evolve(lost, taken=part))
+            elif not entry.over and (row.disputed or self._is_pending(entry)):
                 yield Chargeback(reference, "pending", entry.amount, entry)
-            else:
-                yield Chargeback(reference, "failed", entry.amount, evolve(entry, status="won"))
+            elif entry.taken is not None:
+                yield Chargeback(reference, "reversed", entry.taken, over)
+            elif reference not in again:
+                yield Chargeback(reference, "failed", entry.amount, over)
 
     def _entries(self, row: Capture) -> dict[str, Disputed]:
         """Return what is known of a capture's disputes, the oldest first, brought up to date."""
@@ -149,10 +146,10 @@ class Chargebacks:
         for case in sorted(self.cases, key=lambda case: case.created_at or _LONG_AGO):
             if row.id not in case.captures:
                 continue
+            same = [name for name, entry in entries.items() if entry.id == case.id]
             # What only the order has shown so far is this one.
-            same = (name for name, entry in entries.items() if entry.id == case.id)
-            shown = (name for name, e in entries.items() if e.id is None and e.status != "won")
-            reference = next(same, None) or next(shown, None) or self._new(row, entries)
+            shown = [name for name, entry in entries.items() if entry.id is None and not entry.over]
+            reference = same[-1] if same else shown[0] if shown else self._new(row, entries)
             before = entries.get(reference)
             entries[reference] = Disputed(
                 capture=row.id,
@@ -165,25 +162,39 @@ class Chargebacks:
                 moved=case.moved,
                 fee=case.fee,
                 taken=before.taken if before is not None else None,
+                over=before is not None and before.over,
+                created_at=case.created_at,
                 updated_at=case.updated_at,
             )
         return entries
 
+    def _taken_up_again(self, row: Capture, entries: dict[str, Disputed]) -> list[str]:
+        """Give each dispute that was over, and is open or takes money again, a reference of its own.
+
+        What is over in the ledger stays so. Return the new references.
+        """
+        again: list[str] = []
+        for entry in list(entries.values()):
+            if entry.over and (entry.is_open or (entry.claim is not None and entry.claim.minor)):
+                again.append(self._new(row, entries))
+                entries[again[-1]] = evolve(entry, over=False, taken=None)
+        return again
+
     def _new(self, row: Capture, entries: Mapping[str, Disputed]) -> str:
         return f"{row.id} dispute {len(entries) + 1}" if entries else f"{row.id} dispute"
 
-    def _parts(self, row: Capture, entries: Mapping[str, Disputed], held: Sequence[str]) -> dict[str, Money]:
+    def _parts(self, row: Capture, entries: Mapping[str, Disputed]) -> dict[str, Money]:
         """Return how much each dispute took of a capture and did not return."""
         parts: dict[str, Money] = {}
-        total = self.gone.get(row.id)
+        total, live = self.gone.get(row.id), [name for name, entry in entries.items() if not entry.over]
         left = total if total is not None else self.room[row.id]
-        for reference in held if total is not None else entries:
+        for reference in live:
             claim = self._claim(row, entries[reference])
             if claim is not None and claim.minor and left.minor:
                 parts[reference] = min(claim, left)
                 left -= parts[reference]
         if total is not None and left.minor:
-            last = held[-1]
+            last = live[-1]
             parts[last] = parts[last] + left if last in parts else left
         return parts
 
@@ -191,8 +202,8 @@ class Chargebacks:
         """Return what a dispute took of a capture by its own record, as far as the order bears that out."""
         if row.id in self.gone:
             return entry.claim
-        if entry.claim in self.refunds.get(row.id, ()):
-            return None  # the merchant, or PayPal, refunded it
+        if any(_is_end(refund, entry) for refund in self.refunds):
+            return None
         return entry.claim if entry.moved or row.status == "PARTIALLY_REFUNDED" else None
 
     def _is_pending(self, entry: Disputed) -> bool:
@@ -204,9 +215,11 @@ class Chargebacks:
         return entry.is_open or (entry.status == "lost" and recent)
 
 
-def _may_hold(entry: Disputed) -> bool:
-    """Return whether a dispute may be why the order shows money held or taken."""
-    return entry.status != "won" or (entry.id is not None and entry.taken is not None)
+def _is_end(refund: Refund, entry: Disputed) -> bool:
+    """Return whether a refund may be what ended a dispute: the merchant gave back what was asked for."""
+    opened, made = entry.created_at, refund.created_at
+    later = opened is None or made is None or made >= opened
+    return refund.capture == entry.capture and refund.amount == entry.claim and later
 
 
 def _at_most(amount: Money | None, most: Money) -> Money | None:

@@ -79,6 +79,8 @@ class Disputed:
         moved: Whether ``claim`` is what was debited; else it is what was decided.
         fee: What PayPal charges the merchant for it, if anything.
         taken: What it took, though PayPal may have returned it since.
+        over: Whether its chargeback has ended in the ledger: it took nothing, or the money came back.
+        created_at: When it was opened, if PayPal says so.
         updated_at: When it last changed, if PayPal says so.
     """
 
@@ -92,6 +94,8 @@ class Disputed:
     moved: bool = False
     fee: Money | None = None
     taken: Money | None = None
+    over: bool = False
+    created_at: datetime | None = None
     updated_at: datetime | None = None
 
     @property
@@ -108,9 +112,9 @@ class Disputed:
     def json(self) -> dict[str, Any]:
         """Return it as it is stored: JSON, without what is empty."""
         money = {name: amounts.text(getattr(self, name)) for name in _AMOUNTS}
-        times = {"due": self.due, "updated_at": self.updated_at}
+        times = {name: getattr(self, name) for name in _TIMES}
         texts = {name: getattr(self, name) for name in ("capture", "status", "id", "reason")}
-        tree: dict[str, Any] = {**texts, **money, "moved": self.moved}
+        tree: dict[str, Any] = {**texts, **money, "moved": self.moved, "over": self.over}
         tree |= {name: time.isoformat() for name, time in times.items() if time is not None}
         return {name: value for name, value in tree.items() if value}
 
@@ -135,13 +139,18 @@ class Disputed:
                 id=text_in(tree, "id"),
                 reason=text_in(tree, "reason"),
                 moved=tree.get("moved") is True,
-                **money,
+                over=tree.get("over") is True,
+                claim=money["claim"],
+                fee=money["fee"],
+                taken=money["taken"],
                 due=moment(tree.get("due")),
+                created_at=moment(tree.get("created_at")),
                 updated_at=moment(tree.get("updated_at")),
             )
         return found
 
 
+_TIMES: Final = ("due", "created_at", "updated_at")
 _AMOUNTS: Final = ("amount", "claim", "fee", "taken")
 
 

@@ -201,6 +201,7 @@ class Refund:
         invoice_id: Ours, with the operation's key at its end, if we made it.
         capture: The id of the capture, if PayPal links to it, or there is no other.
         reason: Why it is pending or failed.
+        created_at: When it was made.
     """
 
     id: str
@@ -209,6 +210,7 @@ class Refund:
     invoice_id: str | None
     capture: str | None
     reason: str | None
+    created_at: datetime | None = None
 
     @property
     def state(self) -> State:
@@ -402,6 +404,7 @@ def read_refund(document: Document) -> Refund:
         invoice_id=text_in(document, "invoice_id"),
         capture=up.rstrip("/").rpartition("/")[2] if up else None,
         reason=_reason(document),
+        created_at=moment(document.get("create_time")),
     )
 
 

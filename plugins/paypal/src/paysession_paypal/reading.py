@@ -134,12 +134,13 @@ class Reading:
     def chargebacks(self) -> Chargebacks:
         """What disputes did to the captures."""
         captures, session = self.order.captures, self.session
-        refunds: dict[str, list[Money]] = {}
         # One that is made in PayPal's pages has no invoice number, or its capture's.
         others = {"", None, *(key_of(row.invoice_id, session.id) for row in captures)}
-        for row in self.order.refunds:
-            if row.capture is not None and not row.failed and key_of(row.invoice_id, session.id) in others:
-                refunds.setdefault(row.capture, []).append(row.amount)
+        refunds = [
+            row
+            for row in self.order.refunds
+            if not row.failed and key_of(row.invoice_id, session.id) in others
+        ]
         return Chargebacks(
             captures=captures,
             gone=self._gone,
