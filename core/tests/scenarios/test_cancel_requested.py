@@ -198,6 +198,14 @@ def test_the_rest_of_a_final_capture_is_cancelled_where_the_provider_keeps_it(to
     assert (cancels(told), session.cancel_requested, session.held) == (1, False, 1000)
 
 
+def test_a_final_capture_of_all_leaves_nothing_to_cancel(told):
+    version = told.session().version
+    (session,) = told.payments.sessions()
+    session = told.payments.capture(session.id, eur("42.00"), final=True)
+    assert (session.authorized, session.cancel_requested, session.due_at) == (4200, False, None)
+    assert (cancels(told), session.version) == (0, version + 2)  # begun, and done: none was requested either
+
+
 def test_the_rest_of_a_final_capture_is_left_to_a_provider_that_lets_go_of_it(told):
     session = final_capture(told, released=True)
     assert (session.authorized, cancels(told), session.cancel_requested) == (1000, 0, False)

@@ -83,6 +83,24 @@ def test_a_dispute_that_ends_without_the_money_being_taken_is_won(told):
     assert figures(told, session.id) == ("authorized", 4200, 0, 0, 0)
 
 
+def test_a_dispute_that_is_shown_again_as_it_stands_is_no_news(told):
+    session = told.session("captured")
+    opened = disputed("pending", status="opened", reason="fraudulent")
+    assert [type_ for type_, _ in looks(told, session.id, opened)] == ["session.disputed"]
+    version = told.payments.get(session.id).version
+    assert looks(told, session.id, opened) == []
+    assert told.payments.get(session.id).version == version
+
+
+def test_a_dispute_that_was_over_is_not_opened_again_by_what_shows_it_later(told):
+    session = told.session("captured")
+    looks(told, session.id, disputed("pending", status="opened"))
+    looks(told, session.id, disputed("failed", status="won"))
+    assert looks(told, session.id, disputed("pending", status="under_review")) == []
+    assert figures(told, session.id) == ("authorized", 4200, 0, 0, 0)
+    assert told.payments.history(session.id)[-1].dispute == Dispute("won")
+
+
 def test_a_gateway_that_says_no_more_than_the_effect_is_enough(told):
     session = told.session("captured")
     assert looks(told, session.id, disputed("pending")) == [("session.disputed", None)]

@@ -179,6 +179,20 @@ def test_conflicts_keep_who_closed_them_and_not_the_words(make_told):
     assert {row.note for row in closed} == {None}
 
 
+def test_what_was_said_since_is_erased_when_it_is_asked_for_again(make_told):
+    shop = make_told()
+    session = shop.session("captured")
+    shop.fake.snapshot = Snapshot(
+        "authorized", authorized=Money("50.00", "EUR"), captured=Money("50.00", "EUR"), session_id=session.id
+    )
+    shop.payments.sync(session.id)
+    shop.payments.forget(shop.order.id, by="ann")
+    for conflict in shop.payments.conflicts():
+        shop.payments.acknowledge(conflict.id, by="bob", note=f"{ANN} phoned")
+    shop.payments.forget(shop.order.id, by="ann")
+    assert {row.note for row in shop.payments.conflicts(open=False)} == {None}
+
+
 def test_a_session_that_is_not_over_is_refused(shop):
     with pytest.raises(NotFound):
         shop.payments.forget("pc_unknown", by="ann")

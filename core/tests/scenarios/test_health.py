@@ -125,6 +125,17 @@ def test_an_operation_that_no_gateway_can_settle_is_counted_and_known_without_th
     assert row.needs_operator
 
 
+def test_doubt_that_a_gateway_can_settle_needs_no_operator_where_the_provider_is_unavailable(told):
+    lose(told, told.session())
+
+    def unavailable(name):
+        raise StoreError("its secret is not here")
+
+    told.payments._registry.provider = unavailable
+    (row,) = told.payments.in_doubt()
+    assert not row.needs_operator
+
+
 def test_a_database_that_cannot_be_read_is_a_figure(told):
     def broken():
         raise StoreError("the database cannot be reached")

@@ -444,3 +444,11 @@ def test_an_authorization_under_anothers_key_is_never_taken_for_ours_once_it_is_
     session, _ = state(shop, session, Effect("capture", eur("42.00"), "reversed", "t1"))
     _, events = state(shop, session, Effect("authorize", eur("42.00"), reference="a1", key="theirs"))
     assert events == ["session.conflict", "session.released"]
+
+
+def test_an_implied_authorization_that_is_stated_after_the_end_is_no_news(shop):
+    session, _ = state(shop, shop.session("requires_more"), Effect("capture", eur("42.00"), reference="t1"))
+    state(shop, session, Effect("capture", eur("42.00"), "reversed", "t1"))
+    session, events = state(shop, session, Effect("authorize", eur("42.00"), reference="a1"))
+    assert (session.status, session.authorized, events) == ("canceled", 0, [])
+    assert not shop.payments.conflicts()
