@@ -202,6 +202,20 @@ def test_other_reads_are_by_index_in_large_tables(filled_url, name):
     assert not [line for line in plan if "Seq Scan" in line], plan
 
 
+@pytest.mark.parametrize("name", ["sums", "refunds_of", "repeated", "session_by_reference"])
+def test_other_reads_are_by_index_on_sqlite(tmp_path, name):
+    store = SqliteStore.open(f"sqlite:///{tmp_path}/books.db")
+    statement = getattr(store._statements, name)
+    plan = store.query(f"EXPLAIN QUERY PLAN {statement.text}", ("[]",) * len(statement.names))
+    store.close()
+    reads = [row[-1] for row in plan if row[-1].startswith(("SEARCH", "SCAN"))]
+    assert reads
+    # What is scanned is the list of collections' ids, which the caller gives.
+    assert all(detail.startswith(("SEARCH", "SCAN json_each")) for detail in reads), plan
+    indexes = {"repeated": "ix_operation_idempotency_key", "refunds_of": "ix_operation_capture"}
+    assert any(indexes.get(name, "INDEX") in detail for detail in reads), plan
+
+
 def shapes():
     """Yield a change of every shape, on what `prepared` wrote."""
     notes = {

@@ -15,6 +15,7 @@ from paysession._plugins.registry import Registry
 from paysession.store import Change, Identity
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.postgres import PostgresStore
+from paysession_sql.schema import OPERATION, SESSION
 from paysession_sql.tables import metadata
 from paysession_sql.upgrade import HEAD, Schema, config
 from paysession_testing import FakeProvider
@@ -63,6 +64,27 @@ def test_the_migrations_make_the_schema_and_unmake_it(postgres_url):
     ]
     upgrade(postgres_url)
     PostgresStore.open(postgres_url).close()
+
+
+@pytest.mark.parametrize(
+    ("layout", "changing"),
+    [
+        (SESSION, ["open", "ordinal", "updated_at", "version", "due_at", "mark"]),
+        (OPERATION, ["answer", "payload", "state", "updated_at", "lease_until"]),
+    ],
+)
+def test_what_every_commit_changes_stands_behind_what_none_changes(postgres_url, layout, changing):
+    """PostgreSQL logs an updated row from the first byte that changed to the last."""
+    places = dict(
+        execute(
+            postgres_url,
+            "SELECT column_name, ordinal_position FROM information_schema.columns "
+            f"WHERE table_name = '{layout.name}' AND (is_nullable = 'NO' OR column_name IN {(*changing,)})",
+        )
+    )
+    fixed = layout.fixed & places.keys()
+    assert len(fixed) > 5
+    assert max(places[name] for name in fixed) < min(places[name] for name in changing)
 
 
 def test_an_older_schema_is_refused_and_the_command_is_named(empty_url):
