@@ -48,8 +48,8 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "END) AS BIGINT), CAST(sum(CASE WHEN status IN ('pending', 'requires_more') THEN 1 "
             "ELSE 0 END) AS BIGINT), CAST(sum(authorized) AS BIGINT), CAST(sum(captured) AS "
             "BIGINT), CAST(sum(refunded) AS BIGINT), CAST(sum(charged_back) AS BIGINT) FROM "
-            "session WHERE collection_id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB))) "
-            "GROUP BY collection_id"
+            "session WHERE collection_id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST($1 AS "
+            "JSONB)))) GROUP BY collection_id"
         ),
         (
             "ids",
@@ -169,8 +169,9 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.error_category, operation.error_payer_message_key, operation.note, "
             "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
-            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses IN "
-            "(SELECT refund.id FROM operation AS refund WHERE refund.capture_id = $1::VARCHAR)"
+            "operation.sent_at, operation.doubted_at FROM operation WHERE operation.reverses = "
+            "ANY (array((SELECT refund.id FROM operation AS refund WHERE refund.capture_id = "
+            "$1::VARCHAR)))"
         ),
         (
             "key",

@@ -1,8 +1,9 @@
 """The books: collections, sessions, operations, events and notifications.
 
-In ``session`` and ``operation`` what nearly every commit changes stands last, side by side. PostgreSQL logs of
-a row that stays in its page only what lies between the first byte that changed and the last: in this order a
-payment writes an eighth less to the write-ahead log. Tables that were made in another order work as well.
+In ``session`` and ``operation`` what nearly every commit changes stands last, side by side. Of a row that
+stays in its page PostgreSQL logs only what lies between the first byte that changed and the last: in this
+order a payment writes an eighth less to the write-ahead log. Tables that were made in another order work as
+well.
 """
 
 from __future__ import annotations
