@@ -259,13 +259,13 @@ class Session:
         answer = requests.post(f"{self.url}/v1/oauth2/token", data=asked, auth=self._by, timeout=5)
         self._requests.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def send(self, method, path, body=None, **headers):
+    def send(self, method, path, body=None, *, timeout=5, **headers):
         """Send JSON; return the status and the JSON of the answer."""
         if path.startswith(("/v2/", "/v3/")) and method == "POST":
             headers.setdefault("PayPal-Request-Id", f"key-{next(self._numbers)}")
         sent = json.dumps(body, separators=(",", ":")) if body is not None else None
         headers |= {"Content-Type": "application/json"} if method in ("POST", "PATCH") else {}
-        answer = self._requests.request(method, self.url + path, data=sent, headers=headers, timeout=5)
+        answer = self._requests.request(method, self.url + path, data=sent, headers=headers, timeout=timeout)
         return answer.status_code, answer.json() if answer.content else None
 
     def post(self, path, **options):

@@ -1,17 +1,21 @@
 """``paysession sandbox``, the pages, what is kept in a folder, and the fixtures for a shop's tests."""
 
+import html
 import json
 import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+import requests
 
-from paysession_sandbox.paypal import PayPalFake
+from paysession_sandbox.paypal import FAULTS, PayPalFake, vault
+from paysession_sandbox.paypal.problems import Problem
 
 INTENT = {"amount": 4200, "currency": "eur"}
 
@@ -49,8 +53,8 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(start):
 # --- the page at / --------------------------------------------------------------------------------
 
 
-def press(url, *, origin=None, html=True, **form):
-    headers = {"Accept": "text/html" if html else "application/json"}
+def press(url, *, origin=None, as_page=True, **form):
+    headers = {"Accept": "text/html" if as_page else "application/json"}
     if origin is not None:
         headers["Origin"] = origin
     request = Request(f"{url}/_sandbox/act", urlencode(form).encode(), headers)
@@ -100,7 +104,7 @@ def test_the_page_injects_a_fault_and_takes_it_back(sandbox):
 def test_the_page_says_what_is_not_possible(sandbox):
     assert "there is no debit under way" in press(sandbox.url, act="settle_debit", id=paid(sandbox))
     with pytest.raises(HTTPError) as refused:
-        press(sandbox.url, html=False, act="whatever")
+        press(sandbox.url, as_page=False, act="whatever")
     with refused.value as error:
         assert (error.code, b"There is no act" in error.read()) == (400, True)
 
@@ -148,6 +152,100 @@ def test_a_payment_is_disputed_on_paypals_page_and_the_dispute_decided():
             "RESOLVED_BUYER_FAVOUR",
         ]
         assert paypal.effects == ["capture 42.00", "chargeback 42.00"]
+
+
+def state(url):
+    with urlopen(f"{url}/_sandbox/state", timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_the_buttons_of_paypals_page_act_as_bank_and_vault(paypal):
+    ledger, unit = paypal.ledger, {"amount": {"currency_code": "EUR", "value": "42.00"}}
+
+    def order(intent="CAPTURE", **more):
+        return ledger.create({"intent": intent, "purchase_units": [unit], **more})
+
+    pending = order()
+    press(paypal.url, act="approve", id=pending.id)
+    ledger.next_status["capture"] = ["PENDING"]
+    ledger.capture_order(pending.id)
+    settled = {"act": "settle", "id": pending.captures[0].id, "status": "COMPLETED"}
+    assert "not possible" not in press(paypal.url, **settled)
+    assert "is not pending" in press(paypal.url, **settled)  # it is pressed twice
+    ledger.next_status["bank"] = ["LATER"]
+    source = {"ideal": {"name": "Jenny Rosen", "country_code": "NL"}}
+    completes = {"processing_instruction": "ORDER_COMPLETE_ON_PAYMENT_APPROVAL"}
+    of_a_bank = order(payment_source=source, **completes)
+    assert "Let the bank pay" in press(paypal.url, act="approve", id=of_a_bank.id)
+    press(paypal.url, act="bank_pays", id=of_a_bank.id)
+    assert "no bank is to pay" in press(paypal.url, act="bank_pays", id=of_a_bank.id)
+    declined = order()
+    press(paypal.url, act="approve", id=declined.id)
+    press(paypal.url, act="decline")
+    with pytest.raises(Problem, match="INSTRUMENT_DECLINED"):
+        ledger.capture_order(declined.id)
+    setup = vault.begin(ledger, {"payment_source": {"paypal": {}}})
+    press(paypal.url, act="approve", id=setup.id)
+    token = vault.turn(ledger, {"payment_source": {"token": {"id": setup.id, "type": "SETUP_TOKEN"}}})
+    shown = state(paypal.url)
+    assert shown["effects"] == ["capture 42.00", "capture 42.00"]
+    assert [row["status"] for row in shown["orders"]] == ["COMPLETED", "COMPLETED", "CREATED"]
+    assert ([row["id"] for row in shown["payment_tokens"]], shown["setup_tokens"][0]["status"]) == (
+        [token],
+        "VAULTED",
+    )
+    press(paypal.url, act="forget", id=token)
+    assert state(paypal.url)["payment_tokens"] == []
+
+
+def test_paypals_page_injects_a_fault_and_takes_it_back(paypal):
+    assert "capture: 500_after" in press(paypal.url, act="fault", call="capture", fault="500_after", times=2)
+    assert paypal.faults() == ["capture: 500_after"] * 2
+    press(paypal.url, act="fix")
+    assert paypal.faults() == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_of_paypals_goes_wrong_before_or_after_the_call_is_carried_out(
+    paypal, make_session, fault
+):
+    session = make_session(paypal.url)
+    paypal.fail("create", fault)
+    unit = {"amount": {"currency_code": "EUR", "value": "42.00"}}
+    body = {"intent": "CAPTURE", "purchase_units": [unit]}
+    with suppress(requests.RequestException, ValueError):
+        status, said = session.send("POST", "/v2/checkout/orders", body, timeout=0.3)
+        assert (status, said) != (201, {"id": "O0000000000000001"})
+    assert paypal.wait_for("create", 1)
+    assert len(paypal.ledger.orders) == FAULTS[fault].committed
+    status, _ = session.send("POST", "/v2/checkout/orders", body)
+    assert status == 201
+
+
+def test_paypals_page_says_what_is_not_possible(paypal):
+    for form, said in (
+        ({"act": "whatever"}, "there is no act"),
+        ({"act": "fault", "call": "fly", "fault": "429"}, "there is no call"),
+        ({"act": "fault", "call": "void", "fault": "rain"}, "there is no fault"),
+        ({"act": "advance"}, "seconds is missing"),
+        ({"act": "void", "id": "A7"}, "404 INVALID_RESOURCE_ID"),
+    ):
+        assert said in html.unescape(press(paypal.url, **form))
+        with pytest.raises(HTTPError) as refused:
+            press(paypal.url, as_page=False, **form)
+        with refused.value as error:
+            assert (error.code, said in json.loads(error.read())["error"]["message"]) == (400, True)
+    with pytest.raises(HTTPError) as refused:
+        press(paypal.url, origin="https://evil.example", act="advance", seconds="1")
+    with refused.value as error:
+        assert error.code == 403
+
+
+def test_what_a_shop_wrote_is_text_on_paypals_page(paypal):
+    unit = {"amount": {"currency_code": "EUR", "value": "42.00"}, "custom_id": "<script>alert(1)</script>"}
+    paypal.ledger.create({"intent": "CAPTURE", "purchase_units": [unit]})
+    page = urlopen(f"{paypal.url}/", timeout=10).read().decode()
+    assert ("<script>" in page, "&lt;script&gt;" in page) == (False, True)
 
 
 def test_a_shop_of_another_origin_may_load_the_script_and_speak_to_the_api(sandbox):

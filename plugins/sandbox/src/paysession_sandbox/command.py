@@ -136,13 +136,7 @@ def run(
         addresses["PayPal"] = paypal.url
         if paypal_webhooks is not None and paypal_webhooks not in paypal.deliveries.urls:
             paypal.send_webhooks_to(paypal_webhooks)
-        settings |= {
-            "PAYSESSION_PAYPAL__CLIENT_ID": paypal.client_id,
-            "PAYSESSION_PAYPAL__CLIENT_SECRET": paypal.client_secret,
-            "PAYSESSION_PAYPAL__ENDPOINT": paypal.url,
-            "PAYSESSION_PAYPAL__WEBHOOK_ID": paypal.signer.webhook_id,
-            "PAYSESSION_PAYPAL__WEBHOOK_VERIFICATION": "postback",
-        }
+        settings |= paypal.environment()
     return addresses, settings
 
 

@@ -43,7 +43,7 @@ input, select { font: inherit; display: block; width: 100%; padding: .4rem .5rem
 @media (max-width: 40rem) { .cards tr, .cards td { display: block; border: 0; padding: .1rem 0; }
   .cards tr { border-top: 1px solid var(--line); padding: .6rem 0; } .cards tr:has(th) { display: none; } }
 """
-_GOOD: Final = frozenset("succeeded paid won complete COMPLETED CAPTURED".split())  # noqa: SIM905 - one line reads best
+_GOOD: Final = frozenset("succeeded paid won complete COMPLETED CAPTURED VAULTED".split())  # noqa: SIM905 - one line reads best
 _BAD: Final = frozenset("failed lost canceled expired DENIED DECLINED VOIDED FAILED".split())  # noqa: SIM905
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from paysession_sandbox.paypal.app import Answer, Event, Exchange
 from paysession_sandbox.paypal.clock import Clock
-from paysession_sandbox.paypal.faults import Fault
+from paysession_sandbox.paypal.faults import FAULTS, Fault
 from paysession_sandbox.paypal.server import PayPalFake
 
-__all__ = ["Answer", "Clock", "Event", "Exchange", "Fault", "PayPalFake"]
+__all__ = ["FAULTS", "Answer", "Clock", "Event", "Exchange", "Fault", "PayPalFake"]

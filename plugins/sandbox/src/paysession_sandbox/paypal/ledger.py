@@ -569,6 +569,7 @@ class Ledger:
             for capture in order.captures:
                 if capture.id == object_id:
                     capture.status = status
+                    capture.reason = None
                     if status == "COMPLETED":
                         self._record("capture", order, capture.amount)
                     self._tell(f"PAYMENT.CAPTURE.{status}", order, capture)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import socket
 import threading
 from contextlib import suppress
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from paysession_sandbox.paypal import console, state
-from paysession_sandbox.paypal.app import Answer, App, Event, Exchange
+from paysession_sandbox.paypal.app import CALLS, Answer, App, Event, Exchange
 from paysession_sandbox.paypal.clock import Clock
 from paysession_sandbox.paypal.deliveries import PayPalDeliveries
+from paysession_sandbox.paypal.faults import FAULTS, name_of
 from paysession_sandbox.paypal.signing import Signer
 
 if TYPE_CHECKING:
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PayPalFake"]
 
+logger = logging.getLogger("paysession_sandbox")
+
 WEBHOOK_ID: Final = "1JE4291016473214C"
+_CALLS: Final = ("token", *(call for _, _, call in CALLS))
 
 
 class PayPalFake:
@@ -104,6 +110,16 @@ class PayPalFake:
             with self._saving:
                 state.save(self._app, self.deliveries, self._file)
 
+    def environment(self) -> dict[str, str]:
+        """Return the settings of a shop that uses this PayPal, as environment variables."""
+        return {
+            "PAYSESSION_PAYPAL__CLIENT_ID": self.client_id,
+            "PAYSESSION_PAYPAL__CLIENT_SECRET": self.client_secret,
+            "PAYSESSION_PAYPAL__ENDPOINT": self.url,
+            "PAYSESSION_PAYPAL__WEBHOOK_ID": self._signer.webhook_id,
+            "PAYSESSION_PAYPAL__WEBHOOK_VERIFICATION": "postback",
+        }
+
     # --- looking ---
 
     @property
@@ -151,18 +167,32 @@ class PayPalFake:
         """
         self._app.twist = change
 
-    def fail(self, call: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
+    def fail(self, call: str, fault: Fault | str, *, times: int = 1, after: int = 0) -> None:
         """Make the next calls of a kind go wrong.
 
         Args:
-            call: ``token``, ``create``, ``show``, ``patch``, ``authorize``, ``capture_order``,
-                ``capture``, ``reauthorize``, ``void``, ``refund``, ``show_disputes``, ``show_dispute``
-                or ``verify``.
-            fault: What goes wrong.
+            call: ``token``, or the name of a call in `paysession_sandbox.paypal.app.CALLS`, such as
+                ``create``, ``show``, ``patch``, ``authorize``, ``capture_order``, ``capture``,
+                ``reauthorize``, ``void`` or ``refund``.
+            fault: What goes wrong: a name in `FAULTS`, or a fault of your own.
             times: How often.
             after: How many calls of the kind go well first.
+
+        Raises:
+            ValueError: There is no such call, or no fault of this name.
         """
+        if call not in _CALLS:
+            raise ValueError(f"there is no call {call!r}; there are {', '.join(_CALLS)}")
+        if isinstance(fault, str):
+            if fault not in FAULTS:
+                raise ValueError(f"there is no fault {fault!r}; there are {', '.join(FAULTS)}")
+            fault = FAULTS[fault]
         self._app.faults[call].extend([*[None] * after, *[fault] * times])
+
+    def faults(self) -> list[str]:
+        """Return what is going to go wrong, in words."""
+        rows = [(call, fault) for call, waiting in self._app.faults.items() for fault in waiting if fault]
+        return [f"{call}: {name_of(fault)}" for call, fault in rows]
 
     def fix(self) -> None:
         """Let nothing more go wrong."""
@@ -193,6 +223,17 @@ class PayPalFake:
 
     def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
         """Answer a request; None: the connection is closed without an answer."""
+        try:
+            return self._handle(method, path, headers, body)
+        except Exception:
+            logger.exception("%s %s: a mistake of paysession-sandbox", method, urlsplit(path).path)
+            mistake = {
+                "name": "INTERNAL_SERVER_ERROR",
+                "message": "a mistake of paysession-sandbox: see its log",
+            }
+            return Answer(500, json.dumps(mistake).encode(), {"Content-Type": "application/json"})
+
+    def _handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
         told = len(self.events)
         with self._app.lock:
             page = console.answer(self, method, path, headers, body)
