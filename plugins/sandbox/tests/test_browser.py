@@ -13,6 +13,7 @@ import pytest
 from paysession_sandbox.paypal import PayPalFake, vault
 from paysession_sandbox.paypal.problems import Problem
 from paysession_sandbox.stripe import StripeSandbox
+from paysession_sandbox.stripe.cards import CARDS
 
 _spec = importlib.util.spec_from_file_location(
     "paysession_sandbox_browser", Path(__file__).with_name("browser.py")
@@ -167,7 +168,8 @@ def fill(browser, **values):
 
 
 def card(browser, number):
-    fill(browser, number=number, expiry="12 / 34", cvc="123")
+    cvc = "1234" if number.startswith(("34", "37")) else "123"  # American Express has four digits
+    fill(browser, number=number, expiry="12 / 34", cvc=cvc)
 
 
 def status(stripe, intent):
@@ -182,9 +184,38 @@ def came_back(browser):
     return found, query["redirect_status"][0]
 
 
-@pytest.mark.parametrize(
-    "number", ["4242 4242 4242 4242", "5555555555554444", "4000056655665556", "6011111111111117"]
-)
+# https://docs.stripe.com/testing: what each test card does. Spaces are typed as on the card.
+PAY = (
+    "4242 4242 4242 4242", "4000056655665556", "5555555555554444", "2223003122003222", "5200828282828210",
+    "5105105105105100", "378282246310005", "371449635398431", "6011111111111117", "6011000990139424",
+    "3056930009020004", "36227206271667", "3566002020360505", "6200000000000005", "4000002760000016",
+    "4000002500000003", "4000005280000002", "4000008260000000", "4000000000000259", "4000000000002685",
+    "4000000000001976", "4000000000007726", "4000000000005126", "4000000000000077", "4000000000003055",
+)  # fmt: skip
+DECLINED = {
+    "4000000000000002": "was declined",
+    "4000000000000341": "was declined",
+    "4000000000009987": "was declined",
+    "4000000000009979": "was declined",
+    "4000000000006975": "was declined",
+    "4100000000000019": "was declined",
+    "4000000000004954": "was declined",
+    "4000000000009995": "insufficient funds",
+    "4000000000000069": "has expired",
+    "4000000000000127": "security code is incorrect",
+    "4000000000000119": "processing your card",
+    "4242424242424241": "card number is incorrect",
+}
+ASK = ("4000002500003155", "4000002760003184", "4000000000003220", "4000003800000446")
+ASK_AND_DECLINE = {"4000008260003178": "insufficient funds", "4000008400001629": "was declined"}
+
+
+def test_each_card_that_is_known_is_tried_in_the_browser():
+    tried = {*(number.replace(" ", "") for number in PAY), *DECLINED, *ASK, *ASK_AND_DECLINE}
+    assert tried - {"4242424242424241"} == set(CARDS)
+
+
+@pytest.mark.parametrize("number", PAY)
 def test_a_card_pays_in_the_browser(browser, shop, stripe, number):
     intent = begin(browser, shop, stripe, capture_method="manual")
     card(browser, number)
@@ -192,39 +223,58 @@ def test_a_card_pays_in_the_browser(browser, shop, stripe, number):
     assert status(stripe, intent) == "requires_capture"
 
 
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        ("4000000000000002", "was declined"),
-        ("4000000000009995", "insufficient funds"),
-        ("4000000000000069", "has expired"),
-        ("4000000000000127", "security code is incorrect"),
-        ("4000000000000119", "processing your card"),
-        ("4242424242424241", "card number is incorrect"),
-    ],
-)
-def test_a_card_is_declined_in_the_browser_and_another_one_pays(browser, shop, stripe, number, words):
+@pytest.mark.parametrize("number", DECLINED)
+def test_a_card_is_declined_in_the_browser_and_another_one_pays(browser, shop, stripe, number):
     intent = begin(browser, shop, stripe)
     card(browser, number)
-    assert words in browser.until("document.querySelector('#error-message').textContent")
+    assert DECLINED[number] in browser.until("document.querySelector('#error-message').textContent")
     assert status(stripe, intent) == "requires_payment_method"
     card(browser, "4242424242424242")
     assert came_back(browser) == ("succeeded", "succeeded")
 
 
-@pytest.mark.parametrize("number", ["4000002500003155", "4000002760003184", "4000000000003220"])
+def answer_the_bank(browser, label):
+    browser.until("document.querySelector('[data-sandbox=bank] iframe')")
+    browser.press_in_frame(label)
+
+
+@pytest.mark.parametrize("number", ASK)
 @pytest.mark.parametrize("success", [True, False])
 def test_the_bank_asks_in_the_browser(browser, shop, stripe, number, success):
     intent = begin(browser, shop, stripe)
     card(browser, number)
-    browser.until("document.querySelector('[data-sandbox=bank] iframe')")
-    label = "Complete authentication" if success else "Fail authentication"
-    browser.press_in_frame(label)
+    answer_the_bank(browser, "Complete authentication" if success else "Fail authentication")
     if success:
         assert came_back(browser) == ("succeeded", "succeeded")
     else:
         assert "authenticated" in browser.until("document.querySelector('#error-message').textContent")
         assert status(stripe, intent) == "requires_payment_method"
+
+
+@pytest.mark.parametrize("number", ASK_AND_DECLINE)
+def test_the_bank_asks_in_the_browser_and_declines(browser, shop, stripe, number):
+    intent = begin(browser, shop, stripe)
+    card(browser, number)
+    answer_the_bank(browser, "Complete authentication")
+    words = browser.until("document.querySelector('#error-message').textContent")
+    assert ASK_AND_DECLINE[number] in words
+    assert status(stripe, intent) == "requires_payment_method"
+
+
+@pytest.mark.parametrize(
+    ("iban", "after", "found"),
+    [
+        ("DE89370400440532013000", 5, "succeeded"),
+        ("DE62370400440532013001", 5, "requires_payment_method"),
+        ("DE78370400440532013004", 180, "requires_payment_method"),
+    ],
+)
+def test_a_debit_ends_as_its_account_says(browser, shop, stripe, iban, after, found):
+    intent = begin(browser, shop, stripe)
+    fill(browser, type="sepa_debit", iban=iban, name="Jenny Rosen", email="j@example.com")
+    assert came_back(browser) == ("processing", "succeeded")
+    stripe.advance(seconds=after)
+    assert status(stripe, intent) == found
 
 
 def test_a_debit_waits_for_the_bank(browser, shop, stripe):
