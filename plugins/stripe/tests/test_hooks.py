@@ -211,6 +211,15 @@ def test_update_changes_the_amount(stripe, begin, values):
     assert values.eur("50.00") == stripe.retrieve(session, None).amount
 
 
+def test_an_update_after_a_payment_that_is_recorded_is_declined(stripe, begin, values, payer):
+    session = begin(stripe)
+    payer.confirm(session)
+    session = copy(session, authorized=2600)
+    with pytest.raises(Declined) as refused:
+        stripe.update(session, values.operation(session, "update", values.eur("50.00"), 2))
+    assert ("authorized", True) == (refused.value.code, refused.value.conclusive)
+
+
 def test_update_after_the_browser_confirmed_is_looked_up(stripe, begin, values, payer):
     session = begin(stripe)
     payer.confirm(session)

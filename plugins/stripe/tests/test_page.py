@@ -274,9 +274,9 @@ def test_a_page_that_cannot_be_closed_is_looked_at(wire, stripe, session, values
             stripe.cancel(session, operation)
 
 
-def test_what_the_payer_has_paid_is_canceled_by_its_payment_intent(wire, stripe, values):
-    data = {"ui": "hosted", "payment_intent": "pi_1"}
-    session = values.session(id="ps_1", reference="cs_test_1", data=data, authorized=4200)
+def test_what_was_paid_since_a_cancel_began_is_canceled_by_its_payment_intent(wire, stripe, values):
+    session = values.session(id="ps_1", reference="cs_test_1", data={"ui": "hosted"}, authorized=4200)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
     wire.post(
         f"{API}/payment_intents/pi_1/cancel", json={**HELD, "status": "canceled", "amount_capturable": 0}
     )
@@ -311,6 +311,19 @@ def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, valu
             stripe.update(session, operation)
     else:
         assert "cs_test_2" == stripe.update(session, operation).reference
+
+
+def test_an_update_that_came_after_the_payer_had_paid_is_declined_once_that_is_recorded(wire, stripe, values):
+    wire.post(f"{API}/checkout/sessions", json=NEW)
+    refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.post(f"{API}/checkout/sessions/cs_test_2/expire", json={**NEW, "status": "expired"})
+    data = {"ui": "hosted"}
+    session = values.session(id="ps_1", reference="cs_test_1", data=data, authorized=2600, checkout=BACK)
+    with pytest.raises(Declined, match="had paid before") as refused:
+        stripe.update(session, values.operation(session, "update", Money("50.00", "EUR"), 2))
+    assert ("authorized", True) == (refused.value.code, refused.value.conclusive)
 
 
 def test_a_page_that_cannot_be_read_proves_nothing(wire, stripe, session):

@@ -44,6 +44,7 @@ __all__ = [
     "authorization",
     "capture",
     "made",
+    "paid_before",
     "read",
     "refund",
     "release",
@@ -386,6 +387,8 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             category="configuration",
             data=data,
         )
+    if kind is Kind.UPDATE and session.authorized and intent.amount != operation.amount:
+        raise paid_before(operation)
     if word == "processing" and kind is Kind.UPDATE and intent.amount != operation.amount:
         raise Declined(
             "payment_processing",
@@ -402,6 +405,16 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             data=data,
         )
     raise refused
+
+
+def paid_before(operation: Operation) -> Declined:
+    """Return the refusal of an update that came after the payer had paid the former amount."""
+    return Declined(
+        "authorized",
+        f"the payer had paid before the amount could become {operation.amount}",
+        conclusive=True,
+        category="configuration",
+    )
 
 
 def _intent(reading: Reading) -> Intent:

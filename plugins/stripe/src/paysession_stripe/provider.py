@@ -301,6 +301,8 @@ class Stripe:
             page = _understood(read_page, account.page(former))
             if page.status != "expired":
                 account.expire_page(reading.reference, key=operation.subkey("new"))
+                if session.authorized:  # it is recorded already, and no lookup has settled this
+                    raise evidence.paid_before(operation) from None
                 raise OutcomeUnknown(f"the payer was at the former page: {error.message}") from None
         return evidence.made(reading, operation)
 
@@ -358,7 +360,7 @@ class Stripe:
         page = _page_id(session)
         if page is not None and not session.authorized:
             return self._close_page(account, session, operation, page)
-        intent_id = _id(session)
+        intent_id = _id(session) if page is None else self._paid(account, page)
         try:
             if session.captured_amount:
                 found = account.capture_intent(intent_id, params.release(), key=operation.key)
@@ -367,6 +369,14 @@ class Stripe:
         except StateRefused as refused:
             return self._after_refusal(account, session, operation, refused)
         return evidence.release(self._read(found, session, data))
+
+    @staticmethod
+    def _paid(account: Account, page_id: str) -> str:
+        """Return the PaymentIntent of a page that was paid after this operation had begun."""
+        page = _understood(read_page, account.page(page_id))
+        if page.intent is None:
+            raise OutcomeUnknown(f"Stripe shows no payment of {page_id}")
+        return page.intent
 
     def _close_page(
         self, account: Account, session: PaymentSession, operation: Operation, page_id: str
