@@ -57,34 +57,6 @@ def test_an_event_that_was_not_delivered_is_sent_after_a_restart(tmp_path):
 # --- PayPal ---------------------------------------------------------------------------------------
 
 
-def test_what_paypal_holds_survives_a_process_that_is_killed(start, make_session, tmp_path):
-    options = ("--json", "--only", "paypal", "--paypal-port", "0", "--state", str(tmp_path))
-    process = start(*options)
-    session = make_session(json.loads(process.stdout.readline())["addresses"]["PayPal"])
-    _, order = session.send("POST", "/v2/checkout/orders", ORDER, **{"PayPal-Request-Id": "k1"})
-    urlopen(Request(f"{session.url}/sdk/approve?token={order['id']}", b"")).close()
-    _, shown = session.send("POST", f"/v2/checkout/orders/{order['id']}/authorize")
-    authorization = shown["purchase_units"][0]["payments"]["authorizations"][0]["id"]
-    capture = f"/v2/payments/authorizations/{authorization}/capture"
-    _, first = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k2"})
-    process.kill()
-    process.wait(timeout=20)
-    assert (tmp_path / "paypal.json").stat().st_mode & 0o077 == 0
-
-    session.url = json.loads(start(*options).stdout.readline())["addresses"]["PayPal"]
-    status, again = session.send("POST", "/v2/checkout/orders", ORDER, **{"PayPal-Request-Id": "k1"})
-    assert (status, again["id"], again["status"]) == (200, order["id"], "COMPLETED")  # the token is good, too
-    _, again = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k2"})
-    assert again["id"] == first["id"]
-    _, second = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k3"})
-    assert second["id"] != first["id"]
-    status, refused = session.send("POST", capture, {"amount": {"currency_code": "EUR", "value": "22.01"}})
-    assert (status, refused["details"][0]["issue"]) == (422, "MAX_CAPTURE_AMOUNT_EXCEEDED")
-    _, shown = session.send("GET", f"/v2/checkout/orders/{order['id']}")
-    captures = shown["purchase_units"][0]["payments"]["captures"]
-    assert [row["id"] for row in captures] == [first["id"], second["id"]]
-
-
 def test_all_that_happened_at_paypal_is_there_again(tmp_path, clock):
     with PayPalFake(clock, folder=tmp_path) as before:
         ledger = before.ledger
@@ -137,6 +109,50 @@ def test_what_was_delivered_is_not_sent_after_a_restart(tmp_path, clock, hook):
         before.deliveries.deliver(everything=True)
     with PayPalFake(clock, folder=tmp_path) as after:
         assert (len(taken), after.deliveries.waiting(), after.deliveries.done) == (2, [], [])
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def ask_stripe(address, key):
+    """Create a PaymentIntent; return its id."""
+    headers = {"Authorization": "Bearer sk_test_sandbox", "Idempotency-Key": key}
+    asked = Request(f"{address}/v1/payment_intents", b"amount=4200&currency=eur", headers)
+    with urlopen(asked, timeout=10) as answer:
+        return json.loads(answer.read())["id"]
+
+
+def test_what_both_hold_survives_a_process_that_is_killed(start, make_session, tmp_path):
+    options = ("--json", "--stripe-port", "0", "--paypal-port", "0", "--state", str(tmp_path))
+    process = start(*options)
+    addresses = json.loads(process.stdout.readline())["addresses"]
+    intent = ask_stripe(addresses["Stripe"], "k1")
+    session = make_session(addresses["PayPal"])
+    _, order = session.send("POST", "/v2/checkout/orders", ORDER, **{"PayPal-Request-Id": "k1"})
+    urlopen(Request(f"{session.url}/sdk/approve?token={order['id']}", b"")).close()
+    _, shown = session.send("POST", f"/v2/checkout/orders/{order['id']}/authorize")
+    authorization = shown["purchase_units"][0]["payments"]["authorizations"][0]["id"]
+    capture = f"/v2/payments/authorizations/{authorization}/capture"
+    _, first = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k2"})
+    process.kill()
+    process.wait(timeout=20)
+    assert [file.stat().st_mode & 0o077 for file in tmp_path.iterdir()] == [0, 0]
+
+    addresses = json.loads(start(*options).stdout.readline())["addresses"]
+    assert ask_stripe(addresses["Stripe"], "k1") == intent
+    assert ask_stripe(addresses["Stripe"], "k2") != intent
+    session.url = addresses["PayPal"]
+    status, again = session.send("POST", "/v2/checkout/orders", ORDER, **{"PayPal-Request-Id": "k1"})
+    assert (status, again["id"], again["status"]) == (200, order["id"], "COMPLETED")  # the token is good, too
+    _, again = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k2"})
+    assert again["id"] == first["id"]
+    _, second = session.send("POST", capture, EUR10, **{"PayPal-Request-Id": "k3"})
+    assert second["id"] != first["id"]
+    status, refused = session.send("POST", capture, {"amount": {"currency_code": "EUR", "value": "22.01"}})
+    assert (status, refused["details"][0]["issue"]) == (422, "MAX_CAPTURE_AMOUNT_EXCEEDED")
+    _, shown = session.send("GET", f"/v2/checkout/orders/{order['id']}")
+    captures = shown["purchase_units"][0]["payments"]["captures"]
+    assert [row["id"] for row in captures] == [first["id"], second["id"]]
 
 
 # --- the files ------------------------------------------------------------------------------------

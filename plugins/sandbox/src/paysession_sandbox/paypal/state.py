@@ -52,7 +52,7 @@ def save(app: App, deliveries: PayPalDeliveries, path: Path) -> None:
             "done": [[*key, *row] for key, row in app.done.items()],
             "tokens": app.tokens,
             "urls": deliveries.urls,
-            "pending": deliveries.pending,
+            "pending": list(deliveries.pending),  # a delivery may end meanwhile
         }
         content = kept.text("PayPal", _FORMAT, _Writer().of(tree))
     kept.write(path, content)
