@@ -41,6 +41,14 @@ def test_settings_are_printed_to_be_pasted_and_one_may_start_alone(start):
     assert process.stdout.readline() == "export PAYSESSION_STRIPE__API_KEY=sk_test_sandbox\n"
 
 
+def test_the_command_is_listed_without_importing_what_it_starts():
+    code = "import sys, paysession_sandbox.command; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "paysession_sandbox.command" in found.stdout
+    assert "paysession_sandbox.stripe" not in found.stdout
+    assert "paysession_sandbox.paypal" not in found.stdout
+
+
 def test_a_port_that_is_taken_is_said_in_one_sentence(start):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
