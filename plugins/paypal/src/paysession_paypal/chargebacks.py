@@ -101,19 +101,29 @@ class Chargebacks:
         """What is to be kept of the disputes, by the references of their chargebacks."""
         return {**self.known, **{one.reference: one.entry for one in self.all}}
 
-    @property
-    def questions(self) -> list[str]:
-        """The ids of the captures of which PayPal has to be asked for the disputes."""
-        return [row.id for row in self.captures if self._is_unclear(row)]
+    def questions(self, *, thorough: bool) -> list[str]:
+        """Return the ids of the captures of which PayPal has to be asked for the disputes.
+
+        Args:
+            thorough: Whether to ask as well where a dispute may have taken a part besides the refunds that
+                are listed: the order shows no difference.
+        """
+        partly = [row.id for row in self.captures if thorough and row.status == "PARTIALLY_REFUNDED"]
+        return [row.id for row in self.captures if row.id in partly or self._is_unclear(row)]
 
     def _is_unclear(self, row: Capture) -> bool:
         found = list(self._of(row))
         # How much a dispute took stands in the order only where all that was left was taken.
         news = (
             one.entry.is_open
-            or (one.entry.id is None and one.state == "pending")
-            or (one.state == "succeeded" and (one.entry.id is None or row.id not in self.gone))
-            or (one.state == "succeeded" and one.amount != self.known[one.reference].taken)
+            or (
+                one.state == "succeeded"
+                and (
+                    one.entry.id is None
+                    or row.id not in self.gone
+                    or one.amount != self.known[one.reference].taken
+                )
+            )
             for one in found
         )
         return any(news) or (row.id in self.partly and not found)

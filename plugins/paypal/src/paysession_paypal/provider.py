@@ -504,19 +504,19 @@ class PayPal(Settings):
         order = _own(found, session)
         if order is not None:
             reading = Reading(order, session, found.at)
-            return self._with_disputes(gateway, reading).snapshot(operation)
+            return self._with_disputes(gateway, reading, operation).snapshot(operation)
         if PayPalData.of(session).authorizations or session.authorized_amount:
             raise OutcomeUnknown(f"PayPal does not show the order {session.reference} any more")
         # An order that nobody paid is gone some hours after it was made.
         return Snapshot(Status.CANCELED) if _expired(found, session) else Snapshot.absent()
 
-    def _with_disputes(self, gateway: Gateway, reading: Reading) -> Reading:
+    def _with_disputes(self, gateway: Gateway, reading: Reading, operation: Operation | None) -> Reading:
         """Return a reading with the disputes that its order shows, or a notification named.
 
         An order is read all the same if they cannot be queried: an app needs a permission of its own for it.
         """
         named = PayPalData.of(reading.session).dispute
-        questions = reading.chargebacks.questions
+        questions = reading.chargebacks.questions(thorough=operation is None)
         if named is None and not questions:
             return reading
         cases: list[Case] = []
