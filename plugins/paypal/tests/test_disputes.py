@@ -353,6 +353,23 @@ def test_a_second_dispute_of_a_capture_is_one_of_its_own(paid, fake):
     ]
 
 
+def test_what_one_dispute_took_stays_taken_while_another_holds_the_rest(paid, fake):
+    shop, session_id, capture = paid
+
+    def silent(call, document):
+        if call == "show_dispute":
+            document.pop("money_movements", None)
+        return document
+
+    fake.twist(silent)
+    fake.ledger.dispute(capture, Decimal("10.00"))
+    fake.ledger.decide(capture, won=False)
+    assert look(shop, session_id).charged_back_amount == Money("10.00", EUR)
+    fake.ledger.dispute(capture, Decimal("5.00"))
+    session = look(shop, session_id)
+    assert (session.charged_back_amount, session.disputes, session.conflict) == (Money("10.00", EUR), 1, None)
+
+
 def test_what_is_taken_once_more_on_appeal_is_another_chargeback_of_the_same_dispute(paid, fake):
     shop, session_id, capture = paid
     dispute = fake.ledger.dispute(capture)

@@ -214,7 +214,9 @@ class Chargebacks:
             return entry.claim
         if any(_is_end(refund, entry) for refund in self.refunds):
             return None
-        return entry.claim if entry.moved or row.status == "PARTIALLY_REFUNDED" else None
+        # While money is held for another dispute the order does not show what this one took.
+        hidden = row.disputed and entry.taken is not None
+        return entry.claim if entry.moved or hidden or row.status == "PARTIALLY_REFUNDED" else None
 
     def _is_pending(self, entry: Disputed) -> bool:
         """Return whether a dispute may take the money yet, or has, and the order does not show it."""
