@@ -263,6 +263,11 @@ class Shop:
             return session
         return self.payments.authorize(session.id, payload=self.query)
 
+    def look(self, session_id, **duration):
+        """Query PayPal about a session while time passes: an hour, if nothing else is said."""
+        self.clock.forward(**(duration or {"hours": 1}))
+        return self.payments.sync(session_id)
+
     def settle(self, rounds=6, **duration):
         """Let recovery come round while time passes: half an hour, if nothing else is said."""
         for _ in range(rounds):
@@ -304,6 +309,15 @@ def shop(fake, provider, clock):
 
 
 @pytest.fixture
+def captured(shop):
+    """Return a shop, its session of which 20.00 of 42.00 are captured, and that capture's id."""
+    session = shop.session()
+    session = shop.payments.capture(session.id, Money("20.00", "EUR"), idempotency_key="c")
+    (capture,) = session.data["captures"]
+    return shop, session.id, capture
+
+
+@pytest.fixture
 def make_shop(fake, clock):
     made = []
 
@@ -329,3 +343,21 @@ def refuse(fake):
         fake.fail(call, Fault.answer(status, json.dumps(document).encode(), committed=committed))
 
     return refuse
+
+
+@pytest.fixture
+def reword(fake):
+    """Return a function that gives the first authorization, capture or refund of an order another status."""
+
+    def reword(kind, status):
+        def twist(call, document):
+            payments = (
+                document["purchase_units"][0].get("payments", {}) if "purchase_units" in document else {}
+            )
+            for row in payments.get(kind, [])[:1]:
+                row["status"] = status
+            return document
+
+        fake.twist(twist)
+
+    return reword

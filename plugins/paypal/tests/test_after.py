@@ -15,64 +15,40 @@ EUR = "EUR"
 EUR20, EUR42 = Money("20.00", EUR), Money("42.00", EUR)
 
 
-@pytest.fixture
-def captured(shop):
-    """Return a shop, its session of which 20.00 of 42.00 are captured, and that capture's id."""
-    session = shop.session()
-    session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
-    (capture,) = session.data["captures"]
-    return shop, session.id, capture
-
-
-def look(shop, session_id, **later):
-    shop.clock.forward(**(later or {"hours": 1}))
-    return shop.payments.sync(session_id)
-
-
-def reworded(kind, status):
-    """Return what gives the first authorization, capture or refund of an order another status."""
-
-    def twist(call, document):
-        payments = document["purchase_units"][0].get("payments", {}) if "purchase_units" in document else {}
-        for row in payments.get(kind, [])[:1]:
-            row["status"] = status
-        return document
-
-    return twist
-
-
 # --- words that no file has, and what may be missing ----------------------------------------------
 
 
-def test_an_expired_authorization_ends_the_session(shop, fake):
+def test_an_expired_authorization_ends_the_session(shop, fake, reword):
     session = shop.session()
-    fake.twist(reworded("authorizations", "EXPIRED"))
-    assert look(shop, session.id).status is Status.CANCELED
+    reword("authorizations", "EXPIRED")
+    assert shop.look(session.id).status is Status.CANCELED
 
 
 @pytest.mark.parametrize("kind", ["authorizations", "captures", "refunds"])
-def test_a_word_that_is_not_known_is_reported_and_changes_no_figure(captured, fake, caplog, kind):
+def test_a_word_that_is_not_known_is_reported_and_changes_no_figure(captured, fake, caplog, kind, reword):
     shop, session_id, _ = captured
     shop.payments.refund(session_id, Money("5.00", EUR))
     before = shop.books()
 
-    fake.twist(reworded(kind, "PARTIALLY_SOMETHING"))
-    session = look(shop, session_id)
+    reword(kind, "PARTIALLY_SOMETHING")
+    session = shop.look(session_id)
     assert (session.conflict, shop.books()) == ("status", before)
     assert "PARTIALLY_SOMETHING" in PayPalData.of(session).unclear[0]
     assert "PARTIALLY_SOMETHING" in caplog.text
     fake.twist(lambda call, document: document)
-    assert look(shop, session_id).conflict is None
+    assert shop.look(session_id).conflict is None
 
 
-def test_an_unknown_word_for_the_authorization_that_is_asked_for_is_pending_until_it_is_known(shop, fake):
+def test_an_unknown_word_for_the_authorization_that_is_asked_for_is_pending_until_it_is_known(
+    shop, fake, reword
+):
     session = shop.session("approved")
-    fake.twist(reworded("authorizations", "PARTIALLY_CREATED"))
+    reword("authorizations", "PARTIALLY_CREATED")
     session = shop.payments.resume(session.id, payload=shop.query)
     assert (session.status, session.held) == (Status.PENDING, 4200)
-    assert look(shop, session.id).status is Status.PENDING
+    assert shop.look(session.id).status is Status.PENDING
     fake.twist(lambda call, document: document)
-    assert look(shop, session.id).status is Status.AUTHORIZED
+    assert shop.look(session.id).status is Status.AUTHORIZED
 
 
 def without_links(call, document):
@@ -86,7 +62,7 @@ def test_a_refund_without_a_link_is_of_the_only_capture(captured, fake):
     shop, session_id, _ = captured
     fake.twist(without_links)
     shop.payments.refund(session_id, EUR20)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.refunded_amount, session.conflict) == (EUR20, None)
     assert len([row for row in shop.payments.history(session_id) if row.kind is Kind.REFUND]) == 1
 
@@ -99,7 +75,7 @@ def test_refunds_without_links_are_never_counted_twice(captured, fake):
     fake.twist(without_links)
     shop.payments.refund(session_id, Money("22.00", EUR), capture=rows[1].id)
     fake.ledger.decide(first, won=False)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.refunded_amount, session.charged_back_amount) == (Money("22.00", EUR), EUR20)
     assert session.conflict is None
 
@@ -170,7 +146,7 @@ def reauthorized(shop, fake):
 def test_a_cancel_voids_the_authorization_that_is_live(reauthorized, fake, known):
     shop, session_id, old, new = reauthorized
     if known:
-        look(shop, session_id)
+        shop.look(session_id)
     session = shop.payments.cancel(session_id)
     assert (session.status, session.in_doubt) == (Status.CANCELED, False)
     assert {row.status for row in fake.ledger.orders[session.reference].authorizations} == {"VOIDED"}
@@ -182,13 +158,13 @@ def test_a_cancel_voids_the_authorization_that_is_live(reauthorized, fake, known
 def test_a_capture_takes_the_authorization_that_is_live_and_takes_it_once(reauthorized, fake, known):
     shop, session_id, old, new = reauthorized
     if known:
-        look(shop, session_id)
+        shop.look(session_id)
     session = shop.payments.capture(session_id, EUR20)
     assert (session.captured_amount, session.in_doubt) == (EUR20, False)
     assert fake.effects.count("capture 20.00") == 1
     captures = [row.path.split("/")[-2] for row in fake.calls("capture")]
     assert captures == ([new] if known else [old, new])
-    assert look(shop, session_id).captured_amount == EUR20
+    assert shop.look(session_id).captured_amount == EUR20
 
 
 def test_two_live_authorizations_end_with_the_older_one(shop, fake):
@@ -196,7 +172,7 @@ def test_two_live_authorizations_end_with_the_older_one(shop, fake):
     shop.clock.forward(days=5)
     (old,) = session.data["authorizations"]
     fake.ledger.reauthorize(old, {})
-    look(shop, session.id)
+    shop.look(session.id)
     assert shop.payments.cancel(session.id).status is Status.CANCELED
     assert {row.status for row in fake.ledger.orders[session.reference].authorizations} == {"VOIDED"}
     assert [row.path.split("/")[-2] for row in fake.calls("void")][0] == old
@@ -255,7 +231,7 @@ def test_the_honor_period_is_in_the_data_and_expires_at_is_that_of_the_live_one(
     before = shop.payments.get(session_id)
     assert PayPalData.of(before).honored_until == before.created_at + timedelta(days=3)
     assert before.expires_at == before.created_at + timedelta(days=29)
-    session = look(shop, session_id, seconds=1)
+    session = shop.look(session_id, seconds=1)
     made = before.created_at + timedelta(days=5)
     assert PayPalData.of(session).honored_until == made + timedelta(days=3)
     assert session.expires_at == made + timedelta(days=29)
@@ -276,7 +252,7 @@ def test_statuses_fees_and_the_payer_are_in_the_typed_data(captured, fake):
         return document
 
     fake.twist(with_address)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     data, payer = PayPalData.of(session), session.payer
     assert data.captures == {capture: "succeeded"}
     assert list(data.authorizations.values()) == ["succeeded"]

@@ -20,37 +20,11 @@ NOT_RECEIVED = "MERCHANDISE_OR_SERVICE_NOT_RECEIVED"
 
 
 @pytest.fixture
-def captured(shop):
-    """Return a shop, its session of which 20.00 of 42.00 are captured, and that capture's id."""
-    session = shop.session()
-    session = shop.payments.capture(session.id, EUR20, idempotency_key="c")
-    (capture,) = session.data["captures"]
-    return shop, session.id, capture
-
-
-@pytest.fixture
 def paid(shop):
     """Return a shop, its session that was captured at once, and that capture's id."""
     session = shop.session(capture="automatic")
     (capture,) = session.data["captures"]
     return shop, session.id, capture
-
-
-def look(shop, session_id, **later):
-    shop.clock.forward(**(later or {"hours": 1}))
-    return shop.payments.sync(session_id)
-
-
-def reworded(kind, status):
-    """Return what gives the first authorization, capture or refund of an order another status."""
-
-    def twist(call, document):
-        payments = document["purchase_units"][0].get("payments", {}) if "purchase_units" in document else {}
-        for row in payments.get(kind, [])[:1]:
-            row["status"] = status
-        return document
-
-    return twist
 
 
 class Trusting:
@@ -107,21 +81,21 @@ def disputes_told(shop):
 def test_a_disputed_payment_stays_paid_whoever_wins(paid, fake, permission):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.status, session.captured_amount, session.conflict) == (Status.AUTHORIZED, EUR42, None)
     assert (session.disputes, PayPalData.of(session).captures) == (1, {capture: "disputed"})
     fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id, days=9)
+    session = shop.look(session_id, days=9)
     assert (session.status, session.captured_amount, session.refunded) == (Status.AUTHORIZED, EUR42, 0)
     assert (session.disputes, session.charged_back) == (0, 0)
     assert disputes_told(shop) == ["session.disputed", "session.dispute_won"]
-    assert look(shop, session_id, days=9).version == session.version, "it is over, and nothing is news"
+    assert shop.look(session_id, days=9).version == session.version, "it is over, and nothing is news"
 
 
 def test_a_disputed_capture_is_not_capturable_again(captured, fake):
     shop, session_id, capture = captured
     fake.ledger.dispute(capture)
-    assert look(shop, session_id).captured_amount == EUR20
+    assert shop.look(session_id).captured_amount == EUR20
     assert (fake.effects.count("capture 20.00"), shop.books()[2:]) == (1, (4200, 2000, 0))
     shop.payments.capture(session_id, Money("22.00", EUR))
     assert fake.effects[-1] == "capture 22.00", "what is left of the authorization is"
@@ -134,9 +108,9 @@ def test_a_lost_dispute_takes_the_capture_back_and_does_not_cancel(shop, fake, a
         session = shop.payments.capture(session.id, EUR42)
     (capture,) = session.data["captures"]
     fake.ledger.dispute(capture)
-    look(shop, session.id)
+    shop.look(session.id)
     fake.ledger.decide(capture, won=False)
-    session = look(shop, session.id)
+    session = shop.look(session.id)
     assert (session.status, session.captured_amount, session.charged_back_amount) == (
         Status.AUTHORIZED, EUR42, EUR42,
     )  # fmt: skip
@@ -147,9 +121,9 @@ def test_a_lost_dispute_takes_the_capture_back_and_does_not_cancel(shop, fake, a
 def test_money_that_comes_back_after_a_chargeback_is_the_merchants_again(paid, fake, permission):
     shop, session_id, capture = paid
     fake.ledger.decide(capture, won=False)
-    assert look(shop, session_id).charged_back_amount == EUR42
+    assert shop.look(session_id).charged_back_amount == EUR42
     fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back, session.captured_amount, session.conflict) == (0, EUR42, None)
     assert disputes_told(shop)[-1] == "session.dispute_won"
 
@@ -167,17 +141,17 @@ def test_a_chargeback_takes_what_was_refunded_before_into_account(captured, fake
     shop, session_id, capture = captured
     shop.payments.refund(session_id, Money("5.00", EUR))
     fake.ledger.decide(capture, won=False)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back_amount, session.refunded_amount) == (Money("15.00", EUR), Money("5.00", EUR))
 
 
 @pytest.mark.parametrize("status", ["REVERSED", "PENDING"])
-def test_a_chargeback_in_other_words_is_one(paid, fake, status):
+def test_a_chargeback_in_other_words_is_one(paid, fake, status, reword):
     shop, session_id, capture = paid
     fake.ledger.decide(capture, won=False)
 
-    fake.twist(reworded("captures", status))
-    session = look(shop, session_id)
+    reword("captures", status)
+    session = shop.look(session_id)
     assert (session.status, session.charged_back_amount) == (Status.AUTHORIZED, EUR42)
 
 
@@ -185,12 +159,12 @@ def test_a_part_that_was_taken_back_without_a_refund_is_reported(paid, fake, cap
     """The order does not say how much it was, so it is a conflict, and not a figure that was guessed."""
     shop, session_id, capture = paid
     fake.ledger.reverse_part(capture, Decimal("10.00"))
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.conflict, session.refunded, session.captured_amount) == ("status", 0, EUR42)
     assert f"a part of {capture} was given back" in PayPalData.of(session).unclear[0]
     assert capture in caplog.text
     fake.ledger.capture_of(capture)[1].status = "COMPLETED"
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.conflict, PayPalData.of(session).unclear) == (None, ())
 
 
@@ -206,7 +180,7 @@ def test_a_refund_that_is_not_listed_yet_is_no_part_that_was_taken_back(captured
         return document
 
     fake.twist(lagging)
-    assert look(shop, session_id, seconds=1).conflict is None
+    assert shop.look(session_id, seconds=1).conflict is None
     assert unlisted == 1
 
 
@@ -216,14 +190,14 @@ def test_a_refund_that_is_not_listed_yet_is_no_part_that_was_taken_back(captured
 def test_the_reason_and_the_due_date_are_those_of_the_dispute(paid, fake):
     shop, session_id, capture = paid
     dispute = fake.ledger.dispute(capture)
-    look(shop, session_id)
+    shop.look(session_id)
     (row,) = rows(shop, session_id)
     assert row.dispute == Dispute("opened", reason=NOT_RECEIVED, evidence_due_by=ANSWER_BY)
     assert (row.amount, row.state, row.reference) == (EUR42, State.PENDING, f"{capture} dispute")
     (kept,) = PayPalData.of(shop.payments.get(session_id)).disputes.values()
     assert (kept.id, kept.due, kept.is_open) == (dispute.id, ANSWER_BY, True)
     fake.ledger.answer_dispute(capture)
-    look(shop, session_id)
+    shop.look(session_id)
     (row,) = rows(shop, session_id)
     assert row.dispute == Dispute("under_review", reason=NOT_RECEIVED)
 
@@ -231,11 +205,11 @@ def test_the_reason_and_the_due_date_are_those_of_the_dispute(paid, fake):
 def test_a_part_of_a_payment_may_be_disputed_and_lost(paid, fake):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture, Decimal("10.00"))
-    look(shop, session_id)
+    shop.look(session_id)
     (row,) = rows(shop, session_id)
     assert (row.amount, row.state) == (Money("10.00", EUR), State.PENDING)
     fake.ledger.decide(capture, won=False, fee=Decimal("15.00"))
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back_amount, session.captured_amount) == (Money("10.00", EUR), EUR42)
     assert (session.conflict, session.disputes, session.refundable_amount) == (None, 0, Money("32.00", EUR))
     (row,) = rows(shop, session_id)
@@ -258,7 +232,7 @@ def test_how_much_was_taken_of_a_part_is_what_the_dispute_states(paid, fake, sta
         return document
 
     fake.twist(silent)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     amount = "12.00" if stated == "disputed" else "10.00"
     assert (session.charged_back_amount, session.conflict) == (Money(amount, EUR), None)
 
@@ -267,9 +241,9 @@ def test_a_part_that_is_returned_is_the_merchants_again(paid, fake):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture, Decimal("10.00"))
     fake.ledger.decide(capture, won=False)
-    assert look(shop, session_id).charged_back_amount == Money("10.00", EUR)
+    assert shop.look(session_id).charged_back_amount == Money("10.00", EUR)
     fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id, days=9)
+    session = shop.look(session_id, days=9)
     assert (session.charged_back, session.conflict) == (0, None)
     assert disputes_told(shop)[-1] == "session.dispute_won"
 
@@ -278,10 +252,10 @@ def test_of_what_was_taken_whole_a_part_may_come_back(paid, fake):
     shop, session_id, capture = paid
     dispute = fake.ledger.dispute(capture)
     fake.ledger.decide(capture, won=False)
-    assert look(shop, session_id).charged_back_amount == EUR42
+    assert shop.look(session_id).charged_back_amount == EUR42
     fake.ledger.capture_of(capture)[1].status = "PARTIALLY_REFUNDED"
     dispute.movements.append(("CREDIT", "DISPUTE_SETTLEMENT", Decimal("12.00")))
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back_amount, session.conflict) == (Money("30.00", EUR), None)
 
 
@@ -291,7 +265,7 @@ def test_a_part_that_was_taken_besides_our_own_refund_is_found_by_any_lookup(cap
     shop.payments.refund(session_id, Money("5.00", EUR))
     fake.ledger.dispute(capture, Decimal("8.00"))
     fake.ledger.decide(capture, won=False)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back_amount, session.refunded_amount) == (Money("8.00", EUR), Money("5.00", EUR))
     assert session.conflict is None
 
@@ -300,12 +274,12 @@ def test_a_claim_that_ended_with_a_refund_counts_once(captured, fake, notify):
     """The merchant refunded in the Resolution Center: the order lists it, and the dispute says it again."""
     shop, session_id, capture = captured
     dispute = fake.ledger.dispute(capture, Decimal("8.00"), stage="INQUIRY")
-    look(shop, session_id)
+    shop.look(session_id)
     notify()
     assert len(rows(shop, session_id)) == 1
     fake.ledger.refund(capture, {"amount": {"currency_code": EUR, "value": "8.00"}})
     dispute.status, dispute.outcome, dispute.refunded = "RESOLVED", "RESOLVED_BUYER_FAVOUR", Decimal("8.00")
-    session = look(shop, session_id, days=2)
+    session = shop.look(session_id, days=2)
     assert (session.refunded_amount, session.charged_back, session.disputes) == (Money("8.00", EUR), 0, 0)
 
 
@@ -330,10 +304,10 @@ def test_an_inquiry_that_holds_no_money_is_seen_with_its_due_date(paid, fake, no
     (row,) = rows(shop, session_id)
     assert (row.amount, row.dispute.evidence_due_by) == (Money("10.00", EUR), ANSWER_BY)
     fake.ledger.escalate(capture)
-    session = look(shop, session_id, hours=6)
+    session = shop.look(session_id, hours=6)
     assert PayPalData.of(session).captures == {capture: "disputed"}
     fake.ledger.decide(capture, won=True)
-    session = look(shop, session_id, days=1)
+    session = shop.look(session_id, days=1)
     assert (session.disputes, len(rows(shop, session_id))) == (0, 1)
     assert disputes_told(shop) == ["session.disputed", "session.dispute_won"]
 
@@ -342,9 +316,9 @@ def test_a_second_dispute_of_a_capture_is_one_of_its_own(paid, fake):
     shop, session_id, capture = paid
     for won in (True, False):
         fake.ledger.dispute(capture)
-        assert look(shop, session_id).disputes == 1
+        assert shop.look(session_id).disputes == 1
         fake.ledger.decide(capture, won=won)
-        look(shop, session_id)
+        shop.look(session_id)
     session = shop.payments.get(session_id)
     assert (session.charged_back_amount, session.disputes, session.conflict) == (EUR42, 0, None)
     assert [(row.state, row.reference) for row in rows(shop, session_id)] == [
@@ -364,9 +338,9 @@ def test_what_one_dispute_took_stays_taken_while_another_holds_the_rest(paid, fa
     fake.twist(silent)
     fake.ledger.dispute(capture, Decimal("10.00"))
     fake.ledger.decide(capture, won=False)
-    assert look(shop, session_id).charged_back_amount == Money("10.00", EUR)
+    assert shop.look(session_id).charged_back_amount == Money("10.00", EUR)
     fake.ledger.dispute(capture, Decimal("5.00"))
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.charged_back_amount, session.disputes, session.conflict) == (Money("10.00", EUR), 1, None)
 
 
@@ -375,12 +349,12 @@ def test_what_is_taken_once_more_on_appeal_is_another_chargeback_of_the_same_dis
     dispute = fake.ledger.dispute(capture)
     for won, charged_back in ((False, EUR42), (True, EUR42 - EUR42), (False, EUR42)):
         fake.ledger.decide(capture, won=won)
-        assert look(shop, session_id).charged_back_amount == charged_back
+        assert shop.look(session_id).charged_back_amount == charged_back
     assert [(row.reference, row.dispute.status) for row in rows(shop, session_id)] == [
         (f"{capture} dispute", "won"),
         (f"{capture} dispute 2", "lost"),
     ]
-    kept = PayPalData.of(look(shop, session_id)).disputes
+    kept = PayPalData.of(shop.look(session_id)).disputes
     assert [(entry.id, entry.over) for entry in kept.values()] == [(dispute.id, True), (dispute.id, False)]
     assert disputes_told(shop)[-3:] == ["session.dispute_won", "session.disputed", "session.charged_back"]
 
@@ -390,9 +364,9 @@ def test_without_permission_a_second_dispute_is_seen_too(paid, fake):
     forbid(fake)
     for won in (True, False):
         fake.ledger.dispute(capture)
-        assert look(shop, session_id).disputes == 1
+        assert shop.look(session_id).disputes == 1
         fake.ledger.decide(capture, won=won)
-        look(shop, session_id)
+        shop.look(session_id)
     assert [row.state for row in rows(shop, session_id)] == [State.DECLINED, State.SUCCEEDED]
 
 
@@ -400,13 +374,13 @@ def test_what_the_order_showed_first_is_the_dispute_that_is_seen_later(paid, fak
     shop, session_id, capture = paid
     fake.fail("show_disputes", Fault.answer(503))
     fake.ledger.dispute(capture, Decimal("10.00"))
-    look(shop, session_id)
+    shop.look(session_id)
     assert [(row.amount, row.dispute.reason) for row in rows(shop, session_id)] == [
         (EUR42, "BUYER_COMPLAINT")
     ]
-    look(shop, session_id)
+    shop.look(session_id)
     fake.ledger.decide(capture, won=False)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     (row,) = rows(shop, session_id)
     assert (row.amount, session.charged_back_amount) == (Money("10.00", EUR), Money("10.00", EUR))
 
@@ -415,10 +389,10 @@ def test_what_the_order_showed_first_is_the_dispute_that_is_seen_later(paid, fak
 def test_an_order_is_read_although_its_disputes_cannot_be(paid, fake, fault):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture)
-    look(shop, session_id)
+    shop.look(session_id)
     known = rows(shop, session_id)
     fake.fail("show_disputes", fault)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.status, session.disputes) == (Status.AUTHORIZED, 1)
     assert rows(shop, session_id) == known, "what is known of it stays"
 
@@ -428,7 +402,7 @@ def test_an_open_inquiry_is_not_won_because_disputes_cannot_be_queried(paid, fak
     fake.ledger.dispute(capture, stage="INQUIRY")
     notify()
     forbid(fake)
-    assert look(shop, session_id, days=1).disputes == 1
+    assert shop.look(session_id, days=1).disputes == 1
     assert disputes_told(shop) == ["session.disputed"]
 
 
@@ -439,7 +413,7 @@ def test_a_dispute_that_could_not_be_queried_is_asked_for_at_the_next_lookup(pai
     notify()
     session = shop.payments.get(session_id)
     assert (session.disputes, PayPalData.of(session).dispute) == (0, dispute.id)
-    session = look(shop, session_id)
+    session = shop.look(session_id)
     assert (session.disputes, PayPalData.of(session).dispute) == (1, None)
 
 
@@ -474,20 +448,20 @@ def test_what_is_decided_against_the_merchant_shows_in_the_order_within_a_day(pa
     dispute.status, dispute.outcome, dispute.updated_at = "RESOLVED", "RESOLVED_BUYER_FAVOUR", shop.clock()
     notify()
     assert (shop.payments.get(session_id).disputes, shop.payments.get(session_id).charged_back) == (1, 0)
-    session = look(shop, session_id, hours=25)
+    session = shop.look(session_id, hours=25)
     assert (session.disputes, session.charged_back) == (0, 0)
     assert disputes_told(shop) == ["session.disputed", "session.dispute_won"]
 
 
 def test_an_order_at_rest_costs_no_query_of_disputes(paid, fake):
     shop, session_id, capture = paid
-    look(shop, session_id)
+    shop.look(session_id)
     assert fake.calls("show_disputes") == []
     fake.ledger.dispute(capture)
     fake.ledger.decide(capture, won=False)
-    look(shop, session_id)
+    shop.look(session_id)
     asked = len(fake.calls("show_disputes"))
-    look(shop, session_id, days=1)
+    shop.look(session_id, days=1)
     assert (asked, len(fake.calls("show_disputes"))) == (1, 1), (
         "it is decided, and the order shows what it took"
     )
