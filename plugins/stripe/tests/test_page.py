@@ -137,6 +137,17 @@ def test_a_page_is_embedded_in_the_shops_own(wire, forms, values, where):
     provider.close()
 
 
+def test_a_page_asks_for_a_longer_hold_and_several_captures_as_well(wire, forms, values):
+    settings = {"ui": "hosted", "extended_authorization": True, "multicapture": True}
+    provider = Stripe(api_key=KEY, max_network_retries=0, **settings)
+    wire.post(f"{API}/checkout/sessions", json=PAGE)
+    session = values.session(id="ps_1", checkout=BACK)
+    provider.initiate(session, values.operation(session, "initiate"))
+    provider.close()
+    asked = {"request_extended_authorization": "if_available", "request_multicapture": "if_available"}
+    assert {"card": asked} == forms.form(wire.calls[0].request.body)["payment_method_options"]
+
+
 def test_a_new_amount_is_a_new_page_of_the_same_kind(wire, forms, stripe, values):
     session = values.session(id="ps_1", reference="cs_test_1", data={"ui": "embedded"}, checkout=BACK)
     new = {**EMBEDDED, "id": "cs_test_2", "amount_total": 5000, "client_secret": "cs_test_2_secret_x"}

@@ -9,7 +9,7 @@ import pytest
 
 from paysession.provider import Money, Secret, WebhookRejected
 from paysession_stripe import Stripe
-from paysession_stripe.webhooks import parse
+from paysession_stripe.webhooks import listed, parse
 
 SECRET = "whsec_test"
 NOW = 1_767_268_800
@@ -82,6 +82,14 @@ def test_a_warning_of_fraud_is_logged_and_kept_with_the_session(caplog):
     assert {"fraud_warning": "made_with_stolen_card"} == json.loads(found.data)
     assert "pi_1 for fraud (made_with_stolen_card)" in caplog.text
     assert "refund it before it is disputed" in caplog.text
+
+
+def test_a_warning_of_fraud_whose_notification_was_lost_is_found_by_the_list_of_events():
+    found = listed(json.loads(event("radar.early_fraud_warning.created", found=WARNING)))
+    assert ("pi_1", {"fraud_warning": "made_with_stolen_card"}) == (
+        found.references[0],
+        json.loads(found.data),
+    )
 
 
 def test_a_warning_of_fraud_that_stripe_words_otherwise_is_one_all_the_same(caplog):
