@@ -5,17 +5,24 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 
 LONGEST = (
+    "core/tests/properties/test_mutations.py",
+    "tests/campaign/test_campaign.py",
+    "core/tests/properties/test_channels.py",
     "plugins/stripe/tests/test_contract.py",
+    "tests/test_scaling.py",
     "tests/matrix/test_answers.py",
     "tests/matrix/test_kills.py",
     "tests/test_docs.py",
-    "tests/campaign/test_campaign.py",
+    "tests/test_new_provider.py",
+    "plugins/sql/tests/test_replication.py",
+    "plugins/sql/tests/test_contract.py",
     "plugins/sql/tests/test_hammer.py",
     "plugins/sql/tests/test_processes.py",
     "plugins/stripe/tests/test_faults.py",
@@ -32,6 +39,16 @@ LONGEST = (
 """The files that take longest in the two tiers, as measured."""
 
 
+APART = frozenset({
+    "core/tests/properties/test_channels.py",
+    "core/tests/properties/test_mutations.py",
+    "plugins/sql/tests/test_replication.py",
+    "tests/campaign/test_campaign.py",
+    "tests/test_examples.py",
+})  # fmt: skip
+"""Files whose tests take long and share nothing: any worker takes the next of them."""
+
+
 SLOW_LIMIT = 900.0
 """Seconds that a slow test may take; others have the `timeout` of pyproject.toml."""
 
@@ -42,7 +59,12 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+    def place(item):
+        name = item.nodeid.partition("::")[0]
+        return places.get(name, len(places)), name  # by name: see `_take_turns`
+
+    items.sort(key=place)
 
 
 def pytest_configure(config):
@@ -56,6 +78,37 @@ def pytest_configure(config):
         config.add_cleanup(folder.cleanup)
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = folder.name
         sys.dont_write_bytecode = False
+    if hasattr(config, "workerinput"):
+        _take_turns(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out whole files, as `--dist loadfile` does, but the tests of those in `APART` one by one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if file in APART else file
+
+    return Scheduling(config, log)
+
+
+def _take_turns(config):
+    """Have each worker of xdist collect the folders from another one on.
+
+    Each collects all tests, and in a fresh clone compiling them is most of that: workers that begin at the
+    same file all compile it at the same time, the others find what one of them has compiled.
+    """
+    if config.args_source is not config.ArgsSource.TESTPATHS:
+        return
+    parts = [part for path in config.args for part in sorted(Path(path).iterdir())]
+    folders = [str(part) for part in parts if part.is_dir() or part.match("test_*.py")]
+    first = len(folders) * int(config.workerinput["workerid"][2:]) // config.workerinput["workercount"]
+    config.args[:] = folders[first:] + folders[:first]
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
