@@ -111,17 +111,22 @@ def sqlite(path, recorded, threads, orders, tag):
     def work(plans):
         connection = sqlite3.connect(path, isolation_level=None, timeout=60)
         connection.execute("PRAGMA synchronous = FULL")
-        for plan in plans:
-            for read, steps in plan:
-                if read is not None:
-                    connection.execute(*read).fetchall()
-                connection.execute("BEGIN IMMEDIATE")
-                for text, parameters in steps:
-                    connection.execute(text, parameters)
-                connection.execute("COMMIT")
+        played(connection, plans)
         connection.close()
 
     return in_threads(threads, work, _plans(recorded, *texts, orders, tag))
+
+
+def played(connection, plans):
+    """Read and commit what the plans say, on one connection of ``sqlite3``."""
+    for plan in plans:
+        for read, steps in plan:
+            if read is not None:
+                connection.execute(*read).fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            for text, parameters in steps:
+                connection.execute(text, parameters)
+            connection.execute("COMMIT")
 
 
 def _texts():
