@@ -270,6 +270,18 @@ def test_a_part_that_was_taken_besides_our_own_refund_is_found_by_any_lookup(cap
     assert session.conflict is None
 
 
+def test_many_disputes_that_are_known_do_not_hide_another_one(captured, fake):
+    """Of each capture only so many are asked for at once, and the order shows nothing of any of them."""
+    shop, session_id, capture = captured
+    shop.payments.refund(session_id, Money("5.00", EUR))
+    for _ in range(7):
+        fake.ledger.dispute(capture, Decimal("1.00"))
+        fake.ledger.decide(capture, won=False)
+    shop.look(session_id)
+    session = shop.look(session_id)
+    assert (session.charged_back_amount, session.conflict) == (Money("7.00", EUR), None)
+
+
 def test_a_claim_that_ended_with_a_refund_counts_once(captured, fake, notify):
     """The merchant refunded in the Resolution Center: the order lists it, and the dispute says it again."""
     shop, session_id, capture = captured

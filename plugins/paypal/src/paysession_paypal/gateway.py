@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from attrs import Factory, frozen
 
 from paysession.provider import NotApplied, OutcomeUnknown
-from paysession_paypal.document import as_list, as_object, text_in
+from paysession_paypal.document import as_list, as_object, moment, text_in
 from paysession_paypal.refusals import refusal
 from paysession_paypal.wire import Lost, NotSent, Reply, Request
 
@@ -138,8 +138,8 @@ class Gateway:
 
     # --- disputes ---
 
-    def disputes(self, capture_id: str) -> list[str]:
-        """Return the ids of a capture's disputes.
+    def disputes(self, capture_id: str) -> dict[str, datetime | None]:
+        """Return when each of a capture's disputes last changed, if PayPal says so, by its id.
 
         Raises:
             Declined: The app may not see disputes.
@@ -149,7 +149,11 @@ class Gateway:
         query = urlencode({"disputed_transaction_id": capture_id})
         document = self.ask("GET", f"/v1/customer/disputes?{query}", absent=True)
         listed = map(as_object, as_list(document.get("items")))
-        return [found for row in listed if row and (found := text_in(row, "dispute_id"))]
+        return {
+            found: moment(row.get("update_time"))
+            for row in listed
+            if row and (found := text_in(row, "dispute_id"))
+        }
 
     def dispute(self, dispute_id: str) -> Document:
         """Return a dispute; empty: PayPal shows none with this id.

@@ -515,7 +515,8 @@ class PayPal(Settings):
 
         An order is read all the same if they cannot be queried: an app needs a permission of its own for it.
         """
-        named = PayPalData.of(reading.session).dispute
+        data = PayPalData.of(reading.session)
+        named, known = data.dispute, {row.id: row.updated_at for row in data.disputes.values()}
         questions = reading.chargebacks.questions(thorough=operation is None)
         if named is None and not questions:
             return reading
@@ -523,8 +524,14 @@ class PayPal(Settings):
         asked = True
         try:
             of = {named: ""} if named is not None else dict[str, str]()
-            of |= {found: capture for capture in questions for found in gateway.disputes(capture)}
-            for dispute_id, capture in list(of.items())[:_MOST_DISPUTES]:
+            new = dict.fromkeys(of, True)
+            for capture in questions:
+                for found, changed in gateway.disputes(capture).items():
+                    of[found] = capture
+                    new[found] = found == named or changed is None or known.get(found) != changed
+            # What is known already must not keep the others from being seen at all.
+            queue = sorted(of, key=lambda found: not new[found])
+            for dispute_id, capture in [(found, of[found]) for found in queue[:_MOST_DISPUTES]]:
                 document = gateway.dispute(dispute_id)
                 if document:
                     case = read_case(document)
