@@ -291,6 +291,7 @@ def test_a_claim_that_ended_with_a_refund_counts_once(captured, fake, notify):
     assert len(rows(shop, session_id)) == 1
     fake.ledger.refund(capture, {"amount": {"currency_code": EUR, "value": "8.00"}})
     dispute.status, dispute.outcome, dispute.refunded = "RESOLVED", "RESOLVED_BUYER_FAVOUR", Decimal("8.00")
+    dispute.updated_at = shop.clock()
     session = shop.look(session_id, days=2)
     assert (session.refunded_amount, session.charged_back, session.disputes) == (Money("8.00", EUR), 0, 0)
 
@@ -304,6 +305,32 @@ def test_a_refund_from_before_a_dispute_is_not_its_end(captured, fake, notify):
     notify()
     session = shop.payments.get(session_id)
     assert (session.refunded_amount, session.charged_back_amount) == (Money("8.00", EUR), Money("8.00", EUR))
+
+
+def test_a_refund_from_after_a_dispute_is_not_its_end(captured, fake):
+    """What was taken stays taken, whatever the merchant gives back of its own accord later."""
+    shop, session_id, capture = captured
+    fake.ledger.dispute(capture, Decimal("8.00"))
+    fake.ledger.decide(capture, won=False)
+    assert shop.look(session_id).charged_back_amount == Money("8.00", EUR)
+    shop.clock.forward(days=5)
+    fake.ledger.refund(capture, {"amount": {"currency_code": EUR, "value": "8.00"}})
+    session = shop.look(session_id)
+    assert (session.refunded_amount, session.charged_back_amount) == (Money("8.00", EUR), Money("8.00", EUR))
+    assert "session.dispute_won" not in disputes_told(shop)
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+def test_a_dispute_of_no_sensible_time_is_read_all_the_same(captured, fake, notify, time):
+    shop, session_id, capture = captured
+    fake.ledger.dispute(capture, Decimal("8.00"), stage="INQUIRY")
+
+    def odd(call, document):
+        return {**document, "update_time": time} if call == "show_dispute" else document
+
+    fake.twist(odd)
+    notify()
+    assert shop.payments.get(session_id).disputes == 1
 
 
 def test_an_inquiry_that_holds_no_money_is_seen_with_its_due_date(paid, fake, notify):

@@ -24,6 +24,8 @@ __all__ = ["Chargeback", "Chargebacks"]
 
 SHOWN: Final = timedelta(days=1)
 """After this long an order shows what a dispute that was decided took."""
+NOTED: Final = timedelta(hours=1)
+"""How much later than a dispute was decided PayPal may date the refund that ended it."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -223,15 +225,19 @@ class Chargebacks:
         if entry.id is None:
             return False
         changed, now = entry.updated_at, self.now
-        recent = changed is not None and now is not None and now < changed + SHOWN
+        recent = changed is not None and now is not None and now - changed < SHOWN
         return entry.is_open or (entry.status == "lost" and recent)
 
 
 def _is_end(refund: Refund, entry: Disputed) -> bool:
-    """Return whether a refund may be what ended a dispute: the merchant gave back what was asked for."""
-    opened, made = entry.created_at, refund.created_at
+    """Return whether a refund may be what ended a dispute: the merchant gave back what was asked for.
+
+    One from before it began, or from after it was decided, is another.
+    """
+    opened, changed, made = entry.created_at, entry.updated_at, refund.created_at
     later = opened is None or made is None or made >= opened
-    return refund.capture == entry.capture and refund.amount == entry.claim and later
+    in_time = changed is None or made is None or made - changed <= NOTED
+    return refund.capture == entry.capture and refund.amount == entry.claim and later and in_time
 
 
 def _at_most(amount: Money | None, most: Money) -> Money | None:
