@@ -237,6 +237,23 @@ def test_how_much_was_taken_of_a_part_is_what_the_dispute_states(paid, fake, sta
     assert (session.charged_back_amount, session.conflict) == (Money(amount, EUR), None)
 
 
+def test_what_was_debited_in_another_currency_is_what_was_decided(paid, fake):
+    """The merchant's balance is in dollars: the payer got euros."""
+    shop, session_id, capture = paid
+    fake.ledger.dispute(capture, Decimal("12.00"))
+    fake.ledger.decide(capture, won=False, amount=Decimal("10.00"))
+
+    def converted(call, document):
+        if call == "show_dispute":
+            (row,) = document["money_movements"]
+            row["amount"] = {"currency_code": "USD", "value": "11.42"}
+        return document
+
+    fake.twist(converted)
+    session = shop.look(session_id)
+    assert (session.charged_back_amount, session.conflict) == (Money("10.00", EUR), None)
+
+
 def test_a_part_that_is_returned_is_the_merchants_again(paid, fake):
     shop, session_id, capture = paid
     fake.ledger.dispute(capture, Decimal("10.00"))

@@ -45,7 +45,7 @@ class Case:
         reason: Why, in PayPal's word.
         due: Until when the merchant may answer.
         taken: What it took from the merchant, if that is stated.
-        moved: Whether ``taken`` is what was debited; else it is what was decided.
+        moved: Whether ``taken`` was debited, perhaps in another currency; else it is what was decided.
         fee: What PayPal charges the merchant for it, if anything.
         created_at: When it was opened.
         updated_at: When it last changed.
@@ -168,9 +168,11 @@ def read_case(document: Document) -> Case:
     decided, amount = text_in(document, "status") == _DECIDED, _amount(document.get("dispute_amount"))
     debited = _net(document, _SETTLEMENT)
     against = text_in(outcome, "outcome_code") in _AGAINST
-    taken = debited
+    taken, stated = debited, _amount(outcome.get("amount_refunded")) or amount
+    if taken is not None and taken.minor and stated is not None and taken.currency != stated.currency:
+        taken = None  # debited from a balance in another currency than was paid in
     if taken is None and decided and against:
-        taken = _amount(outcome.get("amount_refunded")) or amount
+        taken = stated
     status: Standing = "under_review" if text_in(document, "status") in _ANSWERED else "opened"
     if decided:
         status = "lost" if against else "won"
