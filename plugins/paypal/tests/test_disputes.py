@@ -237,6 +237,31 @@ def test_how_much_was_taken_of_a_part_is_what_the_dispute_states(paid, fake, sta
     assert (session.charged_back_amount, session.conflict) == (Money(amount, EUR), None)
 
 
+@pytest.mark.parametrize("of", [0, 1])
+def test_what_a_dispute_of_two_captures_took_counts_once(shop, fake, of):
+    session = shop.session()
+    for amount in (EUR20, Money("22.00", EUR)):
+        session = shop.payments.capture(session.id, amount)
+    captures = list(session.data["captures"])
+    fake.ledger.dispute(captures[of], Decimal("10.00"))
+    fake.ledger.decide(captures[of], won=False)
+
+    def both(call, document):
+        if call == "show_dispute":
+            (row,) = document["disputed_transactions"]
+            rows = [{**row, "seller_transaction_id": capture} for capture in captures]
+            document["disputed_transactions"] = rows
+        return document
+
+    fake.twist(both)
+    session = shop.look(session.id)
+    assert (session.charged_back_amount, session.conflict) == (Money("10.00", EUR), None)
+    assert [row.reference for row in rows(shop, session.id) if row.state is State.SUCCEEDED] == [
+        f"{captures[of]} dispute"
+    ]
+    assert shop.look(session.id, days=2).disputes == 0
+
+
 def test_what_was_debited_in_another_currency_is_what_was_decided(paid, fake):
     """The merchant's balance is in dollars: the payer got euros."""
     shop, session_id, capture = paid

@@ -170,7 +170,7 @@ class Chargebacks:
                 id=case.id,
                 reason=case.reason,
                 due=case.due,
-                claim=_at_most(case.taken, row.amount),
+                claim=_at_most(self._share(row, case), row.amount),
                 moved=case.moved,
                 fee=case.fee,
                 taken=before.taken if before is not None else None,
@@ -179,6 +179,21 @@ class Chargebacks:
                 updated_at=case.updated_at,
             )
         return entries
+
+    def _share(self, row: Capture, case: Case) -> Money | None:
+        """Return what a dispute took of one capture: of several, first of those that show that it did."""
+        taken = case.taken
+        if taken is None or taken.currency != row.amount.currency:
+            return None
+        for other in sorted(self.captures, key=self._shows_little):
+            if other.id == row.id:
+                break
+            if other.id in case.captures:
+                taken -= min(taken, self.gone.get(other.id, self.room[other.id]))
+        return taken
+
+    def _shows_little(self, row: Capture) -> int:
+        return 0 if row.id in self.gone else 1 if row.status == "PARTIALLY_REFUNDED" else 2
 
     def _taken_up_again(self, row: Capture, entries: dict[str, Disputed]) -> list[str]:
         """Give each dispute that was over, and is open or takes money again, a reference of its own.
