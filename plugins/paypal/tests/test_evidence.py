@@ -1,6 +1,7 @@
 """What proves that an operation in doubt has not happened, and what proves nothing yet."""
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -216,3 +217,26 @@ def test_a_refund_without_an_invoice_number_is_not_taken_for_ours_in_doubt(shop,
         ("host", State.SUCCEEDED, True),
         ("provider", State.SUCCEEDED, True),
     }
+
+
+@pytest.mark.parametrize("days", [44, 46])
+def test_a_refund_that_lost_its_invoice_number_is_not_made_twice(captured, fake, days):
+    """PayPal has forgotten the key, and an effect that may be ours shows without it: a person is to look."""
+    shop, session_id, _ = captured
+
+    def silent(call, document):
+        for unit in document["purchase_units"] if call == "show" else ():
+            for row in unit["payments"].get("refunds", []):
+                row.pop("invoice_id", None)
+        return document
+
+    fake.twist(silent)
+    fake.fail("refund", Fault.drop(committed=True))
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.refund(session_id, Money("5.00", "EUR"), idempotency_key="r")
+    shop.clock.forward(days=days)
+    shop.settle(12)
+    assert shop.payments.get(session_id).in_doubt is (days == 46)
+    with suppress(OutcomeUnknown):
+        shop.payments.refund(session_id, Money("5.00", "EUR"), idempotency_key="r")
+    assert fake.effects.count("refund 5.00") == 1

@@ -36,7 +36,7 @@ from paysession_paypal.disputes import read_case
 from paysession_paypal.document import as_list, text_in
 from paysession_paypal.gateway import Gateway
 from paysession_paypal.orders import Order, read_authorization, read_capture, read_order, read_refund
-from paysession_paypal.reading import Reading, captured, refunded
+from paysession_paypal.reading import PAYMENTS_KEY, Reading, captured, refunded
 from paysession_paypal.refusals import (
     CANNOT_BE_VOIDED,
     EXPIRED,
@@ -64,8 +64,7 @@ __all__ = ["PayPal"]
 logger = logging.getLogger("paysession_paypal")
 
 ORDERS_KEY: Final = timedelta(hours=6)
-PAYMENTS_KEY: Final = timedelta(days=45)
-"""How long PayPal keeps a request id (https://developer.paypal.com/api/rest/reference/idempotency/)."""
+"""How long PayPal keeps an order's request id; see `PAYMENTS_KEY`."""
 
 _MOST_DISPUTES: Final = 5
 """How many disputes one lookup asks for: of a capture there is rarely more than one."""

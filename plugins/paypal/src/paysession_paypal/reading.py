@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from paysession_paypal.disputes import Case
     from paysession_paypal.orders import Authorization, Capture, Order, Refund
 
-__all__ = ["Reading", "captured", "refunded"]
+__all__ = ["PAYMENTS_KEY", "Reading", "captured", "refunded"]
 
 logger = logging.getLogger("paysession_paypal")
 
 APPROVAL: Final = timedelta(hours=3)
 """How long an order may wait for the payer and for us (PayPal's default)."""
+PAYMENTS_KEY: Final = timedelta(days=45)
+"""How long PayPal keeps a request id (https://developer.paypal.com/api/rest/reference/idempotency/)."""
 SETTLED: Final = timedelta(minutes=10)
 """After this long an order shows what was done to it, and two clocks' difference is no matter."""
 _LISTED_AS: Final = {
@@ -295,7 +297,7 @@ class Reading:
         waiting = status is Status.REQUIRES_MORE
         murky = "authorizations" in unclear or "captures" in unclear
         page = data.page(order)
-        return Snapshot(
+        snapshot = Snapshot(
             status,
             amount=order.amount,
             authorized=None if murky else at_stake + self.left,
@@ -323,6 +325,27 @@ class Reading:
             error=error,
             payer=order.payer,
         )
+        if operation is None or not self._may_be_shown(operation):
+            return snapshot
+        # With nothing in it that it covers, the operator decides.
+        return evolve(snapshot, effects=(), authorized=None, captured=None, refunded=None, charged_back=None)
+
+    def _may_be_shown(self, operation: Operation) -> bool:
+        """Return whether the operation may be what is shown without an invoice number, and no key tells.
+
+        As long as PayPal keeps the key, sending it again does.
+        """
+        sent_at, now = operation.sent_at or operation.created_at, self.now
+        if now is not None and now - sent_at < PAYMENTS_KEY:
+            return False
+        rows: Sequence[Capture | Refund] = ()
+        if operation.kind is Kind.REFUND:
+            rows = self.order.refunds
+        elif operation.kind is Kind.CAPTURE and not self.at_once:
+            rows = self.order.captures
+        if any(key_of(row.invoice_id, self.session.id) == operation.key for row in rows):
+            return False
+        return any(row.invoice_id is None and row.amount == operation.amount for row in rows)
 
     def _check_readable(self, operation: Operation | None) -> None:
         """Refuse to say anything of an operation that may be what cannot be read.
