@@ -498,6 +498,17 @@ def test_a_dispute_that_could_not_be_queried_is_asked_for_at_the_next_lookup(pai
     assert (session.disputes, PayPalData.of(session).dispute) == (1, None)
 
 
+@pytest.mark.parametrize("fault", [Fault.answer(503), Fault.answer(403, b'{"name": "NOT_AUTHORIZED"}')])
+def test_a_dispute_that_was_named_is_asked_for_although_no_list_is_to_be_had(captured, fake, notify, fault):
+    shop, session_id, capture = captured
+    shop.payments.refund(session_id, Money("5.00", EUR))
+    fake.ledger.dispute(capture, Decimal("8.00"), stage="INQUIRY")
+    fake.fail("show_disputes", fault, times=9)
+    notify()
+    session = shop.payments.get(session_id)
+    assert (session.disputes, PayPalData.of(session).dispute) == (1, None)
+
+
 def test_a_dispute_of_another_payment_is_not_taken_for_this_ones(shop, fake, notify):
     """Whoever has seen a delivery can make up others: they name a dispute, and PayPal says whose it is."""
     session = shop.session(capture="automatic")

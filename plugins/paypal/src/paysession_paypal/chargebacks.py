@@ -104,14 +104,15 @@ class Chargebacks:
         return {**self.known, **{one.reference: one.entry for one in self.all}}
 
     def questions(self, *, thorough: bool) -> list[str]:
-        """Return the ids of the captures of which PayPal has to be asked for the disputes.
+        """Return the ids of the captures of which PayPal has to be asked for the disputes, the unclear first.
 
         Args:
             thorough: Whether to ask as well where a dispute may have taken a part besides the refunds that
                 are listed: the order shows no difference.
         """
         partly = [row.id for row in self.captures if thorough and row.status == "PARTIALLY_REFUNDED"]
-        return [row.id for row in self.captures if row.id in partly or self._is_unclear(row)]
+        unclear = [row.id for row in self.captures if self._is_unclear(row)]
+        return [*unclear, *(found for found in partly if found not in unclear)]
 
     def _is_unclear(self, row: Capture) -> bool:
         found = list(self._of(row))

@@ -519,26 +519,25 @@ class PayPal(Settings):
         questions = reading.chargebacks.questions(thorough=operation is None)
         if named is None and not questions:
             return reading
-        cases: list[Case] = []
-        asked = True
+        cases: dict[str, Case] = {}
+        later: dict[str, str] = {}
+        asked = False
         try:
-            of = {named: ""} if named is not None else dict[str, str]()
-            new = dict.fromkeys(of, True)
+            if named is not None:
+                _ask(gateway, named, "", cases)
+            asked = True
             for capture in questions:
                 for found, changed in gateway.disputes(capture).items():
-                    of[found] = capture
-                    new[found] = found == named or changed is None or known.get(found) != changed
-            # What is known already must not keep the others from being seen at all.
-            queue = sorted(of, key=lambda found: not new[found])
-            for dispute_id, capture in [(found, of[found]) for found in queue[:_MOST_DISPUTES]]:
-                document = gateway.dispute(dispute_id)
-                if document:
-                    case = read_case(document)
-                    cases.append(evolve(case, captures=(*case.captures, capture)))
+                    if changed is not None and known.get(found) == changed:
+                        later[found] = capture  # what is known must not keep others from being seen
+                    elif len(cases) < _MOST_DISPUTES:
+                        _ask(gateway, found, capture, cases)
+            for found, capture in list(later.items())[: max(0, _MOST_DISPUTES - len(cases))]:
+                _ask(gateway, found, capture, cases)
         except (Declined, NotApplied, OutcomeUnknown) as error:
             logger.info("the disputes of %s cannot be queried: %s", reading.order.id, error)
-            asked = isinstance(error, Declined)
-        return evolve(reading, cases=cases, asked=asked)
+            asked = asked or isinstance(error, Declined)
+        return evolve(reading, cases=list(cases.values()), asked=asked)
 
     @hookimpl
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[WebhookEvent]:
@@ -673,6 +672,16 @@ class PayPal(Settings):
             "intent": order.intent.lower(),
         }
         return {**needs, "merchant_id": self.merchant_id} if self.merchant_id else needs
+
+
+def _ask(gateway: Gateway, dispute_id: str, capture: str, cases: dict[str, Case]) -> None:
+    """Ask PayPal for a dispute that was listed for a capture, or named without one, unless that is done."""
+    case = cases.get(dispute_id)
+    document = gateway.dispute(dispute_id) if case is None else None
+    if document:
+        case = read_case(document)
+    if case is not None:
+        cases[dispute_id] = evolve(case, captures=(*case.captures, capture))
 
 
 def _order_id(session: PaymentSession) -> str:
