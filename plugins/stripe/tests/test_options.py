@@ -313,6 +313,18 @@ def test_a_payment_that_was_not_made_is_tried_again_with_the_same_customer(payme
     assert sandbox.account().get("payment_intent", session.reference)["customer"] == session.data["customer"]
 
 
+def test_a_customer_who_was_not_made_is_made_by_the_next_attempt(payments, sandbox):
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    data = {"customer_reference": "user-17", "setup_future_usage": "off_session"}
+    asked = {"provider": "stripe", "data": data, "idempotency_key": "order-1001:1"}
+    sandbox.fail("429", "/v1/customers")
+    with pytest.raises(NotApplied):
+        payments.initiate(order.id, **asked)
+    session = payments.initiate(order.id, **asked)
+    found = sandbox.account().get("payment_intent", session.reference)["customer"]
+    assert "user-17" == sandbox.account().get("customer", found)["metadata"]["paysession_customer"]
+
+
 def test_an_account_without_a_search_makes_the_customer(sent, wire):
     wire.get(f"{API}/v1/customers/search", status=400, json={"error": {"message": "No search here."}})
     wire.post(f"{API}/v1/customers", json=CUSTOMER)

@@ -233,8 +233,9 @@ class Stripe:
             # Nothing is charged here, so it is no decline: Stripe does not take what was asked for.
             raise InvalidData(error.message) from None
         except (NotApplied, OutcomeUnknown) as error:
-            # The customer is made, whatever became of the payment: the next attempt names them.
-            error.data = evolve(data, customer_reference=None).to_json()
+            # A customer who was found or made is named by the next attempt, whatever became of the payment.
+            known = data if data.customer is None else evolve(data, customer_reference=None)
+            error.data = known.to_json()
             raise
         return evidence.made(reading, operation)
 
