@@ -251,6 +251,13 @@ def test_a_paid_page_is_authorized_and_captured_by_its_payment_intent(wire, stri
     assert Answer.CAPTURED == stripe.capture(paid, values.operation(paid, "capture", ordinal=3)).answer
 
 
+def test_a_paid_page_is_ours_though_somebody_took_our_mark_off_the_payment(wire, stripe, session):
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.get(f"{API}/payment_intents/pi_1", json={**HELD, "metadata": {}})
+    seen = stripe.retrieve(session, None)
+    assert ("pi_1", "ps_1") == (seen.reference, seen.session_id)
+
+
 def test_a_cancel_closes_the_page(wire, stripe, session, values):
     wire.post(f"{API}/checkout/sessions/cs_test_1/expire", json=EXPIRED)
     operation = values.operation(session, "cancel", ordinal=2)

@@ -219,7 +219,7 @@ def read(
         intent.capture_before or (intent.payable_until if intent.status == "requires_action" else None),
         intent,
         intent.status,
-        intent.session_id,
+        intent.session_id or (page.session_id if page is not None else None),
     )
 
 
