@@ -331,6 +331,19 @@ def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, valu
         assert "cs_test_2" == stripe.update(session, operation).reference
 
 
+def test_an_update_of_a_page_whose_debit_is_on_its_way_is_declined(wire, stripe, session, values):
+    wire.post(f"{API}/checkout/sessions", json=NEW)
+    refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.post(f"{API}/checkout/sessions/cs_test_2/expire", json={**NEW, "status": "expired"})
+    wire.get(f"{API}/payment_intents/pi_1", json={**HELD, "status": "processing", "amount_capturable": 0})
+    operation = values.operation(session, "update", Money("50.00", "EUR"), 2)
+    with pytest.raises(Declined, match="its amount stands"):
+        stripe.update(session, operation)
+    assert 1 == sum(call.request.url.endswith("/cs_test_1") for call in wire.calls)
+
+
 def test_an_update_that_came_after_the_payer_had_paid_is_declined_once_that_is_recorded(wire, stripe, values):
     wire.post(f"{API}/checkout/sessions", json=NEW)
     refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}

@@ -57,7 +57,7 @@ __all__ = ["Stripe"]
 
 _CONNECT: Final = 10.0
 """Seconds to connect at most, of the setting ``timeout``."""
-_REQUESTS: Final = 4
+_REQUESTS: Final = 5
 """How many requests a hook that changes something makes at most."""
 _BACKOFF: Final = 5.0
 """Seconds that the stripe package waits at most before it sends a request again."""
@@ -304,7 +304,8 @@ class Stripe:
                 account.expire_page(reading.reference, key=operation.subkey("new"))
                 if session.authorized:  # it is recorded already, and no lookup has settled this
                     raise evidence.paid_before(operation) from None
-                raise OutcomeUnknown(f"the payer was at the former page: {error.message}") from None
+                doubt = OutcomeUnknown(f"the payer was at the former page: {error.message}")
+                return self._after_refusal(account, session, operation, doubt, page)
         return evidence.made(reading, operation)
 
     @hookimpl
@@ -394,11 +395,16 @@ class Stripe:
         return evidence.release(evidence.read(None, session, data, self._browser(session, data), page))
 
     def _after_refusal(
-        self, account: Account, session: PaymentSession, operation: Operation, refused: StateRefused
+        self,
+        account: Account,
+        session: PaymentSession,
+        operation: Operation,
+        refused: OutcomeUnknown,
+        page: Page | None = None,
     ) -> Outcome:
-        """Look at the object that refused because of its state, and decide by it."""
+        """Look at the object that refused because of its state, and decide by it; ``page``: as just seen."""
         try:
-            reading = self._look(account, session)
+            reading = self._look(account, session, page)
         except (Declined, NotApplied, OutcomeUnknown):
             raise refused from None  # recovery looks again
         return evidence.after_refusal(reading, operation, refused)
@@ -424,13 +430,14 @@ class Stripe:
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
         return evidence.snapshot(reading, disputes, operation)
 
-    def _found(self, account: Account, session: PaymentSession, data: StripeData) -> Reading | None:
-        """Fetch what the session is at Stripe; None: it is not there."""
+    def _found(
+        self, account: Account, session: PaymentSession, data: StripeData, page: Page | None = None
+    ) -> Reading | None:
+        """Fetch what the session is at Stripe, ``page`` if it was not just fetched; None: it is not there."""
         browser = self._browser(session, data)
-        page: Page | None = None
         page_id = _page_id(session)
         if page_id is not None:
-            page = _understood(read_page, account.page(page_id))
+            page = page or _understood(read_page, account.page(page_id))
             if page.intent is None:
                 return evidence.read(None, session, data, browser, page)
         known = page.intent if page is not None else session.reference or data.payment_intent
@@ -550,7 +557,7 @@ class Stripe:
         reading = evidence.read(intent, session, data, self._browser(session, data))
         return evolve(reading, reference=session.reference or reading.reference)
 
-    def _look(self, account: Account, session: PaymentSession) -> Reading:
+    def _look(self, account: Account, session: PaymentSession, page: Page | None = None) -> Reading:
         """Fetch what the session is at Stripe, before anything is written or after a refusal.
 
         Raises:
@@ -561,7 +568,7 @@ class Stripe:
         if session.reference is None and data.payment_intent is None:
             raise NotApplied("this session has no PaymentIntent; sync() looks for one")
         try:
-            reading = self._found(account, session, data)
+            reading = self._found(account, session, data, page)
         except Declined as error:
             raise OutcomeUnknown(f"the payment cannot be looked at: {error}") from None
         if reading is None:
