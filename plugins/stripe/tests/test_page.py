@@ -54,6 +54,7 @@ HELD = {
     "latest_charge": "ch_1",
 }
 TRYING = {**HELD, "status": "requires_payment_method", "amount_capturable": 0, "latest_charge": None}
+VOUCHER = {**HELD, "status": "requires_action", "amount_capturable": 0, "latest_charge": None}
 
 
 @pytest.fixture
@@ -276,6 +277,7 @@ def test_a_cancel_closes_the_page(wire, stripe, session, values):
             Declined,
         ),
         (COMPLETE, {**HELD, "status": "processing", "amount_capturable": 0}, Declined),
+        (COMPLETE, VOUCHER, Declined),
     ],
 )
 def test_a_page_that_cannot_be_closed_is_looked_at(wire, stripe, session, values, page, intent, expected):
@@ -331,15 +333,19 @@ def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, valu
         assert "cs_test_2" == stripe.update(session, operation).reference
 
 
-def test_an_update_of_a_page_whose_debit_is_on_its_way_is_declined(wire, stripe, session, values):
+@pytest.mark.parametrize(
+    ("intent", "expected"),
+    [({**HELD, "status": "processing", "amount_capturable": 0}, "its amount stands"), (VOUCHER, "try again")],
+)
+def test_an_update_of_a_page_that_is_being_paid_is_declined(wire, stripe, session, values, intent, expected):
     wire.post(f"{API}/checkout/sessions", json=NEW)
     refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
     wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
     wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
     wire.post(f"{API}/checkout/sessions/cs_test_2/expire", json={**NEW, "status": "expired"})
-    wire.get(f"{API}/payment_intents/pi_1", json={**HELD, "status": "processing", "amount_capturable": 0})
+    wire.get(f"{API}/payment_intents/pi_1", json=intent)
     operation = values.operation(session, "update", Money("50.00", "EUR"), 2)
-    with pytest.raises(Declined, match="its amount stands"):
+    with pytest.raises(Declined, match=expected):
         stripe.update(session, operation)
     assert 1 == sum(call.request.url.endswith("/cs_test_1") for call in wire.calls)
 

@@ -396,6 +396,14 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             category="try_later",
             data=data,
         )
+    if word == "requires_action" and reading.reference != intent.id and kind in (Kind.CANCEL, Kind.UPDATE):
+        # The payer left the page with a voucher or a bank's details: Stripe closes neither it nor the payment.
+        raise Declined(
+            "payment_awaited",
+            f"the payer has begun to pay {intent.id}: try again when that has failed or its time is over",
+            category="try_later",
+            data=data,
+        )
     if word == "processing" and kind is Kind.CANCEL:
         raise Declined(
             "payment_processing",
