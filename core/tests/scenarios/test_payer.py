@@ -2,11 +2,12 @@
 
 import json
 import logging
+from contextlib import suppress
 
 import pytest
 
 from paysession import Address, Checkout, InvalidData, Item, Money, Payer
-from paysession.provider import Effect, Outcome, Snapshot, WebhookEvent, hookimpl
+from paysession.provider import Declined, Effect, Outcome, OutcomeUnknown, Snapshot, WebhookEvent, hookimpl
 from paysession_testing import FakeProvider
 
 EUR_42 = Money("42.00", "EUR")
@@ -191,6 +192,33 @@ def test_an_answer_that_comes_after_a_notification_keeps_what_that_added(reports
     reports.fake.answers["authorize"] = meanwhile
     found = reports.payments.authorize(session.id)
     assert found.data == {"customer": "c1", "step": 2, "psp": "P1"}
+
+
+@pytest.mark.parametrize("error", [Declined, OutcomeUnknown])
+def test_an_error_that_comes_after_a_notification_keeps_what_that_added(reports, error):
+    session = reports.session("requires_more", data={"customer": "c1"})
+
+    def meanwhile():
+        report(reports, session, data={"psp": "P1"})
+        arguments = ("no", "No.") if error is Declined else ("Lost.",)
+        raise error(*arguments, data={"customer": "c1", "step": 2})
+
+    reports.fake.answers["authorize"] = meanwhile
+    with suppress(error):
+        reports.payments.authorize(session.id)
+    assert reports.payments.get(session.id).data == {"customer": "c1", "step": 2, "psp": "P1"}
+
+
+def test_an_answer_counts_though_its_data_and_a_notifications_do_not_fit_together(reports):
+    session = reports.session("requires_more")
+
+    def meanwhile():
+        report(reports, session, data={"b": "y" * 60_000})
+        return Outcome.authorized(data={"a": "x" * 60_000})
+
+    reports.fake.answers["authorize"] = meanwhile
+    found = reports.payments.authorize(session.id)
+    assert ("authorized", ["a"]) == (found.status, list(found.data))
 
 
 def test_data_that_does_not_fit_any_more_is_left_out_and_the_effects_count(reports, caplog):

@@ -8,6 +8,7 @@ our own rules forbid is reported as a conflict as well. What it does *not* show 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ from paysession._ledger.facts import (
 )
 from paysession._ledger.ledger import FAILED, IMPLIED, OPEN, UNAUTHORIZED
 from paysession._ledger.schedule import schedule
-from paysession.errors import Declined, Mistaken, NotApplied, OutcomeUnknown
+from paysession.errors import Declined, InvalidData, Mistaken, NotApplied, OutcomeUnknown
 from paysession.money import Money
 from paysession.operation import (
     AUTHORIZE,
@@ -115,7 +116,7 @@ def from_answer(
         _after(ledger, capabilities)
         schedule(ledger, capabilities, first=answer.check_after)
     elif isinstance(answer, Declined | NotApplied):
-        _learn(ledger, answer)
+        _learn(ledger, operation, answer)
         ledger.apply(_refusal(operation, answer, note))
         schedule(ledger, capabilities)
     else:
@@ -156,16 +157,25 @@ def still_in_doubt(
         lost_at: When a request of it last went unanswered; None: just now.
         needs_operator: Whether no gateway can settle it any more.
     """
-    _learn(ledger, reason)
+    _learn(ledger, operation, reason)
     ledger.apply(Unanswered(operation, reason.message, lost_at, needs_operator))
     schedule(ledger, capabilities, doubt=True)
 
 
-def _learn(ledger: Ledger, answer: ProviderError) -> None:
+def _learn(ledger: Ledger, operation: Operation, answer: ProviderError) -> None:
     """Record what an error says besides: the gateway's data and its id of the object."""
     if answer.data is not None or answer.reference is not None:
         data = None if answer.data is None else encode(answer.data, "data")
-        ledger.apply(Details(data, answer.reference))
+        ledger.apply(Details(_joined(ledger, operation, data), answer.reference))
+
+
+def _joined(ledger: Ledger, operation: Operation, data: str | None) -> str | None:
+    """Return an answer's data with what a notification has added to the session's since it was sent."""
+    if data is None or ledger.row.data_text == operation.data_text:
+        return data
+    with suppress(InvalidData):  # too much altogether: what is said of the money counts all the same
+        return merged(ledger.row.data_text, data)
+    return data
 
 
 def _from_outcome(
@@ -173,9 +183,7 @@ def _from_outcome(
 ) -> None:
     kind, answer, row = operation.kind, outcome.answer, ledger.row
     of_object = outcome.reference if kind not in (CAPTURE, REFUND) else None
-    data = outcome.data
-    if data is not None and row.data_text != operation.data_text:
-        data = merged(row.data_text, data)  # a notification has added to it since the request was sent
+    data = _joined(ledger, operation, outcome.data)
     if data is not None or of_object is not None or outcome.expires_at or outcome.payer is not None:
         ledger.apply(Details(data, of_object, outcome.expires_at, payer=outcome.payer))
     if kind is INITIATE or kind is UPDATE:
