@@ -397,7 +397,7 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             data=data,
         )
     if word == "requires_action" and reading.reference != intent.id and kind in (Kind.CANCEL, Kind.UPDATE):
-        # The payer left the page with a voucher or a bank's details: Stripe closes neither it nor the payment.
+        # The payer left the page with a voucher or bank details: Stripe closes neither page nor payment.
         raise Declined(
             "payment_awaited",
             f"the payer has begun to pay {intent.id}: try again when that has failed or its time is over",
