@@ -565,6 +565,23 @@ def test_an_inquiry_is_shown_and_moves_no_money(payments, taken, sandbox, notify
     assert 0 == payments.get(taken.id).charged_back
 
 
+def test_a_debit_of_a_page_that_fails_stands_in_nobodys_way(payments, sandbox):
+    order = payments.create_collection(EUR42, reference="order-1001")
+    checkout = Checkout(return_url="https://shop.example/back")
+    data = {"ui": "hosted", "capture": "automatic"}
+    asked = {"provider": "stripe", "data": data, "checkout": checkout}
+    session = payments.pay(order.id, **asked)
+    billing = {"name": "Jenny", "email": "jenny@shop.example"}
+    debit = {"type": "sepa_debit", "sepa_debit": {"iban": "DE89370400440532013000"}}
+    method = sandbox.call("POST", "/v1/payment_methods", {**debit, "billing_details": billing})
+    intent = sandbox.pay_checkout(session.reference, method["id"])
+    assert "pending" == payments.resume(session.id).status
+    sandbox.fail_debit(intent["id"])
+    assert "error" == payments.sync(session.id).status
+    again = payments.pay(order.id, **asked)
+    assert ("pending", "canceled") == (again.status, payments.sync(session.id).status)
+
+
 class Watch:
     """An observer that keeps what it is shown of warnings of fraud."""
 

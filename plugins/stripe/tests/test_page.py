@@ -294,6 +294,28 @@ def test_a_page_that_cannot_be_closed_is_looked_at(wire, stripe, session, values
             stripe.cancel(session, operation)
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_payment_that_failed_after_its_page_was_left_is_canceled(wire, stripe, session, values, refused):
+    refusal = {"error": {"type": "invalid_request_error", "message": "Not this one."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.get(f"{API}/payment_intents/pi_1", json={**TRYING, "last_payment_error": {"code": "debit_failed"}})
+    answer = {"status": 400, "json": refusal} if refused else {"json": {**TRYING, "status": "canceled"}}
+    wire.post(f"{API}/payment_intents/pi_1/cancel", **answer)
+    assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=2)).answer
+
+
+def test_a_payment_that_is_paid_while_it_is_canceled_is_not_taken_for_canceled(wire, stripe, session, values):
+    refusal = {"error": {"type": "invalid_request_error", "message": "Not this one."}}
+    wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
+    wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
+    wire.get(f"{API}/payment_intents/pi_1", json=TRYING)
+    wire.get(f"{API}/payment_intents/pi_1", json=HELD)
+    wire.post(f"{API}/payment_intents/pi_1/cancel", status=400, json=refusal)
+    with pytest.raises(OutcomeUnknown):
+        stripe.cancel(session, values.operation(session, "cancel", ordinal=2))
+
+
 def test_what_was_paid_since_a_cancel_began_is_canceled_by_its_payment_intent(wire, stripe, values):
     session = values.session(id="ps_1", reference="cs_test_1", data={"ui": "hosted"}, authorized=4200)
     wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
@@ -335,9 +357,15 @@ def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, valu
 
 @pytest.mark.parametrize(
     ("intent", "expected"),
-    [({**HELD, "status": "processing", "amount_capturable": 0}, "its amount stands"), (VOUCHER, "try again")],
+    [
+        ({**HELD, "status": "processing", "amount_capturable": 0}, "its amount stands"),
+        (VOUCHER, "try again"),
+        (TRYING, "begin a new payment"),
+    ],
 )
-def test_an_update_of_a_page_that_is_being_paid_is_declined(wire, stripe, session, values, intent, expected):
+def test_an_update_of_a_page_that_the_payer_has_left_is_declined(
+    wire, stripe, session, values, intent, expected
+):
     wire.post(f"{API}/checkout/sessions", json=NEW)
     refusal = {"error": {"type": "invalid_request_error", "message": "Only an open page can be expired."}}
     wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)

@@ -149,6 +149,7 @@ class Reading:
         intent: The PaymentIntent; None: the page has made none yet.
         word: The status in Stripe's own word.
         session_id: The id of our session that it carries, or None.
+        page: Stripe's page, if it was looked at.
     """
 
     session: PaymentSession
@@ -161,12 +162,19 @@ class Reading:
     intent: Intent | None
     word: str
     session_id: str | None = None
+    page: Page | None = None
 
     @property
     def payer(self) -> Payer | None:
         """Who paid, as far as they said so."""
         charge = self.intent.charge if self.intent is not None else None
         return charge.payer if charge is not None else None
+
+    @property
+    def failed_for_good(self) -> bool:
+        """Whether a payment has failed whose payer had left the page: nobody can pay there again."""
+        left = self.page is not None and self.page.status == "complete"
+        return left and self.word == "requires_payment_method"
 
     @property
     def closed(self) -> bool:
@@ -204,6 +212,7 @@ def read(
             None,
             page.status,
             page.session_id,
+            page,
         )
     status = _status_of(intent)
     if page is not None and page.status == "expired" and intent.status in _AWAITS_PAYER:
@@ -220,6 +229,7 @@ def read(
         intent,
         intent.status,
         intent.session_id or (page.session_id if page is not None else None),
+        page,
     )
 
 
@@ -394,6 +404,14 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             "payment_processing",
             f"{intent.id} is being processed: its amount stands",
             category="try_later",
+            data=data,
+        )
+    if kind is Kind.UPDATE and reading.failed_for_good:
+        raise Declined(
+            "payment_failed",
+            f"{intent.id} has failed, and nobody can pay at its page again: begin a new payment",
+            conclusive=True,
+            category="configuration",
             data=data,
         )
     if word == "requires_action" and reading.reference != intent.id and kind in (Kind.CANCEL, Kind.UPDATE):

@@ -388,11 +388,30 @@ class Stripe:
             found = account.expire_page(page_id, key=operation.subkey("page"))
         except Declined as error:  # it is not open: the payer has paid, or it has closed by itself
             reading = self._look(account, session)
+            if reading.failed_for_good:
+                reading = self._end_failed(account, session, operation, reading)
             if reading.status is Status.CANCELED:
                 return evidence.release(reading)
             return evidence.after_refusal(reading, operation, OutcomeUnknown(error.message))
         data, page = StripeData.from_json(session.data), _understood(read_page, found)
         return evidence.release(evidence.read(None, session, data, self._browser(session, data), page))
+
+    def _end_failed(
+        self, account: Account, session: PaymentSession, operation: Operation, reading: Reading
+    ) -> Reading:
+        """Cancel a payment that failed after its payer had left the page, such as a returned bank debit.
+
+        Stripe may refuse that for a payment of a page. Nobody can pay at the page any more: what still waits
+        for its payer then has ended as well.
+        """
+        data = StripeData.from_json(session.data)
+        try:
+            found = account.cancel_intent(reading.data.payment_intent or "", key=operation.key)
+        except (Declined, StateRefused):
+            seen = self._look(account, session, reading.page)
+            return evolve(seen, status=Status.CANCELED) if seen.failed_for_good else seen
+        intent = _understood(read_intent, found)
+        return evidence.read(intent, session, data, self._browser(session, data), reading.page)
 
     def _after_refusal(
         self,
