@@ -2,6 +2,9 @@
 
 import pytest
 import requests
+from stripe import InvalidRequestError
+
+from paysession_sandbox.stripe.refusals import Refusal
 
 
 def test_a_card_is_authorized_captured_in_part_and_refunded(stripe, pay, sandbox):
@@ -122,6 +125,23 @@ def test_a_checkout_session_is_paid_and_another_expires(stripe, sandbox, clock):
     sandbox.advance(hours=24)
     assert stripe.checkout.sessions.retrieve(other.id).status == "expired"
     assert [event["type"] for event in sandbox.events()][-1] == "checkout.session.expired"
+
+
+def test_a_payment_of_a_page_that_holds_nothing_ends_with_its_page(stripe, sandbox):
+    price = {"currency": "eur", "unit_amount": 4200, "product_data": {"name": "A book"}}
+    params = {
+        "mode": "payment",
+        "success_url": "https://shop.example/thanks",
+        "line_items": [{"price_data": price, "quantity": 1}],
+    }
+    session = stripe.checkout.sessions.create(params)
+    with pytest.raises(Refusal, match="declined"):
+        sandbox.pay_checkout(session.id, "pm_card_visa_chargeDeclined")
+    intent = stripe.checkout.sessions.retrieve(session.id).payment_intent
+    with pytest.raises(InvalidRequestError, match="Expire the Checkout Session"):
+        stripe.payment_intents.cancel(intent)
+    stripe.checkout.sessions.expire(session.id)
+    assert stripe.payment_intents.retrieve(intent).status == "canceled"
 
 
 @pytest.mark.parametrize("ends", ["always", "never"])

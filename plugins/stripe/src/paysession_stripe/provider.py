@@ -401,8 +401,8 @@ class Stripe:
     ) -> Reading:
         """Cancel a payment that failed after its payer had left the page, such as a returned bank debit.
 
-        Stripe may refuse that for a payment of a page. Nobody can pay at the page any more: what still waits
-        for its payer then has ended as well.
+        Stripe refuses that (https://docs.stripe.com/api/payment_intents/cancel), and closes no such page
+        either. Nobody can pay there any more: what still waits for its payer then has ended as well.
         """
         data = StripeData.from_json(session.data)
         try:

@@ -441,7 +441,7 @@ def time_is_over(account: Account, identifier: str) -> None:
     session.update(status="expired", url=None)
     intent = account.named("payment_intent", session["payment_intent"])
     if intent is not None and intent["status"] in payment_intents.OPEN:
-        payment_intents.cancel(account, {}, intent["id"])
+        payment_intents.end(account, intent)
     account.record_event("checkout.session.expired", session)
 
 

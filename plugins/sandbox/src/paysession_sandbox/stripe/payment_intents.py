@@ -39,6 +39,7 @@ __all__ = [
     "capture",
     "confirm",
     "create",
+    "end",
     "increment_authorization",
     "listed",
     "retrieve",
@@ -502,16 +503,25 @@ def cancel(account: Account, params: Json, identifier: str) -> Json:
     allowed = (*OPEN, "requires_capture")
     if intent["status"] not in allowed:
         raise unexpected_state("payment_intent", account.show(intent), "a cancellation", allowed)
+    if intent.get("_session") is not None and intent["status"] != "requires_capture":
+        raise Refusal(
+            400, executed=True, message="Expire the Checkout Session of this payment instead."
+        )
+    end(account, intent, asked.get("cancellation_reason"))
+    return account.show(intent, asked.get("expand", ()))
+
+
+def end(account: Account, intent: Json, reason: str | None = None) -> None:
+    """Cancel a PaymentIntent."""
     account.drop_timers(intent["id"])
     intent.update(
         status="canceled",
         amount_capturable=0,
         canceled_at=account.now,
-        cancellation_reason=asked.get("cancellation_reason"),
+        cancellation_reason=reason,
         next_action=None,
     )
     account.record_event("payment_intent.canceled", intent)
-    return account.show(intent, asked.get("expand", ()))
 
 
 # --- looking --------------------------------------------------------------------------------------
