@@ -504,9 +504,7 @@ def cancel(account: Account, params: Json, identifier: str) -> Json:
     if intent["status"] not in allowed:
         raise unexpected_state("payment_intent", account.show(intent), "a cancellation", allowed)
     if intent.get("_session") is not None and intent["status"] != "requires_capture":
-        raise Refusal(
-            400, executed=True, message="Expire the Checkout Session of this payment instead."
-        )
+        raise Refusal(400, executed=True, message="Expire the Checkout Session of this payment instead.")
     end(account, intent, asked.get("cancellation_reason"))
     return account.show(intent, asked.get("expand", ()))
 
