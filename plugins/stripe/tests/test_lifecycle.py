@@ -565,6 +565,49 @@ def test_an_inquiry_is_shown_and_moves_no_money(payments, taken, sandbox, notify
     assert 0 == payments.get(taken.id).charged_back
 
 
+def at_open_page(payments, ui="hosted"):
+    order = payments.create_collection(EUR42, reference="order-1001")
+    checkout = Checkout(return_url="https://shop.example/back")
+    session = payments.initiate(order.id, provider="stripe", data={"ui": ui}, checkout=checkout)
+    payments.update_collection(order.id, eur("50.00"))
+    return session
+
+
+@pytest.mark.parametrize("ui", ["hosted", "embedded"])
+def test_an_update_whose_answer_was_lost_after_the_former_page_had_closed_is_found(
+    payments, sandbox, clock, notify, ui
+):
+    session = at_open_page(payments, ui)
+    sandbox.fail("drop_after", "/expire", times=9)
+    with pytest.raises(OutcomeUnknown):
+        payments.update(session.id, eur("50.00"))
+    sandbox.clear_faults()
+    notify("checkout.session.expired")
+    clock.advance(minutes=5)
+    payments.recover()
+    session = payments.get(session.id)
+    assert ("pending", eur("50.00"), False) == (session.status, session.amount, session.in_doubt)
+    sandbox.pay_checkout(session.reference, "pm_card_visa")
+    assert ("authorized", 5000, 0, 0) == totals(payments.resume(session.id))
+
+
+def test_the_notification_of_the_former_pages_end_does_not_end_an_update_in_flight(
+    payments, sandbox, monkeypatch
+):
+    session = at_open_page(payments)
+    serve = sandbox.serve
+
+    def notified(request):
+        answer = serve(request)
+        if request.path.endswith("/expire"):
+            payments.sync(session.id)
+        return answer
+
+    monkeypatch.setattr(sandbox, "serve", notified)
+    session = payments.update(session.id, eur("50.00"))
+    assert ("pending", eur("50.00")) == (session.status, session.amount)
+
+
 def test_a_debit_of_a_page_that_fails_stands_in_nobodys_way(payments, sandbox):
     order = payments.create_collection(EUR42, reference="order-1001")
     checkout = Checkout(return_url="https://shop.example/back")

@@ -54,6 +54,7 @@ HELD = {
     "latest_charge": "ch_1",
 }
 TRYING = {**HELD, "status": "requires_payment_method", "amount_capturable": 0, "latest_charge": None}
+FAILED = {**TRYING, "last_payment_error": {"code": "payment_intent_payment_attempt_failed"}}
 VOUCHER = {**HELD, "status": "requires_action", "amount_capturable": 0, "latest_charge": None}
 
 
@@ -299,7 +300,7 @@ def test_a_payment_that_failed_after_its_page_was_left_is_canceled(wire, stripe,
     refusal = {"error": {"type": "invalid_request_error", "message": "Not this one."}}
     wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
     wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
-    wire.get(f"{API}/payment_intents/pi_1", json={**TRYING, "last_payment_error": {"code": "debit_failed"}})
+    wire.get(f"{API}/payment_intents/pi_1", json=FAILED)
     answer = {"status": 400, "json": refusal} if refused else {"json": {**TRYING, "status": "canceled"}}
     wire.post(f"{API}/payment_intents/pi_1/cancel", **answer)
     assert Answer.CANCELED == stripe.cancel(session, values.operation(session, "cancel", ordinal=2)).answer
@@ -309,7 +310,7 @@ def test_a_payment_that_is_paid_while_it_is_canceled_is_not_taken_for_canceled(w
     refusal = {"error": {"type": "invalid_request_error", "message": "Not this one."}}
     wire.post(f"{API}/checkout/sessions/cs_test_1/expire", status=400, json=refusal)
     wire.get(f"{API}/checkout/sessions/cs_test_1", json=COMPLETE)
-    wire.get(f"{API}/payment_intents/pi_1", json=TRYING)
+    wire.get(f"{API}/payment_intents/pi_1", json=FAILED)
     wire.get(f"{API}/payment_intents/pi_1", json=HELD)
     wire.post(f"{API}/payment_intents/pi_1/cancel", status=400, json=refusal)
     with pytest.raises(OutcomeUnknown):
@@ -360,7 +361,7 @@ def test_a_former_page_that_is_not_open_is_looked_at(wire, stripe, session, valu
     [
         ({**HELD, "status": "processing", "amount_capturable": 0}, "its amount stands"),
         (VOUCHER, "try again"),
-        (TRYING, "begin a new payment"),
+        (FAILED, "begin a new payment"),
     ],
 )
 def test_an_update_of_a_page_that_the_payer_has_left_is_declined(

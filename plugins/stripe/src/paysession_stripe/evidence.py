@@ -174,7 +174,12 @@ class Reading:
     def failed_for_good(self) -> bool:
         """Whether a payment has failed whose payer had left the page: nobody can pay there again."""
         left = self.page is not None and self.page.status == "complete"
-        return left and self.word == "requires_payment_method"
+        return left and self.status is Status.ERROR
+
+    def replaced_by(self, operation: Operation | None) -> bool:
+        """Return whether it ended with its page, which an update in doubt may have replaced."""
+        ended = self.status is Status.CANCELED and self.page is not None and self.page.status == "expired"
+        return ended and operation is not None and operation.kind is Kind.UPDATE
 
     @property
     def closed(self) -> bool:

@@ -439,6 +439,9 @@ class Stripe:
             reading = self._found(account, session, data)
             if reading is None:
                 return Snapshot.absent()
+            if reading.replaced_by(operation):
+                # Perhaps the update closed the page: that is no end, and sent again it finds the new one.
+                return evidence.snapshot(evolve(reading, intent=None, status=Status.PENDING))
             disputes: tuple[Dispute, ...] = ()
             charge = reading.intent.charge if reading.intent is not None else None
             if charge is not None and (charge.disputed or data.disputed):
