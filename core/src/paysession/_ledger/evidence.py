@@ -8,7 +8,6 @@ our own rules forbid is reported as a conflict as well. What it does *not* show 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -173,9 +172,10 @@ def _joined(ledger: Ledger, operation: Operation, data: str | None) -> str | Non
     """Return an answer's data with what a notification has added to the session's since it was sent."""
     if data is None or ledger.row.data_text == operation.data_text:
         return data
-    with suppress(InvalidData):  # too much altogether: what is said of the money counts all the same
+    try:
         return merged(ledger.row.data_text, data)
-    return data
+    except InvalidData:  # too much altogether: what is said of the money counts all the same
+        return data
 
 
 def _from_outcome(
