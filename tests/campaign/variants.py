@@ -177,7 +177,8 @@ class TrustsNotifications(Sound):
     violates = "2"
 
     def account(self, account):
-        return evolve(account, capabilities=evolve(account.capabilities, lookup="none"))
+        can = evolve(account.capabilities, lookup="none", lookup_lag=timedelta(0))
+        return evolve(account, capabilities=can)
 
     class Provider(GatewayProvider):
         @hookimpl
