@@ -114,7 +114,7 @@ def test_408_409_and_429_are_never_a_decline(lab, kind, fault):
 
 
 @pytest.mark.parametrize("kind", MOVES)
-def test_a_decline_whose_cause_is_mended_goes_through_under_a_new_key(lab, kind):
+def test_a_decline_whose_cause_is_fixed_goes_through_under_a_new_key(lab, kind):
     session_id = lab.ready_for(kind)
     lab.inject("declined", verb=kind)
     if kind == "authorize":

@@ -45,7 +45,7 @@ ROWS = {
     ],
     "408, 409, 429": [(ANSWERS, "test_408_409_and_429_are_never_a_decline")],
     "definite 4xx, cause fixed, retry": [
-        (ANSWERS, "test_a_decline_whose_cause_is_mended_goes_through_under_a_new_key")
+        (ANSWERS, "test_a_decline_whose_cause_is_fixed_goes_through_under_a_new_key")
     ],
     "retry after the key expired": [
         (ANSWERS, "test_after_the_keys_life_doubt_is_looked_up_and_never_sent_again")

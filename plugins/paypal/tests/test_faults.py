@@ -239,7 +239,7 @@ def test_a_connection_refused_is_not_applied(make_shop, make_provider, fake, cal
         ("refund", "PENDING_CAPTURE"),
     ],
 )
-def test_a_definite_refusal_is_declined_and_once_mended_succeeds_under_a_new_key(
+def test_a_definite_refusal_is_declined_and_once_fixed_succeeds_under_a_new_key(
     quick, fake, refuse, call, issue
 ):
     step = quick.until(call)

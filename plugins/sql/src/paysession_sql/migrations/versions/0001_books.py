@@ -1,4 +1,4 @@
-"""The books: collections, sessions, operations, events and notifications.
+"""The tables of the ledger: collections, sessions, operations, events and notifications.
 
 In ``session`` and ``operation`` what nearly every commit changes stands last, side by side. Of a row that
 stays in its page PostgreSQL logs only what lies between the first byte that changed and the last: in this
