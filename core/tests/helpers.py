@@ -1,6 +1,6 @@
 """What the tests of every subject share."""
 
-from paysession import Money
+from paysession import Capabilities, Money, Outcome, hookimpl
 
 
 def eur(amount):
@@ -11,3 +11,21 @@ def eur(amount):
 def cents(minor):
     """Return an amount of euros in minor units."""
     return Money.from_minor(minor, "EUR")
+
+
+class Willing:
+    """A gateway that can be queried, refuses nothing, and waits for its payers; a test adds what it shows."""
+
+    capabilities = Capabilities(lookup="consistent")
+
+    @hookimpl
+    def initiate(self):
+        return Outcome.pending()
+
+    @hookimpl
+    def authorize(self):
+        return Outcome.authorized()
+
+    @hookimpl
+    def cancel(self):
+        return Outcome.canceled()

@@ -1,34 +1,21 @@
-"""Several recovery workers on the same books: they share the work, and nobody does it twice."""
+"""Several recovery workers on the same store: they share the work, and nobody does it twice."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, hookimpl
+from helpers import Willing
+from paysession import MemoryStore, Money, Payments, hookimpl
 from paysession._plugins.registry import Registry
 from paysession.outcome import Snapshot
 
 
-class Asked:
+class Asked(Willing):
     """A gateway that notes what is asked for; the first answer comes when it is let."""
-
-    capabilities = Capabilities(lookup="consistent")
 
     def __init__(self):
         self.asked = []
         self.entered, self.answer = threading.Event(), threading.Event()
-
-    @hookimpl
-    def initiate(self):
-        return Outcome.pending()
-
-    @hookimpl
-    def authorize(self):
-        return Outcome.authorized()
-
-    @hookimpl
-    def cancel(self):
-        return Outcome.canceled()
 
     @hookimpl
     def retrieve(self, session):

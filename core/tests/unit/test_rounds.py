@@ -6,13 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from helpers import Willing
 from paysession import (
-    Capabilities,
     InvalidData,
     MemoryStore,
     Money,
     NotApplied,
-    Outcome,
     OutcomeUnknown,
     Payments,
     ProviderNotFound,
@@ -26,26 +25,12 @@ from paysession._plugins.registry import Registry
 from paysession.outcome import Snapshot, WebhookEvent
 
 
-class Gateway:
+class Gateway(Willing):
     """A gateway whose payers never come; ``looked`` happens at every lookup."""
-
-    capabilities = Capabilities(lookup="consistent")
 
     def __init__(self):
         self.asked, self.threads = [], []
         self.looked = bool
-
-    @hookimpl
-    def initiate(self):
-        return Outcome.pending()
-
-    @hookimpl
-    def authorize(self):
-        return Outcome.authorized()
-
-    @hookimpl
-    def cancel(self):
-        return Outcome.canceled()
 
     @hookimpl
     def retrieve(self, session):
