@@ -1,5 +1,6 @@
 """What the tests of several folders share."""
 
+import gc
 import itertools
 import os
 import subprocess
@@ -67,8 +68,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+def pytest_collection_finish():
+    """Have the garbage collector leave what was collected alone: it would look at all of it again and again.
+
+    Ten thousand tests are a million objects, and none of them is garbage before the end.
+    """
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_configure(config):
     """Order what xdist hands out as it was collected, and let the processes of a run share their bytecode."""
+    gc.disable()  # until `pytest_collection_finish`
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
     # Where Python is not to write bytecode, each of the interpreters that the tests start, several
