@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import traceback
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from importlib.metadata import EntryPoint
 
+    from pluggy import HookimplOpts
+
     from paysession.operation import Kind, Operation
     from paysession.session import PaymentSession
 
@@ -60,6 +63,8 @@ def _hooks_of(spec: type) -> frozenset[str]:
 
 PROVIDER_HOOKS: Final = _hooks_of(ProviderHooks)
 OBSERVER_HOOKS: Final = _hooks_of(ObserverHooks)
+# What every object has: to look through it for hooks would take half of the time that registering takes.
+_SPECIAL: Final = frozenset(dir(type("", (), {})()))
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -129,12 +134,19 @@ def _implementations(plugin: object) -> dict[str, tuple[Callable[..., Any], bool
     """Return the hooks that a plugin implements: the function, and whether it is a wrapper."""
     found: dict[str, tuple[Callable[..., Any], bool]] = {}
     for name in dir(plugin):
+        if name in _SPECIAL:
+            continue
         static = inspect.getattr_static(plugin, name, None)
         function = getattr(static, "__func__", static)
         options: dict[str, Any] | None = getattr(function, f"{PROJECT}_impl", None)
         if callable(function) and options is not None:
             found[options.get("specname") or name] = (function, bool(options.get("wrapper")))
     return found
+
+
+@cache
+def _arguments(spec: Callable[..., Any]) -> list[str]:
+    return [parameter for parameter in inspect.signature(spec).parameters if parameter != "self"]
 
 
 def _check_hooks(plugin: object, label: str, hooks: Mapping[str, tuple[Callable[..., Any], bool]]) -> None:
@@ -147,7 +159,7 @@ def _check_hooks(plugin: object, label: str, hooks: Mapping[str, tuple[Callable[
             raise ProviderLoadError(
                 f"{label}: hook {name!r} is async; hooks are plain functions and run in threads"
             )
-        known = [parameter for parameter in inspect.signature(spec).parameters if parameter != "self"]
+        known = _arguments(spec)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.name == "self":
                 continue
@@ -168,10 +180,10 @@ def _check_hooks(plugin: object, label: str, hooks: Mapping[str, tuple[Callable[
                 )
 
 
-def _check_provider(plugin: object, label: str) -> Capabilities:
-    hooks = _implementations(plugin)
+def _check_provider(
+    plugin: object, label: str, hooks: Mapping[str, tuple[Callable[..., Any], bool]], own: set[str]
+) -> Capabilities:
     _check_hooks(plugin, label, hooks)
-    own = {name for name, (_, wrapper) in hooks.items() if not wrapper}
     capabilities = getattr(plugin, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
         raise ProviderLoadError(f"{label} has no capabilities: set capabilities = Capabilities(...)")
@@ -205,8 +217,13 @@ def _check_plugin(plugin: object, label: str) -> None:
             )
 
 
+class _PluginManager(pluggy.PluginManager):
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:
+        return None if name in _SPECIAL else super().parse_hookimpl_opts(plugin, name)
+
+
 def _manager(spec: type, plugins: Iterable[tuple[str, object]], label: str) -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(PROJECT)
+    manager = _PluginManager(PROJECT)
     manager.add_hookspecs(spec)
     for name, plugin in plugins:
         try:
@@ -279,7 +296,9 @@ class Provider:
         self.plugin = plugin
         self.distribution = distribution
         label = f"provider {name!r}" + (f" of {distribution}" if distribution else "")
-        self.capabilities = _check_provider(plugin, label)
+        hooks = _implementations(plugin)
+        self._own = {name for name, (_, wrapper) in hooks.items() if not wrapper}
+        self.capabilities = _check_provider(plugin, label, hooks, self._own)
         mode = getattr(plugin, "mode", None)
         self.mode = mode if isinstance(mode, str) and mode else None
         witness = _Witness() if wrappers else None
@@ -289,7 +308,6 @@ class Provider:
         around = [(f"plugin {wrapper}", part) for wrapper, part in wrappers]
         manager = _manager(ProviderHooks, [*inner, *around], label)
         self._hooks: dict[str, Any] = {hook: _called(getattr(manager.hook, hook)) for hook in PROVIDER_HOOKS}
-        self._own = {hook for hook, (_, wrapper) in _implementations(plugin).items() if not wrapper}
         fields = getattr(plugin, "__dict__", None) or {
             slot: getattr(plugin, slot, None)
             for cls in type(plugin).__mro__
