@@ -136,11 +136,15 @@ class Money(Value):
         Raises:
             InvalidAmount: Not an int, negative, larger than `MAX_MINOR`, or an unknown currency.
         """
-        exponent(currency)
         if type(minor) is not int:
             raise InvalidAmount(f"minor units are given as an int, not as {type(minor).__name__}")
+        if type(currency) is not str or currency not in _EXPONENTS:
+            exponent(currency)
         money = object.__new__(cls)
-        _set(money, minor, currency)
+        if not 0 <= minor <= MAX_MINOR:
+            _check_minor(minor, currency)
+        money.__dict__["minor"] = minor
+        money.__dict__["currency"] = currency
         return money
 
     @property
@@ -216,10 +220,14 @@ class Totals(Value):
         return Money.from_minor(self.charged_back, self.amount.currency)
 
 
-def _set(money: Money, minor: int, currency: str) -> None:
+def _check_minor(minor: int, currency: str) -> None:
     if minor < 0:
         raise InvalidAmount("an amount of money is never negative")
     if minor > MAX_MINOR:
         raise InvalidAmount(f"too many minor units of {currency}: at most {MAX_MINOR:,}")
+
+
+def _set(money: Money, minor: int, currency: str) -> None:
+    _check_minor(minor, currency)
     money.__dict__["minor"] = minor
     money.__dict__["currency"] = currency

@@ -322,15 +322,20 @@ def new(
         private: The attributes that have another name in ``__init__``, by their own names.
         attributes: The others.
     """
-    attributes.update(private)
+    if private:
+        attributes.update(private)
     return made(cls, attributes)  # type: ignore[arg-type] # a class is called as its `__init__` is
 
 
 def made(cls: type[_Value], attributes: dict[str, Any]) -> _Value:
     """Return a frozen value with these attributes, all of them, by their own names."""
-    value = object.__new__(cls)
-    object.__setattr__(value, "__dict__", attributes)
+    value = _blank(cls)
+    _assign(value, "__dict__", attributes)
     return value
+
+
+_blank: Final = object.__new__
+_assign: Final = object.__setattr__
 
 
 def _by_attribute(cls: type[Any], named: dict[str, Any]) -> dict[str, Any]:

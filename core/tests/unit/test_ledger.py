@@ -194,7 +194,7 @@ def test_doubt_changes_nothing_but_that_it_is_reported_once_and_looked_into(stat
     assert (event.type, event.operation_id, event.detail) == ("operation.in_doubt", operation.id, "reset")
     ledger = Ledger(after, LATER)
     from_answer(ledger, doubted, OutcomeUnknown("again"), CAN)
-    assert not ledger.change().events
+    assert not ledger.events
     from_answer(ledger, ledger.written[operation.id], NotApplied("it is not there"), CAN)
     first = ledger.change().events[0]
     assert (first.type, first.operation_id, first.detail) == (

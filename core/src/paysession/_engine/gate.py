@@ -122,32 +122,28 @@ def gated(
         for name, method in list(vars(cls).items()):
             enters = name in also if name.startswith("_") else name not in beside
             if callable(method) and enters:
-                setattr(cls, name, _through_gate(_within_time(method) if name in timed else method))
+                setattr(cls, name, _through_gate(method, timed=name in timed))
         return cls
 
     return decorate
 
 
-def _within_time(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def limited(self: Any, *arguments: Any, **named: Any) -> Any:
-        return self._calls.within(method, self, *arguments, **named)
-
-    return limited
-
-
-def _through_gate(method: Callable[..., Any]) -> Callable[..., Any]:
+def _through_gate(method: Callable[..., Any], *, timed: bool) -> Callable[..., Any]:
     @wraps(method)
     def enter(self: Any, *arguments: Any, **named: Any) -> Any:
         gate: Gate = self._gate
         inside, thread = gate.inside, get_ident()
         if thread in inside:  # called from within a call, and part of it
+            if timed:
+                return self._calls.within(method, self, *arguments, **named)
             return method(self, *arguments, **named)
         try:
             # Enter first and look afterwards; `Gate.close` closes first and looks afterwards.
             inside[thread] = None
             if gate.closed:
                 raise StoreError("these payments are closed: open them again")
+            if timed:
+                return self._calls.within(method, self, *arguments, **named)
             return method(self, *arguments, **named)
         finally:
             inside.pop(thread, None)

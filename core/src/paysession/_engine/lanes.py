@@ -205,9 +205,9 @@ class HookCalls:
         """
         with InFlight(operation.id):
             left = self._short_of(provider)
-            ask = partial(self._noted, provider.name, ask)
             if left is None:
-                return answered(ask())
+                return answered(self._noted(provider.name, ask))
+            ask = partial(self._noted, provider.name, ask)
             workers = self._workers(provider.name)
             if len(workers.late) >= MOST_LATE:
                 return answered(
@@ -234,9 +234,9 @@ class HookCalls:
             OutcomeUnknown: It did not answer within the caller's time. What it answers later is of no use.
         """
         left = self._short_of(provider)
-        ask = partial(self._noted, provider.name, ask)
         if left is None:
-            return ask()
+            return self._noted(provider.name, ask)
+        ask = partial(self._noted, provider.name, ask)
         workers = self._workers(provider.name)
         if left <= 0 or len(workers.late) >= MOST_LATE:
             raise OutcomeUnknown(f"{provider.name} was not queried: the time of this call was over")
@@ -267,9 +267,10 @@ class HookCalls:
 
     def _short_of(self, provider: Provider) -> float | None:
         """Return how much time there is, where the hook may take longer; None: it runs in this thread."""
-        left = self.left()
-        if left is None or provider.capabilities.local:
+        end = self._here.end
+        if end is None or provider.capabilities.local:
             return None
+        left = end - monotonic()
         return None if provider.capabilities.call_limit.total_seconds() <= left else left
 
     def _workers(self, provider: str) -> Workers:

@@ -184,10 +184,12 @@ class Engine:
                 raise NotSupported(
                     f"the provider {provider.name} does not {request.kind}", session_id=session.id
                 )
-            request = self._with_capture(session, request, provider.capabilities)
+            if request.kind is REFUND:
+                request = self._with_capture(session, request, provider.capabilities)
             self.calls.check(session.id)
             ledger, begun = begin(session, request, provider.capabilities, self.elapsed.now())
-            begun = self.addressed(begun, session, request.capture)
+            if request.capture is not None or self._webhooks is not None:
+                begun = self.addressed(begun, session, request.capture)
             ledger.guarded = True
             if provider.capabilities.local:
                 answer = self._answer_at_once(provider, session, ledger, begun)
@@ -202,10 +204,8 @@ class Engine:
         return self._call(provider, step.session, begun)
 
     def _with_capture(self, session: SessionRow, request: Request, capabilities: Capabilities) -> Request:
-        """Return a refund that has to refer to a capture with the capture; any other request as it is."""
-        if request.kind is not REFUND or (
-            request.capture_id is None and not capabilities.refund_needs_capture
-        ):
+        """Return a refund that has to refer to a capture with the capture; any other refund as it is."""
+        if request.capture_id is None and not capabilities.refund_needs_capture:
             return request
         rows: Sequence[Operation]
         if isinstance(request.capture_id, str):
@@ -235,10 +235,7 @@ class Engine:
 
     def addressed(self, operation: Operation, session: SessionRow, capture: Operation | None) -> Operation:
         """Return an operation with what a hook is shown of it and no store keeps."""
-        if capture is None and self._webhooks is None:
-            return operation
-        url = self.webhook_url(session.provider)
-        return replace(operation, capture=capture, webhook_url=url)
+        return replace(operation, capture=capture, webhook_url=self.webhook_url(session.provider))
 
     def _no_room(self, session: SessionRow) -> InvalidAmount:
         return InvalidAmount(
@@ -344,7 +341,7 @@ class Engine:
         written = step.ledger.written[operation.id]
         if written.state is State.STARTED:
             self.registry.notify("operation_in_doubt", operation=written)
-        session = self.carry_on(step.session, step.then)
+        session = step.session if step.then is None else self.carry_on(step.session, step.then)
         if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
             session = self.recovery.query(provider, session)
         return self._result(session, written, answer)
@@ -532,8 +529,9 @@ class Engine:
                 continue
             if not isinstance(ledger, Ledger):
                 return Step(ledger or read)
+            change = ledger.change()
             try:
-                self.store.commit(ledger.change())
+                self.store.commit(change)
             except Stale:
                 continue
             except OverLimit:

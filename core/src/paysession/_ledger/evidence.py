@@ -111,7 +111,8 @@ def from_answer(
     """
     if isinstance(answer, Outcome):
         _from_outcome(ledger, operation, answer, capabilities, note)
-        _compare_capture(ledger, operation, capabilities)
+        if operation.kind is CAPTURE:
+            _compare_capture(ledger, capabilities)
         _after(ledger, capabilities)
         schedule(ledger, capabilities, first=answer.check_after)
     elif isinstance(answer, Declined | NotApplied):
@@ -122,15 +123,14 @@ def from_answer(
         still_in_doubt(ledger, operation, answer, capabilities)
 
 
-def _compare_capture(ledger: Ledger, operation: Operation, capabilities: Capabilities) -> None:
+def _compare_capture(ledger: Ledger, capabilities: Capabilities) -> None:
     """Report a capture that shows that more was authorized than was asked for.
 
     Others may have captured meanwhile. A later lookup shows nothing new, and so would not report it.
     """
     row = ledger.row
     if (
-        operation.kind is CAPTURE
-        and row.authorized > max(ledger.before.authorized, row.amount.minor)
+        row.authorized > max(ledger.before.authorized, row.amount.minor)
         and not _is_resolved(ledger, "over_limit", capabilities)
         and not ledger.conflicts
     ):
@@ -164,13 +164,13 @@ def still_in_doubt(
 def _learn(ledger: Ledger, operation: Operation, answer: ProviderError) -> None:
     """Record what an error says besides: the gateway's data and its id of the object."""
     if answer.data is not None or answer.reference is not None:
-        data = None if answer.data is None else encode(answer.data, "data")
-        ledger.apply(Details(_joined(ledger, operation, data), answer.reference))
+        data = None if answer.data is None else _joined(ledger, operation, encode(answer.data, "data"))
+        ledger.apply(Details(data, answer.reference))
 
 
-def _joined(ledger: Ledger, operation: Operation, data: str | None) -> str | None:
+def _joined(ledger: Ledger, operation: Operation, data: str) -> str:
     """Return an answer's data with what a notification has added to the session's since it was sent."""
-    if data is None or ledger.row.data_text == operation.data_text:
+    if ledger.row.data_text == operation.data_text:
         return data
     try:
         return merged(ledger.row.data_text, data)
@@ -183,7 +183,7 @@ def _from_outcome(
 ) -> None:
     kind, answer, row = operation.kind, outcome.answer, ledger.row
     of_object = outcome.reference if kind not in (CAPTURE, REFUND) else None
-    data = _joined(ledger, operation, outcome.data)
+    data = None if outcome.data is None else _joined(ledger, operation, outcome.data)
     if data is not None or of_object is not None or outcome.expires_at or outcome.payer is not None:
         ledger.apply(Details(data, of_object, outcome.expires_at, payer=outcome.payer))
     if kind is INITIATE or kind is UPDATE:
@@ -198,7 +198,7 @@ def _from_outcome(
         if kind is AUTHORIZE and row.status is not Status.CANCELED:
             ledger.apply(Presented(Status.PENDING))
         return
-    released = outcome.released or _releases(operation, capabilities)
+    released = outcome.released or (kind is CAPTURE and _releases(operation, capabilities))
     granted = answer is Answer.AUTHORIZED or answer is Answer.CAPTURED
     amount = outcome.amount if kind is AUTHORIZE else None
     ledger.apply(
@@ -1131,8 +1131,8 @@ def _after(ledger: Ledger, capabilities: Capabilities) -> None:
     """Record what follows from what was recorded: the rest of a final capture, conflicts that are over."""
     row, before = ledger.row, ledger.before
     if (
-        row.status is Status.AUTHORIZED
-        and row.authorized > row.kept
+        row.authorized > row.kept
+        and row.status is Status.AUTHORIZED
         and not row.cancel_requested
         and any(_leaves_rest(ledger, operation) for operation in ledger.written.values())
     ):

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 from zlib import crc32
 
@@ -141,10 +142,11 @@ class _Row:
     checks: int
 
     def __init__(self, session: SessionRow, now: datetime) -> None:
-        self.__dict__.update(vars(session))
-        self.version = session.version + 1
-        self.updated_at = now
-        self.attention_at = None
+        attributes = vars(session).copy()
+        attributes["version"] += 1
+        attributes["updated_at"] = now
+        attributes["attention_at"] = None
+        self.__dict__ = attributes
 
     @property
     def data_text(self) -> str:
@@ -208,7 +210,15 @@ class Ledger:
     """Whether the change relies on the room that the collection had, and is refused if that is gone."""
     erased = False
     """Whether something personal is erased, which else never changes."""
+    known: Mapping[str, Operation] = MappingProxyType({})
+    """The operations as they were before, by their ids."""
+    conflicts: Mapping[ConflictKind, Conflict] = MappingProxyType({})
+    """The conflicts that are open, after the facts so far."""
+    opened: Sequence[Conflict] = ()
+    """Those of them that were opened by the facts."""
+    _changed_conflicts: Mapping[ConflictKind, Conflict] = MappingProxyType({})
     _erased_conflicts: Sequence[Conflict] = ()
+    _named: defaultdict[str | None, set[str]] | None = None
     _made: SessionRow | None = None
     _by: str | None = None  # who asked for what is no operation
 
@@ -222,18 +232,16 @@ class Ledger:
         self.before = session
         self.row = _Row(session, now)
         self.now = now
-        self.known = {operation.id: operation for operation in operations} if operations else {}
         self.written: dict[str, Operation] = {}
-        self._named: defaultdict[str | None, set[str]] | None = None
-        self.conflicts: dict[ConflictKind, Conflict] = (
-            {row.kind: row for row in conflicts} if conflicts else {}
-        )
-        self.opened: list[Conflict] = []
-        self._changed_conflicts: dict[ConflictKind, Conflict] = {}
+        if operations:
+            self.known = {operation.id: operation for operation in operations}
+        if conflicts:
+            self.conflicts = {row.kind: row for row in conflicts}
         self._events: list[tuple[EventType, Operation | None, str | None]] = []
 
     def apply(self, fact: Fact) -> None:
         """Apply a fact: the only way in which anything changes."""
+        assert self._made is None, "the change is made"  # noqa: S101 - the session committed is this row
         self._rules[type(fact)](self, fact)
 
     # --- reading --------------------------------------------------------------------------------------
@@ -291,19 +299,21 @@ class Ledger:
         return any(after[name] != before[name] for name in after if name not in _BOOKKEEPING)
 
     def change(self) -> Change:
-        """Return the change, to be committed."""
-        session = self._made = self.session  # nothing is applied once it is to be committed
+        """Return the change, to be committed: nothing is applied any more."""
+        session = self._made = made(SessionRow, vars(self.row))
         events = [self._event(session, place, *event) for place, event in enumerate(self._events)]
-        return Change(
-            session=session,
-            expected=self.before.version,
-            operations=tuple(self.written.values()),
-            events=tuple(events),
-            hold=session.held - self.before.held,
-            guarded=self.guarded,
-            conflicts=(*self._changed_conflicts.values(), *self._erased_conflicts),
-            erased=self.erased,
+        change = Change(
+            session,
+            self.before.version,
+            tuple(self.written.values()),
+            tuple(events),
+            session.held - self.before.held,
+            self.guarded,
         )
+        if self._changed_conflicts or self._erased_conflicts or self.erased:
+            conflicts = (*self._changed_conflicts.values(), *self._erased_conflicts)
+            change = change._replace(conflicts=conflicts, erased=self.erased)
+        return change
 
     def _event(
         self,
@@ -315,7 +325,7 @@ class Ledger:
     ) -> Event:
         # Versions come again when a backup is restored; the checksum keeps another event from having this id.
         operation_id = operation.id if operation is not None else None
-        content = f"{type_} {operation_id} {detail} {self.now.timestamp()}"
+        content = f"{type_} {operation_id} {detail} {int(self.now.timestamp() * 1e6)}"
         return new(
             Event,
             {},
@@ -861,18 +871,19 @@ class Ledger:
             found=found,
             opened_at=self.now,
         )
-        self.conflicts[fact.kind] = self._changed_conflicts[fact.kind] = conflict
-        self.opened.append(conflict)
+        self.conflicts = {**self.conflicts, fact.kind: conflict}
+        self._changed_conflicts = {**self._changed_conflicts, fact.kind: conflict}
+        self.opened = (*self.opened, conflict)
         self.row.conflict = fact.kind
         self._record("session.conflict", detail=f"{fact.kind}: expected {expected}, found {found}")
 
     def _conflict_closed(self, fact: ConflictClosed) -> None:
-        conflict = self.conflicts.pop(fact.kind, None)
+        conflict = self.conflicts.get(fact.kind)
         if conflict is None:
             return
-        self._changed_conflicts[fact.kind] = evolve(
-            conflict, closed_at=self.now, closed_by=fact.by, note=fact.note
-        )
+        self.conflicts = {kind: row for kind, row in self.conflicts.items() if kind != fact.kind}
+        closed = evolve(conflict, closed_at=self.now, closed_by=fact.by, note=fact.note)
+        self._changed_conflicts = {**self._changed_conflicts, fact.kind: closed}
         newest = max(self.conflicts.values(), key=lambda row: row.id, default=None)
         self.row.conflict = newest.kind if newest is not None else None
 

@@ -73,15 +73,14 @@ def schedule(
     elif row.expires_at is not None and row.authorized > row.captured:
         # The authorization expires: once it has, ask until the gateway says so.
         due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
-    row.due_at = _until_abandoned(ledger, due_at)
+    row.due_at = due_at if row.abandon_at is None else _until_abandoned(ledger, row.abandon_at, due_at)
 
 
-def _until_abandoned(ledger: Ledger, due_at: datetime | None) -> datetime | None:
+def _until_abandoned(ledger: Ledger, abandon_at: datetime, due_at: datetime | None) -> datetime | None:
     """Return when recovery has something to do, given when an unpaid session is abandoned."""
     row, now = ledger.row, ledger.now
-    abandon_at = row.abandon_at
     unpaid = row.status in UNAUTHORIZED and row.initiated and row.authorizing is None
-    if abandon_at is None or not unpaid or row.cancel_requested:
+    if not unpaid or row.cancel_requested:
         return due_at
     if abandon_at <= now:  # the cancel failed: it is attempted again
         abandon_at = now + _backoff(_PENDING_FIRST, _PENDING_MOST, row.checks)

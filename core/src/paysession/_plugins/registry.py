@@ -14,6 +14,7 @@ import os
 import threading
 import traceback
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -271,11 +272,10 @@ def _called(hook: pluggy.HookCaller) -> Callable[..., Any]:
     if len(impls) != 1:
         return hook
     function, names = impls[0].function, impls[0].argnames
-
-    def call(**given: object) -> Any:
-        return function(*[given[name] for name in names])
-
-    return call
+    if len(names) < 2:  # noqa: PLR2004 - `itemgetter` makes a tuple of more than one
+        return lambda **given: function(*[given[name] for name in names])
+    chosen = itemgetter(*names)
+    return lambda **given: function(*chosen(given))
 
 
 class Provider:
