@@ -13,8 +13,10 @@ import contextlib
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
+import time
 from statistics import median
 
 from driver import Campaign
@@ -53,6 +55,8 @@ def options(arguments):
 
 def main(arguments=None):
     given = options(arguments)
+    # Whoever stops it, such as a test that has waited for too long, leaves no process behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("it was stopped"))
     seed = given.seed if given.seed is not None else random.randrange(10**6)
     results = []
     for name in given.store.split(","):
@@ -80,7 +84,7 @@ def main(arguments=None):
                 accounts=tuple(accounts.split(",")),
                 broken=given.broken,
             )
-            results.append(one(name, plan, show=progress(name, plan) if sys.stderr.isatty() else quiet))
+            results.append(one(name, plan, Progress(name, plan)))
     if given.json:
         print(json.dumps({"seed": seed, "broken": given.broken, "stores": results}))
     else:
@@ -97,7 +101,7 @@ def one(name, plan, show):
     try:
         with world.open() as pay:
             while_open(pay, verdict)
-            show(campaign.tally, None)
+            show.resting()
             campaign.rest(pay)
             judge(world, pay, verdict, campaign.lost)
         stats = world.gateway.stats()
@@ -167,23 +171,37 @@ def table(seed, broken, results):
     return "\n".join(lines)
 
 
-def quiet(tally, faults):
-    """Show nothing."""
+class Progress:
+    """Says on standard error how far a campaign is: always on a terminal, elsewhere every 30 seconds."""
 
+    EVERY = 30.0
 
-def progress(name, plan):
-    """Return what draws a bar on standard error."""
+    def __init__(self, name, plan):
+        self._name, self._plan = name, plan
+        self._began = self._next = time.monotonic()
+        self._terminal = sys.stderr.isatty()
 
-    def show(tally, faults):
-        if faults is None:
-            print(f"\r{name:12} coming to rest and judging{'':40}", file=sys.stderr)
+    def __call__(self, tally, stats, orders):
+        """Say it, if it is time."""
+        now = time.monotonic()
+        if not self._terminal and now < self._next:
             return
-        part = min(1.0, tally.killed / max(1, plan.kills), faults / max(1, plan.faults))
-        bar = "#" * int(30 * part)
-        words = f"{tally.killed:5,} kills {faults:7,} faults"
-        print(f"\r{name:12} [{bar:30}] {part:4.0%} {words}", end="", file=sys.stderr, flush=True)
+        self._next = now + self.EVERY
+        plan, faults = self._plan, sum(stats["faults"].values())
+        left = max(0.0, plan.minutes * 60 - (now - self._began))
+        self._print(
+            f"{tally.killed:,} of {plan.kills:,} kills, {faults:,} of {plan.faults:,} faults, "
+            f"{orders:,} orders, {sum(stats['calls'].values()):,} calls, {int(left) // 60}:{int(left) % 60:02} left"
+        )
 
-    return show
+    def resting(self):
+        """Say that the disturbance is over."""
+        self._print("coming to rest and judging", end="\n")
+
+    def _print(self, words, end=""):
+        words = f"{self._name}: {words}"
+        words = f"\r{words:100}{end}" if self._terminal else f"{words}\n"
+        print(words, end="", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -60,10 +61,10 @@ class Campaign:
 
     Args:
         plan: What its command line says.
-        show: Called now and then with the progress.
+        show: Called now and then with the tally, the gateway's statistics and the number of orders.
     """
 
-    def __init__(self, plan, show=lambda tally, faults: None):
+    def __init__(self, plan, show):
         self.plan = plan
         self.tally = Tally()
         self._show = show
@@ -78,6 +79,8 @@ class Campaign:
         self.lost = set()
         """Sessions that a restored backup lacked; some come back."""
         self._chance = plan.random("driver")
+        self._leash, self._held = os.pipe()
+        """A pipe that this process holds open: all others end with it, however it ends."""
 
     def run(self):
         """Run until there were enough kills and faults, then settle everything; return the world."""
@@ -214,12 +217,18 @@ class Campaign:
                 backup, restore = self._next_restore(time.monotonic())
             if now >= look:
                 look = now + 0.5
-                faults = sum(gateway.stats()["faults"].values())
-                self._show(self.tally, faults)
+                stats = gateway.stats()
+                faults = sum(stats["faults"].values())
+                self._show(self.tally, stats, self._orders())
                 enough = self.tally.killed >= plan.kills and faults >= plan.faults
                 if now >= deadline or (enough and self.tally.restores >= plan.restores):
                     return
             time.sleep(0.005)
+
+    def _orders(self):
+        """Return how many orders were taken."""
+        slots = range(self.plan.workers)  # the first ones
+        return sum(map(self.world.shared.progress, slots))
 
     # --- backups ----------------------------------------------------------------------------------
 
@@ -276,6 +285,9 @@ class Campaign:
             self._children[slot] = Child(role, pid, family)
             return
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(self._held)
+        threading.Thread(target=_end_with, args=(self._leash,), daemon=True).start()
         try:
             be(role, slot, life, self.world)
         except BaseException:  # noqa: BLE001 - the judge reads it, and the process must not go on here
@@ -324,6 +336,12 @@ class Campaign:
         while self._children:
             self._reap(restart=False)
             time.sleep(0.005)
+
+
+def _end_with(leash):
+    """End this process, and all that it has forked, when nobody holds the other end of a pipe any more."""
+    os.read(leash, 1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def every_session(pay):

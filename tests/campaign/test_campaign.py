@@ -1,6 +1,7 @@
 """The campaign in short: sound, it finds nothing; broken on purpose, it names what was violated."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,20 @@ def test_a_host_that_forks_workers_while_its_threads_are_inside_calls_keeps_ever
     )  # fmt: skip
     assert (result["violations"], result["crashes"], status) == ({}, [], 0)
     assert min(result["forks by hosts"], result["operations"]) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_every_process_ends_with_the_driver(tmp_path, monkeypatch, how):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    command = [sys.executable, HERE, "--seed", "1", "--kills", "100000", "--minutes", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        assert "kills" in driver.stderr.readline()  # the first line that says how far it is
+        driver.send_signal(how)
+        driver.communicate(timeout=30)  # until nobody can write there any more
+    assert driver.returncode != 0
+    if how == signal.SIGTERM:
+        assert list(tmp_path.iterdir()) == []
 
 
 sys.path.insert(0, str(HERE))
