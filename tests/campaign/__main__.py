@@ -1,6 +1,7 @@
 """A long seeded random run that tries to make paysession move money twice, or lose it.
 
     python tests/campaign --seed 1 --store sqlite,postgresql
+    python tests/campaign --seed 1 --provider stripe
 
 Processes are killed at each point of the protocol and anywhere else, stopped past their leases, and
 started again; the gateway drops, delays, mangles and refuses; payers, dashboards and banks act on
@@ -17,13 +18,14 @@ import signal
 import sys
 import tempfile
 import time
+from importlib import import_module
 from statistics import median
 
 from driver import Campaign
 from judge import INVARIANTS, Verdict, judge, while_open
-from variants import BROKEN, variant
+from variants import Sound
 from worker import THREADS, log_to
-from world import ACCOUNTS, RATE, RESTORABLE, Plan
+from world import RATE, Plan
 
 from paysession_sql import upgrade
 
@@ -34,6 +36,7 @@ def options(arguments):
     )
     add = parser.add_argument
     add("--seed", type=int, default=None, help="of everything that is left to chance; printed if not given")
+    add("--provider", choices=SITES, default="testing", help="the kit's gateway, or Stripe's stand-in")
     add("--store", default="sqlite", help="sqlite, postgresql, or several with commas (default: sqlite)")
     add("--kills", type=int, default=260, help="run until there were so many, per store (default: 260)")
     add("--faults", type=int, default=2600, help="... and so many of these (default: 2600)")
@@ -44,10 +47,13 @@ def options(arguments):
     add("--restores", type=int, default=0, help="restore a backup so many times (only some accounts)")
     add("--hosts", type=int, default=0, help="let so many hosts fork the workers, in the middle of calls")
     add("--accounts", default="", help="only these accounts of the gateway, with commas (default: all)")
-    add("--broken", default="", choices=["", *BROKEN], help="run a broken variant, to see it caught")
+    add("--broken", default="", help="run a broken variant, to see it caught")
     add("--json", action="store_true", help="print the result as JSON")
     add("--keep", action="store_true", help="keep the ledger, the log and the journals, and say where")
     given = parser.parse_args(arguments)
+    given.site = SITES[given.provider]()
+    if given.broken and given.broken not in given.site.broken:
+        parser.error(f"--broken: there are {', '.join(given.site.broken)}")
     if given.hosts and given.workers < given.hosts * (THREADS + 1):
         parser.error(f"each host has {THREADS} threads that take orders, and forks the other --workers")
     return given
@@ -57,6 +63,7 @@ def main(arguments=None):
     given = options(arguments)
     # Whoever stops it, such as a test that has waited for too long, leaves no process behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("it was stopped"))
+    site = given.site
     seed = given.seed if given.seed is not None else random.randrange(10**6)
     results = []
     for name in given.store.split(","):
@@ -66,29 +73,32 @@ def main(arguments=None):
                 print("kept in", folder, file=sys.stderr)
             else:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-"))
-            every = RESTORABLE if given.restores else ACCOUNTS
-            accounts = given.accounts or variant(given.broken).accounts or ",".join(every)
+            every = site.restorable if given.restores else site.accounts
+            variant = site.broken[given.broken]() if given.broken else Sound()
+            accounts = given.accounts or variant.accounts or ",".join(every)
             url = stack.enter_context(STORES[name](folder))
             plan = Plan(
                 seed=seed,
                 store=url,
                 folder=folder,
+                site=site,
                 workers=given.workers,
                 recoverers=given.recoverers,
                 kills=given.kills,
                 faults=given.faults,
                 minutes=given.minutes,
-                hot=given.hot or variant(given.broken).hot,
+                hot=given.hot or variant.hot,
                 restores=given.restores,
                 hosts=given.hosts,
                 accounts=tuple(accounts.split(",")),
-                broken=given.broken,
+                variant=variant,
             )
             results.append(one(name, plan, Progress(name, plan)))
     if given.json:
-        print(json.dumps({"seed": seed, "broken": given.broken, "stores": results}))
+        said = {"seed": seed, "provider": given.provider, "broken": given.broken}
+        print(json.dumps(said | {"stores": results}))
     else:
-        print(table(seed, given.broken, results))
+        print(table(given, seed, results))
     return 0 if all(not row["violations"] for row in results) else 1
 
 
@@ -100,7 +110,7 @@ def one(name, plan, show):
     verdict = Verdict()
     try:
         with world.open() as pay:
-            while_open(pay, verdict)
+            while_open(world, pay, verdict)
             show.resting()
             campaign.rest(pay)
             judge(world, pay, verdict, campaign.lost)
@@ -142,14 +152,15 @@ def one(name, plan, show):
     }
 
 
-def table(seed, broken, results):
+def table(given, seed, results):
     """Return the results side by side, in words."""
     shown = [
         key
         for key in results[0]
         if key not in ("store", "violations", "crashes", "kills by point", "faults by name", "conflicts")
     ]
-    lines = [f"seed {seed}" + (f", broken variant {broken!r}" if broken else "")]
+    lines = [f"seed {seed}, provider {given.provider!r}"]
+    lines[0] += f", broken variant {given.broken!r}" if given.broken else ""
     lines += ["", f"{'':34}" + "".join(f"{row['store']:>14}" for row in results)]
     lines += [f"{key:34}" + "".join(f"{row[key]:>14,}" for row in results) for key in shown]
     for part in ("kills by point", "faults by name"):
@@ -204,6 +215,15 @@ class Progress:
         print(words, end="", file=sys.stderr, flush=True)
 
 
+def _site(module, name):
+    """Return what makes a site; its provider is loaded only where it is used."""
+
+    def make():
+        return getattr(import_module(module), name)()
+
+    return make
+
+
 @contextlib.contextmanager
 def sqlite(folder):
     yield f"sqlite:///{folder}/books.db"
@@ -221,6 +241,7 @@ def postgresql(folder):
         server.drop(url)
 
 
+SITES = {"testing": _site("at_testing_gateway", "AtTestingGateway"), "stripe": _site("at_stripe", "AtStripe")}
 STORES = {"sqlite": sqlite, "postgresql": postgresql}
 
 if __name__ == "__main__":

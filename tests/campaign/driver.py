@@ -13,12 +13,10 @@ from datetime import UTC, datetime
 
 from attrs import field, mutable
 from backups import Backups
-from variants import variant
 from worker import be
-from world import ACCOUNTS, FAULTS, Shared, World
+from world import Shared, World
 
 from paysession import NotApplied, Outcome, PaysessionError
-from paysession_testing.gateway_process import GatewayProcess
 
 logger = logging.getLogger("campaign")
 
@@ -85,15 +83,14 @@ class Campaign:
     def run(self):
         """Run until there were enough kills and faults, then settle everything; return the world."""
         plan = self.plan
-        gateway = GatewayProcess()
-        world = World(plan, Shared(len(self._roles)), gateway, variant(plan.broken))
+        gateway = plan.site.start()
+        world = World(plan, Shared(len(self._roles)), gateway)
         self.world = world
         try:
             world.shared.set_gateway_clock(gateway)
             for place, name in enumerate(plan.accounts):
-                account = ACCOUNTS[name]
-                gateway.open(name, keys=account.keys, lag=account.lag, late=0.3, seed=plan.seed * 100 + place)
-                gateway.inject_at_random(name, plan.fault_rate, FAULTS)
+                plan.site.open(gateway, name, plan.seed * 100 + place)
+                gateway.inject_at_random(name, plan.fault_rate, plan.site.faults)
             with world.open():
                 pass  # the schema is made once, by one
             started = time.monotonic()
@@ -181,6 +178,7 @@ class Campaign:
 
     def _disturb(self, deadline):
         plan, chance, gateway = self.plan, self._chance, self.world.gateway
+        pace = plan.site.pace
         self._start_all()
         now = time.monotonic()
         kill, pause, outage, look = now + 1, now + 1, now + 5, now
@@ -194,12 +192,12 @@ class Campaign:
                     self._signal(slot, signal.SIGCONT)
                     child.stopped_until = None
             if now >= kill:
-                kill = now + chance.uniform(0.1, 0.9)
+                kill = now + pace * chance.uniform(0.1, 0.9)
                 slot = chance.choice(list(self._children))
                 if self._children[slot].role != "host" or chance.random() < HOST_KILLED:
                     self._signal(slot, signal.SIGKILL)
             if now >= pause:
-                pause = now + chance.uniform(0.3, 2.0)
+                pause = now + pace * chance.uniform(0.3, 2.0)
                 slot = chance.choice(list(self._children))
                 if self._children[slot].stopped_until is None:
                     self._signal(slot, signal.SIGSTOP)
@@ -265,7 +263,7 @@ class Campaign:
         views = [view for name in self.plan.accounts for view in gateway.orders(name)]
         self.lost |= {view["ours"] for view in views} - known
         for name in self.plan.accounts:
-            gateway.inject_at_random(name, self.plan.fault_rate, FAULTS)
+            gateway.inject_at_random(name, self.plan.fault_rate, self.plan.site.faults)
         for slot, number in enumerate(self._progress):
             world.shared.keep(slot, number)  # every order since is taken again, under the same keys
         self._start_all()

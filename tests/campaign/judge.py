@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from attrs import field, mutable
 from driver import every_session
 from worker import PAYLOAD_SECRET, feed
-from world import ACCOUNTS
 
 from paysession import CursorLost
 
@@ -34,7 +33,6 @@ INVARIANTS = {
     "unsettled": "nothing left open that could be told",
 }
 
-SECRETS = ("sk_gateway", "whsec_gateway", PAYLOAD_SECRET)
 MONEY = ("capture", "refund", "chargeback")
 SUMS = {
     "capture": ("captured", "capturing"),
@@ -88,10 +86,11 @@ class Verdict:
         self.violations[invariant].append(sentence)
 
 
-def while_open(pay, verdict):
+def while_open(world, pay, verdict):
     """Check, before anything comes to rest, that every open row has a next action."""
+    accounts = world.plan.site.accounts
     for row in every_session(pay):
-        open_ = row.open or row.cancel_requested or (row.pending and ACCOUNTS[row.provider].askable)
+        open_ = row.open or row.cancel_requested or (row.pending and accounts[row.provider].askable)
         if open_ and row.due_at is None:
             verdict.find("6", f"{row.id}: open={row.open} pending={row.pending} and nothing is due")
 
@@ -105,6 +104,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         verdict: Where violations are noted.
         lost: Sessions that a restored backup lacked, and that nobody could find by query.
     """
+    site = world.plan.site
     ledger = {name: world.gateway.ledger(name) for name in world.plan.accounts}
     orders = {name: world.gateway.orders(name) for name in world.plan.accounts}
     with open(os.path.join(world.plan.folder, "ledger.json"), "w") as file:
@@ -141,7 +141,9 @@ def judge(world, pay, verdict, lost=frozenset()):
         ]
         _one_effect(verdict, session, history, entries[mine])
         restored = bool(world.plan.restores)
-        _books(verdict, session, history, entries[mine], views[mine], restored=restored)
+        _books(verdict, site, session, history, entries[mine], views[mine], restored=restored)
+        if not restored:
+            _ours(verdict, session, history, entries[mine])
         _evidence(verdict, session, history, entries[mine])
         _replay(verdict, session, history)
         _steps(verdict, session, told[session.id])
@@ -159,6 +161,8 @@ def judge(world, pay, verdict, lost=frozenset()):
         held = pay.collection(collection_id).held
         if held != sum(row.held for row in sessions):
             verdict.find("7", f"{collection_id} holds {held}, its sessions {[row.held for row in sessions]}")
+    for sentence in site.repeated(world.gateway, world.plan.accounts):
+        verdict.find("1", sentence)
     _promises(verdict, world, known, histories)
     _keyed(verdict, world, entries)
     _reader(verdict, world, pay, events)
@@ -201,7 +205,7 @@ def _one_effect(verdict, session, history, entries):
             verdict.find("1", f"{count} effects under the caller's key {key} of {session.id}")
 
 
-def _books(verdict, session, history, entries, views, *, restored=False):
+def _books(verdict, site, session, history, entries, views, *, restored=False):
     def total(kind):
         return sum(row["amount"] for row in entries if row["kind"] == kind and row["state"] == "succeeded")
 
@@ -219,7 +223,7 @@ def _books(verdict, session, history, entries, views, *, restored=False):
     }
     if books != truth:
         verdict.find("2", f"{session.id} ({session.provider}): books {books}, ledger {truth}")
-    alive = [view for view in views if view["status"] != "canceled"]
+    alive = [view for view in views if view["status"] != "canceled" and site.is_known(session, view)]
     usable = [
         view
         for view in alive
@@ -235,6 +239,11 @@ def _books(verdict, session, history, entries, views, *, restored=False):
     if alive and session.initiated and session.status != "canceled" and not reported:
         if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
             verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
+    (_effects if site.names_captures else _named)(verdict, session, history, entries)
+
+
+def _effects(verdict, session, history, entries):
+    """Compare the effects one by one, where the gateway names each."""
     shown = Counter(row["id"] for row in entries if row["kind"] in MONEY and row["state"] != "failed")
     booked = Counter(
         row.reference
@@ -250,6 +259,32 @@ def _books(verdict, session, history, entries, views, *, restored=False):
         verdict.find(
             "2", f"{session.id}: the gateway's ledger has {dict(shown - booked)}, ours {dict(booked - shown)}"
         )
+
+
+def _named(verdict, session, history, entries):
+    """Compare what the gateway names: each refund and dispute, with what became of it."""
+    shown, booked = Counter(), Counter()
+    for row in entries:
+        if row["kind"] in ("refund", "chargeback") and row["state"] == "succeeded":
+            shown[row["id"]] += row["amount"]
+    names = {row.id: row.reference for row in history}
+    for row in history:
+        if row.kind in ("refund", "chargeback") and row.state == "succeeded":
+            name = names[row.reverses] if row.reverses else row.reference
+            booked[name] += -row.amount.minor if row.reverses else row.amount.minor
+    booked = Counter({name: amount for name, amount in booked.items() if amount})
+    if shown != booked:
+        verdict.find("2", f"{session.id}: the gateway has {dict(shown)}, and ours are {dict(booked)}")
+
+
+def _ours(verdict, session, history, entries):
+    """Check that what one of our operations did is recorded as that operation's, with its amount."""
+    rows = {row.id: row for row in history}
+    for entry in entries:
+        if entry["operation"] and entry["kind"] in MONEY and entry["state"] == "succeeded":
+            row = rows.get(entry["operation"])
+            if row is None or (row.state, row.amount.minor) != ("succeeded", entry["amount"]):
+                verdict.find("2", f"{session.id}: {entry} is recorded as {row!r:.300}")
 
 
 def _evidence(verdict, session, history, entries):
@@ -421,7 +456,7 @@ def _secrets(verdict, world, events, histories):
             with open(path, errors="replace") as file:
                 texts[name] = file.read()
     for where, text in texts.items():
-        for secret in SECRETS:
+        for secret in (*world.plan.site.secrets, PAYLOAD_SECRET):
             if secret in text:
                 at = text.index(secret)
                 verdict.find("8", f"{secret} shows in {where}: ...{text[max(0, at - 100) : at + 40]!r}")

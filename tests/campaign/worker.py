@@ -10,8 +10,6 @@ import threading
 import time
 import traceback
 
-from world import ACCOUNTS
-
 from paysession import (
     CursorLost,
     Declined,
@@ -29,7 +27,6 @@ from paysession_testing.killing import KillPoints
 PAYLOAD_SECRET = "payload-of-the-browser-4711"
 logger = logging.getLogger("campaign")
 
-CURRENCIES = ("EUR", "JPY", "KWD")
 TRIES = 6
 HOT_FOR = 240.0
 """Seconds of the campaign's time after which other sessions are hammered."""
@@ -65,7 +62,7 @@ def be(role, slot, life, world):
         return os.getpid() != host and chance.random() < odds
 
     points = KillPoints(strikes, lambda point: shared.say(slot, point))
-    pay = world.open([points], points.connection)
+    pay = world.open(points)
     ROLES[role](world, slot, chance, pay)
 
 
@@ -74,6 +71,8 @@ def be(role, slot, life, world):
 
 class Host:
     """A shop that does not give up: it calls again with the same idempotency key, also after a crash."""
+
+    payload = {"token": PAYLOAD_SECRET}
 
     def __init__(self, world, chance, pay):
         self.world, self.chance, self.pay = world, chance, pay
@@ -132,7 +131,7 @@ class Host:
         """Take one order from its collection to its end; the same steps whenever it is begun again."""
         plan, pay = self.world.plan, self.pay
         script = plan.random("order", number)
-        currency = script.choice(CURRENCIES)
+        currency = script.choice(plan.site.currencies)
         total = script.randrange(1000, 90_000)
         order = pay.create_collection(Money.from_minor(total, currency), reference=f"order-{number}")
         for place in range(1 if script.random() < 0.8 else 2):
@@ -142,15 +141,17 @@ class Host:
             self.pay_for(order, script, f"{number}:{place}", amount)
 
     def pay_for(self, order, script, key, amount):
-        account = ACCOUNTS[script.choice(self.world.plan.accounts)]
+        site = self.world.plan.site
+        account = site.accounts[script.choice(self.world.plan.accounts)]
         session = self.attempt(
             self.pay.initiate,
             order.id,
             provider=account.name,
             amount=amount or order.amount,
             capture=script.choice(["manual"] * 5 + ["automatic"]),
-            payload={"token": PAYLOAD_SECRET},
+            payload=self.payload,
             idempotency_key=key,
+            **site.asked(self.world, account, script),
         )
         if session is None:
             return
@@ -159,15 +160,7 @@ class Host:
         self.promise(session.id, "initiate", key, all_that_is_left=found)
         if script.random() < 0.1:
             self.attempt(self.pay.update, session.id, Money.from_minor(700, order.amount.currency))
-        acts = ["approve"] * 12 + ["decline", "challenge", "debit", "debit", "nothing"]
-        act = script.choice(acts + (["confirm", "confirm"] if account.askable else []))
-        if act != "nothing":
-            self.world.gateway.payer(account.name, session.id, act)
-        if script.random() < 0.93:
-            self.attempt(self.pay.resume, session.id, payload={"token": PAYLOAD_SECRET})
-        if act in ("decline", "challenge") and script.random() < 0.7:
-            self.world.gateway.payer(account.name, session.id, "approve")
-            self.attempt(self.pay.resume, session.id)
+        site.pay(self, account, session, script)
         self.afterwards(account, session, script, key)
 
     def afterwards(self, account, session, script, key):
@@ -198,8 +191,8 @@ class Host:
         )
         if session is None:
             return
-        if session.status == "requires_more":
-            self.world.gateway.payer(account, session.id, "approve")
+        if session.status != "authorized":
+            plan.site.payer(self, account, session, "approve")
             self.attempt(pay.resume, session.id)
         self.meddle(reference)
 
@@ -328,7 +321,7 @@ def recover(world, slot, chance, pay):
 
 def carry(world, slot, chance, pay):
     """Carry the gateway's notifications: in any order, twice, not at all, and forged ones among them."""
-    gateway = world.gateway
+    gateway, site = world.gateway, world.plan.site
     while True:
         idle = True
         for name in world.plan.accounts:
@@ -336,17 +329,23 @@ def carry(world, slot, chance, pay):
             chance.shuffle(told)
             for id_, headers, body in told[: chance.randrange(1, 15)]:
                 idle = False
-                if ACCOUNTS[name].askable and chance.random() < 0.1:
+                if site.accounts[name].askable and chance.random() < 0.1:
                     gateway.acknowledge(name, id_)  # lost on its way
                     continue
                 if chance.random() < 0.05:
-                    world.variant.forge(pay, name, headers, body)
+                    _forge(pay, name, *site.forged(headers, body), (headers, body))
                 for _ in range(chance.choice([1, 1, 1, 2])):
                     reply = pay.handle_webhook(name, headers=headers, body=body, settle=chance.random() < 0.6)
                 if reply.status == 200:
                     gateway.acknowledge(name, id_)
         if idle:
             time.sleep(0.02)
+
+
+def _forge(pay, name, headers, body, genuine):
+    """Send a notification that nobody signed; what is not refused is sent as it is, too."""
+    if pay.handle_webhook(name, headers=headers, body=body).status == 200:
+        pay.handle_webhook(name, headers=genuine[0], body=genuine[1])
 
 
 def street(world, slot, chance, pay):

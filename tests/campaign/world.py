@@ -7,8 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from attrs import field, frozen
+from variants import Sound
 
-from paysession import Capabilities, Payments
+from paysession import Payments
 from paysession._plugins.registry import Registry
 from paysession.payments import open_store
 from paysession_testing.gateway_process import GatewayProcess
@@ -16,82 +17,76 @@ from paysession_testing.gateway_process import GatewayProcess
 RATE = 60.0
 """So many seconds of the campaign's time pass in one of ours: leases and backoff are a minute's matter."""
 
-TIMEOUT = 0.25
-"""Real seconds that a provider waits for the gateway."""
 
-LAG = 45.0
-"""Seconds by which the lagging account's lookup is behind."""
+class Site:
+    """Where a campaign runs: a gateway with its accounts and people, and the provider that speaks to it.
 
-CALL_LIMIT = timedelta(seconds=4 * TIMEOUT * RATE)
-"""The slowest hook looks and writes; each may connect and wait."""
+    Attributes:
+        accounts: The accounts by name. Each has a ``name``, and is ``askable`` if its provider can look.
+        restorable: Those of a campaign that restores backups.
+        currencies: What is paid in.
+        secrets: What must never show.
+        faults: What goes wrong with requests, and how often each, relative to the others.
+        names_captures: Whether the gateway has an id for each capture.
+        pace: By how many times processes are killed and stopped more rarely: a call takes longer there.
+        broken: The variants that are broken on purpose, by name.
+    """
 
+    accounts = {}
+    restorable = ()
+    currencies = ("EUR",)
+    secrets = ()
+    faults = {}
+    names_captures = True
+    pace = 1.0
+    broken = {}
 
-def _can(window=timedelta(hours=24), lookup="consistent", lag=timedelta(0)):
-    return Capabilities(
-        capture="multiple",
-        refund="multiple",
-        replay_window=window,
-        lookup=lookup,
-        lookup_lag=lag,
-        keyed_effects=True,
-        call_limit=CALL_LIMIT,
-    )
+    def start(self):
+        """Return the gateway's process, which has the calls of `GatewayProcess`."""
+        raise NotImplementedError
 
+    def open(self, gateway, name, seed):
+        """Open an account, with an empty ledger and no faults."""
+        raise NotImplementedError
 
-@frozen
-class Account:
-    """One account at the gateway, and what its provider declares."""
+    def enter(self, world, points):
+        """Prepare a process that opens providers; ``points`` may kill it on the wire."""
 
-    name: str
-    keys: str
-    capabilities: Capabilities
-    lag: float = 0.0
+    def provider(self, world, name, points):
+        """Return the provider of an account; ``points`` may kill the process on the wire."""
+        raise NotImplementedError
 
-    @property
-    def askable(self):
-        return self.capabilities.lookup != "none"
+    def asked(self, world, account, script):
+        """Return with which further arguments a session of an account is begun, the same each time."""
+        return {}
 
+    def pay(self, host, account, session, script):
+        """Have the payer pay, and the shop do what its pages do; each of it may be left out or fail."""
+        acts = ["approve"] * 12 + ["decline", "challenge", "debit", "debit", "nothing"]
+        act = script.choice(acts + (["confirm", "confirm"] if account.askable else []))
+        if act != "nothing":
+            self.payer(host, account.name, session, act)
+        if script.random() < 0.93:
+            host.attempt(host.pay.resume, session.id, payload=host.payload)
+        if act in ("decline", "challenge") and script.random() < 0.7:
+            self.payer(host, account.name, session, "approve")
+            host.attempt(host.pay.resume, session.id)
 
-ACCOUNTS = {
-    account.name: account
-    for account in (
-        Account("replays-all", "all", _can()),
-        Account("replays-success", "success", _can()),
-        Account("no-keys", "none", _can(window=timedelta(0))),
-        Account("lagging", "all", _can(lookup="lagging", lag=timedelta(seconds=LAG)), LAG),
-        Account("blind", "all", _can(lookup="none")),
-    )
-}
+    def payer(self, host, account, session, act):
+        """Act as the payer of a session, as the shop showed it."""
+        host.world.gateway.payer(account, session.id, act)
 
-FAULTS = {
-    "drop_before": 6,
-    "drop_after": 9,
-    "silent_before": 1,
-    "silent_after": 1.5,
-    "late": 1.5,
-    "error_before": 3,
-    "error_after": 6,
-    "bad_gateway_after": 3,
-    "unavailable": 3,
-    "busy": 6,
-    "request_timeout_before": 2,
-    "request_timeout_after": 2,
-    "in_progress": 3,
-    "declined": 2,
-    "garbage": 4,
-    "truncated": 4,
-    "empty": 2,
-    "wrong_amount": 4,
-    "wrong_currency": 4,
-    "unknown_status": 3,
-    "slow": 8,
-}
-"""How often each fault strikes, relative to the others."""
+    def is_known(self, session, view):
+        """Return whether anybody was told of what the gateway has for a session, and may pay it."""
+        return True
 
+    def repeated(self, gateway, accounts):
+        """Return, in words, what the gateway carried out more than once under one key."""
+        return []
 
-RESTORABLE = ("replays-all", "replays-success", "lagging")
-"""The accounts of a campaign that restores backups: where a gateway knows no keys, or cannot be queried,
-somebody has to compare what it has before a payment is begun again."""
+    def forged(self, headers, body):
+        """Return the headers and body of a notification that somebody else signed."""
+        raise NotImplementedError
 
 
 @frozen
@@ -101,6 +96,7 @@ class Plan:
     seed: int
     store: str
     folder: str
+    site: Site
     workers: int = 4
     recoverers: int = 2
     kills: int = 250
@@ -110,8 +106,8 @@ class Plan:
     hot: int = 0
     restores: int = 0
     hosts: int = 0
-    broken: str = ""
-    accounts: tuple[str, ...] = field(default=tuple(ACCOUNTS))
+    variant: Sound = field(factory=Sound)
+    accounts: tuple[str, ...] = ()
 
     def random(self, *parts):
         """Return the chance of one part of the campaign: the same for the same seed."""
@@ -170,24 +166,20 @@ class Shared:
 
 @frozen
 class World:
-    """A campaign that runs."""
+    """A campaign that runs; ``variant`` is what runs in it, the sound one or a broken one."""
 
     plan: Plan
     shared: Shared
     gateway: GatewayProcess
-    variant: object
 
-    def open(self, plugins=(), connect=None):
-        """Open the store, in this process."""
+    @property
+    def variant(self):
+        return self.plan.variant
+
+    def open(self, points=None):
+        """Open the store, in this process; ``points`` may kill it."""
         store = self.variant.store(open_store(self.plan.store, clock=self.shared.now))
-        providers = {
-            name: self.variant.provider(
-                ACCOUNTS[name],
-                self.gateway.url(name),
-                clock=self.shared.seconds,
-                connect=connect,
-                timeout=TIMEOUT,
-            )
-            for name in self.plan.accounts
-        }
-        return Payments(store, Registry(providers, plugins))
+        site = self.plan.site
+        site.enter(self, points)
+        providers = {name: site.provider(self, name, points) for name in self.plan.accounts}
+        return Payments(store, Registry(providers, [points] if points is not None else ()))

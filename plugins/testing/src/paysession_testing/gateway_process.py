@@ -28,11 +28,16 @@ class GatewayProcess:
             provider = GatewayProvider(gateway.url("shop"))
 
     Each method is a call of that process; no connection is kept, so they may be used after a fork.
+
+    Attributes:
+        command: What starts the process, which prints its two ports and ends with its standard input.
     """
 
+    command: Sequence[str] = (sys.executable, "-m", "paysession_testing.gateway_server")
+
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "paysession_testing.gateway_server"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
