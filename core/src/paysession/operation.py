@@ -234,7 +234,8 @@ class Operation(Value):
         dispute: For a chargeback: how the dispute stands, if the gateway reports that.
         sure: Whether that effect is known to be this operation's. False: nothing told it apart from one alike
             that somebody else made there, because the gateway shows no keys (``keyed_effects``).
-        answer: The provider's answer in one word, once it is closed or pending.
+        answer: The provider's answer in one word, once it is closed or pending. ``merged``: it was found at
+            the gateway, and turned out to be the effect of an operation of ours, which ``note`` names.
         error: Why it was declined, was not applied or is in doubt.
         note: What a person or a late answer added.
         webhook_url: Where the provider may send its notifications; filled in when a hook is

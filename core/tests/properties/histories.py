@@ -253,7 +253,7 @@ class Provider:
             lookup_lag=LAG if setup.lookup == "lagging" else timedelta(0),
             replay_window=setup.window,
             final_capture_releases=setup.releases,
-            keyed_effects=setup.keyed,
+            keyed_effects=setup.keyed or setup.claims_keys,
         )
         self.answers = {}
         """The first answer of each key, with its time, and the effect that it had."""
@@ -439,8 +439,10 @@ class Provider:
 class Setup:
     """What kind of gateway it is: given by the variant, the rest drawn."""
 
-    def __init__(self, random, *, lookup, keyed=True, totals="both"):
+    def __init__(self, random, *, lookup, keyed=True, totals="both", claims_keys=False):
         self.lookup, self.keyed, self.totals = lookup, keyed, totals
+        self.claims_keys = claims_keys
+        """Whether it is declared that effects carry our key, whatever they do."""
         self.counts_authorizations = lookup == "none" or totals != "none"
         """Only a total, or single reports, tell a second authorization from the first one."""
         self.once = random.random() < 0.1
@@ -711,6 +713,8 @@ class Life:
             most = max(2, self.model.free.at(self.now))
             minor = random.choice([most, random.randrange(1, most), 100, None])
             final = random.random() < 0.25
+            if self.setup.claims_keys and self.setup.totals == "none":
+                final = False  # LIMITS["claimed"]
             if minor == 100 and (final or self.setup.once):
                 minor = 99  # LIMITS["alike"]
             self.call(payments.capture, minor if minor is None else cents(minor), final=final)
@@ -784,6 +788,10 @@ LIMITS = {
     ),
     "alike": (
         "No capture of somebody else's is like one of ours that releases the rest: taken for it, it would release too."
+    ),
+    "claimed": (
+        "Where a provider says that effects carry our key, and they do not, a capture whose answer is lost for good is "
+        "taken for somebody else's: without a total nothing shows that it was final, and released the rest."
     ),
     "released": (
         "What a capture leaves that was pending when the rest was released, and fails after a second authorization, is "
@@ -882,6 +890,8 @@ class Fold:
         self.rows[row.id] = row
         was, before = (old.state, old.amount.minor) if old is not None else (State.STARTED, 0)
         minor, succeeded = row.amount.minor, row.state is State.SUCCEEDED and was is not State.SUCCEEDED
+        if is_merged(row) and was is State.SUCCEEDED:
+            self.figures[SUMMED[row.kind][0]] -= before  # the operation that it is counts from now on
         waits = row.state is State.PENDING and row.kind is not Kind.CHARGEBACK
         (self.pending.add if waits else self.pending.discard)(row.id)
         if row.kind in SUMMED:
@@ -918,6 +928,11 @@ def grants(row):
     return row is not None and row.state is State.SUCCEEDED and row.answer not in without
 
 
+def is_merged(row):
+    """Whether what was found turned out to be the effect of an operation of ours."""
+    return row.answer == "merged"
+
+
 class Judge:
     """Compares each commit with what had happened at the gateway by then."""
 
@@ -951,8 +966,13 @@ class Judge:
         assert row.amount.minor or row.kind is Kind.CANCEL
         if before is None:
             return
-        assert (before.kind, before.ordinal, before.reverses) == (row.kind, row.ordinal, row.reverses)
-        if before.state in (State.SUCCEEDED, *REFUSED):
+        assert (before.kind, before.ordinal) == (row.kind, row.ordinal)
+        if before.reverses != row.reverses:
+            assert is_merged(self.fold.rows[before.reverses])
+        if is_merged(row):
+            assert self.life.setup.claims_keys, "it was found, though it may have been ours"
+            assert before.origin == "provider"
+        elif before.state in (State.SUCCEEDED, *REFUSED):
             assert row.state is before.state, f"{row.kind} went from {before.state} to {row.state}"
             assert row.amount == before.amount or before.answer == "implied"
         if before.state is State.PENDING:
@@ -1141,9 +1161,12 @@ class Judge:
         life = self.life
         events = list(life.payments.events(limit=1000))
         rows = {row.id: row for row in life.payments.history(life.session_id)}
-        place = {(e.type, e.operation_id): n for n, e in enumerate(events)}
-        place_first = {(e.type, e.operation_id): n for n, e in reversed([*enumerate(events)])}
-        counted = Counter((e.type, e.operation_id) for e in events)
+        merged = {key: row.note.removeprefix("it is ") for key, row in rows.items() if is_merged(row)}
+        rows = {key: row for key, row in rows.items() if key not in merged}
+        names = [(e.type, merged.get(e.operation_id, e.operation_id)) for e in events]
+        place = {name: n for n, name in enumerate(names)}
+        place_first = {name: n for n, name in reversed([*enumerate(names)])}
+        counted = Counter(names)
         for row in rows.values():
             if row.state in REFUSED:
                 names = ("operation.failed", REFUSALS.get(row.kind))

@@ -62,6 +62,9 @@ MUTATIONS = {
     (evidence, "an older effect is ours", "effect.created_at >= operation.created_at - _SKEW", "True"),
     (evidence, "a guess is final", "if operation.sure or effect.reference in (None, operation.reference):", "if True:"),
     (evidence, "a guess is sure", "ledger.apply(Identified(operation, effect.reference, sure))", "ledger.apply(Identified(operation, effect.reference, True))"),
+    (evidence, "an answer does not name what was found", "if found is not None:\n        over", "if False:\n        over"),
+    (ledger, "what undid what was found is left to it", "if other.reverses == found.id:", "if False:"),
+    (ledger, "what was found stays reserved for it", "if operation.state is State.PENDING:\n            self._reserve", "if False:\n            self._reserve"),
     (ledger, "what was taken for ours is forgotten", 'self._succeeded(Succeeded(other, "found"))', "pass"),
     (evidence, "a refund does not wait for its capture", "if patient and matching.is_early(effect):", "if False:"),
     # --- single effects ---

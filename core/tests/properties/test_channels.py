@@ -28,6 +28,15 @@ VARIANTS = [
 ]
 """What a lookup is like, whether effects carry our key, and whether totals are reported beside the effects."""
 
+VARIANTS += [
+    pytest.param(
+        {"lookup": lookup, "keyed": False, "totals": totals, "claims_keys": True},
+        id=f"{lookup}-keys claimed-{totals}",
+    )
+    for lookup, totals in [("consistent", "both"), ("lagging", "both"), ("none", "none")]
+]
+"""Effects carry no key, though the provider declares that they do: an answer says by its reference which are ours."""
+
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_whichever_channels_report_a_history_the_ledger_equals_the_gateways(variant):

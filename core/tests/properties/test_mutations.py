@@ -21,6 +21,7 @@ STORIES = {
     "a guess is final": "identity",
     "a guess is sure": "identity",
     "what was taken for ours is forgotten": "identity",
+    "what was found stays reserved for it": "identity",
     "an old pending state counts": "orders",
     "a total settles nothing": "effects",
     "a reported cancel ends what may precede it": "orders",

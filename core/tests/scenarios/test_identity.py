@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from helpers import eur
 from paysession import Capabilities, Outcome, OutcomeUnknown
@@ -140,3 +141,126 @@ def test_a_guess_of_what_is_pending_is_revised_and_both_stay_reserved(told):
     assert captures(told, session) == [("host", "succeeded", "c1", True), ("provider", "pending", "c9", True)]
     after = told.payments.get(session.id)
     assert (after.captured, after.capturing) == (1000, 1000)
+
+
+def answered_after_it_was_shown(keyed, kind, state, answer):
+    """Ask for 10 euros whose effect a lookup shows, without the key that was declared, before the answer comes."""
+    session = keyed.session("captured" if kind == "refund" else "authorized")
+    before = () if kind == "capture" else (Effect("capture", eur("42.00"), reference="c0"),)
+    effect = Effect(kind, eur("10.00"), state, reference="e1")
+    keyed.fake.answers[kind] = answer
+    keyed.fake.meanwhile[kind] = lambda: shown(keyed, session, *before, effect)
+    getattr(keyed.payments, kind)(session.id, eur("10.00"), by="ann")
+    return keyed.payments.get(session.id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "answer"),
+    [
+        ("capture", "succeeded", Outcome.captured(eur("10.00"), reference="e1")),
+        ("capture", "pending", Outcome.captured(eur("10.00"), reference="e1")),
+        ("capture", "succeeded", Outcome.pending(reference="e1")),
+        ("refund", "succeeded", Outcome.refunded(eur("10.00"), reference="e1")),
+        ("refund", "pending", Outcome.refunded(eur("10.00"), reference="e1")),
+    ],
+)
+def test_an_answer_that_names_what_was_found_is_that_effect(keyed, kind, state, answer):
+    after = answered_after_it_was_shown(keyed, kind, state, answer)
+    rows = [row for row in keyed.payments.history(after.id) if row.kind == kind and row.reference == "e1"]
+    assert [(row.origin, row.by, row.state) for row in rows] == [("host", "ann", "succeeded")]
+    assert (after.capturing, after.refunding, after.pending) == (0, 0, 0)
+    done = {"capture": "captured", "refund": "refunded"}[kind]
+    assert (getattr(after, done), keyed.told(after.id).count(f"session.{done}")) == (1000, 1)
+    left = [row for row in keyed.payments.history(after.id) if row.answer == "merged"]
+    assert [(row.origin, row.state, row.note) for row in left] == [
+        ("provider", "not_applied", f"it is {rows[0].id}")
+    ]
+
+
+def test_what_was_found_pending_and_is_answered_as_pending_is_reserved_once(keyed):
+    after = answered_after_it_was_shown(keyed, "capture", "pending", Outcome.pending(reference="e1"))
+    assert (after.capturing, after.captured, after.pending) == (1000, 0, 1)
+    shown(keyed, after, Effect("capture", eur("10.00"), reference="e1"))
+    assert captures(keyed, after)[0] == ("host", "succeeded", "e1", True)
+    assert keyed.payments.get(after.id).captured == 1000
+
+
+def test_an_answer_that_names_another_effect_than_was_found_is_recorded_beside_it(keyed):
+    answer = Outcome.captured(eur("10.00"), reference="e2")
+    after = answered_after_it_was_shown(keyed, "capture", "succeeded", answer)
+    assert after.captured == 2000
+    assert [row[2] for row in captures(keyed, after)] == ["e2", "e1"]
+
+
+def test_a_final_capture_that_was_found_first_releases_the_rest(keyed):
+    keyed.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="e1", released=True)
+    session = keyed.session()
+    effect = Effect("capture", eur("10.00"), reference="e1")
+    keyed.fake.meanwhile["capture"] = lambda: shown(keyed, session, effect)
+    after = keyed.payments.capture(session.id, eur("10.00"), final=True)
+    assert (after.authorized, after.captured, after.held) == (1000, 1000, 1000)
+
+
+def test_a_repetition_that_is_answered_with_what_was_found_settles_the_doubt(make_told):
+    keyed = make_told(replay_window=timedelta(days=1))
+    keyed.fake.capabilities = evolve(keyed.fake.capabilities, keyed_effects=True)
+    session, key = in_doubt(keyed)
+    effect = Effect("capture", eur("10.00"), reference="e1")
+    keyed.fake.snapshot = Snapshot("authorized", effects=[effect], session_id=session.id)
+    keyed.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="e1")
+    keyed.settle()
+    assert captures(keyed, session)[0] == ("host", "succeeded", "e1", True)
+    assert keyed.payments.get(session.id).captured == 1000
+    settled = [row for row in keyed.payments.events() if row.type == "operation.settled"]
+    assert [(row.operation_id, row.detail) for row in settled] == [(key, "succeeded")]
+
+
+def test_an_operator_may_name_what_was_found_as_the_effect_of_what_is_pending(keyed):
+    keyed.fake.answers["capture"] = Outcome.pending()
+    session = keyed.session()
+    key = keyed.next_key(session.id, "capture", eur("10.00"))
+    keyed.payments.capture(session.id, eur("10.00"))
+    shown(keyed, session, Effect("capture", eur("10.00"), reference="e1"))
+    assert keyed.payments.get(session.id).capturing == 1000
+    answer = Outcome.captured(eur("10.00"), reference="e1")
+    after = keyed.payments.resolve(key, answer, note="it is e1")
+    assert (after.captured, after.capturing, after.pending) == (1000, 0, 0)
+    assert captures(keyed, session)[0] == ("host", "succeeded", "e1", True)
+
+
+def test_what_refers_to_what_was_found_refers_to_the_operation_afterwards(keyed):
+    keyed.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="e1")
+    session = keyed.session()
+    effects = [
+        Effect("capture", eur("10.00"), reference="e1"),
+        Effect("refund", eur("4.00"), reference="r1", capture="e1"),
+    ]
+    keyed.fake.meanwhile["capture"] = lambda: shown(keyed, session, *effects)
+    keyed.payments.capture(session.id, eur("10.00"))
+    (standing,) = keyed.payments.captures(session.id)
+    assert (standing.operation.origin, standing.refundable_amount) == ("host", eur("6.00"))
+
+
+def test_what_was_found_and_undone_before_the_answer_stays_undone(keyed):
+    keyed.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="e1")
+    session = keyed.session()
+
+    def meanwhile():
+        shown(keyed, session, Effect("capture", eur("10.00"), reference="e1"))
+        shown(keyed, session, Effect("capture", eur("10.00"), "reversed", reference="e1"))
+
+    keyed.fake.meanwhile["capture"] = meanwhile
+    after = keyed.payments.capture(session.id, eur("10.00"))
+    assert (after.authorized, after.captured) == (3200, 0)
+    shown(keyed, session, Effect("capture", eur("10.00"), "reversed", reference="e1"))
+    assert keyed.payments.get(session.id).captured == 0
+    assert keyed.told(session.id).count("session.reversed") == 1
+
+
+def test_a_call_that_is_repeated_after_a_restore_is_answered_with_what_a_lookup_found(told):
+    session = told.session()
+    shown(told, session, Effect("capture", eur("10.00"), reference="c1"))
+    told.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="c1")
+    after = told.payments.capture(session.id, eur("10.00"), idempotency_key="parcel 1")
+    assert after.captured == 1000
+    assert captures(told, session)[-1] == ("host", "succeeded", "c1", True)

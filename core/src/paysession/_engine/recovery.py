@@ -307,7 +307,7 @@ class Recoverer:
         def rule(ledger: Ledger, current: Operation) -> None:
             from_answer(ledger, current, answer, provider.capabilities, note=note)
 
-        return self._write(session_id, operation, rule)
+        return self._write(session_id, operation, rule, whole=isinstance(answer, Outcome))
 
     def _write(
         self,
@@ -316,6 +316,7 @@ class Recoverer:
         rule: Callable[[Ledger, Operation], None],
         *,
         started: bool = False,
+        whole: bool = False,
     ) -> SessionRow:
         """Commit what a rule makes of a claimed operation; a worker that lost the lease leaves it.
 
@@ -324,6 +325,7 @@ class Recoverer:
             operation: The operation, as it was claimed.
             rule: What is applied.
             started: Whether it is left as well once it is pending.
+            whole: Whether the rule compares the session's other operations.
         """
         engine = self._engine
 
@@ -333,7 +335,7 @@ class Recoverer:
                 return None
             if started and current.state is not State.STARTED:
                 return None
-            ledger = engine.ledger(session)
+            ledger = engine.ledger(session, whole=whole)
             rule(ledger, current)
             return ledger
 

@@ -51,6 +51,7 @@ from paysession.operation import (
     REFUSED,
     Operation,
     State,
+    found_id,
     number_of,
 )
 from paysession.outcome import Answer, Outcome, effects_of
@@ -331,7 +332,8 @@ class Engine:
                 if found is None or found.state is not State.STARTED or found.attempt != operation.attempt:
                     return None
                 current = replace(found, capture=operation.capture, webhook_url=operation.webhook_url)
-            ledger = self.ledger(now)
+            whole = now.version != session.version or self._was_found(now, current, answer)
+            ledger = self.ledger(now, whole=whole)
             from_answer(ledger, current, answer, provider.capabilities)
             return ledger
 
@@ -345,6 +347,18 @@ class Engine:
         if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
             session = self.recovery.query(provider, session)
         return self._result(session, written, answer)
+
+    def _was_found(self, session: SessionRow, operation: Operation, answer: Outcome | ProviderError) -> bool:
+        """Return whether what an answer names was found before the operation began, as after a restore."""
+        if operation.kind is CAPTURE:
+            known = session.captured + session.capturing
+        elif operation.kind is REFUND:
+            known = session.refunded + session.refunding
+        else:
+            return False
+        if not known or not isinstance(answer, Outcome) or answer.reference is None:
+            return False
+        return self.store.operation(found_id(session.id, operation.kind, answer.reference)) is not None
 
     def _overtaken(
         self,

@@ -21,6 +21,7 @@ from paysession._ledger.facts import (
     Found,
     Identified,
     Presented,
+    Recognized,
     Refused,
     Released,
     Reopened,
@@ -193,6 +194,14 @@ def _from_outcome(
         ledger.apply(Presented(status, action, row.error if status is Status.ERROR else None))
         ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
         return
+    found = _found_before(ledger, operation, outcome)
+    if found is not None:
+        over = found.state is State.SUCCEEDED
+        released = outcome.released or (over and _releases(operation, capabilities))
+        ledger.apply(Recognized(operation, found, released, note))
+        if over or answer is Answer.PENDING:
+            return
+        operation = ledger.written[operation.id]
     if answer is Answer.PENDING:
         ledger.apply(Accepted(operation, outcome.reference, note=note, released=outcome.released))
         if kind is AUTHORIZE and row.status is not Status.CANCELED:
@@ -217,6 +226,22 @@ def _from_outcome(
         ledger.apply(Released(operation))
     elif outcome.next_action is not None:
         ledger.apply(Details(next_action=outcome.next_action))
+
+
+def _found_before(ledger: Ledger, operation: Operation, outcome: Outcome) -> Operation | None:
+    """Return the row of a capture or refund that an answer names, and that was found before it came.
+
+    It was shown without our key: by a gateway that keeps none, or by one that was declared to keep them.
+    """
+    if operation.kind not in (CAPTURE, REFUND) or outcome.reference is None:
+        return None
+    if operation.reference not in (None, outcome.reference):
+        return None
+    for row in ledger.named(outcome.reference):
+        alike = row.kind is operation.kind and row.amount == operation.amount and row.reverses is None
+        if alike and row.origin == "provider" and row.state in (State.PENDING, State.SUCCEEDED):
+            return row
+    return None
 
 
 def _refusal(operation: Operation, refusal: Declined | NotApplied, note: str | None = None) -> Refused:

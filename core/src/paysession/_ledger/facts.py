@@ -36,6 +36,7 @@ __all__ = [
     "OperatorNeeded",
     "Postponed",
     "Presented",
+    "Recognized",
     "Refused",
     "Released",
     "Reopened",
@@ -188,6 +189,24 @@ class Identified(NamedTuple):
     answer: str | None = None
 
 
+class Recognized(NamedTuple):
+    """What was found without our key is the effect of an operation of ours: that takes its place.
+
+    It moves no total. What refers to the row that was found refers to the operation from then on.
+
+    Attributes:
+        operation: The operation, not closed yet.
+        found: The row of what was found.
+        released: For a capture: the rest of the authorization is gone.
+        note: What an operator said.
+    """
+
+    operation: Operation
+    found: Operation
+    released: bool = False
+    note: str | None = None
+
+
 class Reversed(NamedTuple):
     """So much of an operation that had succeeded was undone since."""
 
@@ -311,6 +330,7 @@ Fact: TypeAlias = (
     | Found
     | Disputed
     | Identified
+    | Recognized
     | Reversed
     | Released
     | Reopened

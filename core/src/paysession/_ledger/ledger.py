@@ -40,6 +40,7 @@ from paysession._ledger.facts import (
     OperatorNeeded,
     Postponed,
     Presented,
+    Recognized,
     Refused,
     Released,
     Reopened,
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from paysession.session import ConflictKind
     from paysession.values import NextAction
 
-__all__ = ["CANCEL_ATTEMPTS", "FAILED", "IMPLIED", "OPEN", "UNAUTHORIZED", "Ledger"]
+__all__ = ["CANCEL_ATTEMPTS", "FAILED", "IMPLIED", "MERGED", "OPEN", "UNAUTHORIZED", "Ledger"]
 
 OPEN: Final = (State.STARTED, State.PENDING)
 """The states of an operation that may still have an effect."""
@@ -90,6 +91,9 @@ FAILED: Final = "failed"
 
 IMPLIED: Final = "implied"
 """The answer of an authorization that nobody reported: something was captured, so it was authorized."""
+
+MERGED: Final = "merged"
+"""The answer of a row that was found, and is the effect of an operation of ours, which has its own row."""
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _MOMENT: Final = timedelta(microseconds=1)
@@ -179,6 +183,8 @@ class _Changes(TypedDict, total=False):
     error: Failure | None
     note: str | None
     attempt: int
+    capture_id: str | None
+    reverses: str | None
     dispute: Dispute | None
     lease_until: datetime | None
     doubted_at: datetime | None
@@ -726,6 +732,36 @@ class Ledger:
         else:
             self._succeeded(Succeeded(other, "found"))
 
+    def _recognized(self, fact: Recognized) -> None:
+        operation, found, row = fact.operation, fact.found, self.row
+        if row.open == operation.id:
+            row.open, row.checks = None, 0
+        if operation.state is State.PENDING:
+            self._reserve(operation, -1)
+        ours = self._put(
+            operation,
+            state=found.state,
+            reference=found.reference,
+            sure=True,
+            answer=found.answer,
+            error=None,
+            note=fact.note or operation.note,
+            lease_until=None,
+            doubted_at=None,
+            _payload=None,
+        )
+        self._put(found, state=State.NOT_APPLIED, answer=MERGED, reference=None, note=f"it is {ours.id}")
+        for other in self.operations:
+            if other.reverses == found.id:
+                self._put(other, reverses=ours.id)
+            elif other.capture_id == found.id:
+                self._put(other, capture_id=ours.id)
+        if operation.state is State.STARTED and operation.doubted_at is not None:
+            self._record("operation.settled", ours, detail=str(ours.state))
+        if fact.released:
+            row.released = True
+            self._derive()
+
     def _disputed(self, fact: Disputed) -> None:
         operation = self._put(fact.operation, dispute=fact.dispute)
         if fact.dispute.status != "won":  # that is recorded when the money is the merchant's again
@@ -904,6 +940,7 @@ class Ledger:
         OperatorNeeded: _operator_needed,
         Postponed: _postponed,
         Presented: _presented,
+        Recognized: _recognized,
         Refused: _refused,
         Released: _released,
         Reopened: _reopened,

@@ -481,13 +481,14 @@ WRITES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
             "?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET amount = "
             "excluded.amount, currency = excluded.currency, state = excluded.state, updated_at = "
-            "excluded.updated_at, final = excluded.final, reason = excluded.reason, reference = "
-            "excluded.reference, sure = excluded.sure, answer = excluded.answer, error_code = "
-            "excluded.error_code, error_message = excluded.error_message, error_category = "
-            "excluded.error_category, error_payer_message_key = excluded.error_payer_message_key, "
-            "note = excluded.note, dispute = excluded.dispute, payload = excluded.payload, data = "
-            "excluded.data, attempt = excluded.attempt, lease_until = excluded.lease_until, "
-            "sent_at = excluded.sent_at, doubted_at = excluded.doubted_at"
+            "excluded.updated_at, final = excluded.final, reason = excluded.reason, capture_id = "
+            "excluded.capture_id, reverses = excluded.reverses, reference = excluded.reference, "
+            "sure = excluded.sure, answer = excluded.answer, error_code = excluded.error_code, "
+            "error_message = excluded.error_message, error_category = excluded.error_category, "
+            "error_payer_message_key = excluded.error_payer_message_key, note = excluded.note, "
+            "dispute = excluded.dispute, payload = excluded.payload, data = excluded.data, "
+            "attempt = excluded.attempt, lease_until = excluded.lease_until, sent_at = "
+            "excluded.sent_at, doubted_at = excluded.doubted_at"
         ),
         (
             "id", "session_id", "kind", "ordinal", "amount", "currency", "state", "created_at",

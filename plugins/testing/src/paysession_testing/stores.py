@@ -587,6 +587,16 @@ class StoreContract:
         assert list(store.refunds_of(f"{session.id}-2")) == [rows[1], rows[3], rows[7]]
         assert not store.refunds_of("nix")
 
+    def test_what_an_operation_refers_to_may_change(self, store: Store) -> None:
+        session = self.begun(store)
+        row = an_operation()
+        moved = replace(row, capture_id=f"{session.id}-7", reverses=f"{session.id}-8")
+        for version, written in ((2, row), (3, moved)):
+            changed = replace(session, version=version)
+            store.commit(Change(session=changed, expected=version - 1, operations=(written,)))
+        assert list(store.refunds_of(f"{session.id}-7")) == [moved]
+        assert moved == self.reopen(store).operation(row.id)
+
     def test_sessions_touched_since_a_time_are_paged_in_order(self, store: Store) -> None:
         for number in (3, 1, 2, 4):
             self.begun(store, number, updated_at=NOW + timedelta(hours=number if number < 4 else 0))
