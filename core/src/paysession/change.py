@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from paysession.values import Value
 
@@ -47,8 +47,8 @@ class Notification(Value):
     session_id: str | None = None
     references: tuple[str, ...] = ()
     effects: str = "[]"
-    details: str = "{}"
-    body: bytes = b""
+    details: str = field(default="{}", repr=False)
+    body: bytes = field(default=b"", repr=False)
     state: str = "received"
     due_at: datetime | None = None
     attempts: int = 0

@@ -6,12 +6,13 @@ import logging
 import os
 import pickle
 import pprint
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 import pytest
 
 from paysession import Checkout, ClientAction, Instructions, InvalidData, Outcome, Redirect, Secret
+from paysession.change import Notification
 from paysession.outcome import Snapshot
 from paysession.values import MAX_JSON, decode, dump_action, encode, load_action, replace
 
@@ -129,6 +130,38 @@ def test_data_is_kept_as_text_and_read_as_a_copy():
 )
 def test_a_next_action_survives_its_text(action):
     assert action == load_action(dump_action(action))
+
+
+@pytest.mark.parametrize(
+    ("action", "shown"),
+    [
+        (
+            Redirect("https://pay.example/s3cret", "POST", {"token": "s3cret"}),
+            "Redirect(method='POST', fields=['token'])",
+        ),
+        (
+            ClientAction("stripe.payment_element", {"client_secret": "s3cret", "more": {"deep": "s3cret"}}),
+            "ClientAction(kind='stripe.payment_element', params=['client_secret', 'more'])",
+        ),
+        (
+            Instructions("bank_transfer", {"iban": "s3cret"}),
+            "Instructions(kind='bank_transfer', fields=['iban'])",
+        ),
+    ],
+)
+def test_a_next_action_shows_its_kind_and_names_alone(shop, action, shown):
+    session = shop.session("requires_more")
+    assert repr(action) == str(action) == f"{action}" == shown
+    values = [replace(session, next_action=action), Outcome.pending(next_action=action)]
+    values.append(Snapshot("requires_more", next_action=action))
+    assert "s3cret" not in repr(values)
+
+
+def test_a_notification_does_not_show_what_it_brought():
+    notification = Notification(
+        id="wh_1", provider="fake", type="t", received_at=datetime.now(UTC), details="s3cret", body=b"s3cret"
+    )
+    assert "s3cret" not in repr(notification)
 
 
 def test_the_session_id_is_filled_into_urls():
