@@ -209,6 +209,23 @@ def test_an_error_that_comes_after_a_notification_keeps_what_that_added(reports,
     assert reports.payments.get(session.id).data == {"customer": "c1", "step": 2, "psp": "P1"}
 
 
+def test_a_lookup_that_a_notification_overtakes_is_made_again_with_what_that_added(make_shop):
+    arrives = []
+
+    class Slow(Reports):
+        @hookimpl
+        def retrieve(self, session):
+            if arrives:
+                report(shop, session, data=arrives.pop())
+            return Snapshot("requires_more", session_id=session.id, data={**session.data, "looked": True})
+
+    shop = make_shop(Slow("consistent"))
+    session = shop.session("requires_more", data={"customer": "c1"})
+    arrives.append({"psp": "P1"})
+    found = shop.payments.sync(session.id)
+    assert found.data == {"customer": "c1", "psp": "P1", "looked": True}
+
+
 def test_an_answer_counts_though_its_data_and_a_notifications_do_not_fit_together(reports):
     session = reports.session("requires_more")
 
