@@ -435,3 +435,50 @@ def test_a_cancel_in_doubt_that_found_less_to_release_is_ours_without_a_key(told
         None,
     )
     assert told.payments.sync(session.id) == session
+
+
+def authorized_again(told, session):
+    """Have the payer authorize the amount again: the gateway shows the same total as before the cancel."""
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), session_id=session.id)
+
+
+def is_canceled_as_well(told, session):
+    told.fake.answers["cancel"] = Outcome.canceled()
+    told.settle()
+    assert "authorized_after_cancel" in {row.kind for row in told.payments.conflicts(open=False)}
+    assert len({key for kind, key in told.fake.calls if kind == "cancel"}) == 2
+    assert told.payments.get(session.id).authorized == 0
+
+
+def test_what_was_authorized_before_a_cancel_was_repeated_is_found_without_a_notification(told):
+    session = told.session()
+    told.fake.answers["cancel"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), session_id=session.id)
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    told.fake.answers["cancel"] = Outcome.canceled()  # the gateway replays its first answer
+    authorized_again(told, session)
+    told.clock.forward(minutes=1)
+    told.payments.recover()
+    assert told.payments.get(session.id).status == "canceled"
+    is_canceled_as_well(told, session)
+
+
+def test_a_notification_that_comes_while_a_cancel_is_under_way_is_looked_into_again(told):
+    session = told.session()
+
+    def meanwhile():
+        authorized_again(told, session)
+        headers, body = told.fake.webhook(session.id)
+        assert told.payments.handle_webhook("fake", headers=headers, body=body).status == 200
+
+    told.fake.answers["cancel"] = Outcome.canceled()
+    told.fake.meanwhile["cancel"] = meanwhile
+    assert told.payments.cancel(session.id).status == "canceled"
+    is_canceled_as_well(told, session)
+
+
+def test_a_cancel_that_was_answered_at_once_is_not_looked_into_again(told):
+    session = told.session()
+    told.payments.cancel(session.id)
+    assert told.payments.get(session.id).due_at is None

@@ -31,7 +31,7 @@ from paysession.errors import (
     WebhookRejected,
 )
 from paysession.money import Money
-from paysession.operation import Kind, dump_dispute, load_dispute
+from paysession.operation import CANCEL, Kind, dump_dispute, load_dispute
 from paysession.outcome import Effect, WebhookReply
 from paysession.store import Stale
 from paysession.values import Failure, replace
@@ -357,8 +357,18 @@ class Inbox:
         shown_by = notification.received_at + provider.capabilities.lookup_lag
         lagging = provider.capabilities.lookup == "lagging"
         early = first and lagging and self._store.now() < shown_by
-        recovery.sync(session_id)
+        session = recovery.sync(session_id)
+        if self._is_canceling(session):
+            return max(shown_by, self._store.now() + _wait(notification.attempts + 1))
         return shown_by if early else None
+
+    def _is_canceling(self, session: SessionRow) -> bool:
+        """Return whether a cancel is under way.
+
+        Until it is over, what was authorized again meanwhile cannot be told from what it is to release.
+        """
+        operation = self._store.operation(session.open) if session.open is not None else None
+        return operation is not None and operation.kind is CANCEL
 
 
 def _emptied(notification: Notification) -> Notification:

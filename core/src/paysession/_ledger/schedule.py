@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.ledger import UNAUTHORIZED
+from paysession.operation import CANCEL, State
+from paysession.outcome import Answer
 from paysession.values import Status
 
 if TYPE_CHECKING:
@@ -68,12 +70,25 @@ def schedule(
             due_at = now + _backoff(_PAYER_FIRST, _PAYER_MOST, checks)
         else:
             due_at = now + _backoff(_LATER_FIRST, _LATER_MOST, checks - _PAYER_CHECKS)
+    elif _was_canceled_again(ledger):
+        due_at = now + capabilities.lookup_lag + _PENDING_FIRST
     elif row.disputes:
         due_at = now + _backoff(_DISPUTE_FIRST, _DISPUTE_MOST, checks)
     elif row.expires_at is not None and row.authorized > row.captured:
         # The authorization expires: once it has, ask until the gateway says so.
         due_at = max(row.expires_at, now + _backoff(_PENDING_FIRST, _PENDING_MOST, checks))
     row.due_at = due_at if row.abandon_at is None else _until_abandoned(ledger, row.abandon_at, due_at)
+
+
+def _was_canceled_again(ledger: Ledger) -> bool:
+    """Return whether a cancel was answered when it was sent again: that may be the first request's answer.
+
+    What was authorized between the two is not released then, and only a lookup shows it.
+    """
+    for row in ledger.written.values():
+        if row.kind is CANCEL and row.attempt > 1 and row.state is State.SUCCEEDED:
+            return row.answer == Answer.CANCELED
+    return False
 
 
 def _until_abandoned(ledger: Ledger, abandon_at: datetime, due_at: datetime | None) -> datetime | None:
