@@ -47,6 +47,7 @@ from paysession._plugins.opening import (
     checked_path,
     checked_url,
     open_store,
+    read_patience,
     selection,
 )
 from paysession._plugins.registry import Registry, installed
@@ -206,7 +207,8 @@ class Payments:
                 together, so that test money can pay a live order. They are refused otherwise.
             retention: How long `prune` keeps notifications and events.
             abandon_after: `recover` cancels a session at the gateway that is not authorized this long after
-                it was created; None: never. `initiate` and `pay` may say something else for one session.
+                it was created; without it, what the file says, or never. `initiate` and `pay` may say
+                something else for one session.
             public_url: Where the host serves payments; providers are told to send notifications
                 to ``<public_url>/webhooks/<provider>``.
             call_deadline: How long a call that may reach a gateway keeps its caller in total, lookups
@@ -254,6 +256,8 @@ class Payments:
             deadline = checked_deadline(file.get("call_deadline", call_deadline))
         else:
             deadline = checked_deadline(call_deadline)
+        if abandon_after is None:
+            abandon_after = read_patience(file.get("abandon_after"))
         offered = file.get("offered") if offered is None else offered
         if load_providers:
             offered = checked_offer(offered, registry)

@@ -9,6 +9,7 @@ from paysession import Declined, NotApplied, Outcome, OutcomeUnknown, Payments, 
 from paysession._plugins.registry import Registry
 from paysession.errors import InvalidData
 from paysession.outcome import Effect, Snapshot
+from paysession_testing import FakeProvider
 
 
 @pytest.fixture
@@ -54,6 +55,27 @@ def test_one_that_is_not_paid_in_time_is_canceled_at_the_gateway(told):
     assert (event.type, event.detail) == ("session.canceled", "abandoned")
     assert told.payments.history(session.id)[-1].reason == "abandoned"
     assert told.payments.get(session.id).due_at is None
+
+
+@pytest.mark.parametrize(
+    ("options", "waits"),
+    [({}, timedelta(days=2)), ({"abandon_after": timedelta(hours=1)}, timedelta(hours=1))],
+)
+def test_a_settings_file_says_how_long_one_waits_unless_code_does(tmp_path, options, waits):
+    file = tmp_path / "paysession.toml"
+    file.write_text('store = "memory:"\nabandon_after = 172_800\n')
+    with Payments.open(config=file, providers={"fake": FakeProvider()}, environ={}, **options) as payments:
+        order = payments.create_collection(eur("1.00"), reference="order-1")
+        session = payments.initiate(order.id, provider="fake")
+        assert session.abandon_at - session.created_at == waits
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"2 days"', "nan", "inf", "31_622_401", "[1]"])
+def test_a_time_of_a_settings_file_that_makes_no_sense_is_refused(tmp_path, value):
+    file = tmp_path / "paysession.toml"
+    file.write_text(f'store = "memory:"\nabandon_after = {value}\n')
+    with pytest.raises(SettingsError, match="abandon_after is a number of seconds"):
+        Payments.open(config=file, providers={"fake": FakeProvider()}, environ={})
 
 
 def test_one_that_was_paid_just_before_is_not_canceled(told):

@@ -26,11 +26,15 @@ __all__ = [
     "checked_path",
     "checked_url",
     "open_store",
+    "read_patience",
     "selection",
 ]
 
 _MOST_SECONDS: Final = 86_400
 """A longer time is a mistake of units."""
+
+_MOST_PATIENCE: Final = 366 * 86_400
+"""The longest time in seconds that a settings file may give an unpaid session."""
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -142,6 +146,22 @@ def checked_deadline(value: object) -> timedelta | None:
         return value
     raise SettingsError(
         f"call_deadline is a time, such as timedelta(seconds=25), or None; not {shown(value)}"
+    )
+
+
+def read_patience(value: object) -> timedelta | None:
+    """Return how long an unpaid session may wait, from a settings file; None: for ever.
+
+    Raises:
+        SettingsError: It is no number of seconds, or none of a year at the most.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST_PATIENCE:
+        return timedelta(seconds=value)
+    raise SettingsError(
+        "in a settings file abandon_after is a number of seconds, of 366 days at the most, such as 172_800 "
+        f"for two days; not {shown(value)}"
     )
 
 

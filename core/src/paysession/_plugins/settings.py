@@ -51,6 +51,7 @@ _FILE_KEYS: Final = (
     "offered",
     "allow_mixed_modes",
     "call_deadline",
+    "abandon_after",
     "retention",
     "providers",
 )
