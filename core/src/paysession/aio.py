@@ -374,9 +374,9 @@ class AsyncPayments:
             session_id, self._payments.cancel, session_id, idempotency_key=idempotency_key, by=by
         )
 
-    async def sync(self, session_id: str) -> PaymentSession:
+    async def sync(self, session_id: str, *, by: str | None = None) -> PaymentSession:
         """See `Payments.sync`."""
-        return await self._on(session_id, self._payments.sync, session_id)
+        return await self._on(session_id, self._payments.sync, session_id, by=by)
 
     async def recover(self, *, limit: int = 100, provider: str | None = None, now: bool = False) -> Recovery:
         """See `Payments.recover`."""
@@ -390,10 +390,17 @@ class AsyncPayments:
         after: str | None = None,
         limit: int | None = None,
         progress: Callable[[Resync], None] | None = None,
+        by: str | None = None,
     ) -> Resync:
         """See `Payments.resync`; ``progress`` is called in a thread of the executor."""
         return await self._recovering(
-            self._payments.resync, since=since, provider=provider, after=after, limit=limit, progress=progress
+            self._payments.resync,
+            since=since,
+            provider=provider,
+            after=after,
+            limit=limit,
+            progress=progress,
+            by=by,
         )
 
     async def prune(

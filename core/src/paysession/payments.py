@@ -831,17 +831,24 @@ class Payments:
 
     # --- finding out ------------------------------------------------------------------------------
 
-    def sync(self, session_id: str) -> PaymentSession:
-        """Ask the provider how the session stands, and record it.
+    def sync(self, session_id: str, *, by: str | None = None) -> PaymentSession:
+        """Query the gateway about the session, and record what it shows.
 
-        With a provider that cannot be asked (``lookup="none"``, or local) it stands as it stood.
+        Where that shows that the payer approved, the session is authorized. With a provider that cannot be
+        queried (``lookup="none"``, or local) the session is returned unchanged.
+
+        Args:
+            session_id: The session.
+            by: Who asks: 1 to 200 characters, kept with the authorization if one is sent. What is found was
+                asked for by nobody here.
 
         Raises:
-            NotApplied, OutcomeUnknown: The provider could not be asked.
+            NotApplied, OutcomeUnknown: The gateway could not be queried.
             ConfigurationError, InvalidData: It could not, because of a mistake of ours.
         """
+        by = checked_by(by)
         try:
-            return self._recovery.sync(session_id)
+            return self._recovery.sync(session_id, by)
         except Mistaken as error:
             error.mistake.session_id = session_id
             raise error.mistake from None
@@ -878,6 +885,7 @@ class Payments:
         after: str | None = None,
         limit: int | None = None,
         progress: Callable[[Resync], None] | None = None,
+        by: str | None = None,
     ) -> Resync:
         """Query the gateway about every session touched since a time, and record what it shows.
 
@@ -893,6 +901,7 @@ class Payments:
             after: The id of a session to go on after: ``last`` of an earlier report.
             limit: At most so many sessions; all of them by default. Each takes one lookup, or two.
             progress: Called with the report so far, after every 100 sessions.
+            by: Who asks; see `sync`.
 
         Raises:
             InvalidData: ``since`` has no time zone, or ``limit`` is no number of sessions.
@@ -905,7 +914,13 @@ class Payments:
             raise InvalidData(f"progress is a function, not {shown(progress)}")
         provider, after = checked_filter(provider, "provider"), checked_filter(after, "after")
         return resync(
-            self._engine, since=since, provider=provider, after=after, limit=limit, progress=progress
+            self._engine,
+            since=since,
+            provider=provider,
+            after=after,
+            limit=limit,
+            progress=progress,
+            by=checked_by(by),
         )
 
     def prune(

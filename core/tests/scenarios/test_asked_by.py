@@ -7,6 +7,7 @@ import pytest
 
 from helpers import eur
 from paysession import AsyncPayments, InvalidData, NotApplied, OutcomeUnknown, Payments
+from paysession_testing import FakeProvider
 
 CHANGING = (
     "create_collection",
@@ -18,6 +19,8 @@ CHANGING = (
     "capture",
     "refund",
     "cancel",
+    "sync",
+    "resync",
     "resolve",
     "acknowledge",
 )
@@ -45,8 +48,22 @@ def test_it_is_in_the_history_and_in_the_events(shop):
 def test_what_the_gateway_shows_was_asked_by_nobody_of_ours(shop):
     session = shop.session("captured")
     shop.fake.refund_in_dashboard(session.id, eur("1.00"))
-    shop.payments.sync(session.id)
+    shop.payments.sync(session.id, by="ann")
     assert (shop.payments.history(session.id)[-1].by, shop.payments.events()[-1].by) == (None, None)
+
+
+@pytest.mark.parametrize("call", ["sync", "resync"])
+def test_who_has_the_gateway_queried_is_kept_with_the_authorization_that_follows(make_shop, call):
+    shop = make_shop(FakeProvider(approve=False))
+    session = shop.session("requires_more")
+    shop.fake.payer_approves(session.id)
+    if call == "sync":
+        shop.payments.sync(session.id, by="ann")
+    else:
+        shop.payments.resync(since=session.created_at, by="ann")
+    row = shop.payments.history(session.id)[-1]
+    assert (row.kind, row.origin, row.by, row.state) == ("authorize", "payer", "ann", "succeeded")
+    assert shop.payments.events()[-1].by == "ann"
 
 
 def test_a_repetition_by_somebody_else_is_the_same_operation(shop):
@@ -84,6 +101,8 @@ def test_what_is_nobodys_name_is_refused(shop, by):
     for call in (
         lambda: shop.payments.capture(session.id, by=by),
         lambda: shop.payments.update_collection(shop.order.id, eur("50.00"), by=by),
+        lambda: shop.payments.sync(session.id, by=by),
+        lambda: shop.payments.resync(since=session.created_at, by=by),
         lambda: shop.payments.resolve("x", "declined", note="n", by=by),
     ):
         with pytest.raises(InvalidData, match="by is a str of 1 to 200|by has a NUL"):

@@ -76,10 +76,10 @@ def test_a_failure_with_one_session_is_reported_and_does_not_stop_the_others(sho
     fails = {one.id: NotApplied("the gateway is down"), two.id: ZeroDivisionError("a fault of ours")}
     sync = shop.payments._recovery.sync
 
-    def failing(session_id):
+    def failing(session_id, by):
         if session_id in fails:
             raise fails[session_id]
-        return sync(session_id)
+        return sync(session_id, by)
 
     monkeypatch.setattr(shop.payments._recovery, "sync", failing)
     shop.fake.capture_in_dashboard(four.id, eur("4.00"))

@@ -60,8 +60,19 @@ def test_a_resync_says_what_it_did(payments, session, fake):
     )
 
 
+@pytest.mark.parametrize("fake", [FakeProvider(approve=False)], ids=["the payer has to approve"])
+@pytest.mark.parametrize("command", [["session", "sync", "{}"], ["resync", "--since", "2020-01-01"]])
+def test_who_asked_is_kept_with_the_authorization_that_follows(payments, fake, command):
+    order = payments.create_collection(Money("42.00", "EUR"), reference="order-1")
+    session = payments.authorize(payments.initiate(order.id, provider="fake").id)
+    fake.payer_approves(session.id)
+    run(*(part.format(session.id) for part in command), "--by", "ann")
+    assert [row.by for row in payments.history(session.id) if row.state == "succeeded"][-1] == "ann"
+    assert payments.get(session.id).status == "authorized"
+
+
 def test_a_resync_that_failed_with_a_session_names_it_and_ends_with_1(payments, session, monkeypatch):
-    def down(session_id):
+    def down(session_id, by):
         raise NotApplied("the gateway is down")
 
     monkeypatch.setattr(payments._recovery, "sync", down)
@@ -73,7 +84,7 @@ def test_a_resync_that_failed_with_a_session_names_it_and_ends_with_1(payments, 
 
 def test_more_sessions_than_a_report_names_are_counted(payments, session, monkeypatch):
     monkeypatch.setattr("paysession._engine.resync.KEPT", 0)
-    monkeypatch.setattr(payments._recovery, "sync", lambda session_id: 1 / 0)
+    monkeypatch.setattr(payments._recovery, "sync", lambda session_id, by: 1 / 0)
     assert "and 1 more" in run("resync", "--since", "2020-01-01").stdout
 
 

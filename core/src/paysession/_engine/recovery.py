@@ -495,11 +495,15 @@ class Recoverer:
         assert collection is not None  # noqa: S101 - sessions are written with their collection
         return collection.amount.minor - collection.held
 
-    def sync(self, session_id: str) -> SessionRow:
-        """Ask the provider how the session stands, book it, and go on where it says `ready`.
+    def sync(self, session_id: str, by: str | None = None) -> SessionRow:
+        """Query the gateway, record what it shows, and authorize the session where that says `ready`.
+
+        Args:
+            session_id: The session.
+            by: Who asks, if it was a person.
 
         Raises:
-            NotApplied, OutcomeUnknown: The provider could not be asked.
+            NotApplied, OutcomeUnknown: The gateway could not be queried.
         """
         session = self._engine.load(session_id)
         provider = self._engine.registry.provider(session.provider)
@@ -512,7 +516,7 @@ class Recoverer:
         if operation is not None:
             operation = self._whole(session, operation)
         session, snapshot = self._apply_truth(provider, session_id, operation)
-        return self._finish_approved(session, snapshot)
+        return self._finish_approved(session, snapshot, by=by)
 
     def payer_returned(self, session_id: str, payload: str | None) -> SessionRow:
         """Query the gateway for a payer who came back, and finish what the payer approved there.
@@ -541,7 +545,7 @@ class Recoverer:
         return self._finish_approved(session, snapshot, payload)
 
     def _finish_approved(
-        self, session: SessionRow, snapshot: Snapshot, payload: str | None = None
+        self, session: SessionRow, snapshot: Snapshot, payload: str | None = None, *, by: str | None = None
     ) -> SessionRow:
         """Authorize a session that the payer has approved at the gateway; any other is returned unchanged.
 
@@ -558,7 +562,8 @@ class Recoverer:
         ):
             return session
         try:
-            return self._engine.perform(session, Request(Kind.AUTHORIZE, payload=payload, origin="payer"))
+            request = Request(Kind.AUTHORIZE, payload=payload, origin="payer", by=by)
+            return self._engine.perform(session, request)
         except RequestError as error:  # another session holds the amount: ask again when it is due
             logger.warning("session %s is ready and cannot be authorized: %s", session.id, error)
             return self._engine.load(session.id)

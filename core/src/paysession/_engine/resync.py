@@ -36,6 +36,7 @@ def resync(
     after: str | None,
     limit: int | None,
     progress: Callable[[Resync], None] | None,
+    by: str | None,
 ) -> Resync:
     """Query the gateway about every session touched since a time; see `Payments.resync`."""
     report = Resync(last=after)
@@ -44,7 +45,7 @@ def resync(
         most = PAGE if limit is None else min(PAGE, limit - report.looked)
         rows = engine.store.sessions(provider=provider, touched_since=since, after=place, limit=most)
         for session in rows:
-            report = _added(report, session, *_queried(engine, session))
+            report = _added(report, session, *_queried(engine, session, by))
             place = session
         report = evolve(report, complete=len(rows) < most)
         if progress is not None:
@@ -53,7 +54,7 @@ def resync(
             return report
 
 
-def _queried(engine: Engine, session: SessionRow) -> tuple[bool, Unsynced | None]:
+def _queried(engine: Engine, session: SessionRow, by: str | None) -> tuple[bool, Unsynced | None]:
     """Query the gateway about a session; return whether the ledger changed, and what is left to do."""
 
     def left(reason: str, *, queryable: bool = True) -> Unsynced:
@@ -65,7 +66,7 @@ def _queried(engine: Engine, session: SessionRow) -> tuple[bool, Unsynced | None
             return False, left("its payments are recorded by hand: enter what is missing", queryable=False)
         if capabilities.lookup == "none":
             return False, left("its gateway cannot be queried: compare its own statement", queryable=False)
-        current = engine.recovery.sync(session.id)
+        current = engine.recovery.sync(session.id, by)
     except PaysessionError as error:
         return False, left(str(error))
     except Exception as error:  # a fault with one session must not keep the others from being queried

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paysession_cli import show
-from paysession_cli.app import EXIT_FAILED, App, Time, common, pass_app
+from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, pass_app
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,9 +22,10 @@ __all__ = ["resync", "webhooks"]
 @click.option("--since", type=Time(), required=True, help="Sessions touched since this time (UTC).")
 @click.option("--provider", help="Only sessions of this provider.")
 @click.option("--after", metavar="SESSION", help="Go on after this session, where a run was interrupted.")
+@asked_by
 @common
 @pass_app
-def resync(app: App, since: datetime, provider: str | None, after: str | None) -> None:
+def resync(app: App, since: datetime, provider: str | None, after: str | None, by: str) -> None:
     """Query the gateways about every session touched since a time, and record what they show.
 
     For a database that was restored or failed over, and for notifications that were lost. Progress goes to
@@ -36,7 +37,7 @@ def resync(app: App, since: datetime, provider: str | None, after: str | None) -
         click.echo(f"{show.resync_line(report)}; last {report.last}", err=True)
 
     with app.payments() as payments:
-        report = payments.resync(since=since, provider=provider, after=after, progress=progress)
+        report = payments.resync(since=since, provider=provider, after=after, progress=progress, by=by)
     app.answer(show.resync_json(report), lambda: show.show_resync(report))
     if report.failed:
         sys.exit(EXIT_FAILED)

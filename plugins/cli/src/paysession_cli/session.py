@@ -171,12 +171,13 @@ def session_cancel(app: App, id_: str, key: str | None, by: str) -> None:
 
 @session.command("sync")
 @click.argument("id_", metavar="SESSION")
+@asked_by
 @common
 @pass_app
-def session_sync(app: App, id_: str) -> None:
-    """Ask the provider how the session stands."""
+def session_sync(app: App, id_: str, by: str) -> None:
+    """Query the gateway about a session, and authorize it if the payer approved there."""
     with app.payments() as payments:
-        app.session(payments.sync(id_))
+        app.session(payments.sync(id_, by=by))
 
 
 @session.command("show")
