@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 EUR_42: Final = Money("42.00", "EUR")
-CAN: Final = Capabilities(capture="multiple", refund="multiple", lookup="consistent")
+CAN: Final = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
 FOR_SHOPS: Final = ("FakeProvider", "LedgerEntry")
 COMMON: Final = ("db", "config", "json_")
 """Options that every command has: told once."""
@@ -95,7 +95,10 @@ def _sample(status: Status, captured: int = 0) -> SessionRow:
 def _after(session: SessionRow, kind: Kind, answer: str, key: str | None = None) -> Status:
     """Return the status of a session after an operation and its answer, as the rules have it."""
     part = Money("10.00", "EUR") if kind in (Kind.CAPTURE, Kind.REFUND, Kind.UPDATE) else None
-    begun, operation = begin(session, Request(kind, part, idempotency_key=key), CAN, NOW)
+    request = Request(kind, part, idempotency_key=key)
+    if kind is Kind.UPDATE and session.status is Status.AUTHORIZED:
+        request = Request(kind, Money("50.00", "EUR"), increment=True)
+    begun, operation = begin(session, request, CAN, NOW)
     ledger = Ledger(begun.session, NOW)
     if answer in REFUSALS:
         refusals = {"declined": Declined("no"), "not applied": NotApplied("not now")}
@@ -104,6 +107,12 @@ def _after(session: SessionRow, kind: Kind, answer: str, key: str | None = None)
         amount = operation.amount if answer in (Answer.CAPTURED, Answer.REFUNDED) else None
         from_answer(ledger, operation, Outcome(answer=Answer(answer), amount=amount), CAN)
     return ledger.session.status
+
+
+def _updated(status: Status) -> frozenset[Answer]:
+    """Return what an update from a status may be answered: an increment that it is authorized."""
+    raised = frozenset({Answer.AUTHORIZED})
+    return raised if status is Status.AUTHORIZED else ANSWERS[Kind.UPDATE] - raised
 
 
 def transitions() -> Iterator[tuple[Kind, str, str, str]]:
@@ -115,6 +124,8 @@ def transitions() -> Iterator[tuple[Kind, str, str, str]]:
                 yield kind, answer, "new", _after(_sample(Status.PENDING), kind, answer, "with a key")
                 continue
             for status in (status for status in Status if status in ALLOWED[kind]):
+                if kind is Kind.UPDATE and answer not in (*REFUSALS, *_updated(status)):
+                    continue
                 captured = 2000 if kind is Kind.REFUND else 0
                 yield kind, answer, status, _after(_sample(status, captured), kind, answer)
             if kind is Kind.CANCEL:
@@ -185,7 +196,8 @@ def lifecycle_svg() -> str:
         status: [f"{kind} → {', '.join(answers)}" for kind, answers in kinds.items()]
         for status, kinds in _arrivals().items()
     }
-    stays = "then: " + ", ".join(_stays())
+    *kinds, last = _stays()
+    stays = ["then: " + ", ".join(kinds), f"or {last}"]
     parts = [
         SVG_HEAD,
         '<rect class="page" width="880" height="376"/>',
@@ -199,11 +211,11 @@ def lifecycle_svg() -> str:
         *_box(136, 282, 304, "error", arrivals["error"]),
         _arrow(456, 100, 574, 100),
         '<text x="484" y="90">authorize</text>',
-        *_box(576, 60, 292, "authorized", [*arrivals["authorized"], stays]),
+        *_box(576, 60, 292, "authorized", [*arrivals["authorized"], *stays]),
         _arrow(456, 315, 574, 315),
         '<text x="462" y="305">cancel, authorize</text>',
-        _arrow(720, 132, 720, 268),
-        '<text x="730" y="205">cancel</text>',
+        _arrow(720, 150, 720, 268),
+        '<text x="730" y="214">cancel</text>',
         *_box(576, 270, 292, "canceled", arrivals["canceled"], "status end"),
         "</svg>",
     ]

@@ -66,7 +66,11 @@ class ProviderHooks:
 
     @hookspec(firstresult=True)
     def update(self, session: PaymentSession, operation: Operation) -> Outcome | None:
-        """Change the amount to ``operation.amount``; only before authorization."""
+        """Change the amount to ``operation.amount``, before authorization.
+
+        With ``Capabilities.increment`` also afterwards (``operation.increments``): raise what is authorized
+        to it.
+        """
 
     @hookspec(firstresult=True)
     def authorize(self, session: PaymentSession, operation: Operation) -> Outcome | None:

@@ -307,6 +307,11 @@ class Operation(Value):
         return self.ordinal, self.created_at
 
     @property
+    def increments(self) -> bool:
+        """Whether this update raises what is authorized already: to ``amount``, and before any capture."""
+        return self.kind is UPDATE and self.session_status is Status.AUTHORIZED
+
+    @property
     def key(self) -> str:
         """The idempotency key to send: the same for every repetition of this operation."""
         return self.id

@@ -63,7 +63,7 @@ class Answer(StrEnum):
 
 ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
     Kind.INITIATE: frozenset({Answer.PENDING, Answer.REQUIRES_MORE}),
-    Kind.UPDATE: frozenset({Answer.PENDING, Answer.REQUIRES_MORE}),
+    Kind.UPDATE: frozenset({Answer.PENDING, Answer.REQUIRES_MORE, Answer.AUTHORIZED}),
     Kind.AUTHORIZE: frozenset(
         {Answer.PENDING, Answer.REQUIRES_MORE, Answer.AUTHORIZED, Answer.CAPTURED, Answer.CANCELED}
     ),
@@ -72,8 +72,9 @@ ANSWERS: Final[Mapping[Kind, frozenset[Answer]]] = {
     Kind.CANCEL: frozenset({Answer.PENDING, Answer.CANCELED}),
     Kind.CHARGEBACK: frozenset({Answer.REFUNDED}),
 }
-"""Which hook may answer what. Any other answer counts as unknown. No hook charges back: an operator may say
-that a dispute took the money."""
+"""Which hook may answer what. Any other answer counts as unknown. An update is answered ``authorized`` where
+it raised what was authorized already, and only there. No hook charges back: an operator may say that a
+dispute took the money."""
 
 
 def _check(name: str, types: tuple[type, ...], value: object) -> None:
@@ -209,7 +210,10 @@ class Outcome(Value):
         next_action: NextAction | None = None,
         expires_at: datetime | None = None,
     ) -> Outcome:
-        """The amount is authorized: the session's, or ``amount`` as the gateway stated it."""
+        """The amount is authorized: the session's, or ``amount`` as the gateway stated it.
+
+        From ``update``: what was authorized already was raised, and ``amount`` is all that is authorized now.
+        """
         return cls(
             answer=Answer.AUTHORIZED,
             amount=amount,
@@ -369,7 +373,8 @@ class Snapshot(Value):
 
     Attributes:
         status: The session's status as the gateway sees it; None if it knows no such object.
-        amount: What the gateway's object is to authorize; None: not reported. It settles an update.
+        amount: What the gateway's object is to authorize, or has authorized; None: not reported. It settles
+            an update.
         authorized: What is authorized now, captured parts included; None: not reported.
         captured: All that was captured; None: not reported.
         refunded: All that was given back, chargebacks not included; None: not reported.
@@ -528,6 +533,9 @@ class Capabilities(Value):
             of them. Needs a ``lookup``.
         operator_only: Only an operator may begin a payment with it, such as cash at a till: a payer
             may not choose it.
+        increment: What is authorized can be raised as long as nothing of it was captured: ``update`` takes an
+            authorized session, asks for ``operation.amount`` in all, and answers ``authorized``. The lookup
+            reports that as ``Snapshot.amount`` once it succeeded.
         partial_authorization: The payer may pay less than was asked, as with a bank transfer. What comes is
             recorded, and its collection is ``partially_authorized`` until the rest comes, here or in another
             session. More than was asked is a conflict all the same.
@@ -554,6 +562,7 @@ class Capabilities(Value):
     local: bool = False
     unsigned_webhooks: bool = False
     operator_only: bool = False
+    increment: bool = False
     partial_authorization: bool = False
     currency_exponents: Mapping[str, int] = field(default=Factory(dict[str, int]), converter=_exponents)
 

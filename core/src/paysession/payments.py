@@ -627,23 +627,36 @@ class Payments:
     def update(
         self, session_id: str, amount: Money, *, idempotency_key: str | None = None, by: str | None = None
     ) -> PaymentSession:
-        """Change the amount of a session that is not authorized yet.
+        """Change the amount of a session, or raise what it has authorized.
+
+        An authorized session is raised to a higher amount where its provider declares ``increment``, before
+        anything of it is captured. The difference is held of the collection's amount from the beginning, so
+        raise that first (`update_collection`). A decline leaves what is authorized as it was.
 
         Args:
             session_id: The session.
-            amount: The new amount.
+            amount: The new amount: the whole of it, no difference. An authorized session of just that amount
+                is returned as it is.
             idempotency_key: The same key returns the first result.
             by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
-            InvalidAmount: Zero, another currency, or more than the collection's amount.
-            InvalidTransition: It is authorized or canceled.
+            InvalidAmount: Zero, another currency, or more than the collection's amount; of an authorized
+                session, less than is authorized, or a difference that other sessions hold.
+            InvalidTransition: It is canceled; or authorized, and partly captured, or its provider cannot
+                raise what is authorized.
             Declined, NotApplied, OutcomeUnknown: The provider's answer; the amount is as it was.
         """
         check_amount(amount)
         session = self._engine.load(session_id)
         share_of(self._collection(session.collection_id), amount)
-        request = Request(UPDATE, amount, idempotency_key=checked_key(idempotency_key), by=checked_by(by))
+        request = Request(
+            UPDATE,
+            amount,
+            idempotency_key=checked_key(idempotency_key),
+            by=checked_by(by),
+            increment=True,
+        )
         return self._engine.perform(session, request)
 
     def authorize(
@@ -1442,6 +1455,6 @@ def _resolution(word: str, operation: Operation | None, note: str) -> Outcome | 
         return Outcome.captured(operation.amount, released=operation.final)
     if operation is not None and kind is REFUND:
         return Outcome.refunded(operation.amount)
-    if kind is AUTHORIZE:
+    if kind is AUTHORIZE or (operation is not None and operation.increments):
         return Outcome.authorized()
     return Outcome.canceled() if kind is CANCEL else Outcome.pending()

@@ -92,15 +92,19 @@ class Done:
 class Model:
     """The gateway: its record, and what it shows of it at any time."""
 
-    def __init__(self, setup):
+    def __init__(self, setup, amount):
         self.setup = setup
         self.effects = []
         self.free = Timeline(0)
         """What is authorized and not captured."""
         self.phase = Timeline("none")
         """How the object stands before it is authorized."""
-        self.amount = Timeline(AMOUNT)
+        self.amount = Timeline(amount)
         self.releases = []
+        self.raised = Timeline(0)
+        """What was authorized on top of the first authorization, by raising that."""
+        self.raised_by = set()
+        """The keys of the requests that raised it."""
 
     # --- what happens ---
 
@@ -136,6 +140,18 @@ class Model:
         elif done.kind is Kind.CANCEL and state == "succeeded":
             done.minor = free
             self.release(at)
+
+    def raise_to(self, minor, at, key):
+        """Raise what is authorized, unless it is captured or over; return whether that could be."""
+        free, busy = self.free.at(at), self.of(Kind.CAPTURE, at, "pending", "succeeded")
+        busy = busy or self.of(Kind.CANCEL, at, "pending")
+        if not free or busy or self.phase.at(at) != "authorized" or minor <= max(free, self.amount.at(at)):
+            return False
+        self.free.set(at, minor)
+        self.amount.set(at, minor)
+        self.raised.set(at, self.raised.at(at) + minor - free)
+        self.raised_by.add(key)
+        return True
 
     def release(self, at, part=None):
         if part is not None:
@@ -254,6 +270,7 @@ class Provider:
             replay_window=setup.window,
             final_capture_releases=setup.releases,
             keyed_effects=setup.keyed or setup.claims_keys,
+            increment=setup.lookup != "none",
         )
         self.answers = {}
         """The first answer of each key, with its time, and the effect that it had."""
@@ -315,7 +332,16 @@ class Provider:
     def update(self, operation):
         model, life = self.life.model, self.life
 
+        def increment():
+            if life.random.random() < 0.2:
+                return Declined("card_declined", "no")
+            if not model.raise_to(operation.amount.minor, life.now, operation.key):
+                return Declined("state", "it cannot be raised")
+            return Outcome.authorized(amount=operation.amount)
+
         def act():
+            if operation.increments:
+                return increment()
             if model.phase.at(life.now) not in ("requires_more", "error"):
                 return Declined("state", "too late")
             model.amount.set(life.now, operation.amount.minor)
@@ -479,7 +505,8 @@ class Life:
         self.setup = Setup(self.random, **variant)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.visible = self.now
-        self.model = Model(self.setup)
+        self.amount = self.random.choice([AMOUNT, self.random.randrange(1, AMOUNT)])
+        self.model = Model(self.setup, self.amount)
         self.slow, self.outbox, self.queue, self.calls, self.story = [], [], [], [], []
         self.numbers, self.depth = 0, 0
         self.faults = []
@@ -498,7 +525,8 @@ class Life:
     def initiate(self):
         mode = "automatic" if self.setup.automatic else "manual"
         initiate, key = self.payments.initiate, f"order {self.order_id}"
-        self.attempt(initiate, self.order_id, provider="model", capture=mode, idempotency_key=key)
+        asked = {"amount": cents(self.amount), "capture": mode, "idempotency_key": key}
+        self.attempt(initiate, self.order_id, provider="model", **asked)
 
     # --- what reports ---
 
@@ -615,7 +643,7 @@ class Life:
         model, now, random = self.model, self.now, self.random
         left, room = model.free.at(now), model.refundable(now)
         what = random.choice(
-            ["capture", "refund", "cancel", "reverse", "reverse", "part", "again", "dispute"]
+            ["capture", "refund", "cancel", "reverse", "reverse", "part", "again", "dispute", "raise"]
         )
         if what == "capture" and left > 1 and not (self.setup.once and model.authorized(now) > left):
             self.made(Kind.CAPTURE, random.choice([min(100, left), random.randrange(1, left)]))
@@ -624,6 +652,9 @@ class Life:
         elif what == "dispute" and model.disputable(now) > 1:
             # The payer's bank asks nobody what was refunded already.
             self.made(Kind.CHARGEBACK, random.randrange(1, model.disputable(now)))
+        elif what == "raise" and self.setup.totals != "none" and self.setup.lookup != "none":
+            if model.raise_to(random.randrange(1, AMOUNT + 1), now, None):
+                self.story.append(("dashboard", "raises"))
         elif (
             what == "cancel"
             and random.random() < 0.3
@@ -699,6 +730,8 @@ class Life:
             "dashboard",
             "dashboard",
         ]
+        if session.status == "authorized" and not session.captured and session.amount.minor < AMOUNT:
+            later += ["raise"] * 8
         either = ["deliver", "deliver", "look", "recover", "settle", "settle", "resolve", "wait"]
         waits = self.model.phase.at(self.now) in ("requires_more", "error", "pending")
         what = random.choice([*(early if waits else later), *either])
@@ -709,6 +742,9 @@ class Life:
         elif what == "update" and random.random() < 0.5:
             minor = random.choice([AMOUNT, random.randrange(1, AMOUNT)])
             self.attempt(payments.update, session_id, cents(minor))
+        elif what == "raise":
+            minor = random.choice([AMOUNT, random.randrange(session.amount.minor, AMOUNT)])
+            self.call(payments.update, cents(minor))
         elif what == "capture":
             most = max(2, self.model.free.at(self.now))
             minor = random.choice([most, random.randrange(1, most), 100, None])
@@ -905,6 +941,8 @@ class Fold:
                     self.released = True
                 if row.reverses and not self.authorized and not self.implied:
                     self.released = True  # it is over
+        elif row.increments and succeeded:
+            self.granted = max(self.granted, minor)
         elif row.kind is Kind.AUTHORIZE and grants(row):
             more = minor - (before if grants(old) else 0)
             cancels = [row for row in self.rows.values() if row.kind is Kind.CANCEL and row.origin == "host"]
@@ -1018,6 +1056,7 @@ class Judge:
         if session.status == "authorized":
             assert any(e.kind is Kind.AUTHORIZE and e.was("succeeded", now) for e in model.effects)
         granted = sum(e.minor for e in model.effects if e.kind is Kind.AUTHORIZE and e.was("succeeded", now))
+        granted += model.raised.at(now)
         rows = [row for row in self.fold.rows.values() if row.kind is Kind.AUTHORIZE and grants(row)]
         # DIFFERENCES["alike"]: what was taken for a capture that had been reversed leaves more authorized.
         undone = sum(e.minor for e in model.effects if e.kind is Kind.CAPTURE and e.was("reversed", now))
@@ -1053,7 +1092,9 @@ class Judge:
         if session.status in UNAUTHORIZED:
             assert session.authorized == 0
             return
-        assert session.held == session.authorized, "replay: held"
+        raising = [row for row in fold.rows.values() if row.state is State.STARTED and row.increments]
+        more = sum(row.hold for row in raising) if not session.released else 0
+        assert session.held == session.authorized + more, "replay: held"
         assert session.authorized == fold.authorized, f"replay: authorized, {fold.authorized}"
         if session.status != "canceled":
             assert session.status == ("authorized" if session.authorized else "canceled")
@@ -1147,7 +1188,13 @@ class Judge:
 
     def _ours(self):
         """Each operation of ours ends as its request did at the gateway."""
+        model = self.life.model
         for row in self.fold.rows.values():
+            if row.increments:
+                went, done = row.key in model.raised_by, row.state is State.SUCCEEDED
+                # What others raised to as much is as good as done.
+                enough = went or max(model.amount.ever()) >= row.amount.minor
+                assert went <= done <= enough, f"the increment {row.key} is {row.state}"
             if row.kind not in SUMMED or row.origin == "provider":
                 continue
             done = self.life.provider.answers.get(row.key, (None, None, None))[2]

@@ -40,7 +40,7 @@ from paysession.values import Failure, replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent")
+CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
 EUR42 = Money("42.00", "EUR")
 CALLED = [kind for kind in ALLOWED if kind is not Kind.INITIATE]
 
@@ -57,9 +57,16 @@ def a_session(status=Status.PENDING, **changes):
     return replace(session, **changes)
 
 
+def before(status, kind):
+    """Return a session from which an operation may begin: what is raised has not been captured."""
+    return a_session(status, captured=0, refunded=0) if kind is Kind.UPDATE else a_session(status)
+
+
 def begun(session, kind=Kind.CAPTURE):
     amount = Money("10.00", "EUR") if kind in (Kind.UPDATE, Kind.CAPTURE, Kind.REFUND) else None
-    ledger, operation = begin(session, Request(kind, amount), CAN, NOW)
+    raised = kind is Kind.UPDATE and session.status is Status.AUTHORIZED
+    request = Request(kind, Money("50.00", "EUR"), increment=True) if raised else Request(kind, amount)
+    ledger, operation = begin(session, request, CAN, NOW)
     return ledger.session, operation
 
 
@@ -83,6 +90,7 @@ def outcome(answer, operation):
 AFTER = {
     (Kind.UPDATE, Answer.PENDING): "pending",
     (Kind.UPDATE, Answer.REQUIRES_MORE): "requires_more",
+    (Kind.UPDATE, Answer.AUTHORIZED): "authorized",
     (Kind.AUTHORIZE, Answer.PENDING): "pending",
     (Kind.AUTHORIZE, Answer.REQUIRES_MORE): "requires_more",
     (Kind.AUTHORIZE, Answer.AUTHORIZED): "authorized",
@@ -98,6 +106,7 @@ AFTER = {
 EVENTS = {
     (Kind.UPDATE, Answer.PENDING): "session.updated",
     (Kind.UPDATE, Answer.REQUIRES_MORE): "session.updated",
+    (Kind.UPDATE, Answer.AUTHORIZED): "session.updated",
     (Kind.AUTHORIZE, Answer.REQUIRES_MORE): "session.requires_more",
     (Kind.AUTHORIZE, Answer.AUTHORIZED): "session.authorized",
     (Kind.AUTHORIZE, Answer.CAPTURED): "session.authorized",
@@ -110,7 +119,7 @@ EVENTS = {
 
 @pytest.mark.parametrize(("status", "kind"), list(product(Status, CALLED)))
 def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
-    session = a_session(status)
+    session = before(status, kind)
     if status in ALLOWED[kind]:
         after, operation = begun(session, kind)
         assert (after.open, after.ordinal, after.version) == (operation.id, 2, session.version + 1)
@@ -118,7 +127,8 @@ def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
         assert operation.id.startswith("ps_1-2-")
         assert after.due_at == operation.lease_until == NOW + CAN.call_limit + LEASE_MARGIN
         assert after.status == status
-        assert after.held == (4200 if kind is Kind.AUTHORIZE else session.held)
+        raised = kind is Kind.UPDATE and status is Status.AUTHORIZED
+        assert after.held == (4200 if kind is Kind.AUTHORIZE else 5000 if raised else session.held)
     else:
         with pytest.raises(InvalidTransition):
             begun(session, kind)
@@ -128,10 +138,11 @@ def test_an_operation_begins_only_where_the_rules_allow_it(status, kind):
 def test_every_answer_to_every_operation_from_every_status(status, kind, answer):
     if status not in ALLOWED[kind]:
         return
-    before = a_session(status)
-    session, operation = begun(before, kind)
+    old = before(status, kind)
+    session, operation = begun(old, kind)
     told = outcome(answer, operation)
-    if answer not in ANSWERS[kind]:
+    raised = kind is Kind.UPDATE and status is Status.AUTHORIZED
+    if answer not in ANSWERS[kind] or (kind is Kind.UPDATE and raised is not (answer is Answer.AUTHORIZED)):
         with pytest.raises(OutcomeUnknown):
             verify(session, operation, told, CAN)
         return
@@ -139,7 +150,7 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
     ledger = applied(session, operation, told)
     after, change = ledger.session, ledger.change()
     if kind is Kind.CANCEL:
-        expected = before.status if answer is Answer.PENDING or before.captured else "canceled"
+        expected = old.status if answer is Answer.PENDING or old.captured else "canceled"
     else:
         expected = AFTER[kind, answer]
     assert after.status == expected
@@ -155,7 +166,7 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
     )
     assert change.hold == after.held - session.held
     told_of = "operation.pending" if pending else EVENTS[kind, answer]
-    if kind is Kind.CANCEL and before.captured and not pending:
+    if kind is Kind.CANCEL and old.captured and not pending:
         told_of = "session.released"
     assert (change.events[0].type, change.events[0].operation_id) == (told_of, operation.id)
     assert len({event.id for event in change.events}) == len(change.events)
@@ -166,24 +177,24 @@ def test_every_answer_to_every_operation_from_every_status(status, kind, answer)
 def test_every_refusal_of_every_operation_from_every_status(status, kind, refusal):
     if status not in ALLOWED[kind]:
         return
-    before = a_session(status)
-    session, operation = begun(before, kind)
+    old = before(status, kind)
+    session, operation = begun(old, kind)
     ledger = Ledger(session, LATER)
     from_answer(ledger, operation, refusal, CAN)
     after = ledger.session
     declined = isinstance(refusal, Declined)
     assert ledger.written[operation.id].state == ("declined" if declined else "not_applied")
-    assert after.status == ("error" if declined and kind is Kind.AUTHORIZE else before.status)
-    assert after.held == (0 if declined and kind is Kind.AUTHORIZE else before.held)
+    assert after.status == ("error" if declined and kind is Kind.AUTHORIZE else old.status)
+    assert after.held == (0 if declined and kind is Kind.AUTHORIZE else old.held)
     for name in ("amount", "authorized", "captured", "refunded", "pending", "open"):
-        assert getattr(after, name) == getattr(before, name)
+        assert getattr(after, name) == getattr(old, name)
 
 
 @pytest.mark.parametrize(("status", "kind"), list(product(Status, CALLED)))
 def test_doubt_changes_nothing_but_that_it_is_reported_once_and_looked_into(status, kind):
     if status not in ALLOWED[kind]:
         return
-    session, operation = begun(a_session(status), kind)
+    session, operation = begun(before(status, kind), kind)
     ledger = Ledger(session, LATER)
     from_answer(ledger, operation, OutcomeUnknown("reset"), CAN)
     after, doubted = ledger.session, ledger.written[operation.id]

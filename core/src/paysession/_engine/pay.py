@@ -291,7 +291,8 @@ class Pay:
         provider = self._engine.registry.provider(session.provider)
         if provider.implements(UPDATE):
             try:
-                return _row(self._payments.update(session.id, amount, by=self._wanted.by))
+                # Not `Payments.update`: what the payer has authorized meanwhile is not raised.
+                return self._engine.perform(session, Request(UPDATE, amount, by=self._wanted.by))
             except (InvalidTransition, InvalidAmount):
                 return None
             except (Declined, NotSupported):

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paysession._plugins.registry import Provider, Registry
+    from paysession.money import Money
     from paysession.outcome import Capabilities
     from paysession.store import Store
 
@@ -197,7 +198,8 @@ class Engine:
             return ledger
 
         local = provider.capabilities.local  # what was only begun is no news
-        step = self.swap(plan, session.id, session, full=self._no_room, observed=local)
+        full = partial(self._no_room, asked=request.amount)
+        step = self.swap(plan, session.id, session, full=full, observed=local)
         if step.ledger is None or begun is None:
             return step.session
         if answer is not None:
@@ -238,10 +240,10 @@ class Engine:
         """Return an operation with what a hook is shown of it and no store keeps."""
         return replace(operation, capture=capture, webhook_url=self.webhook_url(session.provider))
 
-    def _no_room(self, session: SessionRow) -> InvalidAmount:
+    def _no_room(self, session: SessionRow, asked: Money | None) -> InvalidAmount:
         return InvalidAmount(
-            f"the collection {session.collection_reference!r} has no room for {session.amount}: another "
-            "session holds its amount, or it was lowered; cancel that one or update this one",
+            f"the collection {session.collection_reference!r} has no room for {asked or session.amount}: "
+            "another session holds its amount, or it was lowered; cancel that one or update this one",
             session_id=session.id,
         )
 
@@ -344,7 +346,7 @@ class Engine:
         if written.state is State.STARTED:
             self.registry.notify("operation_in_doubt", operation=written)
         session = step.session if step.then is None else self.carry_on(step.session, step.then)
-        if isinstance(answer, Declined) and operation.kind in _AFTER_AUTHORIZATION:
+        if isinstance(answer, Declined) and (operation.kind in _AFTER_AUTHORIZATION or operation.increments):
             session = self.recovery.query(provider, session)
         return self._result(session, written, answer)
 

@@ -82,7 +82,8 @@ def verify(session: SessionRow, operation: Operation, outcome: Outcome, capabili
         OutcomeUnknown: It does not fit, so it proves nothing about the operation.
     """
     kind = operation.kind
-    if outcome.answer not in ANSWERS[kind]:
+    raised = outcome.answer is Answer.AUTHORIZED
+    if outcome.answer not in ANSWERS[kind] or (kind is UPDATE and raised is not operation.increments):
         raise OutcomeUnknown(f"the provider answered {outcome.answer!s} to {kind}")
     expected = session.amount if kind is AUTHORIZE else operation.amount
     amount = outcome.amount
@@ -187,6 +188,9 @@ def _from_outcome(
     data = None if outcome.data is None else _joined(ledger, operation, outcome.data)
     if data is not None or of_object is not None or outcome.expires_at or outcome.payer is not None:
         ledger.apply(Details(data, of_object, outcome.expires_at, payer=outcome.payer))
+    if operation.increments:
+        ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
+        return
     if kind is INITIATE or kind is UPDATE:
         action = outcome.next_action if kind is INITIATE else outcome.next_action or row.next_action
         # What was shown since it was sent is newer than its answer.
@@ -860,7 +864,7 @@ class _Matching:
         A third amount proves nothing about it.
         """
         ledger, operation = self.ledger, self.open
-        if operation is None or operation.kind is not UPDATE or amount is None:
+        if operation is None or operation.kind is not UPDATE or operation.increments or amount is None:
             return
         if amount == operation.amount:
             ledger.apply(Succeeded(operation, "found"))
@@ -868,6 +872,18 @@ class _Matching:
             ledger.apply(
                 _refusal(operation, Declined("authorized", "the payer had confirmed the former amount"))
             )
+
+    def raised(self, amount: Money | None) -> None:
+        """Settle an increment in doubt, if an authorized object is about that much.
+
+        It never was before, so a stale lookup proves it as well. Less proves nothing: the request may be on
+        its way.
+        """
+        operation = self.open
+        if operation is None or not operation.increments or amount is None:
+            return
+        if amount >= operation.amount:
+            self.ledger.apply(Succeeded(operation, "found"))
 
     def reduce(self, minor: int) -> None:
         """Record that no more than this is authorized any more."""
@@ -965,6 +981,8 @@ class _Lookup:
         """Record the lookup."""
         matching, snapshot, row = self._matching, self._snapshot, self._ledger.row
         status = snapshot.status
+        if status is Status.AUTHORIZED or status is Status.CANCELED:
+            matching.raised(snapshot.amount)
         if status is Status.AUTHORIZED:
             self._authorized()
         elif status is Status.CANCELED and row.status is not Status.AUTHORIZED:

@@ -496,6 +496,9 @@ class Ledger:
             # An authorization that was only implied may be of more: its own report says what is left.
             row.released = row.released or not (row.authorized or self.is_implied)
         row.held = row.authorized
+        opened = self.operation(row.open)
+        if opened is not None and opened.increments and not row.released:
+            row.held += opened.hold  # it may have been raised
 
     # --- facts: what becomes of an operation ----------------------------------------------------------
 
@@ -597,7 +600,10 @@ class Ledger:
             self._record("session.initiated", operation)
         else:
             row.amount = operation.amount
-            if row.status in UNAUTHORIZED:
+            if operation.increments:
+                row.granted = max(row.granted, minor)  # it is the whole, whatever was authorized before
+                self._derive()
+            elif row.status in UNAUTHORIZED:
                 row.held = minor if row.held else 0
             self._record("session.updated", operation)
 

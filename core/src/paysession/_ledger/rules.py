@@ -52,14 +52,15 @@ __all__ = [
 
 ALLOWED: Final[Mapping[Kind, frozenset[Status]]] = {
     INITIATE: frozenset({Status.PENDING}),
-    UPDATE: UNAUTHORIZED,
+    UPDATE: UNAUTHORIZED | {Status.AUTHORIZED},
     AUTHORIZE: UNAUTHORIZED,
     CAPTURE: frozenset({Status.AUTHORIZED}),
     REFUND: frozenset({Status.AUTHORIZED}),
     CANCEL: UNAUTHORIZED | {Status.AUTHORIZED},
 }
-"""From which status an operation may begin. A canceled session for which the gateway holds or took money all
-the same also lets cancel and refund through."""
+"""From which status an operation may begin. Of an authorized session ``update`` raises what is authorized,
+where the provider declares ``increment`` and nothing was captured. A canceled session for which the gateway
+holds or took money all the same also lets cancel and refund through."""
 
 LEASE_MARGIN: Final = timedelta(seconds=30)
 """How much longer than the provider's ``call_limit`` a worker may hold the lease of an operation."""
@@ -82,6 +83,7 @@ class Request(NamedTuple):
         origin: ``host``, or ``payer`` when the payer caused it: chose the provider, or approved there.
         by: Who asks, if the application says so.
         attempt: With a caller's key, which attempt it is: after one that was not applied comes the next.
+        increment: For an update: whether it may raise what is authorized already.
     """
 
     kind: Kind
@@ -97,6 +99,7 @@ class Request(NamedTuple):
     origin: Origin = "host"
     by: str | None = None
     attempt: int = 1
+    increment: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -193,6 +196,8 @@ def with_capture(
 
 def nothing_to_do(session: SessionRow, request: Request) -> bool:
     """Return whether what is asked for is done already: then no provider is called."""
+    if request.increment and session.status is Status.AUTHORIZED and session.open is None:
+        return request.amount == session.amount == session.authorized_amount
     if request.amount is not None or request.capture_id is not None or session.open is not None:
         return False
     if request.kind is INITIATE:
@@ -221,6 +226,8 @@ def begin(
     """
     kind = request.kind
     _check_status(session, kind)
+    if kind is UPDATE and session.status is Status.AUTHORIZED:
+        _check_increment(session, request, capabilities)
     amount = _amount(session, request, capabilities)
     if capabilities.currency_exponents and kind is not CANCEL:
         _check_decimals(session, amount, capabilities)
@@ -304,6 +311,30 @@ def _check_status(session: SessionRow, kind: Kind) -> None:
     if kind is CANCEL and (kept or session.status is Status.AUTHORIZED) and session.authorized <= kept:
         raise InvalidTransition(
             "cannot cancel: everything that was authorized is captured; refund it instead",
+            session_id=session.id,
+        )
+
+
+def _check_increment(session: SessionRow, request: Request, capabilities: Capabilities) -> None:
+    """Refuse to raise what is authorized, where that cannot be."""
+    another = "initiate another session for the difference"
+    if not (request.increment and capabilities.increment):
+        raise InvalidTransition(
+            f"cannot update a session that is {session.status}: {session.provider} does not raise what is "
+            f"authorized; {another}, or cancel this one and initiate a new one",
+            session_id=session.id,
+        )
+    if session.captured or session.capturing or session.pending or session.cancel_requested:
+        raise InvalidTransition(
+            "cannot raise what is authorized once a part of it was captured, or a cancel was asked for: "
+            f"{another}",
+            session_id=session.id,
+        )
+    asked, least = request.amount, max(session.authorized_amount, session.amount)
+    if asked is not None and asked.currency == least.currency and asked <= least:
+        raise InvalidAmount(
+            f"cannot update to {asked}: what is authorized can only be raised, to more than {least}; to take "
+            "less, capture less with final=True",
             session_id=session.id,
         )
 

@@ -192,6 +192,12 @@ def _check_provider(
     needed += ["capture"] if capabilities.capture != "none" else []
     needed += ["refund"] if capabilities.refund != "none" else []
     needed += ["retrieve"] if capabilities.lookup != "none" and not capabilities.local else []
+    needed += ["update"] if capabilities.increment else []
+    if capabilities.increment and "retrieve" not in needed and not capabilities.local:
+        raise ProviderLoadError(
+            f"{label} raises what is authorized (increment), and cannot be queried: nothing would show "
+            "whether an increment in doubt has happened"
+        )
     if capabilities.unsigned_webhooks and "retrieve" not in needed:
         raise ProviderLoadError(
             f"{label} takes notifications that nobody can verify (unsigned_webhooks), and cannot be queried: "
