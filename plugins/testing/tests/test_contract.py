@@ -8,6 +8,7 @@ import sys
 import attrs
 import pytest
 
+from paysession.money import Money
 from paysession.outcome import Effect
 from paysession_testing import BaseProviderContract, Counterpart, FakeProvider, Request
 from paysession_testing.contract.bench import Bench
@@ -97,7 +98,12 @@ class FakeCounterpart(Counterpart):
     def ledger(self, session):
         made = [Effect("initiate", session.amount)] if session.id in self.fake._accounts else []
         rows = [row for row in self.fake.ledger if row.session_id == session.id]
-        return made + [Effect(row.kind, row.amount, "succeeded", row.reference) for row in rows]
+        raised = sum(row.amount.minor for row in rows if row.kind == "update")
+        for row in rows:
+            if row.kind != "update":
+                amount = Money.from_minor(row.amount.minor + raised * (row.kind == "authorize"), "EUR")
+                made.append(Effect(row.kind, amount, "succeeded", row.reference))
+        return made
 
     def approve(self, session):
         self.fake.payer_approves(session.id)
@@ -128,7 +134,7 @@ class TestFakeProvider(BaseProviderContract):
 
     @pytest.fixture
     def fake(self):
-        return FakeProvider(approve=False)
+        return FakeProvider(approve=False, increment=True)
 
     @pytest.fixture
     def gateway(self, fake):

@@ -118,7 +118,7 @@ class TokenCardProvider(GatewayProvider):
 
     @hookimpl
     def update(self, session, operation):
-        return Answer.requires_more()
+        return super().update(session, operation) if operation.increments else Answer.requires_more()
 
     @hookimpl
     def cancel(self, session, operation):

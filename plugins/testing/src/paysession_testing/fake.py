@@ -62,7 +62,8 @@ class LedgerEntry:
     """One effect in the gateway's own ledger.
 
     Attributes:
-        kind: ``authorize``, ``capture``, ``refund``, ``cancel`` or ``chargeback``.
+        kind: ``authorize``, ``update`` (what was authorized was raised by so much), ``capture``, ``refund``,
+            ``cancel`` or ``chargeback``.
         session_id: Whose.
         amount: How much.
         key: The key under which it was asked for; empty if nobody of ours asked.
@@ -105,6 +106,7 @@ class FakeProvider:
         refund: As in `Capabilities`.
         lookup: As in `Capabilities`; ``lagging`` is declared with a lag of a minute.
         replay_window: As in `Capabilities`; zero: the gateway knows no keys at all.
+        increment: As in `Capabilities`: ``update`` raises what is authorized already. Needs a lookup.
         webhook_secret: Signs what `webhook` returns.
     """
 
@@ -116,6 +118,7 @@ class FakeProvider:
         refund: Literal["none", "full", "multiple"] = "multiple",
         lookup: Literal["consistent", "lagging", "none"] = "consistent",
         replay_window: timedelta = timedelta(hours=24),
+        increment: bool = False,
         webhook_secret: str = "whsec_fake",  # noqa: S107 - it guards nothing
     ) -> None:
         self.capabilities = Capabilities(
@@ -124,6 +127,7 @@ class FakeProvider:
             lookup=lookup,
             lookup_lag=timedelta(minutes=1) if lookup == "lagging" else timedelta(0),
             replay_window=replay_window,
+            increment=increment,
         )
         self.ledger: list[LedgerEntry] = []
         self.calls: list[tuple[Kind, str]] = []
@@ -253,10 +257,12 @@ class FakeProvider:
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Change the amount."""
+        """Change the amount, or raise what is authorized."""
 
         def change() -> Outcome:
             account = self._account(session.id)
+            if operation.increments:
+                return self._raise(account, operation)
             if account.authorized or account.canceled:
                 raise OutcomeUnknown("the account is authorized or canceled")
             account.amount = operation.amount
@@ -380,6 +386,15 @@ class FakeProvider:
         if account is None:
             raise Declined("unknown_account", "the gateway knows no such account")
         return account
+
+    def _raise(self, account: _Account, operation: Operation) -> Outcome:
+        more = operation.amount.minor - account.authorized
+        if account.canceled or not account.authorized or account.total(Kind.CAPTURE) or more <= 0:
+            raise OutcomeUnknown("the account's state does not allow it")
+        account.authorized, account.amount = operation.amount.minor, operation.amount
+        raised = Money.from_minor(more, operation.amount.currency)
+        self._record(Kind.UPDATE, account, raised, operation.key)
+        return Outcome.authorized(amount=operation.amount)
 
     def _record(self, kind: Kind, account: _Account, amount: Money, key: str) -> str:
         reference = f"fx_{len(self.ledger) + 1}"

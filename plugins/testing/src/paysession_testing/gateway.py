@@ -10,6 +10,7 @@ Requests are those of a typical gateway::
     POST /orders                {ours, amount, currency, automatic, operation}
     POST /orders/ID/update      {amount, operation}
     POST /orders/ID/authorize   {operation}
+    POST /orders/ID/increment   {amount, operation}
     POST /orders/ID/capture     {amount, final, operation}
     POST /orders/ID/refund      {amount, operation}
     POST /orders/ID/cancel      {operation}
@@ -231,6 +232,18 @@ class Gateway:
             self._record(order, "capture", order.amount, origin)
         return entry
 
+    def _increment(
+        self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
+    ) -> Entry:
+        del slow
+        amount = body["amount"]
+        captured = any(entry.kind == "capture" for entry in order.entries)
+        if order.state != "authorized" or order.released or captured or amount <= order.authorized:
+            raise _Refused(409, "not_incrementable")
+        more = amount - order.authorized
+        order.amount = order.granted = amount
+        return self._record(order, "increment", more, origin)
+
     def _capture(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
     ) -> Entry:
@@ -392,7 +405,7 @@ class Gateway:
             "currency": order.currency,
             "effects": [],
         }
-        if entry is not None and entry.kind not in ("create", "update"):
+        if entry is not None and entry.kind not in ("create", "update", "increment"):
             shown = {
                 "id": entry.id,
                 "kind": entry.kind,

@@ -19,8 +19,9 @@ class Entry:
         number: Its place in the ledger, from 1.
         order: The gateway's id of the order.
         ours: The merchant's id of it.
-        kind: ``create``, ``update``, ``authorize``, ``capture``, ``refund``, ``cancel`` or ``chargeback``.
-        amount: Minor units.
+        kind: ``create``, ``update``, ``authorize``, ``increment``, ``capture``, ``refund``, ``cancel`` or
+            ``chargeback``.
+        amount: Minor units; of an increment, the difference.
         currency: Three letters.
         key: The idempotency key it was asked with; empty if not through the API.
         operation: The merchant's metadata.

@@ -86,6 +86,7 @@ class GatewayProvider:
             replay_window=timedelta(hours=24),
             lookup="consistent",
             keyed_effects=True,
+            increment=True,
             call_limit=timedelta(seconds=4 * timeout),
         )
         parts = urlsplit(url)
@@ -119,7 +120,11 @@ class GatewayProvider:
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Change the order's amount."""
+        """Change the order's amount, or raise what is authorized of it."""
+        if operation.increments:
+            order = self._post(_path(session, "increment"), operation, amount=operation.amount.minor)
+            _expect(order, "authorized")
+            return Outcome.authorized(amount=Money.from_minor(order["authorized"], order["currency"]))
         order = self._post(_path(session, "update"), operation, amount=operation.amount.minor)
         _compare(order, operation.amount)
         return Outcome.requires_more(next_action=Redirect(order["action"]))

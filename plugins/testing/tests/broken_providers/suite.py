@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import pytest
+import raising  # noqa: F401 - registers its own
 import tokens  # noqa: F401 - registers its own
 import truths  # noqa: F401 - registers its own
 

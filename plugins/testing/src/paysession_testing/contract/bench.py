@@ -97,6 +97,7 @@ class Bench:
         self._numbers = itertools.count(1)
         self._payloads: dict[str, Mapping[str, Any] | None] = {}
         self._heard: set[bytes] = set()
+        self._increments = False
         self.start()
 
     # --- processes ----------------------------------------------------------------------------------
@@ -155,6 +156,12 @@ class Bench:
         self.needs_gateway()
         if self.capabilities.lookup == "none":
             not_declared("capabilities say lookup='none'")
+
+    def needs_increment(self) -> None:
+        """Report the test as not declared if what is authorized cannot be raised; an update does it now."""
+        if not self.capabilities.increment:
+            not_declared("capabilities say increment=False")
+        self._increments = True
 
     @property
     def hears(self) -> bool:
@@ -315,6 +322,10 @@ class Bench:
             return self.authorized()
         if kind is Kind.REFUND:
             return self.captured()
+        if kind is Kind.UPDATE and self._increments:
+            session = self.authorized(self.smaller(self.gateway.amount))
+            self.payments.update_collection(session.collection_id, self.gateway.amount)
+            return session
         if kind is Kind.CANCEL:
             self.needs_feature("cancel")
         session = self.initiate()
@@ -340,6 +351,8 @@ class Bench:
         amount = Money.from_minor(session.amount.minor // 4, session.amount.currency)
         quarter = amount if part and takes_parts else None
         match kind:
+            case Kind.UPDATE if self._increments:
+                return payments.update(id_, self.gateway.amount, idempotency_key=key)
             case Kind.UPDATE:
                 return payments.update(id_, self.smaller(session.amount), idempotency_key=key)
             case Kind.AUTHORIZE:

@@ -139,8 +139,9 @@ class Counterpart:
         """Return what really happened for a session, one by one, whatever anybody's books say.
 
         One `Effect` of kind ``initiate`` for each object that was made for the session, one of kind
-        ``authorize``, ``capture``, ``refund`` or ``cancel`` for each of these. Find the session by
-        the id that your provider sent along (``session.id``): its ``reference`` may not be known.
+        ``authorize``, ``capture``, ``refund`` or ``cancel`` for each of these. What an increment added
+        belongs to the amount of the ``authorize``. Find the session by the id that your provider sent along
+        (``session.id``): its ``reference`` may not be known.
         """
         del session
         _to_write("write ledger(): return the Effects that your gateway really caused for a session")
@@ -229,6 +230,11 @@ class Counterpart:
         """Let what the gateway has accepted and not finished fail: needed where a hook answers pending."""
         del session
         _to_write("a hook answered pending: write fail(), which lets what was accepted fail after all")
+
+    def decline_increment(self, session: PaymentSession) -> None:
+        """Let the payer's bank refuse to raise what is authorized, from now on: optional."""
+        del session
+        _optional("decline_increment")
 
     def undo(self, session: PaymentSession, kind: str) -> None:
         """Undo the captures or refunds that had succeeded, as a bank that bounces them does: optional."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from paysession_testing.contract.counterpart import Request
     from paysession_testing.contract.recorder import Call
 
-__all__ = ["DoubtContract"]
+__all__ = ["DoubtContract", "settled"]
 
 _LOST: Final = ("drop_before", "drop_after", "500_after", "500_replayed", "cut")
 _THREADS: Final = 8
@@ -110,7 +110,7 @@ class DoubtContract:
         strike = bench.strike(Kind(kind), fault)
         if strike.on == "any" and bench.capabilities.lookup != "none":
             bench.payments.sync(strike.session_id)  # a failed look is no doubt: the next one tells
-        _settled(bench, strike.session_id, f"{kind}: {fault}")
+        settled(bench, strike.session_id, f"{kind}: {fault}")
 
     @pytest.mark.parametrize("point", ["before", "after"])
     @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +123,7 @@ class DoubtContract:
             return
         session_id = bench.crash(Kind(kind), point, session)
         bench.pass_lease()
-        _settled(bench, session_id, f"{kind}: crash {point} the answer")
+        settled(bench, session_id, f"{kind}: crash {point} the answer")
 
     @pytest.mark.parametrize("point", ["before", "after"])
     @pytest.mark.parametrize("kind", KINDS)
@@ -136,7 +136,7 @@ class DoubtContract:
         bench.clock.forward(bench.capabilities.window(Kind(kind)))
         bench.pass_lease()
         begun = len(bench.wire.requests)
-        session = _settled(bench, session_id, f"{kind}: crash {point} the answer, key expired")
+        session = settled(bench, session_id, f"{kind}: crash {point} the answer, key expired")
         sent = [
             request
             for request in bench.wire.requests[begun:]
@@ -288,7 +288,7 @@ def _count(bench: Bench, session: PaymentSession, kind: str) -> int:
     return len(bench.effects(session, Kind(kind)))
 
 
-def _settled(bench: Bench, session_id: str, what: str) -> PaymentSession:
+def settled(bench: Bench, session_id: str, what: str) -> PaymentSession:
     """Let recovery settle a session, and fail if it cannot."""
     session = bench.settle(session_id)
     capabilities = bench.capabilities

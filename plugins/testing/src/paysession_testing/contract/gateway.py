@@ -38,6 +38,7 @@ class GatewayCounterpart(Counterpart):
     def __init__(self, *, slow: bool = False, debit: bool = False, **options: Any) -> None:
         self.slow = slow
         self.debit = debit
+        self._unwilling: set[str] = set()
         self.gateway = Gateway(time.time, secret=SECRET, **options)
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -53,20 +54,23 @@ class GatewayCounterpart(Counterpart):
             reply = self.gateway.lookup(place.partition("/")[2] or None, ours)
         else:
             key = headers.get("idempotency-key", "")
-            reply = self.gateway.request(place, key, json.loads(body), slow=self.slow)
+            unwilling = place.endswith("/increment") and place.split("/")[1] in self._unwilling
+            reply = self.gateway.request(place, key, json.loads(body), slow=self.slow, decline=unwilling)
         return reply.status, {}, reply.body
 
     def ledger(self, session: PaymentSession) -> Sequence[Effect]:
         """Return the ledger's entries of a session; an update moves nothing."""
+        own = [entry for entry in self.gateway.ledger if entry.ours == session.id]
+        raised = sum(entry.amount for entry in own if entry.kind == "increment")
         return [
             Effect(
                 "initiate" if entry.kind == "create" else entry.kind,  # pyright: ignore[reportArgumentType]
-                Money.from_minor(entry.amount, entry.currency),
+                Money.from_minor(entry.amount + raised * (entry.kind == "authorize"), entry.currency),
                 entry.state,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
                 entry.id,
             )
-            for entry in self.gateway.ledger
-            if entry.ours == session.id and entry.kind != "update"
+            for entry in own
+            if entry.kind not in ("update", "increment")
         ]
 
     def approve(self, session: PaymentSession) -> None:
@@ -76,6 +80,10 @@ class GatewayCounterpart(Counterpart):
     def decline(self, session: PaymentSession) -> None:
         """Decline as the payer's bank."""
         self.gateway.payer(session.id, "decline")
+
+    def decline_increment(self, session: PaymentSession) -> None:
+        """Refuse, as the payer's bank, to raise what is authorized."""
+        self._unwilling.add(session.reference or "")
 
     def notification(self, session: PaymentSession) -> bytes:
         """Return the last notification about a session."""

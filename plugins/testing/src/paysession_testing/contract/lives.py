@@ -78,7 +78,7 @@ def _check_names(bench: Bench, session: PaymentSession) -> None:
 
 
 def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
-    """Go through a whole life, as far as it is declared: update, capture, refund, and cancel the rest."""
+    """Go through a whole life, as far as declared: update, raise, capture, refund, and cancel the rest."""
 
     def step() -> None:
         if restart:
@@ -92,6 +92,9 @@ def live(bench: Bench, *, restart: bool = False) -> PaymentSession:
     bench.approve(session)
     session = bench.must_be_authorized(bench.authorize(session))
     step()
+    if bench.capabilities.increment and not session.captured:
+        session = bench.payments.update(session.id, bench.gateway.amount)
+        step()
     capture, refund = bench.capabilities.capture, bench.capabilities.refund
     half = bench.smaller(session.amount)
     if capture != "none" and not session.captured:

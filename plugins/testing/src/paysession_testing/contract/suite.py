@@ -11,6 +11,7 @@ from paysession_testing.contract.bench import Bench
 from paysession_testing.contract.connections import ConnectionsContract
 from paysession_testing.contract.doubt import DoubtContract
 from paysession_testing.contract.faults import FaultsContract
+from paysession_testing.contract.increments import IncrementsContract
 from paysession_testing.contract.lives import LivesContract
 from paysession_testing.contract.meanwhile import MeanwhileContract
 from paysession_testing.contract.notifications import NotificationsContract, without_webhook_settings
@@ -33,6 +34,7 @@ _PARTS: Final = (
     FaultsContract,
     ConnectionsContract,
     DoubtContract,
+    IncrementsContract,
     NotificationsContract,
     MeanwhileContract,
     SecretsContract,
@@ -51,6 +53,7 @@ class BaseProviderContract(
     SecretsContract,
     MeanwhileContract,
     NotificationsContract,
+    IncrementsContract,
     DoubtContract,
     ConnectionsContract,
     FaultsContract,
