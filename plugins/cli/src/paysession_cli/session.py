@@ -151,7 +151,7 @@ def session_refund(
 @common
 @pass_app
 def session_update(app: App, id_: str, amount: str, key: str | None, by: str) -> None:
-    """Change the amount of a session that is not authorized yet."""
+    """Change the amount of a session, or raise what it has authorized where the provider can."""
     with app.payments() as payments:
         part = Money(amount, payments.get(id_).amount.currency)
         app.session(payments.update(id_, part, idempotency_key=key, by=by))
