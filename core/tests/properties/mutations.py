@@ -34,6 +34,16 @@ MUTATIONS = {
     (ledger, "the end is not final", "if self.before.status is not Status.CANCELED:", "if True:"),
     (ledger, "a session never ends", "Status.AUTHORIZED if row.authorized else Status.CANCELED", "Status.AUTHORIZED"),
     (ledger, "a lost key gets another number", "max(row.ordinal + 1, number), lost", "max(row.ordinal + 1, number), lost + 'x'"),
+    # --- increments ---
+    (ledger, "an increment raises nothing", "row.granted = max(row.granted, minor)", "pass"),
+    (ledger, "an increment adds to what was raised meanwhile", "row.granted = max(row.granted, minor)", "row.granted += operation.hold"),
+    (ledger, "an increment in doubt holds nothing", "row.held += opened.hold", "pass"),
+    (ledger, "an increment in doubt holds what was released", "opened.increments and not row.released", "opened.increments"),
+    (evidence, "an increment is not found", "matching.raised(snapshot.amount)", "pass"),
+    (evidence, "an increment was too late for the former amount", "or operation.increments or amount is None", "or amount is None"),
+    (evidence, "less than an increment is enough", "amount >= operation.amount:", "True:"),
+    (rules, "what is captured is raised", "if session.captured or session.capturing or session.pending or session.cancel_requested:", "if False:"),
+    (rules, "what is authorized is lowered", "asked <= least:", "False:"),
     # --- disputes ---
     (ledger, "a chargeback is not counted", "row.charged_back += minor", "pass"),
     (ledger, "a dispute that was won is kept", "row.charged_back -= amount.minor", "pass"),

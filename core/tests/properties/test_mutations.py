@@ -15,6 +15,9 @@ HERE = Path(__file__).parent
 
 
 STORIES = {
+    "what is captured is raised": "increment",
+    "an increment adds to what was raised meanwhile": "increment",
+    "what is authorized is lowered": "increment",
     "a dispute that was decided is opened again": "disputes",
     "what was charged back is refunded": "disputes",
     "an older effect is ours": "identity",
