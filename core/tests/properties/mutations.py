@@ -117,7 +117,7 @@ MUTATIONS = {
     (evidence, "over_captured stays", "return row.returned <= row.captured", "return False"),
     (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
     # --- what may begin ---
-    (rules, "more is captured than is left", "left = session.authorized - session.captured - session.capturing\n    if offered", "left = session.authorized\n    if offered"),
+    (rules, "more is captured than is left", "left, offered = session.authorized - session.captured - session.capturing,", "left, offered = session.authorized,"),
 ]
 }  # fmt: skip
 

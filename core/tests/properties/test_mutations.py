@@ -29,6 +29,7 @@ STORIES = {
     "a total settles nothing": "effects",
     "a reported cancel ends what may precede it": "orders",
     "a release of nothing is no barrier": "orders",
+    "an implied authorization is another": "orders",
     "more is captured than is left": "calls",
     "a lost key gets another number": "restore",
     "failed is not final": "reversals",

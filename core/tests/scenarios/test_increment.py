@@ -120,6 +120,14 @@ def test_a_provider_that_does_not_declare_it_refuses_and_says_what_to_do(shop):
         shop.payments.update(session.id, eur("50.00"))
 
 
+def test_a_capture_of_more_than_is_authorized_is_refused_and_names_the_increment(raising):
+    with pytest.raises(InvalidAmount, match=r"42\.00 EUR is authorized; raise that first, with update"):
+        raising.payments.capture(raising.id, eur("50.00"))
+    raising.payments.capture(raising.id, eur("1.00"))
+    with pytest.raises(InvalidAmount, match="41.00 EUR is left to capture"):  # too late to raise it
+        raising.payments.capture(raising.id, eur("50.00"))
+
+
 def test_a_decline_leaves_what_was_authorized(raising):
     before = raising.payments.get(raising.id)
     raising.fake.fail_next("declined", kind="update")

@@ -361,7 +361,7 @@ def _amount(session: SessionRow, request: Request, capabilities: Capabilities) -
             raise InvalidAmount("an update needs the new amount", session_id=session.id)
         return asked
     if kind is CAPTURE:
-        return _capture_amount(session, asked, capabilities.capture)
+        return _capture_amount(session, asked, capabilities)
     if kind is REFUND:
         return _refund_amount(session, request, capabilities)
     if kind is CANCEL and session.authorized:
@@ -369,10 +369,16 @@ def _amount(session: SessionRow, request: Request, capabilities: Capabilities) -
     return session.amount
 
 
-def _capture_amount(session: SessionRow, asked: Money | None, offered: str) -> Money:
-    left = session.authorized - session.captured - session.capturing
+def _capture_amount(session: SessionRow, asked: Money | None, capabilities: Capabilities) -> Money:
+    left, offered = session.authorized - session.captured - session.capturing, capabilities.capture
     if offered == "none":
         raise NotSupported(f"{session.provider} does not capture", session_id=session.id)
+    if capabilities.increment and asked is not None and 0 < left == session.authorized < asked.minor:
+        raise InvalidAmount(
+            f"cannot capture {asked}: {session.authorized_amount} is authorized; raise that first, with "
+            "update(session_id, amount), and capture then",
+            session_id=session.id,
+        )
     amount = _part(session, asked, left, "capture")
     if offered == "full" and amount.minor != session.authorized:
         raise NotSupported(
