@@ -278,6 +278,22 @@ def test_an_authorization_is_incremented_where_that_was_asked_for(stripe, pay, r
     ).error.code == ("payment_intent_unexpected_state")
 
 
+def test_a_declined_increment_changes_nothing_and_counts_as_one_of_ten(stripe, pay, refused, sandbox):
+    asked = {"card": {"request_incremental_authorization": "if_available"}}
+    intent = pay(capture_method="manual", payment_method_options=asked)
+    for amount in range(4300, 5100, 100):
+        stripe.payment_intents.increment_authorization(intent.id, {"amount": amount})
+    before = stripe.payment_intents.retrieve(intent.id)
+    sandbox.decline_increments(intent.id)
+    for amount in (6000, 6100):
+        error = refused(stripe.payment_intents.increment_authorization, intent.id, {"amount": amount})
+        assert (error.http_status, error.error.code) == (402, "card_declined")
+    error = refused(stripe.payment_intents.increment_authorization, intent.id, {"amount": 6200})
+    assert (error.http_status, "at most 10" in error.error.message) == (400, True)
+    assert stripe.payment_intents.retrieve(intent.id) == before
+    assert stripe.payment_intents.capture(intent.id).amount_received == 5000
+
+
 def test_a_card_is_held_and_ideal_taken_in_one_payment(stripe, sandbox, pay):
     options = {"card": {"capture_method": "manual"}}
     assert pay(payment_method_options=options).status == "requires_capture"

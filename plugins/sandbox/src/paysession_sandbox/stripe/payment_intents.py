@@ -25,7 +25,7 @@ from paysession_sandbox.stripe.parameters import (
     text,
     url,
 )
-from paysession_sandbox.stripe.refusals import Refusal, invalid, unexpected_state
+from paysession_sandbox.stripe.refusals import Refusal, card_error, invalid, unexpected_state
 from paysession_sandbox.stripe.wire import below
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ __all__ = [
 OPEN: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
 _MOST_CAPTURES: Final = 50
 """https://docs.stripe.com/payments/multicapture"""
+
+_MOST_INCREMENTS: Final = 10
+"""Declines included: https://docs.stripe.com/api/payment_intents/increment_authorization"""
 
 _SUFFIX: Final = text(22, r"[^<>\"'*\\]*[A-Za-z][^<>\"'*\\]*")
 _USAGE: Final = choice("off_session", "on_session")
@@ -489,6 +492,18 @@ def increment_authorization(account: Account, params: Json, identifier: str) -> 
     if asked["amount"] <= intent["amount"]:
         raise invalid("amount", f"It must be more than {intent['amount']}.")
     amounts.check(asked["amount"], intent["currency"])
+    attempts_before = charge.get("_increments", 0)
+    if attempts_before >= _MOST_INCREMENTS:
+        raise Refusal(
+            400,
+            executed=True,
+            message=f"A PaymentIntent can have at most {_MOST_INCREMENTS} attempts to increment it.",
+        )
+    charge["_increments"] = attempts_before + 1
+    if charge.get("_holds_no_more"):
+        # No other field of the PaymentIntent or the charge changes.
+        shown = account.show(intent)
+        raise card_error("card_declined", "Your card was declined.", "generic_decline", payment_intent=shown)
     intent.update(amount=asked["amount"], amount_capturable=asked["amount"])
     intent["metadata"] = merged(intent["metadata"], asked.get("metadata"))
     charge["amount"] = card["amount_authorized"] = asked["amount"]

@@ -397,6 +397,13 @@ class StripeSandbox:
             lambda account: _debit(account, intent, lambda a, row: attempts.debit_fails(a, row, reason))
         )
 
+    def decline_increments(self, intent: str) -> None:
+        """Have the payer's bank refuse to hold more for a PaymentIntent than it does."""
+        with self.api.lock:
+            account = self.account()
+            charge = account.get("charge", account.get("payment_intent", intent)["latest_charge"])
+            charge["_holds_no_more"] = True
+
     def dispute(
         self, intent: str, *, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
     ) -> Json:
