@@ -36,6 +36,7 @@ class Stage:
     paths = {
         "initiate": "/v1/payment_intents",
         "update": "",
+        "increment": "/increment_authorization",
         "authorize": "/confirm",
         "capture": "/capture",
         "refund": "/refunds",
@@ -49,6 +50,11 @@ class Stage:
     def prepare(self, kind):
         order = self.payments.create_collection(EUR42, reference="order-1001")
         if kind == "initiate":
+            return
+        if kind == "increment":
+            self.session = self.payments.initiate(order.id, provider="stripe", amount=eur("40.00"))
+            self.payer.confirm(self.session)
+            self.payments.authorize(self.session.id)
             return
         data = self.payer.saved_card() if kind == "authorize" else None
         self.session = self.payments.initiate(order.id, provider="stripe", data=data, idempotency_key="1")
@@ -64,6 +70,8 @@ class Stage:
             self.session = self.payments.initiate(order.id, provider="stripe", idempotency_key="1")
         elif kind == "update":
             self.session = self.payments.update(self.session.id, eur("40.00"), idempotency_key="2")
+        elif kind == "increment":
+            self.session = self.payments.update(self.session.id, EUR42, idempotency_key="2")
         elif kind == "authorize":
             self.session = self.payments.authorize(self.session.id, idempotency_key="2")
         elif kind == "capture":
@@ -87,6 +95,7 @@ class Stage:
             clock.advance(minutes=10)
             self.payments.recover()
         self.session = self.payments.get(self.session.id)
+        kind = "update" if kind == "increment" else kind
         return [row for row in self.payments.history(self.session.id) if row.kind == kind][-1]
 
     def check_effect(self, kind):
@@ -95,6 +104,7 @@ class Stage:
         expected = {
             "initiate": ("pending", 0, 0, 0),
             "update": ("pending", 0, 0, 0),
+            "increment": ("authorized", 4200, 0, 0),
             "authorize": ("authorized", 4200, 0, 0),
             "capture": ("authorized", 2000, 2000, 0),
             "refund": ("authorized", 4200, 4200, 500),
@@ -113,11 +123,11 @@ class Stage:
 
 
 @pytest.fixture
-def stage(payments, payer):
-    return Stage(payments, payer)
+def stage(make, open_payments, payer):
+    return Stage(open_payments(make(incremental_authorization=True)), payer)
 
 
-KINDS = ["initiate", "update", "authorize", "capture", "refund", "cancel"]
+KINDS = ["initiate", "update", "increment", "authorize", "capture", "refund", "cancel"]
 
 
 @pytest.mark.parametrize("fault", COMMITTED + NOT_COMMITTED)
@@ -287,6 +297,7 @@ class Killed:
     update = authorize = capture = refund = cancel = initiate
 
 settings = {"api_key": "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "api_base": api_base, "max_network_retries": 0}
+settings["incremental_authorization"] = True
 with Payments.open(url, providers={"stripe": Stripe(**settings)}, plugins=[Killed()]) as payments:
     if kind == "initiate":
         order = payments.collection(reference="order-1001")
@@ -294,6 +305,8 @@ with Payments.open(url, providers={"stripe": Stripe(**settings)}, plugins=[Kille
     (session,) = payments.sessions(reference="order-1001")
     if kind == "update":
         payments.update(session.id, Money("40.00", "EUR"))
+    elif kind == "increment":
+        payments.update(session.id, Money("42.00", "EUR"))
     elif kind == "authorize":
         payments.authorize(session.id)
     elif kind == "capture":
@@ -313,7 +326,9 @@ def test_a_killed_process_is_recovered_from_the_books_on_disk(
     tmp_path, make, payer, sandbox, clock, kind, when
 ):
     url = f"sqlite:///{tmp_path}/books.db"
-    with Payments.open(url, providers={"stripe": make()}, clock=clock) as payments:
+    with Payments.open(
+        url, providers={"stripe": make(incremental_authorization=True)}, clock=clock
+    ) as payments:
         stage = Stage(payments, payer)
         stage.prepare(kind)
     before = len(sandbox.effects)
@@ -328,10 +343,12 @@ def test_a_killed_process_is_recovered_from_the_books_on_disk(
     assert -9 == done.returncode, done.stderr
     writes = 2 if kind == "initiate" else 1  # the customer, then the PaymentIntent
     assert (0 if when == "before" else writes) == len(sandbox.effects[before:])
-    with Payments.open(url, providers={"stripe": make()}) as payments:
+    with Payments.open(url, providers={"stripe": make(incremental_authorization=True)}) as payments:
         (session,) = payments.sessions(reference="order-1001")
         later = payments.history(session.id)[-1].lease_until + timedelta(seconds=1)
-    with Payments.open(url, providers={"stripe": make()}, clock=lambda: later) as payments:
+    with Payments.open(
+        url, providers={"stripe": make(incremental_authorization=True)}, clock=lambda: later
+    ) as payments:
         assert payments.get(session.id).in_doubt
         payments.recover()
         stage.payments, stage.session = payments, payments.get(session.id)

@@ -77,6 +77,8 @@ class Life:
             "sync": lambda: pay.sync(session.id),
         }
         names = ["authorize", "resume", "capture", "capture", "refund", "refund", "sync", "update", "cancel"]
+        if session.status == "authorized" and not session.captured:
+            names += ["update"] * 3  # it may be raised
         self.go_wrong()
         with suppress(PaysessionError):  # it was refused, or is in doubt
             acts[self.random.choice(names)]()
@@ -109,6 +111,7 @@ class Life:
             lambda: call("POST", "/v1/refunds", {"payment_intent": intent, "amount": amount}),
             lambda: self.sandbox.dispute(intent, inquiry=self.random.random() < 0.3),
             lambda: self.sandbox.warn_of_fraud(intent),
+            lambda: self.sandbox.decline_increments(intent),
             self.decide,
             lambda: self.sandbox.settle_debit(intent),
             lambda: self.sandbox.fail_debit(intent),
@@ -167,6 +170,13 @@ class Life:
         assert sum(row["amount"] for row in taken) == session.charged_back
         shown = {row.reference for row in self.payments.history(session.id) if row.kind == "chargeback"}
         assert {row["id"] for row in disputes} == shown - {None}
+        raised = [
+            row.amount.minor
+            for row in self.payments.history(session.id)
+            if row.increments and row.state == "succeeded"
+        ]
+        amounts = [row["amount"] for row in self.intents if row["status"] != "requires_payment_method"]
+        assert max(raised, default=0) <= max(amounts, default=0)
         assert not self.payments.in_doubt()
         assert (session.capturing, session.refunding, session.authorizing) == (0, 0, None)
 
@@ -177,6 +187,7 @@ def life(seed, make, open_payments, payer, sandbox, clock):
         "multicapture": choose.random() < 0.6,
         "ui": choose.choice(["elements", "hosted", "embedded"]),
     }
+    settings["incremental_authorization"] = choose.random() < 0.6
     settings["capture_method"] = choose.choice(["manual", "manual", "where_possible"])
     asked = {"capture": "automatic"} if choose.random() < 0.2 else {}
     if choose.random() < 0.3:

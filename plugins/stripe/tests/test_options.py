@@ -263,9 +263,9 @@ def test_several_captures_are_asked_for_where_the_card_is_held(sent):
     assert "payment_method_options" not in sent(settings={"multicapture": True}, capture="automatic")
 
 
-def test_a_longer_hold_is_asked_for_where_the_card_is_held(sent):
-    settings = {"extended_authorization": True, "multicapture": True}
-    asked = {"request_extended_authorization": "if_available", "request_multicapture": "if_available"}
+def test_a_longer_hold_and_increments_are_asked_for_where_the_card_is_held(sent):
+    names = ("extended_authorization", "incremental_authorization", "multicapture")
+    settings, asked = dict.fromkeys(names, True), {f"request_{name}": "if_available" for name in names}
     assert asked == sent(settings=settings)["payment_method_options"]["card"]
     form = sent(StripeOptions(capture="where_possible"), settings=settings)
     assert {**asked, "capture_method": "manual"} == form["payment_method_options"]["card"]

@@ -105,6 +105,10 @@ class SandboxCounterpart(Counterpart):
         with pytest.raises(Refusal):
             self._confirm(session, DECLINED_CARD)
 
+    def decline_increment(self, session: PaymentSession) -> None:
+        """Have the payer's bank hold no more."""
+        self.sandbox.decline_increments(self._intent(session))
+
     def notification(self, session: PaymentSession) -> bytes:
         """Return an event with the PaymentIntent as it is now."""
         intent = self._carry_out("GET", f"/v1/payment_intents/{self._intent(session)}", {})
@@ -161,6 +165,7 @@ class StripeContract(BaseProviderContract):
                 timeout=1,
                 max_network_retries=0,
                 multicapture=True,
+                incremental_authorization=True,
             )
 
         return make

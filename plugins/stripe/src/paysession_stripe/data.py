@@ -41,11 +41,10 @@ class StripeData(StripeOptions):
         net: What remains of it, in the currency of the account's balance.
         last_error: Why Stripe last declined, in Stripe's own word.
         multicapture: Whether this charge can be captured several times; None: Stripe has not said.
+        incremental: Whether what this charge holds can be raised; None: Stripe has not said.
         disputed: Whether a notification of a dispute came: Stripe does not mark the charge for an inquiry.
         fraud_warning: Why the issuer takes the payment for fraud, in Stripe's word, such as
             ``made_with_stolen_card``: an early fraud warning, which moves no money.
-        fraud_actionable: Whether a refund still prevents a dispute, by a warning that is not logged yet; None
-            once it is. When the notification comes, it may be about somebody else's payment.
         reuse: The metadata key that the next capture's mark overwrites, because there is room for no other.
         extra: What another version of this package wrote, kept as it is.
     """
@@ -60,9 +59,9 @@ class StripeData(StripeOptions):
     net: str | None = field(default=None, validator=_TEXT)
     last_error: str | None = field(default=None, validator=_TEXT)
     multicapture: bool | None = field(default=None, validator=optional(instance_of(bool)))
+    incremental: bool | None = field(default=None, validator=optional(instance_of(bool)))
     disputed: bool | None = field(default=None, validator=optional(instance_of(bool)))
     fraud_warning: str | None = field(default=None, validator=_TEXT)
-    fraud_actionable: bool | None = field(default=None, validator=optional(instance_of(bool)))
     reuse: str | None = field(default=None, validator=_TEXT)
     extra: Mapping[str, Any] = Factory(dict[str, Any])
 
@@ -116,10 +115,6 @@ class StripeData(StripeOptions):
         }
         return evolve(self, **spent)
 
-    def noted(self) -> StripeData:
-        """Return the same once a warning of fraud is logged."""
-        return evolve(self, fraud_actionable=None)
-
     def seen(self, intent: Intent) -> StripeData:
         """Return the same with what a PaymentIntent shows."""
         found = evolve(
@@ -143,6 +138,7 @@ def _with_charge(data: StripeData, charge: Charge, *, held: bool) -> StripeData:
         fee=str(charge.fee) if charge.fee is not None else data.fee,
         net=str(charge.net) if charge.net is not None else data.net,
         multicapture=charge.multicapture if charge.multicapture is not None else data.multicapture,
+        incremental=charge.incremental if charge.incremental is not None else data.incremental,
     )
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "capture",
     "made",
     "paid_before",
+    "raised",
     "read",
     "refund",
     "release",
@@ -314,6 +315,20 @@ def authorization(reading: Reading) -> Outcome:
     return Outcome.requires_more(next_action=reading.action, data=data, reference=reference)
 
 
+def raised(reading: Reading) -> Outcome:
+    """Return the answer to an ``update`` of an authorized session: all that is authorized now.
+
+    Raises:
+        OutcomeUnknown: It is not authorized any more.
+    """
+    data, intent = reading.data.to_json(), _intent(reading)
+    if intent.status != "requires_capture":
+        raise OutcomeUnknown(f"{intent.id} is {intent.status} after it was raised", data=data)
+    return Outcome.authorized(
+        amount=intent.authorized, data=data, reference=reading.reference, expires_at=reading.expires_at
+    )
+
+
 def capture(reading: Reading) -> Outcome:
     """Return the answer to ``capture``: what Stripe has received beyond what was captured before.
 
@@ -402,6 +417,16 @@ def after_refusal(reading: Reading, operation: Operation, refused: OutcomeUnknow
             category="configuration",
             data=data,
         )
+    if operation.increments:
+        if word in _CLOSED and intent.amount < operation.amount:
+            raise Declined(
+                f"payment_intent_{word}",
+                f"{intent.id} is {word}, and holds nothing more that could be raised",
+                conclusive=True,
+                category="hard",
+                data=data,
+            )
+        raise refused
     if kind is Kind.UPDATE and session.authorized and intent.amount != operation.amount:
         raise paid_before(operation)
     if word == "processing" and kind is Kind.UPDATE and intent.amount != operation.amount:
@@ -462,13 +487,13 @@ def _failure(refund: Refund) -> Failure:
 
 
 def snapshot(
-    reading: Reading, disputes: Sequence[Disputed] | None = (), operation: Operation | None = None
+    reading: Reading, disputes: Sequence[Disputed] = (), operation: Operation | None = None
 ) -> Snapshot:
     """Return what Stripe shows of a session: captures, refunds and disputes one by one, whoever made them.
 
     Args:
         reading: The PaymentIntent, with all refunds of its charge.
-        disputes: The disputes of its charge, the latest first; None: they cannot be read.
+        disputes: The disputes of its charge, the latest first.
         operation: The operation in doubt, or None.
     """
     intent, status, data = reading.intent, reading.status, reading.data.to_json()
@@ -483,7 +508,7 @@ def snapshot(
             next_action=reading.action,
             expires_at=reading.expires_at,
         )
-    returned = [*_refunds(intent), *_chargebacks(intent, disputes or ())]
+    returned = [*_refunds(intent), *_chargebacks(intent, disputes)]
     effects = list(_refuted(intent, returned, operation))
     effects += _captures(intent, reading.session.captured_amount)
     effects += returned
@@ -496,7 +521,7 @@ def snapshot(
         authorized=intent.authorized if holds else None,
         captured=intent.received,
         refunded=_total(Kind.REFUND, effects, intent),
-        charged_back=_total(Kind.CHARGEBACK, effects, intent) if disputes is not None else None,
+        charged_back=_total(Kind.CHARGEBACK, effects, intent),
         effects=effects,
         session_id=reading.session_id,
         data=data,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PaymentIntentCaptureParams,
         PaymentIntentConfirmParams,
         PaymentIntentCreateParams,
+        PaymentIntentIncrementAuthorizationParams,
         PaymentIntentUpdateParams,
         RefundCreateParams,
         WebhookEndpointCreateParams,
@@ -133,6 +134,16 @@ class Account:
         """Confirm a PaymentIntent: this charges."""
         return self._call(
             lambda: self._v1.payment_intents.confirm(intent, params, options=self._options(key))
+        )
+
+    def increment_intent(
+        self, intent: str, params: PaymentIntentIncrementAuthorizationParams, *, key: str
+    ) -> Json:
+        """Raise what is authorized."""
+        return self._call(
+            lambda: self._v1.payment_intents.increment_authorization(
+                intent, params, options=self._options(key)
+            )
         )
 
     def capture_intent(self, intent: str, params: PaymentIntentCaptureParams, *, key: str) -> Json:

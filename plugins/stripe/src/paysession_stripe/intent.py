@@ -133,6 +133,7 @@ class Charge:
         kept: The payment method that a method which pays once leaves behind, such as iDEAL a SEPA debit.
         kept_as: The kind of what can be kept.
         multicapture: Whether it can be captured several times; None: Stripe does not say.
+        incremental: Whether what it holds can be raised; None: Stripe does not say.
         fee: What Stripe kept, in the currency of the balance.
         net: What remains.
     """
@@ -146,6 +147,7 @@ class Charge:
     kept: str | None = None
     kept_as: str | None = None
     multicapture: bool | None = None
+    incremental: bool | None = None
     fee: Money | None = None
     net: Money | None = None
 
@@ -394,7 +396,6 @@ def _charge(charge: object, created: datetime | None) -> Charge | None:
     used = json_object(details.get(kind)) or {}
     debit, card = _id_of(used.get("generated_sepa_debit")), _id_of(used.get("generated_card"))
     begun = _time(found.get("created")) or created
-    several = text(json_object(used.get("multicapture")) or {}, "status")
     fee, net = _cost(found.get("balance_transaction"))
     return Charge(
         id=_text(found, "id"),
@@ -406,10 +407,17 @@ def _charge(charge: object, created: datetime | None) -> Charge | None:
         payer=_payer(found.get("billing_details")),
         kept=debit or card,
         kept_as="sepa_debit" if debit is not None else "card" if card is not None else kind or None,
-        multicapture=several == "available" if several is not None else None,
+        multicapture=_is_available(used, "multicapture"),
+        incremental=_is_available(used, "incremental_authorization"),
         fee=fee,
         net=net,
     )
+
+
+def _is_available(used: Json, feature: str) -> bool | None:
+    """Return whether a charge has what some accounts are given; None: Stripe does not say."""
+    status = text(json_object(used.get(feature)) or {}, "status")
+    return None if status is None else status == "available"
 
 
 def _payer(details: object) -> Payer | None:

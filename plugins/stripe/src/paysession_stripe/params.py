@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PaymentIntentCaptureParams,
         PaymentIntentConfirmParams,
         PaymentIntentCreateParams,
+        PaymentIntentIncrementAuthorizationParams,
         RefundCreateParams,
     )
     from stripe.params.checkout import SessionCreateParams as CheckoutSessionCreateParams
@@ -37,6 +38,7 @@ __all__ = [
     "confirmation",
     "customer",
     "customer_key",
+    "increment",
     "intent",
     "is_last",
     "page",
@@ -65,6 +67,7 @@ class Defaults:
         capture: ``manual``, ``automatic`` or ``where_possible``.
         multicapture: Whether the account may capture one payment several times.
         extended: Whether a card is held for longer than a week where that is available.
+        incremental: Whether what a card holds can be raised where that is available.
         suffix: What follows the shop's name on the payer's statement.
         receipts: Whether Stripe sends a receipt to the payer's address.
     """
@@ -72,6 +75,7 @@ class Defaults:
     capture: str = "manual"
     multicapture: bool = False
     extended: bool = False
+    incremental: bool = False
     suffix: str = ""
     receipts: bool = True
 
@@ -225,7 +229,11 @@ def _capturing(session: PaymentSession, data: StripeData, defaults: Defaults) ->
         for kind in sorted(later):
             options.setdefault(kind, {})["capture_method"] = "manual"
     if how == "manual" or "card" in later:
-        asked = {"multicapture": defaults.multicapture, "extended_authorization": defaults.extended}
+        asked = {
+            "multicapture": defaults.multicapture,
+            "extended_authorization": defaults.extended,
+            "incremental_authorization": defaults.incremental,
+        }
         wanted = {f"request_{name}": "if_available" for name, wanted in asked.items() if wanted}
         if wanted:
             options["card"] = wanted | options.get("card", {})
@@ -325,6 +333,11 @@ def capture(
     if multicapture and data.multicapture is not False:  # Stripe refuses the word where it is not available
         params["final_capture"] = operation.final or is_last(session, operation)
     return params
+
+
+def increment(amount: int) -> PaymentIntentIncrementAuthorizationParams:
+    """Return how what is authorized is raised: to this amount in all, as Stripe counts."""
+    return {"amount": amount, "expand": [*EXPAND]}
 
 
 def is_last(session: PaymentSession, operation: Operation) -> bool:

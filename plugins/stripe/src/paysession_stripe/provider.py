@@ -7,7 +7,6 @@ from here.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import threading
@@ -55,8 +54,6 @@ if TYPE_CHECKING:
     from paysession_stripe.reading import Json
 
 __all__ = ["Stripe"]
-
-logger = logging.getLogger("paysession_stripe")
 
 _CONNECT: Final = 10.0
 """Seconds to connect at most, of the setting ``timeout``."""
@@ -113,8 +110,6 @@ class _Lazy:
         self.gateway: Gateway | None = None
         self.unlisted_until = 0.0
         """Until when, on the clock of ``time.monotonic``, Stripe is not asked for its list of events."""
-        self.disputes_refused = False
-        """Whether the key may not read disputes, and that was logged."""
 
 
 class _PerProcess:
@@ -161,6 +156,9 @@ class Stripe:
             capture is the only one, and releases the rest.
         extended_authorization: Whether a card is held for longer than a week where that is available, for up
             to 30 days. Stripe gives this on request: https://docs.stripe.com/payments/extended-authorization.
+        incremental_authorization: Whether what a card holds can be raised before it is captured, by
+            ``update`` of an authorized session, where that is available. Stripe gives this on request:
+            https://docs.stripe.com/payments/incremental-authorization.
         max_digits: How many digits an amount may have. Eight are taken with every payment method; a
             shop that takes cards only may set up to 12.
     """
@@ -182,6 +180,7 @@ class Stripe:
     receipts: bool = field(default=True, validator=instance_of(bool))
     multicapture: bool = field(default=False, validator=instance_of(bool))
     extended_authorization: bool = field(default=False, validator=instance_of(bool))
+    incremental_authorization: bool = field(default=False, validator=instance_of(bool))
     max_digits: int = field(default=amounts.MAX_DIGITS, validator=[instance_of(int), ge(8), le(12)])
     _lazy: _PerProcess = field(init=False, factory=_PerProcess, repr=False)
 
@@ -208,6 +207,8 @@ class Stripe:
             # authorized; so "multiple" is what an account was given, and what a host may plan with.
             capture="multiple" if self.multicapture else "once",
             refund="multiple",
+            # Whether a card can do it shows when it is authorized: another one is refused then.
+            increment=self.incremental_authorization,
             keyed_effects=True,  # in the metadata that each of our captures and refunds writes
             replay_window=timedelta(hours=24),
             # A PaymentIntent that is fetched by its id is up to date. The search that finds one
@@ -278,10 +279,15 @@ class Stripe:
 
     @hookimpl
     def update(self, session: PaymentSession, operation: Operation) -> Outcome:
-        """Change the amount. If the payer confirms at this moment Stripe refuses, or was in time."""
+        """Change the amount, or raise what is authorized.
+
+        If the payer confirms while the amount is changed Stripe refuses, or was in time.
+        """
         amount = amounts.to_charge(operation.amount, self.max_digits)
         data = StripeData.from_json(session.data)
         account = self._account(data, operation)
+        if operation.increments:
+            return self._increment(account, session, operation, amount)
         former = _page_id(session)
         if former is not None:
             return self._replace_page(account, session, operation, former, amount)
@@ -291,6 +297,28 @@ class Stripe:
             return self._after_refusal(account, session, operation, refused)
         intent = _understood(read_intent, found)
         return evidence.made(evidence.read(intent, session, data, self._browser(session, data)), operation)
+
+    def _increment(
+        self, account: Account, session: PaymentSession, operation: Operation, amount: int
+    ) -> Outcome:
+        """Raise what the card holds. The bank may refuse, which leaves the authorization as it was.
+
+        https://docs.stripe.com/api/payment_intents/increment_authorization
+        """
+        data, intent_id = StripeData.from_json(session.data), _id(session)
+        if data.incremental is False:
+            raise Declined(
+                "incremental_authorization_unavailable",
+                f"what {intent_id} holds cannot be raised: Stripe does not have that for this card. Capture "
+                "what is authorized, and take the difference in another session",
+                conclusive=True,
+                category="configuration",
+            )
+        try:
+            found = account.increment_intent(intent_id, params.increment(amount), key=operation.key)
+        except StateRefused as refused:
+            return self._after_refusal(account, session, operation, refused)
+        return evidence.raised(self._read(found, session, data))
 
     def _replace_page(
         self, account: Account, session: PaymentSession, operation: Operation, former: str, amount: int
@@ -447,33 +475,15 @@ class Stripe:
             if reading.replaced_by(operation):
                 # Perhaps the update closed the page: that is no end, and sent again it finds the new one.
                 return evidence.snapshot(evolve(reading, intent=None, status=Status.PENDING))
-            disputes: Sequence[Dispute] | None = ()
+            disputes: tuple[Dispute, ...] = ()
             charge = reading.intent.charge if reading.intent is not None else None
             if charge is not None and (charge.disputed or data.disputed):
-                disputes = self._disputes(account, charge.id)
+                found = account.disputes(charge.id)
+                disputes = tuple(_understood(read_dispute, dispute) for dispute in found)
         except Declined as error:
             # Stripe forgets no payment: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
-        if reading.data.fraud_actionable is not None:
-            _log_fraud(session, reading)
-            reading = evolve(reading, data=reading.data.noted())
         return evidence.snapshot(reading, disputes, operation)
-
-    def _disputes(self, account: Account, charge_id: str) -> Sequence[Dispute] | None:
-        """Fetch the disputes of a charge; None: the key may not read them, which is logged once a process."""
-        try:
-            found = account.disputes(charge_id)
-        except ConfigurationError as error:  # the same key has just read the payment
-            lazy = self._lazy.here
-            if not lazy.disputes_refused:
-                lazy.disputes_refused = True
-                logger.warning(
-                    "disputes are not recorded: Stripe does not let this key read them; give it the "
-                    "permission to read disputes: %s",
-                    error,
-                )
-            return None
-        return tuple(_understood(read_dispute, dispute) for dispute in found)
 
     def _found(
         self, account: Account, session: PaymentSession, data: StripeData, page: Page | None = None
@@ -584,6 +594,7 @@ class Stripe:
             capture=self.capture_method,
             multicapture=self.multicapture,
             extended=self.extended_authorization,
+            incremental=self.incremental_authorization,
             suffix=self.statement_descriptor_suffix,
             receipts=self.receipts,
         )
@@ -641,17 +652,6 @@ def _understood(read: Callable[[Json], _Found], found: Json) -> _Found:
         return read(found)
     except ValueError as error:
         raise OutcomeUnknown(str(error)) from None
-
-
-def _log_fraud(session: PaymentSession, reading: Reading) -> None:
-    """Log the early fraud warning that a notification brought."""
-    logger.warning(
-        "the issuer of the card takes the payment %s of session %s for fraud (%s), and no money moved: %s",
-        reading.data.payment_intent,
-        session.id,
-        reading.data.fraud_warning,
-        "refund it before it is disputed" if reading.data.fraud_actionable else "it is settled already",
-    )
 
 
 def _id(session: PaymentSession) -> str:
