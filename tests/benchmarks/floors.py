@@ -19,7 +19,8 @@ from paysession import MemoryStore, Payments
 from paysession._plugins.registry import Registry
 from paysession_sql import for_sqlite, generate
 from paysession_sql.schema import EVENT, OPERATION, SESSION
-from paysession_sql.statements import Statements, Writes
+from paysession_sql.statements import Statements
+from paysession_sql.writes import Writes
 
 
 class Recorder(MemoryStore):

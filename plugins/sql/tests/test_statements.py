@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import paysession_sql
-from paysession import MemoryStore
+from paysession import MemoryStore, Money, Payments
 from paysession.change import Change
 from paysession.values import replace
 from paysession_sql import SqliteStore, upgrade
 from paysession_sql.generate import generated
 from paysession_sql.postgres import PostgresStore
+from paysession_testing import FakeProvider
 from paysession_testing.stores import (
     a_collection,
     a_conflict,
@@ -290,6 +291,40 @@ def prepared(store):
         )
     )
     store.commit(Change(notification=a_notification(attempts=2)))
+
+
+class Told(sqlite3.Connection):
+    """A connection that remembers what it was told."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.said = []
+
+    def execute(self, text, parameters=()):
+        self.said.append((text, parameters))
+        return super().execute(text, parameters)
+
+
+def test_no_parameter_is_one_that_sqlite3_looks_for_an_adapter_for(tmp_path, monkeypatch):
+    opened, connect = [], sqlite3.connect
+
+    def connected(path, **options):
+        opened.append(connect(path, factory=Told, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
+    with Payments.open(
+        f"sqlite:///{tmp_path}/books.db", providers={"fake": FakeProvider()}, environ={}
+    ) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="order")
+        session = payments.initiate(order.id, provider="fake")
+        payments.authorize(session.id)
+        payments.capture(session.id)
+        payments.refund(session.id)
+    said = [each for connection in opened for each in connection.said]
+    assert any("open=NULL" in text for text, _ in said)
+    strange = {type(value) for _, parameters in said for value in parameters} - {int, str}
+    assert not strange
 
 
 def held(store):

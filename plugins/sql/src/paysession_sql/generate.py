@@ -253,7 +253,7 @@ def _changing(layout: Layout[Any]) -> dict[str, Any]:
 
 
 def writes(insert: Callable[[Table], Any] = insert) -> dict[str, Executable]:
-    """Return the statements that write one row each, by the names that ``statements.Writes`` has.
+    """Return the statements that write one row each, by the names that ``writes.Writes`` has.
 
     Args:
         insert: The dialect's own insert, which knows ``ON CONFLICT``.

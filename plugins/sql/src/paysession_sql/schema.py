@@ -54,13 +54,16 @@ __all__ = [
     "SESSION",
     "Layout",
     "Packer",
+    "Source",
     "Type",
     "micros",
     "moment",
+    "or_blank",
 ]
 
 _Value = TypeVar("_Value")
-_Source: TypeAlias = "tuple[str, Callable[[Any], Any] | None]"
+Source: TypeAlias = "tuple[str, Callable[[Any], Any] | None]"
+"""What of a value a column holds, such as ``amount.minor``, and what turns that into what is held."""
 
 Type: TypeAlias = Literal["text", "number", "flag", "bytes"]
 """What a column holds; a number has 64 bits."""
@@ -100,7 +103,7 @@ class Place:
     attribute: str
     columns: tuple[str, ...]
     types: tuple[Type, ...]
-    sources: tuple[_Source, ...]
+    sources: tuple[Source, ...]
     read: Callable[..., Any] | None = None
     nullable: bool = False
     fixed: bool = False
@@ -111,7 +114,8 @@ def _text(name: str, *, column: str | None = None, nullable: bool = False, fixed
     return Place(name, columns, ("text",), ((name, None),), nullable=nullable, fixed=fixed)
 
 
-def _or_blank(value: str | None) -> str:
+def or_blank(value: str | None) -> str:
+    """Return a text as it is kept where None is an empty one."""
     return "" if value is None else str(value)
 
 
@@ -121,7 +125,7 @@ def _text_or_none(name: str, words: type[StrEnum] | None = None) -> Place:
     def read(text: str) -> str | None:
         return (words(text) if words is not None else text) if text else None
 
-    return Place(name, (name,), ("text",), ((name, _or_blank),), read, fixed=True)
+    return Place(name, (name,), ("text",), ((name, or_blank),), read, fixed=True)
 
 
 def _word(name: str, words: type[StrEnum], *, fixed: bool = False) -> Place:
@@ -174,7 +178,7 @@ class Packer:
             into what the column holds (None: it is held as it is).
     """
 
-    def __init__(self, sources: Sequence[_Source]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         # As they are, in one go; then those that are kept in another form.
         self._pick = attrgetter(*(path for path, _ in sources))
         self._written = [(place, write) for place, (_, write) in enumerate(sources) if write is not None]
@@ -184,7 +188,7 @@ class Packer:
         row = list(self._pick(value))
         for place, write in self._written:
             part = row[place]
-            if part is not None or write is _or_blank:
+            if part is not None or write is or_blank:
                 row[place] = write(part)
         return row
 
@@ -237,9 +241,13 @@ class Layout(Generic[_Value]):
             if place.read is not None and len(place.columns) > 1
         ]
 
-    def packer(self, names: Iterable[str], **more: _Source) -> Packer:
-        """Return what turns a value into the parameters with these names: columns, else named in ``more``."""
-        return Packer([self._sources.get(name) or more[name] for name in names])
+    def sources(self, names: Iterable[str], **more: Source) -> list[Source]:
+        """Return the sources of the parameters with these names: columns, else named in ``more``."""
+        return [self._sources.get(name) or more[name] for name in names]
+
+    def packer(self, names: Iterable[str]) -> Packer:
+        """Return what turns a value into the parameters with the names of these columns."""
+        return Packer(self.sources(names))
 
     def row(self, value: _Value) -> dict[str, Any]:
         """Return a value as the parameters of an insert, by their names."""
@@ -344,7 +352,8 @@ OPERATION: Final = Layout(
         _text("reverses", nullable=True),
         _text("reference", nullable=True),
         _flag("sure"),
-        _text("answer", nullable=True),
+        # A word of an enum, or another: sqlite3 and libpq want a plain text.
+        Place("answer", ("answer",), ("text",), (("answer", str),), nullable=True),
         _failure("error"),
         _text("note", nullable=True),
         _json("dispute", dump_dispute, load_dispute, nullable=True),

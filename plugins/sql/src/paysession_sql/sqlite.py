@@ -27,8 +27,9 @@ from paysession_sql import for_sqlite
 from paysession_sql.forks import generation, watch
 from paysession_sql.places import Call, Places
 from paysession_sql.reads import Reads
-from paysession_sql.statements import Statements, Writes
+from paysession_sql.statements import Statements
 from paysession_sql.upgrade import HEAD, create_file, database_of, judge, upgrade
+from paysession_sql.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from paysession import PaymentCollection
     from paysession.store import Change, Notification
-    from paysession_sql.statements import Statement, Write
+    from paysession_sql.statements import Statement
+    from paysession_sql.writes import Write
 
 __all__ = ["SqliteStore"]
 
@@ -61,6 +63,9 @@ _TIDY: Final = 60.0
 
 _TIDY_AGAIN: Final = 1.0
 """Seconds until the next attempt, if a reader keeps the log in use."""
+
+_STATEMENTS: Final = 512
+"""How many statements a connection keeps prepared: each shape of a change has its own."""
 
 _COMMIT: Final = ("COMMIT",)
 
@@ -165,7 +170,11 @@ class SqliteStore(Reads):
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
         )
         try:
             for pragma in (
@@ -500,7 +509,7 @@ def _roll_back(connection: sqlite3.Connection | None) -> None:
 
 
 def _run(connection: sqlite3.Connection, write: Write, value: object) -> int:
-    return connection.execute(write.text, write.pack(value)).rowcount
+    return connection.execute(*write.of(value)).rowcount
 
 
 def _insert(

@@ -12,15 +12,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from paysession import Status
-from paysession_sql.schema import COLLECTION, CONFLICT, EVENT, NOTIFICATION, OPERATION, SESSION
+from paysession_sql.schema import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paysession.store import Change
-    from paysession_sql.schema import Layout
-
-__all__ = ["Statement", "Statements", "Write", "Writes"]
+__all__ = ["Statement", "Statements"]
 
 
 FILTERS: Final = {
@@ -73,26 +70,6 @@ class Statement:
         self.names: Final = names
         self.parameters: Final = _picker(names)
         """Returns the parameters, given by their names, in that order."""
-
-
-class Write(Statement):
-    """A statement that writes one value.
-
-    Args:
-        text: The text.
-        names: The names of its parameters: those of columns, or ``key`` for the id of the row and
-            ``earlier`` for the version (of a notification, the attempts) before the value's own.
-        layout: The value's.
-    """
-
-    def __init__(self, text: str, names: tuple[str, ...], layout: Layout[Any]) -> None:
-        super().__init__(text, names)
-        version = "version" if layout is SESSION else "attempts"
-        self.pack: Final = layout.packer(names, key=("id", None), earlier=(version, _before))
-
-
-def _before(version: int) -> int:
-    return version - 1
 
 
 class Statements:
@@ -198,31 +175,3 @@ class Statements:
 
         text = re.sub(r":(\w+)", place, text)
         return Statement(text, tuple(names))
-
-
-class Writes:
-    """The statements that write one row each, for SQLite.
-
-    Args:
-        texts: Their texts and the names of their parameters, as generated.
-    """
-
-    def __init__(self, texts: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
-        self.insert_session = Write(*texts["insert_session"], SESSION)
-        self.update_session = Write(*texts["update_session"], SESSION)
-        self.erase_session = Write(*texts["erase_session"], SESSION)
-        self.write_operation = Write(*texts["write_operation"], OPERATION)
-        self.write_conflict = Write(*texts["write_conflict"], CONFLICT)
-        self.insert_event = Write(*texts["insert_event"], EVENT)
-        self.insert_collection = Write(*texts["insert_collection"], COLLECTION)
-        self.insert_notification = Write(*texts["insert_notification"], NOTIFICATION)
-        self.update_notification = Write(*texts["update_notification"], NOTIFICATION)
-        self.update_amount = Write(*texts["update_amount"], COLLECTION)
-        self.hold = Statement(*texts["hold"])
-        self.hold_within = Statement(*texts["hold_within"])
-        self.prune_notifications = Statement(*texts["prune_notifications"])
-        self.prune_events = Statement(*texts["prune_events"])
-
-    def of_session(self, change: Change) -> Write:
-        """Return the statement that updates the session of a change."""
-        return self.erase_session if change.erased else self.update_session
