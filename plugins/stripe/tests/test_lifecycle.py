@@ -639,7 +639,7 @@ class Watch:
 
 @pytest.mark.parametrize("ui", ["elements", "hosted"])
 def test_a_warning_of_fraud_reaches_observers_once_and_stays_with_the_session(
-    make, open_payments, payer, sandbox, notify, ui
+    make, open_payments, payer, sandbox, notify, caplog, ui
 ):
     watch = Watch()
     payments = open_payments(make(), [watch])
@@ -654,11 +654,42 @@ def test_a_warning_of_fraud_reaches_observers_once_and_stays_with_the_session(
     notify("radar.early_fraud_warning.created", payments)
     notify("radar.early_fraud_warning.created", payments)
     assert [(session.id, "made_with_stolen_card")] == watch.seen
+    (line,) = [record.getMessage() for record in caplog.records if "fraud" in record.getMessage()]
+    assert f"of session {session.id} for fraud (made_with_stolen_card)" in line
+    assert "refund it before it is disputed" in line
     assert ("authorized", 4200, 0, 0) == totals(payments.get(session.id))
     payments.capture(session.id)
     session = payments.refund(session.id, reason="fraudulent")
     assert "made_with_stolen_card" == payments.sync(session.id).data["fraud_warning"]
     assert ("authorized", 4200, 4200, 4200) == totals(session)
+
+
+def test_a_warning_of_fraud_about_somebody_elses_payment_is_not_logged(
+    make, open_payments, sandbox, notify, caplog
+):
+    payments = open_payments(make())
+    asked = {"amount": 500, "currency": "eur", "payment_method": "pm_card_visa", "confirm": "true"}
+    theirs = sandbox.call("POST", "/v1/payment_intents", {**asked, "return_url": "https://other.example"})
+    sandbox.warn_of_fraud(theirs["id"])
+    notify("radar.early_fraud_warning.created", payments)
+    assert 1 == len(payments.unmatched())
+    assert "fraud" not in caplog.text
+
+
+def test_a_key_that_may_not_read_disputes_reads_the_rest_of_a_disputed_payment(
+    payments, taken, sandbox, caplog
+):
+    payments.capture(taken.id)
+    sandbox.call("POST", "/v1/refunds", {"payment_intent": taken.reference, "amount": 200})
+    sandbox.dispute(taken.reference, amount=4000)
+    sandbox.fail("403", "/v1/disputes", "GET")
+    session = payments.sync(taken.id)
+    assert (200, 0) == (session.refunded, session.charged_back)
+    assert (200, 4000) == (payments.sync(taken.id).refunded, payments.get(taken.id).charged_back)
+    sandbox.fail("403", "/v1/disputes", "GET")
+    assert 4000 == payments.sync(taken.id).charged_back  # what is known of it stays
+    (line,) = [text for record in caplog.records if "to read disputes" in (text := record.getMessage())]
+    assert line.startswith("disputes are not recorded")
 
 
 def test_a_longer_hold_says_until_when_it_can_be_captured(make, open_payments, begin, payer):

@@ -76,28 +76,31 @@ WARNING = {
 }
 
 
-def test_a_warning_of_fraud_is_logged_and_kept_with_the_session(caplog):
+def test_a_warning_of_fraud_is_handed_on_and_not_logged_before_it_is_known_whose_it_is(caplog):
     (found,) = read(event("radar.early_fraud_warning.created", found=WARNING))
     assert ("pi_1", "issfr_1", "ch_1") == tuple(found.references)
-    assert {"fraud_warning": "made_with_stolen_card"} == json.loads(found.data)
-    assert "pi_1 for fraud (made_with_stolen_card)" in caplog.text
-    assert "refund it before it is disputed" in caplog.text
+    assert {"fraud_warning": "made_with_stolen_card", "fraud_actionable": True} == json.loads(found.data)
+    assert not caplog.records
 
 
 def test_a_warning_of_fraud_whose_notification_was_lost_is_found_by_the_list_of_events():
     found = listed(json.loads(event("radar.early_fraud_warning.created", found=WARNING)))
-    assert ("pi_1", {"fraud_warning": "made_with_stolen_card"}) == (
+    assert ("pi_1", {"fraud_warning": "made_with_stolen_card", "fraud_actionable": True}) == (
         found.references[0],
         json.loads(found.data),
     )
 
 
-def test_a_warning_of_fraud_that_stripe_words_otherwise_is_one_all_the_same(caplog):
+def test_a_warning_of_fraud_that_changed_is_not_to_be_logged_again():
+    (found,) = read(event("radar.early_fraud_warning.updated", found=WARNING))
+    assert {"fraud_warning": "made_with_stolen_card"} == json.loads(found.data)
+
+
+def test_a_warning_of_fraud_that_stripe_words_otherwise_is_one_all_the_same():
     (found,) = read(
         event("radar.early_fraud_warning.created", found={**WARNING, "fraud_type": 7, "actionable": False})
     )
-    assert {"fraud_warning": "unknown"} == json.loads(found.data)
-    assert "settled already" in caplog.text
+    assert {"fraud_warning": "unknown", "fraud_actionable": False} == json.loads(found.data)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ class StripeData(StripeOptions):
         disputed: Whether a notification of a dispute came: Stripe does not mark the charge for an inquiry.
         fraud_warning: Why the issuer takes the payment for fraud, in Stripe's word, such as
             ``made_with_stolen_card``: an early fraud warning, which moves no money.
+        fraud_actionable: Whether a refund still prevents a dispute, by a warning that is not logged yet; None
+            once it is. When the notification comes, it may be about somebody else's payment.
         reuse: The metadata key that the next capture's mark overwrites, because there is room for no other.
         extra: What another version of this package wrote, kept as it is.
     """
@@ -62,6 +64,7 @@ class StripeData(StripeOptions):
     incremental: bool | None = field(default=None, validator=optional(instance_of(bool)))
     disputed: bool | None = field(default=None, validator=optional(instance_of(bool)))
     fraud_warning: str | None = field(default=None, validator=_TEXT)
+    fraud_actionable: bool | None = field(default=None, validator=optional(instance_of(bool)))
     reuse: str | None = field(default=None, validator=_TEXT)
     extra: Mapping[str, Any] = Factory(dict[str, Any])
 
@@ -114,6 +117,10 @@ class StripeData(StripeOptions):
             part.name: None for part in fields(StripeOptions) if not part.metadata.get("kept")
         }
         return evolve(self, **spent)
+
+    def noted(self) -> StripeData:
+        """Return the same once a warning of fraud is logged."""
+        return evolve(self, fraud_actionable=None)
 
     def seen(self, intent: Intent) -> StripeData:
         """Return the same with what a PaymentIntent shows."""

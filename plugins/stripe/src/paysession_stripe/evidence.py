@@ -487,13 +487,13 @@ def _failure(refund: Refund) -> Failure:
 
 
 def snapshot(
-    reading: Reading, disputes: Sequence[Disputed] = (), operation: Operation | None = None
+    reading: Reading, disputes: Sequence[Disputed] | None = (), operation: Operation | None = None
 ) -> Snapshot:
     """Return what Stripe shows of a session: captures, refunds and disputes one by one, whoever made them.
 
     Args:
         reading: The PaymentIntent, with all refunds of its charge.
-        disputes: The disputes of its charge, the latest first.
+        disputes: The disputes of its charge, the latest first; None: they cannot be read.
         operation: The operation in doubt, or None.
     """
     intent, status, data = reading.intent, reading.status, reading.data.to_json()
@@ -508,7 +508,7 @@ def snapshot(
             next_action=reading.action,
             expires_at=reading.expires_at,
         )
-    returned = [*_refunds(intent), *_chargebacks(intent, disputes)]
+    returned = [*_refunds(intent), *_chargebacks(intent, disputes or ())]
     effects = list(_refuted(intent, returned, operation))
     effects += _captures(intent, reading.session.captured_amount)
     effects += returned
@@ -521,7 +521,7 @@ def snapshot(
         authorized=intent.authorized if holds else None,
         captured=intent.received,
         refunded=_total(Kind.REFUND, effects, intent),
-        charged_back=_total(Kind.CHARGEBACK, effects, intent),
+        charged_back=_total(Kind.CHARGEBACK, effects, intent) if disputes is not None else None,
         effects=effects,
         session_id=reading.session_id,
         data=data,

@@ -7,6 +7,7 @@ from here.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from paysession_stripe.reading import Json
 
 __all__ = ["Stripe"]
+
+logger = logging.getLogger("paysession_stripe")
 
 _CONNECT: Final = 10.0
 """Seconds to connect at most, of the setting ``timeout``."""
@@ -110,6 +113,8 @@ class _Lazy:
         self.gateway: Gateway | None = None
         self.unlisted_until = 0.0
         """Until when, on the clock of ``time.monotonic``, Stripe is not asked for its list of events."""
+        self.disputes_refused = False
+        """Whether the key may not read disputes, and that was logged."""
 
 
 class _PerProcess:
@@ -475,15 +480,33 @@ class Stripe:
             if reading.replaced_by(operation):
                 # Perhaps the update closed the page: that is no end, and sent again it finds the new one.
                 return evidence.snapshot(evolve(reading, intent=None, status=Status.PENDING))
-            disputes: tuple[Dispute, ...] = ()
+            disputes: Sequence[Dispute] | None = ()
             charge = reading.intent.charge if reading.intent is not None else None
             if charge is not None and (charge.disputed or data.disputed):
-                found = account.disputes(charge.id)
-                disputes = tuple(_understood(read_dispute, dispute) for dispute in found)
+                disputes = self._disputes(account, charge.id)
         except Declined as error:
             # Stripe forgets no payment: one that it does not know is another account's.
             raise OutcomeUnknown(f"Stripe cannot be asked about this session: {error}") from None
+        if reading.data.fraud_actionable is not None:
+            _log_fraud(session, reading)
+            reading = evolve(reading, data=reading.data.noted())
         return evidence.snapshot(reading, disputes, operation)
+
+    def _disputes(self, account: Account, charge_id: str) -> Sequence[Dispute] | None:
+        """Fetch the disputes of a charge; None: the key may not read them, which is logged once a process."""
+        try:
+            found = account.disputes(charge_id)
+        except ConfigurationError as error:  # the same key has just read the payment
+            lazy = self._lazy.here
+            if not lazy.disputes_refused:
+                lazy.disputes_refused = True
+                logger.warning(
+                    "disputes are not recorded: Stripe does not let this key read them; give it the "
+                    "permission to read disputes: %s",
+                    error,
+                )
+            return None
+        return tuple(_understood(read_dispute, dispute) for dispute in found)
 
     def _found(
         self, account: Account, session: PaymentSession, data: StripeData, page: Page | None = None
@@ -652,6 +675,17 @@ def _understood(read: Callable[[Json], _Found], found: Json) -> _Found:
         return read(found)
     except ValueError as error:
         raise OutcomeUnknown(str(error)) from None
+
+
+def _log_fraud(session: PaymentSession, reading: Reading) -> None:
+    """Log the early fraud warning that a notification brought."""
+    logger.warning(
+        "the issuer of the card takes the payment %s of session %s for fraud (%s), and no money moved: %s",
+        reading.data.payment_intent,
+        session.id,
+        reading.data.fraud_warning,
+        "refund it before it is disputed" if reading.data.fraud_actionable else "it is settled already",
+    )
 
 
 def _id(session: PaymentSession) -> str:

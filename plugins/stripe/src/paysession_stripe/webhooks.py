@@ -8,7 +8,6 @@ ways, and whatever it raises is one rejection. The scheme: https://docs.stripe.c
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from paysession_stripe.reading import Json
 
 __all__ = ["EVENTS", "TOLERANCE", "listed", "parse"]
-
-logger = logging.getLogger("paysession_stripe")
 
 TOLERANCE: Final = 300
 """How many seconds a notification may be old, or ahead of our clock."""
@@ -95,10 +92,7 @@ def parse(
     if event is None or (livemode is not None and event.get("livemode") is not livemode):
         return []
     found = _about(event)
-    if found is None:
-        return []
-    _log_warning(event)
-    return [found]
+    return [] if found is None else [found]
 
 
 def listed(found: object) -> WebhookEvent | None:
@@ -116,28 +110,20 @@ def _about(event: Json) -> WebhookEvent | None:
     session_id, references = _session_id(found), _references(found)
     if session_id is None and (found.get("object") in _MARKED or not references):
         return None
-    data = _data(found)
+    data = _data(kind, found)
     return WebhookEvent(event["id"], kind, session_id=session_id, references=references, data=data)
 
 
-def _data(found: Json) -> Mapping[str, object] | None:
+def _data(kind: str, found: Json) -> Mapping[str, object] | None:
     """Return what no lookup shows: what is to be looked for from now on, and a warning of fraud."""
     if found.get("object") == "dispute":
         return {"disputed": True}
     if found.get("object") == _WARNING:
-        return {"fraud_warning": text(found, "fraud_type") or "unknown"}
+        data: dict[str, object] = {"fraud_warning": text(found, "fraud_type") or "unknown"}
+        if kind == f"{_WARNING}.created":  # that it is settled meanwhile is no news
+            data["fraud_actionable"] = found.get("actionable") is True
+        return data
     return None
-
-
-def _log_warning(event: Json) -> None:
-    found: Json = event["data"]["object"]
-    if event["type"] == f"{_WARNING}.created":
-        logger.warning(
-            "the issuer of the card takes the payment %s for fraud (%s), and no money has moved: %s",
-            (_references(found) or ("?",))[0],
-            text(found, "fraud_type") or "unknown",
-            "refund it before it is disputed" if found.get("actionable") is True else "it is settled already",
-        )
 
 
 def _verify(header: str, body: bytes, secrets: Sequence[Secret], now: float) -> None:
