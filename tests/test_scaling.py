@@ -30,7 +30,7 @@ class TestPartitioned(StoreContract):
         store.close()
 
 
-def test_the_books_go_on_in_partitions(postgres_url):
+def test_the_tables_go_on_in_partitions(postgres_url):
     fake = FakeProvider()
     sessions = []
     for divided in (False, True):

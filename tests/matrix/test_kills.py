@@ -145,7 +145,7 @@ def test_one_stopped_before_it_sends_finds_its_lease_gone_and_sends_nothing(dura
     durable.check(kind, session_id)
 
 
-def test_books_are_complete_at_every_moment_of_a_killed_lifecycle(durable):
+def test_the_ledger_is_complete_at_every_moment_of_a_killed_lifecycle(durable):
     """Killed after each commit of a lifecycle in turn, and taken up again: one payment in the end."""
     durable.order()
 

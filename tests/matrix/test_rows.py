@@ -29,7 +29,7 @@ ROWS = {
     "SIGKILL after our commit, before observers": [
         KILLED,
         NOTIFIED,
-        (KILLS, "test_books_are_complete_at_every_moment_of_a_killed_lifecycle"),
+        (KILLS, "test_the_ledger_is_complete_at_every_moment_of_a_killed_lifecycle"),
     ],
     "connection refused": [
         (ANSWERS, "test_a_refused_connection_means_that_nothing_happened_and_may_be_tried_again")
@@ -56,7 +56,7 @@ ROWS = {
     ],
     "refusal for the object's state": [(ANSWERS, "test_a_refusal_for_the_objects_state_is_looked_up")],
     "browser confirms before, during, after": [
-        (TRUTH, "test_a_browser_that_confirms_around_an_operation_leaves_books_that_equal_the_gateways"),
+        (TRUTH, "test_a_browser_that_confirms_around_an_operation_leaves_a_ledger_that_equals_the_gateways"),
         (TRUTH, "test_what_a_browser_confirms_beyond_the_limit_is_reported_and_cancelled"),
     ],
     "refund, capture, cancel, chargeback made in the gateway's dashboard": [

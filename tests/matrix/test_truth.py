@@ -8,7 +8,9 @@ from paysession import OutcomeUnknown, PaysessionError
 
 @pytest.mark.parametrize("kind", ["update", "authorize", "cancel"])
 @pytest.mark.parametrize("when", ["before", "during", "after"])
-def test_a_browser_that_confirms_around_an_operation_leaves_books_that_equal_the_gateways(lab, kind, when):
+def test_a_browser_that_confirms_around_an_operation_leaves_a_ledger_that_equals_the_gateways(
+    lab, kind, when
+):
     session_id = lab.session("requires_more")
     if when == "before":
         lab.gateway.payer("shop", session_id, "confirm")

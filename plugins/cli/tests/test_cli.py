@@ -198,7 +198,7 @@ def test_a_failure_is_one_sentence_and_a_status(run, arguments, sentence):
     [["recover"], ["recover", "--watch"], ["in-doubt"], ["session", "list"], ["events", "--db", "shop.db"]],
     ids=" ".join,
 )
-def test_no_command_takes_an_empty_folder_for_books_where_all_is_well(run, tmp_path, arguments):
+def test_no_command_takes_an_empty_folder_for_a_ledger_where_all_is_well(run, tmp_path, arguments):
     assert "there is no database" in run(*arguments, status=1).stderr
     assert list(tmp_path.glob("*.db")) == []
 

@@ -12,7 +12,7 @@ from paysession.provider import Capabilities
 from paysession_cli.grade import CRITERIA, FILE, Subject, grade_of, kit_digest, run_tests, tree_of, write
 from paysession_testing.contract.suite import TESTS
 
-NOTIFIED = "test_a_notification_brings_the_books_up_to_date"
+NOTIFIED = "test_a_notification_brings_the_ledger_up_to_date"
 FORGED = "test_a_forged_notification_is_rejected"
 BEST = Subject(
     name="manual",

@@ -284,7 +284,7 @@ def test_cancel_of_an_order_that_nobody_paid_changes_nothing_at_paypal(hand, fak
     assert (snapshot.status, snapshot.ready) == (Status.CANCELED, False), "an approval moves no money"
 
 
-def test_cancel_voids_an_authorization_that_the_books_do_not_know(hand, fake):
+def test_cancel_voids_an_authorization_that_the_ledger_does_not_know(hand, fake):
     hand.do("initiate")
     begun = hand.session
     hand.do("authorize", payload=fake.payer_approves(hand.session.reference))

@@ -259,7 +259,7 @@ def money(order):
     ("life", "seed"),
     [(life, seed) for life, count in ((Life, SEEDS), (Claims, SEEDS // 8)) for seed in range(count)],
 )
-def test_the_books_are_paypals_ledger_once_all_is_at_rest(make_shop, make_provider, fake, life, seed):
+def test_our_ledger_is_paypals_once_all_is_at_rest(make_shop, make_provider, fake, life, seed):
     shop = make_shop(make_provider(verifier=Believes()))
     life = life(seed, shop)
     life.live(40)

@@ -364,7 +364,7 @@ def test_a_capture_without_any_authorization_is_not_sent(hand, fake):
     assert fake.calls("capture") == []
 
 
-def test_a_capture_whose_authorization_the_books_lost_looks_it_up(hand, fake):
+def test_a_capture_whose_authorization_the_ledger_lost_looks_it_up(hand, fake):
     hand.authorized(fake)
     data = {key: value for key, value in hand.session.data.items() if key != "authorizations"}
     hand.session = replace(hand.session, data=json.dumps(data))
@@ -497,7 +497,7 @@ def test_a_chargeback_adds_what_the_refunds_of_that_capture_have_left(life):
     ]
 
 
-def test_what_was_voided_before_the_books_knew_of_it_is_canceled_and_not_refused(life):
+def test_what_was_voided_before_the_ledger_knew_of_it_is_canceled_and_not_refused(life):
     hand, document = life
     hand.session = replace(hand.session, status=Status.REQUIRES_MORE)
     (authorization,) = document["purchase_units"][0]["payments"]["authorizations"]

@@ -172,7 +172,7 @@ def gateway(ledger):
         pytest.param("pgbouncer_url", 2, marks=pytest.mark.slow),
     ],
 )
-def test_16_processes_keep_the_books_and_the_gateway_alike(request, through, ledger, workers):
+def test_16_processes_keep_the_ledger_and_the_gateway_alike(request, through, ledger, workers):
     url = request.getfixturevalue(through) + "&pool_size=2"
     with Payments.open(url, providers={"gateway": gateway(ledger)}, environ={}) as pay:
         orders = [pay.create_collection(Money("42.00", "EUR"), reference=f"{n}").id for n in range(6)]

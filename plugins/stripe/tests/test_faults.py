@@ -322,7 +322,7 @@ with Payments.open(url, providers={"stripe": Stripe(**settings)}, plugins=[Kille
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind != "capture" else []) for kind in KINDS]
 )
-def test_a_killed_process_is_recovered_from_the_books_on_disk(
+def test_a_killed_process_is_recovered_from_the_ledger_on_disk(
     tmp_path, make, payer, sandbox, clock, kind, when
 ):
     url = f"sqlite:///{tmp_path}/books.db"

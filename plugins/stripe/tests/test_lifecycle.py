@@ -269,7 +269,7 @@ def test_a_payer_who_never_returns_is_no_lost_sale(payments, begin, payer, clock
     assert ("authorized", 4200, 0, 0) == totals(payments.get(session.id))
 
 
-def test_what_the_dashboard_captures_and_refunds_enters_the_books(payments, taken, payer):
+def test_what_the_dashboard_captures_and_refunds_enters_the_ledger(payments, taken, payer):
     payer.send(f"payment_intents/{taken.reference}/capture", amount_to_capture="3000")
     payer.send("refunds", payment_intent=taken.reference, amount="500")
     session = payments.sync(taken.id)
@@ -279,7 +279,7 @@ def test_what_the_dashboard_captures_and_refunds_enters_the_books(payments, take
     assert session == payments.sync(taken.id)
 
 
-def test_what_the_dashboard_cancels_enters_the_books(payments, taken, payer):
+def test_what_the_dashboard_cancels_enters_the_ledger(payments, taken, payer):
     payer.send(f"payment_intents/{taken.reference}/cancel")
     assert ("canceled", 0, 0, 0) == totals(payments.sync(taken.id))
 

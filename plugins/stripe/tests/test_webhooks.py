@@ -260,7 +260,7 @@ def test_a_forged_notification_changes_nothing(payments, session, payer):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_no_attack_changes_the_books(payments, session, payer, monkeypatch, name):
+def test_no_attack_changes_the_ledger(payments, session, payer, monkeypatch, name):
     monkeypatch.setattr("paysession_stripe.provider.time.time", lambda: float(NOW))
     payer.confirm(session)
     before = (payments.get(session.id), payments.history(session.id), payments.events())

@@ -44,7 +44,7 @@ GRADES: Final = ("bronze", "silver", "gold")
 FEWEST: Final = 10
 """How many tests of its own a provider has at least, beside the contract."""
 
-_TOLD: Final = "test_a_notification_brings_the_books_up_to_date"
+_TOLD: Final = "test_a_notification_brings_the_ledger_up_to_date"
 _FORGED: Final = "test_a_forged_notification_is_rejected"
 _UNSIGNED: Final = "test_what_nobody_can_verify_is_declared"
 _COUNTED: Final = re.compile(r"(\d+) (passed|failed|errors?)\b")

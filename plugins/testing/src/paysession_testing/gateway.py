@@ -1,4 +1,4 @@
-"""A payment gateway with a ledger of its own: what really happened, whatever anybody's books say.
+"""A payment gateway with a ledger of its own: what really happened, whatever anybody's ledger says.
 
 It is deliberately no part of paysession: nothing is imported from it, amounts are integers in minor
 units, and its rules are a gateway's, not ours. So its ledger can judge ours. `Gateway` is one

@@ -207,7 +207,7 @@ class StoreContract:
     """
 
     def reopen(self, store: Store) -> Store:
-        """Return the same books through a newly opened store; override it in a durable store."""
+        """Return the same ledger through a newly opened store; override it in a durable store."""
         return store
 
     def begun(self, store: Store, number: int = 1, **changes: Any) -> SessionRow:

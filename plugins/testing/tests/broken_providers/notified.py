@@ -120,14 +120,14 @@ class OnlyOurs(Adyen):
 # --- received is not done -----------------------------------------------------------------------------
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="answer Outcome.pending(reference=...)")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it", fix="answer Outcome.pending(reference=...)")
 class ReceivedIsCaptured(Adyen):
     @hookimpl
     def capture(self, session, operation):
         return Outcome.captured(operation.amount, reference=super().capture(session, operation).reference)
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="answer Outcome.pending(reference=...)")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it", fix="answer Outcome.pending(reference=...)")
 class ReceivedIsRefunded(Adyen):
     @hookimpl
     def refund(self, session, operation):
@@ -208,7 +208,7 @@ class UnderAnotherKey(Reading):
         return [replace(row, key=f"{row.key}-again") if row.key else row for row in super()._effects(item)]
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="declare keyed_effects=False")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it", fix="declare keyed_effects=False")
 class DeclaresKeysThatItNeverReports(Reading):
     @property
     def capabilities(self):
@@ -218,7 +218,7 @@ class DeclaresKeysThatItNeverReports(Reading):
         return [replace(row, key=None) for row in super()._effects(item)]
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="as Effect.reference, or operation.key")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it", fix="as Effect.reference, or operation.key")
 class ReportsWithoutAName(Reading):
     @hookimpl
     def capture(self, session, operation):
@@ -248,7 +248,7 @@ class Told(Adyen):
         return self.told(event) if event is not None else None
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them", fix="give each notification an id of its own")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it", fix="give each notification an id of its own")
 class IdOfThePayment(Told):
     def told(self, event):
         return replace(event, id=event.references[0])

@@ -127,7 +127,7 @@ class AnswersAGenerator(GatewayProvider):
 
 
 @breaks(
-    "test_a_life_leaves_the_books_as_the_gateway_has_them",
+    "test_a_life_leaves_the_ledger_as_the_gateway_has_it",
     "test_two_captures_of_one_amount_are_two",
 )
 class EffectsWithNewReferences(GatewayProvider):
@@ -143,7 +143,7 @@ class EffectsWithNewReferences(GatewayProvider):
         return snapshot_(snapshot, effects=effects, captured=None, refunded=None)
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it")
 class DeclaresKeysThatItDoesNotGive(GatewayProvider):
     fix = "declare keyed_effects=False"
 
@@ -191,7 +191,7 @@ class KeepsTheOrderInItself(GatewayProvider):
         return super().retrieve(replace(session, reference=self.orders[session.id]))
 
 
-@breaks("test_a_life_leaves_the_books_as_the_gateway_has_them")
+@breaks("test_a_life_leaves_the_ledger_as_the_gateway_has_it")
 class DataForgottenByALook(GatewayProvider):
     @hookimpl
     def retrieve(self, session):
@@ -388,7 +388,7 @@ class NotFoundAsUnknown(GatewayProvider):
         return snapshot
 
 
-@breaks("test_a_payer_who_never_returns_is_no_lost_sale", "test_a_notification_brings_the_books_up_to_date")
+@breaks("test_a_payer_who_never_returns_is_no_lost_sale", "test_a_notification_brings_the_ledger_up_to_date")
 class ReadyNotTold(GatewayProvider):
     @hookimpl
     def retrieve(self, session):
@@ -717,7 +717,7 @@ class KeepsTheCallInItself(GatewayProvider):
 # --- notifications ----------------------------------------------------------------------------------
 
 
-@breaks("test_a_notification_brings_the_books_up_to_date")
+@breaks("test_a_notification_brings_the_ledger_up_to_date")
 class NotificationWithoutIds(GatewayProvider):
     @hookimpl
     def parse_webhook(self, headers, body):
@@ -908,7 +908,7 @@ class _Revealing:
         return self.value
 
 
-@breaks("test_secrets_stay_out_of_the_books")
+@breaks("test_secrets_stay_out_of_the_ledger")
 class SecretInData(GatewayProvider):
     @hookimpl
     def initiate(self, session, operation):

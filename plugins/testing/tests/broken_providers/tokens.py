@@ -61,7 +61,7 @@ class AuthorizesWithoutLooking(TokenCardProvider):
 
 @breaks(
     "test_after_the_key_expired_it_is_only_looked_up[authorize-after]",
-    "test_a_notification_brings_the_books_up_to_date",
+    "test_a_notification_brings_the_ledger_up_to_date",
     counterpart=TokenCards,
 )
 class FoundByReferenceOnly(TokenCardProvider):

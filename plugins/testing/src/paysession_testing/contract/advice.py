@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from paysession import Operation
     from paysession_testing.contract.bench import Bench
 
-__all__ = ["of_books", "of_doubt", "untold"]
+__all__ = ["of_doubt", "of_ledger", "untold"]
 
 _TOTALS: Final = {Kind.CAPTURE: "captured", Kind.REFUND: "refunded"}
 
@@ -56,7 +56,7 @@ def of_doubt(bench: Bench, operation: Operation) -> str:
     return lacking or "let retrieve tell what happened, and answer a repetition as the first time"
 
 
-def of_books(bench: Bench, rows: Sequence[Operation], kind: Kind, effects: int) -> str:
+def of_ledger(bench: Bench, rows: Sequence[Operation], kind: Kind, effects: int) -> str:
     """Say why the operations of one kind in the ledger are not those that so many effects lead to."""
     own = [row for row in rows if row.kind is kind and row.origin == "host"]
     booked = [row for row in rows if row.kind is kind and row.state in (State.SUCCEEDED, State.PENDING)]

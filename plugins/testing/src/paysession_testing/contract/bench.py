@@ -1,4 +1,4 @@
-"""The bench on which a provider is tried: its books, its payer, its crashes, and what it answered."""
+"""The bench on which a provider is tried: its ledger, its payer, its crashes, and what it answered."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Strike:
 
 
 class Bench:
-    """A provider with books of its own, its gateway, and its payer.
+    """A provider with a ledger of its own, its gateway, and its payer.
 
     Args:
         gateway: The gateway's counterpart.
@@ -103,7 +103,7 @@ class Bench:
     # --- processes ----------------------------------------------------------------------------------
 
     def start(self, url: str | None = None) -> None:
-        """Begin a new process on the same books: a new provider, and new `Payments`."""
+        """Begin a new process on the same ledger: a new provider, and new `Payments`."""
         self.start_with(self.make_provider(url or self.wire.url))
 
     def start_with(self, plugin: object) -> None:
@@ -464,7 +464,7 @@ class Bench:
                     "Each operation causes its effect once, and the ledger says what the gateway says.",
                     found=f"the ledger shows {len(effects)} x {kind} of {total} in minor units; "
                     f"the ledger shows {len(caused)}, of {totals.get(kind, session.authorized)}",
-                    fix=advice.of_books(self, rows, kind, len(effects)),
+                    fix=advice.of_ledger(self, rows, kind, len(effects)),
                 )
         authorized = self.effects(session, Kind.AUTHORIZE)
         if authorized and sum(effect.amount.minor for effect in authorized) != session.amount.minor:
@@ -527,7 +527,7 @@ class Bench:
         return replace(call.operation, id=key, ordinal=ordinal)
 
     def ask(self, kind: Kind, session: PaymentSession, operation: Operation) -> Outcome | ProviderError:
-        """Call a hook as the core does, outside of any books."""
+        """Call a hook as the core does, outside of any ledger."""
         try:
             return self.handle.perform(kind, session, operation)
         except ProviderError as error:

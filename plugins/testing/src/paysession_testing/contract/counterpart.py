@@ -136,7 +136,7 @@ class Counterpart:
         _to_write("write handle(): answer one request as your gateway would; or set url")
 
     def ledger(self, session: PaymentSession) -> Sequence[Effect]:
-        """Return what really happened for a session, one by one, whatever anybody's books say.
+        """Return what really happened for a session, one by one, whatever anybody's ledger says.
 
         One `Effect` of kind ``initiate`` for each object that was made for the session, one of kind
         ``authorize``, ``capture``, ``refund`` or ``cancel`` for each of these. What an increment added

@@ -200,7 +200,7 @@ class LivesContract:
                     fix="see the table of answers in docs/reference/lifecycle.md",
                 )
 
-    def test_a_life_leaves_the_books_as_the_gateway_has_them(self, bench: Bench) -> None:
+    def test_a_life_leaves_the_ledger_as_the_gateway_has_it(self, bench: Bench) -> None:
         """After a whole life our ledger and the gateway's agree, and asking the gateway changes nothing."""
         session = live(bench)
         bench.compare(session)

@@ -77,7 +77,7 @@ def needs_signature(bench: Bench) -> None:
 class NotificationsContract:
     """Webhooks."""
 
-    def test_a_notification_brings_the_books_up_to_date(self, bench: Bench) -> None:
+    def test_a_notification_brings_the_ledger_up_to_date(self, bench: Bench) -> None:
         """The gateway reports that the payer approved: the session is authorized, without a return."""
         bench.needs_webhooks()
         if bench.capabilities.local:

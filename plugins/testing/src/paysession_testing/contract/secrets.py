@@ -108,7 +108,7 @@ class SecretsContract:
         for doubt in bench.payments.in_doubt():
             _search("in_doubt()", repr(doubt), secrets)
 
-    def test_secrets_stay_out_of_the_books(self, bench: Bench) -> None:
+    def test_secrets_stay_out_of_the_ledger(self, bench: Bench) -> None:
         """Sessions, operations, events, ``data`` and next actions hold no secret of the merchant."""
         actions: list[object] = [bench.initiate().next_action]
         live(bench)

@@ -152,7 +152,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and the books with them."""
+    """Drop the tables, and the ledger with them."""
     op.drop_table("session")
     op.drop_table("operation")
     op.drop_table("notification")
