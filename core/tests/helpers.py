@@ -13,6 +13,21 @@ def cents(minor):
     return Money.from_minor(minor, "EUR")
 
 
+class Least:
+    """The least that is a provider: the three hooks that it has to have, and nothing in them."""
+
+    capabilities = Capabilities()
+
+    @hookimpl
+    def initiate(self): ...
+
+    @hookimpl
+    def authorize(self): ...
+
+    @hookimpl
+    def cancel(self): ...
+
+
 class Willing:
     """A gateway that can be queried, refuses nothing, and waits for its payers; a test adds what it shows."""
 

@@ -309,15 +309,21 @@ def test_reads_other_providers_and_notifications_do_not_wait_behind_a_gateway_th
     asyncio.run(live())
 
 
+async def behind_one(pay, fake):
+    """Have the only thread of a provider busy; return the call that it carries out, and another session."""
+    orders = [await pay.create_collection(Money("42.00", "EUR"), reference=f"{n}") for n in range(2)]
+    first, second = [await pay.initiate(order.id, provider="fake") for order in orders]
+    running = asyncio.create_task(pay.authorize(first.id))
+    assert await asyncio.to_thread(fake.entered.acquire, timeout=20)
+    return running, second
+
+
 def test_a_call_that_waited_in_line_for_all_of_its_time_was_not_begun():
     fake = Hanging("authorize")
 
     async def live():
         async with AsyncPayments(opened(fake), max_workers=1) as pay:
-            orders = [await pay.create_collection(Money("42.00", "EUR"), reference=f"{n}") for n in range(2)]
-            first, second = [await pay.initiate(order.id, provider="fake") for order in orders]
-            running = asyncio.create_task(pay.authorize(first.id))
-            assert await asyncio.to_thread(fake.entered.acquire, timeout=20)
+            running, second = await behind_one(pay, fake)
             with impatient(pay), pytest.raises(NotApplied, match="all 1 threads for fake were busy"):
                 await pay.authorize(second.id)
             fake.go.set()
@@ -332,10 +338,7 @@ def test_a_task_that_is_cancelled_in_line_is_not_begun():
 
     async def live():
         async with AsyncPayments(opened(fake), max_workers=1) as pay:
-            orders = [await pay.create_collection(Money("42.00", "EUR"), reference=f"{n}") for n in range(2)]
-            first, second = [await pay.initiate(order.id, provider="fake") for order in orders]
-            running = asyncio.create_task(pay.authorize(first.id))
-            assert await asyncio.to_thread(fake.entered.acquire, timeout=20)
+            running, second = await behind_one(pay, fake)
             waiting = asyncio.create_task(pay.authorize(second.id))
             while not any(lane.waiting for lane in await pay.lanes()):
                 await pay.get(second.id)

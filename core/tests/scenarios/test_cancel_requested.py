@@ -170,7 +170,8 @@ def test_a_wanted_cancel_that_the_gateway_accepts_is_not_asked_for_again(told):
     assert told.books(session_id) == ("canceled", 0, 0, 0, None)
 
 
-def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(told):
+def canceled_in_doubt(told):
+    """Ask for the cancel of a session whose initiation is in doubt, and return its id."""
     told.fake.fail_next("timeout", kind="initiate")
     told.fake.snapshot = OutcomeUnknown("down")
     with pytest.raises(OutcomeUnknown) as doubt:
@@ -178,6 +179,11 @@ def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(tol
     session_id = doubt.value.session_id
     with pytest.raises(OutcomeUnknown, match="remembered"):
         told.payments.cancel(session_id)
+    return session_id
+
+
+def test_a_wanted_cancel_ends_with_a_session_that_the_gateway_never_accepted(told):
+    session_id = canceled_in_doubt(told)
     told.fake.snapshot = None
     told.fake.answers["initiate"] = Declined("no", "not here")
     told.clock.forward(minutes=5)
@@ -335,13 +341,7 @@ def test_a_look_after_the_cancel_was_given_up_does_not_start_over(told):
 
 
 def test_a_remembered_cancel_ends_a_session_whose_initiation_did_not_happen(told):
-    told.fake.fail_next("timeout", kind="initiate")
-    told.fake.snapshot = OutcomeUnknown("down")
-    with pytest.raises(OutcomeUnknown) as doubt:
-        told.session("requires_more", idempotency_key="k")
-    session_id = doubt.value.session_id
-    with pytest.raises(OutcomeUnknown, match="remembered"):
-        told.payments.cancel(session_id)
+    session_id = canceled_in_doubt(told)
     told.fake.snapshot = Snapshot.absent()
     told.fake.answers["initiate"] = NotApplied("no")
     for _ in range(30):

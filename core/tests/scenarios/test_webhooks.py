@@ -1,8 +1,7 @@
 import pytest
 
-from helpers import eur
+from helpers import Least, eur
 from paysession import (
-    Capabilities,
     Failure,
     InvalidData,
     MemoryStore,
@@ -145,19 +144,7 @@ def test_headers_need_not_be_a_mapping(shop):
 
 
 def test_a_provider_without_notifications_rejects_them(make_shop):
-    class Silent:
-        capabilities = Capabilities()
-
-        @hookimpl
-        def initiate(self): ...
-
-        @hookimpl
-        def authorize(self): ...
-
-        @hookimpl
-        def cancel(self): ...
-
-    shop = make_shop(Silent())
+    shop = make_shop(Least())
     assert shop.payments.handle_webhook("fake", headers={}, body=b"{}").status == 400
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import Least
 from paysession import (
     Capabilities,
     Money,
@@ -19,19 +20,6 @@ from paysession import (
 )
 from paysession._plugins.registry import Registry
 from paysession_testing import FakeProvider
-
-
-class Least:
-    capabilities = Capabilities()
-
-    @hookimpl
-    def initiate(self): ...
-
-    @hookimpl
-    def authorize(self): ...
-
-    @hookimpl
-    def cancel(self): ...
 
 
 def refused(match, **attributes):

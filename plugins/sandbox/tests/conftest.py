@@ -38,6 +38,8 @@ def beside(name):
     return sys.modules[full]
 
 
+deviations = beside("deviations")
+deviations.beside = beside
 description = beside("description")
 paypal_description = beside("paypal_description")
 

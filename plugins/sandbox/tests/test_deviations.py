@@ -1,14 +1,13 @@
 """The tests of the stand-in are worth something: each deliberate deviation from Stripe's documentation turns one red."""
 
-import importlib.util
 import inspect
 import re
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import stripe as sdk
+from paysession_sandbox_deviations import around, beside, value
 
 from paysession_sandbox.stripe import (
     account,
@@ -24,31 +23,11 @@ from paysession_sandbox.stripe import (
     search,
 )
 
-
-def beside(name):
-    full = f"paysession_sandbox_{name}"
-    if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[full] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[full])
-    return sys.modules[full]
-
-
 life, payers, rules = beside("test_stripe_life"), beside("test_stripe_payers"), beside("test_stripe_rules")
 
 
 def card(number, **fields):
     return lambda patch: patch.setitem(cards.CARDS, number, cards.Card(**fields))
-
-
-def value(module, name, found):
-    return lambda patch: patch.setattr(module, name, found)
-
-
-def around(module, name, change):
-    """Replace a function by one that is given the function itself first."""
-    original = getattr(module, name)
-    return lambda patch: patch.setattr(module, name, lambda *args, **more: change(original, *args, **more))
 
 
 def routed(call, change):

@@ -1,45 +1,24 @@
 """The tests of the stand-in are worth something: each deliberate deviation from PayPal's documentation turns one red."""
 
-import importlib.util
 import inspect
 import sys
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from paypalserversdk.exceptions.error_exception import ErrorException
+from paysession_sandbox_deviations import around, beside, value
 
 from paysession_sandbox.paypal import app, documents, ledger, objects, signing, vault
 from paysession_sandbox.paypal.deliveries import PayPalDeliveries
 from paysession_sandbox.paypal.problems import Problem
 
-
-def beside(name):
-    full = f"paysession_sandbox_{name}"
-    if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[full] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[full])
-    return sys.modules[full]
-
-
 life, payers, rules = beside("test_paypal_life"), beside("test_paypal_payers"), beside("test_paypal_rules")
 EVER = timedelta(days=3650)
 
 
-def value(place, name, found):
-    return lambda patch: patch.setattr(place, name, found)
-
-
 def kept(what, duration):
     return lambda patch: patch.setitem(app._KEPT, what, duration)
-
-
-def around(place, name, change):
-    """Replace a function by one that is given the function itself first."""
-    original = getattr(place, name)
-    return lambda patch: patch.setattr(place, name, lambda *args, **more: change(original, *args, **more))
 
 
 def nothing(*_args, **_more):
