@@ -278,10 +278,18 @@ def _called(hook: pluggy.HookCaller) -> Callable[..., Any]:
     if len(impls) != 1:
         return hook
     function, names = impls[0].function, impls[0].argnames
+
+    def call(**given: object) -> Any:
+        return function(*[given[name] for name in names])
+
     if len(names) < 2:  # noqa: PLR2004 - `itemgetter` makes a tuple of more than one
-        return lambda **given: function(*[given[name] for name in names])
+        return call
     chosen = itemgetter(*names)
-    return lambda **given: function(*chosen(given))
+
+    def call_with(**given: object) -> Any:
+        return function(*chosen(given))
+
+    return call_with
 
 
 class Provider:
