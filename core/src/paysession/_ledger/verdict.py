@@ -78,8 +78,11 @@ class Doubt(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the gateway still keeps the key by the time that a repetition reaches it."""
-        return self.at_most + self.capabilities.call_limit < self.window
+        """Whether the gateway still keeps the key by the time that a repetition is carried out, at the latest.
+
+        That is ``IN_FLIGHT`` after nobody waits for its answer any more.
+        """
+        return self.at_most + self.capabilities.call_limit + IN_FLIGHT < self.window
 
     @property
     def covered(self) -> bool:
