@@ -24,7 +24,7 @@ from paysession_sql.writes import Writes
 
 
 class Recorder(MemoryStore):
-    """A store that remembers what it was told to write."""
+    """A store that records what it is asked to write."""
 
     def __init__(self):
         super().__init__()

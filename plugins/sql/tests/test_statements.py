@@ -294,7 +294,7 @@ def prepared(store):
 
 
 class Told(sqlite3.Connection):
-    """A connection that remembers what it was told."""
+    """A connection that records what it is asked to execute."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
