@@ -36,7 +36,7 @@ def options(arguments):
     )
     add = parser.add_argument
     add("--seed", type=int, default=None, help="of everything that is left to chance; printed if not given")
-    add("--provider", choices=SITES, default="testing", help="the kit's gateway, or Stripe's stand-in")
+    add("--provider", choices=SITES, default="testing", help="the kit's gateway, or a stand-in")
     add("--store", default="sqlite", help="sqlite, postgresql, or several with commas (default: sqlite)")
     add("--kills", type=int, default=260, help="run until there were so many, per store (default: 260)")
     add("--faults", type=int, default=2600, help="... and so many of these (default: 2600)")
@@ -54,6 +54,8 @@ def options(arguments):
     given.site = SITES[given.provider]()
     if given.broken and given.broken not in given.site.broken:
         parser.error(f"--broken: there are {', '.join(given.site.broken)}")
+    if given.restores and not given.site.restorable:
+        parser.error(f"no backup is restored at {given.provider}")
     if given.hosts and given.workers < given.hosts * (THREADS + 1):
         parser.error(f"each host has {THREADS} threads that take orders, and forks the other --workers")
     return given
@@ -241,7 +243,11 @@ def postgresql(folder):
         server.drop(url)
 
 
-SITES = {"testing": _site("at_testing_gateway", "AtTestingGateway"), "stripe": _site("at_stripe", "AtStripe")}
+SITES = {
+    "testing": _site("at_testing_gateway", "AtTestingGateway"),
+    "stripe": _site("at_stripe", "AtStripe"),
+    "paypal": _site("at_paypal", "AtPayPal"),
+}
 STORES = {"sqlite": sqlite, "postgresql": postgresql}
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 """The campaign at Stripe: the real provider, at the stand-in of paysession-sandbox."""
 
-import http.client
 import secrets
-import select
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from at_stand_in import for_the_campaign, on_the_wire
+from attrs import field, frozen
 from stripe_server import SECRET
 from stripe_variants import BROKEN
-from world import RATE, Site
+from world import Site
 
 from paysession import Checkout
 from paysession_sandbox.stripe.deliveries import sign
@@ -70,18 +69,6 @@ class Account:
     askable = True
 
 
-def _for_the_campaign(kind):
-    """Return the provider whose own seconds are a minute of the campaign's."""
-
-    class CampaignStripe(kind):
-        @property
-        def capabilities(self):
-            found = super().capabilities
-            return evolve(found, call_limit=found.call_limit * RATE)
-
-    return CampaignStripe
-
-
 class AtStripe(Site):
     """Stripe's stand-in, and the provider for Stripe."""
 
@@ -103,7 +90,7 @@ class AtStripe(Site):
     currencies = ("EUR", "EUR", "JPY", "USD")
     secrets = (API_KEY, SECRET)
     faults = FAULTS
-    names_captures = False
+    named = ("refund", "chargeback")
     pace = 2.0
     broken = BROKEN
 
@@ -119,11 +106,11 @@ class AtStripe(Site):
     def enter(self, world, points):
         provider.datetime = _campaign_time(world.shared)  # it asks for the events until now
         if points is not None:
-            _on_the_wire(points, world.gateway.port)
+            on_the_wire(points, world.gateway.port)
 
     def provider(self, world, name, points):
         settings = {"timeout": 1, "max_network_retries": 0, **self.accounts[name].settings}
-        return _for_the_campaign(world.variant.Provider or Stripe)(
+        return for_the_campaign(world.variant.Provider or Stripe)(
             api_key=API_KEY,
             publishable_key="pk_test_campaign",
             webhook_secret=SECRET,
@@ -186,17 +173,3 @@ def _campaign_time(shared):
             return datetime.fromtimestamp(shared.seconds(), tz or UTC)
 
     return CampaignTime
-
-
-def _on_the_wire(points, port):
-    """Have this process pass by two points more, between each request to Stripe and its answer."""
-    received = http.client.HTTPConnection.getresponse
-
-    def getresponse(self, *arguments, **options):
-        if self.port == port:
-            points._pass("request sent")
-            select.select([self.sock], [], [], 1.0)
-            points._pass("gateway committed, answer unread")
-        return received(self, *arguments, **options)
-
-    http.client.HTTPConnection.getresponse = getresponse

@@ -15,7 +15,8 @@ from collections import Counter, defaultdict
 
 from attrs import field, mutable
 from driver import every_session
-from worker import PAYLOAD_SECRET, feed
+from worker import feed
+from world import PAYLOAD_SECRET
 
 from paysession import CursorLost
 
@@ -239,7 +240,10 @@ def _books(verdict, site, session, history, entries, views, *, restored=False):
     if alive and session.initiated and session.status != "canceled" and not reported:
         if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
             verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
-    (_effects if site.names_captures else _named)(verdict, session, history, entries)
+    if site.named == MONEY:
+        _effects(verdict, session, history, entries)
+    else:
+        _named(verdict, site.named, session, history, entries)
 
 
 def _effects(verdict, session, history, entries):
@@ -261,15 +265,15 @@ def _effects(verdict, session, history, entries):
         )
 
 
-def _named(verdict, session, history, entries):
-    """Compare what the gateway names: each refund and dispute, with what became of it."""
+def _named(verdict, kinds, session, history, entries):
+    """Compare what the gateway names, one by one, with what became of it."""
     shown, booked = Counter(), Counter()
     for row in entries:
-        if row["kind"] in ("refund", "chargeback") and row["state"] == "succeeded":
+        if row["kind"] in kinds and row["state"] == "succeeded":
             shown[row["id"]] += row["amount"]
     names = {row.id: row.reference for row in history}
     for row in history:
-        if row.kind in ("refund", "chargeback") and row.state == "succeeded":
+        if row.kind in kinds and row.state == "succeeded":
             name = names[row.reverses] if row.reverses else row.reference
             booked[name] += -row.amount.minor if row.reverses else row.amount.minor
     booked = Counter({name: amount for name, amount in booked.items() if amount})

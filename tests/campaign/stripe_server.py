@@ -1,33 +1,26 @@
-"""paysession-sandbox's Stripe in a process of its own: faults on the wire, people, and what really happened.
+"""The Stripe of paysession-sandbox for the campaign: its payers, banks and dashboard, and its ledger.
 
-Each of the campaign's accounts is a stand-in of its own, under ``/NAME/v1/...`` of one port that can refuse
-connections. What each request with a key did is noted when it is carried out, from the request alone: the
-ledger that is compared in the end is that, and the stand-in's own charges, refunds and disputes.
+Each of the campaign's accounts is a stand-in of its own, under ``/NAME/v1/...``.
 """
 
 import json
-import random
 import re
-import sys
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlsplit
 
-from paysession_sandbox.clock import Clock
+import stand_in
+from stand_in import entry, numbered
+
 from paysession_sandbox.stripe import FAULTS, Answer, Refusal, Request, StripeSandbox, decode_form
 from paysession_sandbox.stripe.api import Kept
 from paysession_sandbox.stripe.deliveries import body_of, sign
 from paysession_sandbox.stripe.faults import BEFORE, answer_of
 from paysession_stripe.intent import OPERATION, SESSION
 from paysession_stripe.webhooks import EVENTS
-from paysession_testing import gateway_server
 
 SECRET = "whsec_campaign4711"
-SLOWEST = 0.4
-"""Seconds by which a delayed request is late at most."""
 
 _MARK = re.compile(r"paysession_capture_")
 _AWAITS_PAYER = ("requires_payment_method", "requires_confirmation", "requires_action")
@@ -56,31 +49,17 @@ _DISPUTED = {
 }  # fmt: skip
 
 
-class CampaignClock(Clock):
-    """The office's time."""
-
-    def __init__(self, office):
-        super().__init__()
-        self._office = office
-
-    def __call__(self):
-        return datetime.fromtimestamp(self._office.now(), UTC)
-
-
-class Account:
-    """One account: a stand-in, what goes wrong with its requests, and the people around it."""
+class Account(stand_in.Account):
+    """One account, and the people around it."""
 
     def __init__(self, office, name, *, multicapture, lag, seed):
+        super().__init__(seed)
         self.sandbox = StripeSandbox(
-            CampaignClock(office), multicapture=multicapture, search_lag=timedelta(seconds=lag)
+            stand_in.CampaignClock(office), multicapture=multicapture, search_lag=timedelta(seconds=lag)
         )
         self.sandbox.api.base = f"http://127.0.0.1:{office.port}/{name}"
         self.sandbox.account().notify = self._notice
-        self.faults, self.calls = Counter(), Counter()
-        self._chance, self._people = random.Random(seed), random.Random(f"people {seed}")
-        self._rate, self._weights = 0.0, {}
-        self._guard = threading.Lock()
-        self._outbox, self._unsettled = {}, {}
+        self._unsettled = {}
         self._made = {}
         """For each session its PaymentIntents or pages: the id, and the operation that made it."""
         self._did = {}
@@ -93,32 +72,20 @@ class Account:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def at_random(self, rate, weights):
-        """Let so many of all requests meet a fault."""
-        with self._guard:
-            self._rate, self._weights = rate, weights
+    def read(self, method, path, headers, body):
+        url = urlsplit(path)
+        return Request(
+            method, url.path, decode_form(body.decode() if method == "POST" else url.query), headers
+        )
 
-    def clear(self):
-        """Let nothing go wrong any more."""
-        self.at_random(0.0, {})
-
-    def fault(self, request):
-        """Return what goes wrong with a request; None: nothing."""
-        with self._guard:
-            self.calls[_verb(request)] += 1
-            if self._chance.random() >= self._rate:
-                return None
-            (name,) = self._chance.choices(list(self._weights), list(self._weights.values()))
-            self.faults[name] += 1
-            return name
-
-    def delay(self):
-        """Return by how many seconds a request is delayed."""
-        with self._guard:
-            return self._chance.uniform(0.02, SLOWEST)
+    def verb(self, request):
+        if request.method == "GET":
+            return "lookup"
+        last = request.path.rpartition("/")[2]
+        names = {"payment_intents": "create", "sessions": "create", "refunds": "refund", "expire": "cancel"}
+        return names.get(last, last if last.isalpha() else "update")
 
     def carry_out(self, request):
-        """Answer a request as Stripe does, and note what it did."""
         with self.sandbox.api.lock:
             self.sandbox.requests.clear()
             answer = self.sandbox.serve(request)
@@ -127,19 +94,28 @@ class Account:
                 self._note(request, json.loads(answer.body))
         return answer
 
-    def keep_error(self, request):
+    def go_wrong(self, fault, request):
+        if fault in FAULTS:
+            return answer_of(fault, None if fault in BEFORE else self.carry_out(request))
+        if fault.startswith("kept_500"):
+            return self._keep_error(fault, request)
+        answer = self.carry_out(request)
+        return _tampered(fault, answer) if request.method == "POST" else answer
+
+    def _keep_error(self, fault, request):
         """Keep a 500 under a request's key, whatever it did: Stripe gives it again to the same key."""
+        place = ("", request.key)
+        if place in self.sandbox.api.kept:
+            return self.carry_out(request)
+        if fault == "kept_500_after":
+            self.carry_out(request)
         answer = answer_of("500_after", None)
         if request.key is not None:
             at = self.sandbox.account().now
             kept = Kept(request.path, request.params, answer.status, json.loads(answer.body), at)
             with self.sandbox.api.lock:
-                self.sandbox.api.kept["", request.key] = kept
+                self.sandbox.api.kept[place] = kept
         return answer
-
-    def knows(self, request):
-        """Return whether an answer is kept for a request's key."""
-        return ("", request.key) in self.sandbox.api.kept
 
     def _note(self, request, found):
         key = request.key or ""
@@ -187,16 +163,16 @@ class Account:
         cards = {"decline": _DECLINES, "challenge": _CHALLENGES}.get(act, _PAYS)
         if page is not None:
             if page["status"] == "open":
-                sandbox.pay_checkout(identifier, self._people.choice(cards))
+                sandbox.pay_checkout(identifier, self.people.choice(cards))
             return page["status"] == "complete"
         if intent["status"] not in _LEFT:
             return False
-        form = {"payment_method": self._people.choice(cards), "return_url": "https://shop.example/back"}
+        form = {"payment_method": self.people.choice(cards), "return_url": "https://shop.example/back"}
         if act == "debit" and "sepa_debit" in intent["payment_method_types"]:
             del form["payment_method"]
             form["payment_method_data"] = {
                 "type": "sepa_debit",
-                "sepa_debit": {"iban": self._people.choice(_IBANS)},
+                "sepa_debit": {"iban": self.people.choice(_IBANS)},
                 "billing_details": {"name": "Jenny Rosen", "email": "jenny@example.com"},
             }
         sandbox.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", form)
@@ -232,8 +208,8 @@ class Account:
                         "POST", "/v1/refunds", {"payment_intent": intent["id"], "amount": amount}
                     )
                 else:
-                    part = amount if self._people.random() < 0.5 else None
-                    self.sandbox.dispute(intent["id"], amount=part, inquiry=self._people.random() < 0.2)
+                    part = amount if self.people.random() < 0.5 else None
+                    self.sandbox.dispute(intent["id"], amount=part, inquiry=self.people.random() < 0.2)
             except Refusal:
                 return False
             return True
@@ -265,14 +241,14 @@ class Account:
         if dispute is not None:
             inquiry = self.sandbox.account().get("dispute", dispute)["status"].startswith("warning_")
             ends = ("warning_closed",) if inquiry else ("won", "lost", "under_review")
-            self.sandbox.decide(dispute, self._people.choice(ends))
+            self.sandbox.decide(dispute, self.people.choice(ends))
 
     # --- notifications ----------------------------------------------------------------------------
 
     def _notice(self, account, event):
         """Have an event carried to the shop, and remember what a bank will have to settle."""
         if event["type"] in EVENTS:
-            self._outbox[event["id"]] = event
+            self.outbox[event["id"]] = event
         found = event["data"]["object"]
         name, status = found["id"], found.get("status", "")
         open_ = {
@@ -289,7 +265,7 @@ class Account:
         """Return notifications that nobody acknowledged: the id, the signed headers and the body."""
         with self.sandbox.api.lock:
             self.sandbox.api.settle()
-            rows = list(self._outbox.values())[:limit]
+            rows = list(self.outbox.values())[:limit]
         # The provider compares the time of a signature with the machine's own clock.
         bodies = [(row["id"], body_of(row)) for row in rows]
         return [
@@ -301,7 +277,7 @@ class Account:
         """Forget notifications: they were acknowledged with a 2xx, or lost."""
         with self.sandbox.api.lock:
             for name in ids:
-                self._outbox.pop(name, None)
+                self.outbox.pop(name, None)
 
     # --- the ledger -------------------------------------------------------------------------------
 
@@ -326,9 +302,9 @@ class Account:
             found = []
             for ours, made in self._made.items():
                 for identifier, operation in made:
-                    found.append(_entry(identifier, ours, "create", 0, operation, "api"))
+                    found.append(entry(identifier, ours, "create", 0, operation, "api"))
                     found += [
-                        _entry(identifier, ours, kind, amount, by_whom, by)
+                        entry(identifier, ours, kind, amount, by_whom, by)
                         for kind, by_whom, amount, by in self._did.get(identifier, ())
                         if identifier.startswith("cs_")
                     ]
@@ -336,7 +312,7 @@ class Account:
                     found += self._of_intent(
                         ours, intent, *(rows.get(intent["id"], ()) for rows in (charges, refunds, disputes))
                     )
-        return [{**row, "number": place} for place, row in enumerate(found, 1)]
+        return numbered(found)
 
     def _of_intent(self, ours, intent, charges, refunds, disputes):
         name, did = intent["id"], self._did.get(intent["id"], [])
@@ -346,21 +322,21 @@ class Account:
             state = "pending" if charge["status"] == "pending" else "succeeded"
             operation = self._confirmed.get(charge["id"], "")
             by = "api" if operation else "form"
-            yield _entry(name, ours, "authorize", charge["amount"], operation, by, state, charge["id"])
+            yield entry(name, ours, "authorize", charge["amount"], operation, by, state, charge["id"])
             taken = Counter(part for part in charge["_captures"] if part)
             taken.subtract(amount for kind, _, amount, _ in did if kind == "capture")
             for amount in taken.elements():  # with the authorization; a mistake here shows in the sums
-                yield _entry(name, ours, "capture", amount, "", by)
+                yield entry(name, ours, "capture", amount, "", by)
         for kind, operation, amount, by in did:
-            yield _entry(name, ours, kind, amount, operation, by)
+            yield entry(name, ours, kind, amount, operation, by)
         for row in refunds:
             state = {"pending": "pending", "succeeded": "succeeded"}.get(row["status"], "failed")
             operation = row["metadata"].get(OPERATION, "")
             by = "api" if operation else "dashboard"
-            yield _entry(name, ours, "refund", row["amount"], operation, by, state, row["id"])
+            yield entry(name, ours, "refund", row["amount"], operation, by, state, row["id"])
         for row in disputes:
             state = _DISPUTED.get(row["status"], "failed")  # an inquiry moves nothing
-            yield _entry(name, ours, "chargeback", row["amount"], "", "bank", state, row["id"])
+            yield entry(name, ours, "chargeback", row["amount"], "", "bank", state, row["id"])
 
     def repeated(self):
         """Return the requests that were carried out more than once under one key."""
@@ -416,107 +392,11 @@ class Account:
         }
 
 
-def _entry(order, ours, kind, amount, operation, by, state="succeeded", identifier=""):
-    return {
-        "id": identifier,
-        "order": order,
-        "ours": ours,
-        "kind": kind,
-        "amount": amount,
-        "operation": operation,
-        "by": by,
-        "state": state,
-    }
-
-
-def _verb(request):
-    if request.method == "GET":
-        return "lookup"
-    last = request.path.rpartition("/")[2]
-    return {"payment_intents": "create", "sessions": "create", "refunds": "refund", "expire": "cancel"}.get(
-        last, last if last.isalpha() else "update"
-    )
-
-
-class Office(gateway_server.Office):
-    """All accounts, the time, and the public door."""
+class Office(stand_in.Office):
+    """The accounts at Stripe."""
 
     def open(self, name, multicapture=True, lag=0.0, seed=0):
         self.accounts[name] = Account(self, name, multicapture=multicapture, lag=lag, seed=seed)
-
-    def door_open(self):
-        if self.door is None:
-            self.door = gateway_server._Server(("127.0.0.1", self.port), _Api, self)
-            self.port = self.door.server_address[1]
-            threading.Thread(target=self.door.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stats(self):
-        faults, calls = Counter(), Counter()
-        for account in self.accounts.values():
-            faults += account.faults
-            calls += account.calls
-        return {"faults": faults, "calls": calls}
-
-    def wish(self, account, call, arguments):
-        if call.startswith("_"):
-            raise ValueError(call)
-        return getattr(self if account is None else self.accounts[account], call)(**arguments)
-
-
-class _Api(gateway_server._Handler):
-    """Stripe's API, with what goes wrong on the way to it and back."""
-
-    def do_GET(self):  # noqa: N802 - the base class looks for these
-        url = urlsplit(self.path)
-        self._serve(url.path, url.query)
-
-    def do_POST(self):  # noqa: N802
-        self._serve(self.path, self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
-
-    def _serve(self, path, form):
-        name, _, path = path.lstrip("/").partition("/")
-        account = self.server.office.accounts[name]
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, f"/{path}", decode_form(form), headers)
-        fault = account.fault(request)
-        if fault in FAULTS:
-            answer = None if fault in BEFORE else account.carry_out(request)
-            self._answer(answer_of(fault, answer))
-        elif fault is not None and fault.startswith("kept_500"):
-            known = account.knows(request)
-            answer = account.carry_out(request) if fault == "kept_500_after" or known else None
-            self._answer(answer if known else account.keep_error(request))
-        elif fault in ("silent_before", "silent_after", "late"):
-            if fault == "silent_after":
-                account.carry_out(request)
-            gateway_server._wait_until_gone(self.connection)
-            self.close_connection = True
-            if fault == "late":
-                account.carry_out(request)
-        elif fault is not None and fault.startswith("tampered"):
-            answer = account.carry_out(request)
-            self._answer(_tampered(fault, answer) if request.method == "POST" else answer)
-        else:
-            if fault == "delayed":
-                time.sleep(account.delay())
-            self._answer(account.carry_out(request))
-
-    def _answer(self, answer):
-        if answer.status is None:
-            self.connection.setsockopt(*_RESET)
-            self.close_connection = True
-            return
-        lines = {
-            "Content-Type": "application/json",
-            **answer.headers,
-            "Content-Length": str(len(answer.body)),
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        with suppress(OSError):  # the client may be gone
-            self.wfile.write(f"HTTP/1.1 {answer.status} -\r\n{head}\r\n".encode() + answer.body)
-
-
-_RESET = (gateway_server.socket.SOL_SOCKET, gateway_server.socket.SO_LINGER, gateway_server._RESET)
 
 
 def _tampered(fault, answer):
@@ -533,15 +413,5 @@ def _tampered(fault, answer):
     return Answer.json(200, body, answer.headers)
 
 
-def serve():
-    """Serve until standard input ends; the two ports are printed first."""
-    office = Office()
-    office.door_open()
-    control = gateway_server._Server(("127.0.0.1", 0), gateway_server._Control, office)
-    threading.Thread(target=control.serve_forever, args=(0.02,), daemon=True).start()
-    print(office.port, control.server_address[1], flush=True)
-    sys.stdin.read()
-
-
 if __name__ == "__main__":
-    serve()
+    stand_in.serve(Office())

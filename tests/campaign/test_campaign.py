@@ -90,6 +90,15 @@ def test_at_stripe_after_a_backup_was_restored_the_ledger_equals_the_gateway_and
     assert result["operations"] > 20
 
 
+@pytest.mark.slow
+def test_a_short_campaign_at_paypal_finds_nothing():
+    result, status = run(
+        "--provider", "paypal", "--seed", "1", "--kills", "10", "--faults", "150", "--minutes", "0.4"
+    )
+    assert (result["violations"], result["crashes"], status) == ({}, [], 0)
+    assert min(result["kills"], result["faults"], result["operations"]) >= 10
+
+
 VARIANTS = {
     "random-key": "1",
     "resend-after-window": "1",
@@ -103,13 +112,14 @@ VARIANTS = {
 }
 """The invariant that each variant violates; those whose store is broken are the same at every provider."""
 
-AT_STRIPE = {
-    "random-key": "1",
-    "no-key": "1",
-    "unknown-is-not-applied": "3",
-    "unmarked": "3",
+WHAT_SHIPS = {
+    ("stripe", "random-key"): "1",
+    ("stripe", "no-key"): "1",
+    ("stripe", "unknown-is-not-applied"): "3",
+    ("stripe", "unmarked"): "3",
+    ("paypal", "unknown-is-not-applied"): "3",
 }
-"""Of those at Stripe the ones whose mistake is about Stripe."""
+"""The same of the providers that ship, broken."""
 
 
 def caught(violated, *arguments):
@@ -130,9 +140,9 @@ def test_a_broken_variant_is_caught_by_name(broken):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", AT_STRIPE)
-def test_a_broken_variant_at_stripe_is_caught_by_name(broken):
+@pytest.mark.parametrize(("provider", "broken"), WHAT_SHIPS)
+def test_a_broken_variant_of_a_shipped_provider_is_caught_by_name(provider, broken):
     caught(
-        AT_STRIPE[broken], "--provider", "stripe", "--broken", broken, "--kills", "5", "--faults", "80",
-        "--minutes", "0.3",
+        WHAT_SHIPS[provider, broken], "--provider", provider, "--broken", broken, "--kills", "5",
+        "--faults", "150", "--minutes", "0.3",
     )  # fmt: skip

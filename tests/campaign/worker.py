@@ -10,6 +10,8 @@ import threading
 import time
 import traceback
 
+from world import PAYLOAD_SECRET
+
 from paysession import (
     CursorLost,
     Declined,
@@ -24,7 +26,6 @@ from paysession._ledger.rules import Request
 from paysession.operation import Kind
 from paysession_testing.killing import KillPoints
 
-PAYLOAD_SECRET = "payload-of-the-browser-4711"
 logger = logging.getLogger("campaign")
 
 TRIES = 6
@@ -71,8 +72,6 @@ def be(role, slot, life, world):
 
 class Host:
     """A shop that does not give up: it calls again with the same idempotency key, also after a crash."""
-
-    payload = {"token": PAYLOAD_SECRET}
 
     def __init__(self, world, chance, pay):
         self.world, self.chance, self.pay = world, chance, pay
@@ -149,7 +148,7 @@ class Host:
             provider=account.name,
             amount=amount or order.amount,
             capture=script.choice(["manual"] * 5 + ["automatic"]),
-            payload=self.payload,
+            payload={"token": PAYLOAD_SECRET},
             idempotency_key=key,
             **site.asked(self.world, account, script),
         )

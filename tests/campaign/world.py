@@ -14,6 +14,8 @@ from paysession._plugins.registry import Registry
 from paysession.payments import open_store
 from paysession_testing.gateway_process import GatewayProcess
 
+PAYLOAD_SECRET = "payload-of-the-browser-4711"
+
 RATE = 60.0
 """So many seconds of the campaign's time pass in one of ours: leases and backoff are a minute's matter."""
 
@@ -27,7 +29,7 @@ class Site:
         currencies: What is paid in.
         secrets: What must never show.
         faults: What goes wrong with requests, and how often each, relative to the others.
-        names_captures: Whether the gateway has an id for each capture.
+        named: The kinds of effects that the gateway has an id for, which our ledger keeps.
         pace: By how many times processes are killed and stopped more rarely: a call takes longer there.
         broken: The variants that are broken on purpose, by name.
     """
@@ -37,7 +39,7 @@ class Site:
     currencies = ("EUR",)
     secrets = ()
     faults = {}
-    names_captures = True
+    named = ("capture", "refund", "chargeback")
     pace = 1.0
     broken = {}
 
@@ -67,10 +69,14 @@ class Site:
         if act != "nothing":
             self.payer(host, account.name, session, act)
         if script.random() < 0.93:
-            host.attempt(host.pay.resume, session.id, payload=host.payload)
+            host.attempt(host.pay.resume, session.id, payload=self.payload(session))
         if act in ("decline", "challenge") and script.random() < 0.7:
             self.payer(host, account.name, session, "approve")
             host.attempt(host.pay.resume, session.id)
+
+    def payload(self, session):
+        """Return what the payer's browser brings back."""
+        return {"token": PAYLOAD_SECRET}
 
     def payer(self, host, account, session, act):
         """Act as the payer of a session, as the shop showed it."""
