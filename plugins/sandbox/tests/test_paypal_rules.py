@@ -47,6 +47,16 @@ def refund(client, id_, value, currency="EUR"):
     return client.payments.refund_captured_payment({"capture_id": id_, "body": body}).body
 
 
+def test_a_final_capture_that_is_declined_leaves_the_authorization_as_it_was(client, paypal):
+    order = client.create()
+    paypal.payer_approves(order.id)
+    order = client.orders.authorize_order({"id": order.id}).body
+    id_ = order.purchase_units[0].payments.authorizations[0].id
+    paypal.ledger.next_status["capture"] = ["DECLINED"]
+    assert capture(client, id_, final_capture=True).status == "DECLINED"
+    assert capture(client, id_, final_capture=True).status == "COMPLETED"
+
+
 def test_an_order_is_authorized_once_and_only_after_the_approval(client, paypal, clock):
     order = client.create()
     with pytest.raises(ErrorException) as caught:

@@ -321,7 +321,7 @@ class Ledger:
             raise Problem(422, states[row.status])
         if self._clock() >= row.created_at + VALID:
             raise Problem(422, "AUTHORIZATION_EXPIRED")
-        if row.status == "CAPTURED" or any(c.final for c in row.captures):
+        if row.status == "CAPTURED" or any(c.final and not c.failed for c in row.captures):
             raise Problem(422, "AUTHORIZATION_ALREADY_CAPTURED")
         amount = row.amount - row.captured
         if "amount" in body:
