@@ -369,10 +369,13 @@ def unhurried(monkeypatch):
 
 
 LOST = [requests.ReadTimeout(), error(500, type="api_error"), error(409, code="idempotency_key_in_use")]
-CERTAIN = [refused(), error(429, code="rate_limit"), error(401, type="invalid_request_error")]
+CERTAIN = [
+    refused(), error(429, code="rate_limit"), error(401, type="invalid_request_error"),
+    error(400, type="invalid_request_error", message="It is refused."),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("second", CERTAIN, ids=["refused", "429", "401"])
+@pytest.mark.parametrize("second", CERTAIN, ids=["refused", "429", "401", "400"])
 @pytest.mark.parametrize("first", LOST, ids=["timeout", "500", "409"])
 def test_a_certain_no_proves_nothing_about_the_attempt_before(wire, unhurried, values, first, second):
     provider = Stripe(api_key=KEY, max_network_retries=1)
@@ -383,6 +386,18 @@ def test_a_certain_no_proves_nothing_about_the_attempt_before(wire, unhurried, v
         capture(provider, values)
     assert 2 == len(wire.calls)
     assert 1 == len({call.request.headers["Idempotency-Key"] for call in wire.calls})
+    provider.close()
+
+
+def test_a_decline_of_a_repetition_stands_because_stripe_keeps_it_under_the_key(wire, unhurried, values):
+    provider = Stripe(api_key=KEY, max_network_retries=1)
+    wire.post(f"{API}/v1/payment_intents/pi_1/capture", body=requests.ReadTimeout())
+    wire.post(
+        f"{API}/v1/payment_intents/pi_1/capture",
+        **error(402, type="card_error", code="card_declined", message="Your card was declined."),
+    )
+    with pytest.raises(Declined, match="Your card was declined"):
+        capture(provider, values)
     provider.close()
 
 

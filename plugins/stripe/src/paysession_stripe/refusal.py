@@ -64,7 +64,9 @@ def sort(error: Exception, *, doubtful: bool) -> Failed:
         doubtful: Whether an attempt of the same call may have been carried out before.
     """
     failure = _sorted(error)
-    if isinstance(failure, NotApplied | ConfigurationError) and doubtful:
+    # A decline is kept under the key, so it is the first attempt's answer, too; other refusals are not kept.
+    kept = isinstance(failure, Refused) and failure.status == _DECLINED
+    if doubtful and not kept and not isinstance(failure, OutcomeUnknown):
         return OutcomeUnknown(f"{failure.message}; an attempt before may have been carried out")
     return failure
 
