@@ -140,10 +140,15 @@ class Campaign:
         for name in self.plan.accounts:
             for number in gateway.unsettled(name):
                 gateway.bank(name, number, "succeeded")
+            failed = 0
             while told := gateway.notifications(name):
                 for id_, headers, body in told:
-                    assert pay.handle_webhook(name, headers=headers, body=body, settle=False).status == 200
-                    gateway.acknowledge(name, id_)
+                    reply = pay.handle_webhook(name, headers=headers, body=body, settle=False)
+                    if reply.status == 200:
+                        gateway.acknowledge(name, id_)
+                    else:  # a provider that asks the gateway may have had a connection of before the outage
+                        failed += 1
+                        assert failed < 10, reply
         while (done := pay.recover(limit=500)).looked >= 500 or done.notifications >= 500:
             pass
         return any(row.open or row.pending or row.cancel_requested for row in every_session(pay))
