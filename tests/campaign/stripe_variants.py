@@ -2,9 +2,9 @@
 
 import secrets
 
-from variants import IN_THE_STORE, Sound
+from variants import IN_THE_STORE, Sound, leaking
 
-from paysession import Declined, NotApplied, OutcomeUnknown, hookimpl
+from paysession import Declined, NotApplied, OutcomeUnknown
 from paysession_stripe import Stripe
 
 WRITES = ("create_intent", "update_intent", "confirm_intent", "capture_intent", "refund")
@@ -92,13 +92,7 @@ class Unmarked(Sound):
 class Leaks(Sound):
     """A provider that writes the payer's payload into the error that it raises."""
 
-    class Provider(Stripe):
-        @hookimpl
-        def initiate(self, session, operation):
-            try:
-                return super().initiate(session, operation)
-            except OutcomeUnknown as error:
-                raise OutcomeUnknown(f"{error} for {operation.payload}") from None
+    Provider = leaking(Stripe)
 
 
 BROKEN = {

@@ -5,7 +5,7 @@ import secrets
 from datetime import timedelta
 
 from attrs import evolve
-from variants import IN_THE_STORE, Sound
+from variants import IN_THE_STORE, Sound, leaking
 
 from paysession import Declined, Money, NotApplied, OutcomeUnknown, hookimpl
 from paysession.outcome import Effect, WebhookEvent
@@ -80,13 +80,7 @@ class TrustsNotifications(Sound):
 class Leaks(Sound):
     """A provider that writes the payer's payload into the error that it raises."""
 
-    class Provider(GatewayProvider):
-        @hookimpl
-        def initiate(self, session, operation):
-            try:
-                return super().initiate(session, operation)
-            except OutcomeUnknown as error:
-                raise OutcomeUnknown(f"{error} for {operation.payload}") from None
+    Provider = leaking(GatewayProvider)
 
 
 BROKEN = {

@@ -6,6 +6,7 @@ the campaign can fail. Here are those whose store is broken; each site has some 
 
 import secrets
 
+from paysession import OutcomeUnknown, hookimpl
 from paysession.store import Stale
 from paysession.values import replace
 
@@ -24,6 +25,20 @@ class Sound:
 
     def account(self, account):
         return account
+
+
+def leaking(cls):
+    """Return a provider that writes the payer's payload into the error that it raises."""
+
+    class Leaking(cls):
+        @hookimpl
+        def initiate(self, session, operation):
+            try:
+                return super().initiate(session, operation)
+            except OutcomeUnknown as error:
+                raise OutcomeUnknown(f"{error} for {operation.payload}") from None
+
+    return Leaking
 
 
 class _Around:

@@ -4,6 +4,7 @@ import mmap
 import random
 import struct
 import time
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 
 from attrs import field, frozen
@@ -20,7 +21,7 @@ RATE = 60.0
 """So many seconds of the campaign's time pass in one of ours: leases and backoff are a minute's matter."""
 
 
-class Site:
+class Site(ABC):
     """Where a campaign runs: a gateway with its accounts and people, and the provider that speaks to it.
 
     Attributes:
@@ -43,20 +44,20 @@ class Site:
     pace = 1.0
     broken = {}
 
+    @abstractmethod
     def start(self):
         """Return the gateway's process, which has the calls of `GatewayProcess`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, gateway, name, seed):
         """Open an account, with an empty ledger and no faults."""
-        raise NotImplementedError
 
-    def enter(self, world, points):
+    def enter(self, world, points):  # noqa: B027 - most have nothing to prepare
         """Prepare a process that opens providers; ``points`` may kill it on the wire."""
 
+    @abstractmethod
     def provider(self, world, name, points):
         """Return the provider of an account; ``points`` may kill the process on the wire."""
-        raise NotImplementedError
 
     def asked(self, world, account, script):
         """Return with which further arguments a session of an account is begun, the same each time."""
@@ -83,16 +84,16 @@ class Site:
         host.world.gateway.payer(account, session.id, act)
 
     def is_known(self, session, view):
-        """Return whether anybody was told of what the gateway has for a session, and may pay it."""
+        """Return whether anybody has been shown what the gateway has for a session, and so may pay it."""
         return True
 
     def repeated(self, gateway, accounts):
         """Return, in words, what the gateway carried out more than once under one key."""
         return []
 
+    @abstractmethod
     def forged(self, headers, body):
         """Return the headers and body of a notification that somebody else signed."""
-        raise NotImplementedError
 
 
 @frozen
