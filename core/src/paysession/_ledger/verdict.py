@@ -78,9 +78,9 @@ class Doubt(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the gateway still keeps the key by the time that a repetition is carried out, at the latest.
+        """Whether the gateway still keeps the key when a repetition is carried out.
 
-        That is ``IN_FLIGHT`` after nobody waits for its answer any more.
+        That may be as late as `IN_FLIGHT` after its caller has stopped waiting for the answer.
         """
         return self.at_most + self.capabilities.call_limit + IN_FLIGHT < self.window
 
