@@ -4,7 +4,7 @@ import pytest
 import requests
 
 import paysession_paypal.gateway
-import paysession_stripe.refusal
+import paysession_stripe.gateway
 from paysession.provider import Declined, OutcomeUnknown
 from paysession_paypal import PayPal
 from paysession_paypal import amounts as paypal_amounts
@@ -28,13 +28,13 @@ def key_not_sent(monkeypatch):
 
 
 def stripe_timeout_declined(monkeypatch):
-    sort = paysession_stripe.refusal._sorted
+    sort = paysession_stripe.gateway.sort
 
-    def wrong(error):
-        found = sort(error)
+    def wrong(error, **options):
+        found = sort(error, **options)
         return Declined("timeout") if "no answer came" in found.message else found
 
-    monkeypatch.setattr(paysession_stripe.refusal, "_sorted", wrong)
+    monkeypatch.setattr(paysession_stripe.gateway, "sort", wrong)
 
 
 def paypal_timeout_declined(monkeypatch):
