@@ -282,11 +282,17 @@ def _named(verdict, kinds, session, history, entries):
 
 
 def _ours(verdict, session, history, entries):
-    """Check that what one of our operations did is recorded as that operation's, with its amount."""
+    """Check that what one of our operations did is recorded as that operation's, with its amount.
+
+    What an authorization captures at once has a row of its own, if the gateway names it.
+    """
     rows = {row.id: row for row in history}
+    named = {row.reference: row for row in history if row.kind == "capture" and row.reference}
     for entry in entries:
         if entry["operation"] and entry["kind"] in MONEY and entry["state"] == "succeeded":
             row = rows.get(entry["operation"])
+            if row is not None and row.kind == "authorize":
+                row = named.get(entry["id"], row)
             if row is None or (row.state, row.amount.minor) != ("succeeded", entry["amount"]):
                 verdict.find("2", f"{session.id}: {entry} is recorded as {row!r:.300}")
 
