@@ -29,6 +29,19 @@ def test_importing_paysession_loads_no_sdk_and_scans_nothing():
     assert not heavy & set(loaded)
 
 
+def test_what_opens_payments_is_loaded_when_it_is_first_named():
+    code = """if True:
+        import sys
+        import paysession
+        assert not {"paysession.payments", "paysession.store", "hashlib", "logging"} & set(sys.modules)
+        assert set(paysession.__all__) <= set(dir(paysession))
+        assert not {"paysession.payments", "paysession.store"} & set(sys.modules)
+        assert paysession.Payments is sys.modules["paysession.payments"].Payments
+        assert vars(paysession)["Payments"] is paysession.Payments
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", paysession.__all__)
 def test_every_exported_name_exists_and_is_documented(name):
     value = getattr(paysession, name)

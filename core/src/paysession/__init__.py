@@ -7,10 +7,9 @@ ledger.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from paysession._plugins.registry import installed
-from paysession._plugins.settings import Found, load_config
 from paysession.checkout import Address, Checkout, Item, Payer
 from paysession.errors import (
     ConfigurationError,
@@ -39,23 +38,8 @@ from paysession.hooks import API_VERSION, hookimpl
 from paysession.money import Money
 from paysession.operation import Dispute, Event, Kind, Operation, Resolution, State
 from paysession.outcome import Capabilities, Outcome, WebhookReply
-from paysession.payments import Payments
 from paysession.reasons import CATEGORIES, PAYER_MESSAGES
-from paysession.reports import (
-    Capture,
-    Health,
-    InDoubt,
-    Lane,
-    ProviderInfo,
-    Pruned,
-    Recovery,
-    Resync,
-    Unmatched,
-    Unsynced,
-)
-from paysession.retention import Retention
 from paysession.session import CaptureMode, Conflict, PaymentCollection, PaymentSession
-from paysession.store import MemoryStore
 from paysession.values import (
     ClientAction,
     Failure,
@@ -67,7 +51,24 @@ from paysession.values import (
 )
 
 if TYPE_CHECKING:
+    from paysession._plugins.registry import installed
+    from paysession._plugins.settings import Found, load_config
     from paysession.aio import AsyncPayments
+    from paysession.payments import Payments
+    from paysession.reports import (
+        Capture,
+        Health,
+        InDoubt,
+        Lane,
+        ProviderInfo,
+        Pruned,
+        Recovery,
+        Resync,
+        Unmatched,
+        Unsynced,
+    )
+    from paysession.retention import Retention
+    from paysession.store import MemoryStore
 
 __all__ = [
     "API_VERSION",
@@ -139,12 +140,24 @@ __all__ = [
     "load_config",
 ]
 
-
 if not TYPE_CHECKING:  # a checker of types sees the names above, and no others
+    # What a provider's module needs is loaded with this one; what opens payments, when it is first named.
+    # asyncio costs more than all the rest, and scripts do without.
+    _LATER = {
+        "AsyncPayments": "paysession.aio",
+        "Found": "paysession._plugins.settings",
+        "MemoryStore": "paysession.store",
+        "Payments": "paysession.payments",
+        "Retention": "paysession.retention",
+        "installed": "paysession._plugins.registry",
+        "load_config": "paysession._plugins.settings",
+    }
 
     def __getattr__(name: str) -> Any:
-        if name == "AsyncPayments":  # asyncio costs more than all the rest, and scripts do without
-            from paysession.aio import AsyncPayments  # noqa: PLC0415
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER.get(name, "paysession.reports")), name)
+        return value
 
-            return AsyncPayments
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -6,7 +6,6 @@ import json
 import re
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -38,18 +37,14 @@ __all__ = [
     "Origin",
     "Resolution",
     "State",
-    "digest_of",
     "dump_dispute",
-    "found_id",
     "load_dispute",
-    "number_of",
 ]
 
 KEY_LENGTH: Final = 50
 """An operation's key has at most so many characters; a subkey has up to 13 more, with its label."""
 
 _LABEL = re.compile(r"[a-z0-9]{1,12}")
-_NUMBERED = re.compile(r"([1-9][0-9]{0,8})-[a-z2-7]{8}")
 
 
 class Kind(StrEnum):
@@ -159,39 +154,6 @@ def load_dispute(text: str) -> Dispute:
         evidence_due_by=datetime.fromisoformat(moment) if moment is not None else None,
         fee=Money.from_minor(*fee) if fee is not None else None,
     )
-
-
-_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS: Final = [first + second for first in _DIGITS for second in _DIGITS]
-"""The digits of base 32, two at a time: every operation and event takes a digest, and `base64` is slow."""
-
-
-def digest_of(*parts: object) -> str:
-    """Return 8 small letters and digits that stand for these parts: the last part of an operation's id."""
-    text = "\x00".join(map(str, parts))
-    number = int.from_bytes(sha256(text.encode()).digest()[:5], "big")
-    return (
-        _PAIRS[number >> 30]
-        + _PAIRS[number >> 20 & 1023]
-        + _PAIRS[number >> 10 & 1023]
-        + _PAIRS[number & 1023]
-    )
-
-
-def found_id(session_id: str, *parts: object) -> str:
-    """Return the id of an effect that was found at the gateway and carries no key of ours.
-
-    It has no number: which effects were found, and when, changes no key of an operation that is sent.
-    """
-    return f"{session_id}-0{digest_of(*parts)}"
-
-
-def number_of(session_id: str, key: str | None) -> int | None:
-    """Return the number in a key that was made for an operation of this session; None: it is no such key."""
-    if key is None or not key.startswith(f"{session_id}-"):
-        return None
-    numbered = _NUMBERED.fullmatch(key, len(session_id) + 1)
-    return int(numbered[1]) if numbered else None
 
 
 Resolution = Literal["succeeded", "declined", "not_applied"]

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from attrs import frozen
 
+from paysession._ledger.ids import digest_of
 from paysession.change import Change, Notification
 from paysession.checkout import dump_checkout, dump_payer, load_checkout, load_payer
 from paysession.errors import CursorLost
-from paysession.operation import State, digest_of, dump_dispute, load_dispute
+from paysession.operation import State, dump_dispute, load_dispute
 from paysession.session import SessionRow, Sums
 from paysession.text import storable
 from paysession.values import Secret, Value, dump_action, load_action, made, replace

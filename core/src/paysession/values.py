@@ -6,7 +6,6 @@ import json
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
 from attrs import Factory, asdict, field, fields, frozen
@@ -154,6 +153,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        from hmac import compare_digest  # noqa: PLC0415 - it loads OpenSSL, and settings are seldom compared
+
         # A secret that UTF-8 has no form for must not be shown by the error that says so.
         mine, theirs = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (self, other))
         return compare_digest(mine, theirs)

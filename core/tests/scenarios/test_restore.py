@@ -8,8 +8,8 @@ import pytest
 
 from helpers import eur
 from paysession import Declined, MemoryStore, NotApplied, OutcomeUnknown, Payments
+from paysession._ledger.ids import found_id, number_of
 from paysession._plugins.registry import Registry
-from paysession.operation import found_id, number_of
 from paysession.provider import Effect, Snapshot
 
 

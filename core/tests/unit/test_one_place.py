@@ -47,7 +47,7 @@ MAKERS = {
 }
 
 NO_IO = {
-    "__future__", "attrs", "collections", "datetime", "enum", "hashlib", "types", "typing", "zlib",
+    "__future__", "attrs", "collections", "datetime", "enum", "hashlib", "re", "types", "typing", "zlib",
     "paysession.change", "paysession.checkout", "paysession.errors", "paysession.money", "paysession.operation", "paysession.outcome",
     "paysession.session", "paysession.values",
 }  # fmt: skip

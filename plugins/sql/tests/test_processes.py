@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from paysession import Money, Payments, StoreError
+from paysession._ledger.ids import number_of
 from paysession._plugins.registry import Registry
-from paysession.operation import number_of
 from paysession.payments import open_store
 from paysession_testing import FakeProvider
 

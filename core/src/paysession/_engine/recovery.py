@@ -26,6 +26,7 @@ from paysession._ledger.evidence import (
     still_in_doubt,
 )
 from paysession._ledger.facts import CancelRequested, Details, OperatorNeeded, Postponed, Released
+from paysession._ledger.ids import number_of
 from paysession._ledger.ledger import UNAUTHORIZED
 from paysession._ledger.rules import LEASE_MARGIN, Request, claim, requested_cancel
 from paysession._ledger.schedule import schedule
@@ -51,7 +52,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State, number_of
+from paysession.operation import Kind, State
 from paysession.outcome import Outcome
 from paysession.store import Stale
 from paysession.values import Status, replace

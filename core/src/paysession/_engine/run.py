@@ -26,6 +26,7 @@ from paysession._engine.logs import log_change
 from paysession._engine.recovery import ATTEMPTS, Recoverer, too_fast
 from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
+from paysession._ledger.ids import found_id, number_of
 from paysession._ledger.ledger import FAILED, Ledger
 from paysession._ledger.rules import Request, begin, follow_up, nothing_to_do, with_capture
 from paysession.errors import (
@@ -51,8 +52,6 @@ from paysession.operation import (
     REFUSED,
     Operation,
     State,
-    found_id,
-    number_of,
 )
 from paysession.outcome import Answer, Outcome, effects_of
 from paysession.session import SessionRow

@@ -48,6 +48,7 @@ from paysession._ledger.facts import (
     Succeeded,
     Unanswered,
 )
+from paysession._ledger.ids import found_id, number_of
 from paysession.change import Change
 from paysession.checkout import Checkout, with_payer
 from paysession.operation import (
@@ -62,8 +63,6 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
-    found_id,
-    number_of,
 )
 from paysession.session import Conflict, SessionRow
 from paysession.values import Failure, Status, made, new

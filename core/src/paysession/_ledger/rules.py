@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from paysession._ledger.facts import Begun, Claimed
+from paysession._ledger.ids import digest_of
 from paysession._ledger.ledger import UNAUTHORIZED, Ledger
 from paysession.errors import InvalidAmount, InvalidData, InvalidTransition, NotSupported
 from paysession.money import Money
@@ -25,7 +26,6 @@ from paysession.operation import (
     Kind,
     Operation,
     State,
-    digest_of,
 )
 from paysession.values import Status, new
 
