@@ -90,6 +90,24 @@ def test_the_same_call_again_has_the_same_key(shop, key):
     assert (after.captured, shop.fake.total(session.id, "capture")) == (400, 400)
 
 
+@pytest.mark.parametrize("resynced", [True, False], ids=["after resync", "without it"])
+@pytest.mark.parametrize("key", ["u1", None], ids=["with a key", "without one"])
+def test_an_increment_that_is_asked_for_again_is_recorded_and_raises_nothing_more(make_told, key, resynced):
+    shop = make_told(increment=True)
+    session = shop.session()
+    shop.payments.update_collection(shop.order.id, eur("50.00"))
+    backup = Backup(shop)
+    shop.payments.update(session.id, eur("50.00"), idempotency_key=key)
+    backup.restore()
+    if resynced:
+        shop.payments.resync(since=session.created_at)
+        assert shop.books(session.id) == ("authorized", 5000, 0, 0, "amount")
+    after = shop.payments.update(session.id, eur("50.00"), idempotency_key=key)
+    assert (after.amount, after.authorized, after.conflict) == (eur("50.00"), 5000, None)
+    assert shop.payments.collection(shop.order.id).held == 5000
+    assert shop.fake.total(session.id, "update") == 800
+
+
 def test_the_same_call_has_the_same_key_in_whichever_order_calls_are_repeated(shop):
     session = shop.session()
     backup = Backup(shop)

@@ -331,7 +331,9 @@ def _check_increment(session: SessionRow, request: Request, capabilities: Capabi
             session_id=session.id,
         )
     asked, least = request.amount, max(session.authorized_amount, session.amount)
-    if asked is not None and asked.currency == least.currency and asked <= least:
+    # What a lookup found to be authorized may be asked for: after a restore that is the same call again.
+    found = session.amount < session.authorized_amount == asked
+    if asked is not None and asked.currency == least.currency and asked <= least and not found:
         raise InvalidAmount(
             f"cannot update to {asked}: what is authorized can only be raised, to more than {least}; to take "
             "less, capture less with final=True",
