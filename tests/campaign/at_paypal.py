@@ -56,6 +56,7 @@ class Account:
 
     name: str
     askable = True
+    increments = False
 
 
 class UnknownIsNotApplied(Sound):

@@ -51,6 +51,9 @@ FAULTS = {
 """How often each fault strikes, relative to the others."""
 
 
+_RAISES = {"incremental_authorization": True}
+
+
 class StripeProcess(GatewayProcess):
     """The stand-in, in a process of its own."""
 
@@ -68,6 +71,10 @@ class Account:
     saved: bool = False
     askable = True
 
+    @property
+    def increments(self):
+        return self.settings.get("incremental_authorization", False)
+
 
 class AtStripe(Site):
     """Stripe's stand-in, and the provider for Stripe."""
@@ -75,14 +82,20 @@ class AtStripe(Site):
     accounts = {
         account.name: account
         for account in (
-            Account("several", {"multicapture": True}),
+            Account("several", {"multicapture": True, **_RAISES}),
             Account("once", multicapture=False),
+            Account("raised", _RAISES, multicapture=False),
             Account(
                 "retries",
-                {"multicapture": True, "capture_method": "where_possible", "max_network_retries": 1},
+                {
+                    "multicapture": True,
+                    "capture_method": "where_possible",
+                    "max_network_retries": 1,
+                    **_RAISES,
+                },
             ),
-            Account("kept", {"multicapture": True}, saved=True),
-            Account("hosted", {"multicapture": True, "ui": "hosted"}),
+            Account("kept", {"multicapture": True, **_RAISES}, saved=True),
+            Account("hosted", {"multicapture": True, "ui": "hosted", **_RAISES}),
             Account("lagging", {"multicapture": True}, lag=45.0),
         )
     }

@@ -23,7 +23,7 @@ CALL_LIMIT = timedelta(seconds=4 * TIMEOUT * RATE)
 """The slowest hook looks and writes; each may connect and wait."""
 
 
-def _can(window=timedelta(hours=24), lookup="consistent", lag=timedelta(0)):
+def _can(window=timedelta(hours=24), lookup="consistent", lag=timedelta(0), increment=True):
     return Capabilities(
         capture="multiple",
         refund="multiple",
@@ -31,6 +31,7 @@ def _can(window=timedelta(hours=24), lookup="consistent", lag=timedelta(0)):
         lookup=lookup,
         lookup_lag=lag,
         keyed_effects=True,
+        increment=increment,
         call_limit=CALL_LIMIT,
     )
 
@@ -47,6 +48,10 @@ class Account:
     @property
     def askable(self):
         return self.capabilities.lookup != "none"
+
+    @property
+    def increments(self):
+        return self.capabilities.increment
 
 
 FAULTS = {
@@ -85,7 +90,7 @@ class AtTestingGateway(Site):
             Account("replays-success", "success", _can()),
             Account("no-keys", "none", _can(window=timedelta(0))),
             Account("lagging", "all", _can(lookup="lagging", lag=timedelta(seconds=LAG)), LAG),
-            Account("blind", "all", _can(lookup="none")),
+            Account("blind", "all", _can(lookup="none", increment=False)),
         )
     }
     restorable = ("replays-all", "replays-success", "lagging")

@@ -170,7 +170,8 @@ class Campaign:
                     pay.cancel(row.session_id)
                 self.tally.by_person.append(row.id)
                 continue
-            entry = done.get(("create" if row.kind == "initiate" else row.kind, row.id))
+            kind = "increment" if row.increments else row.kind
+            entry = done.get(("create" if kind == "initiate" else kind, row.id))
             if row.kind == "cancel" and row.session_id in over:
                 answer = Outcome.canceled()
             else:
@@ -359,6 +360,8 @@ def _statement(operation, entry):
     if entry is None:
         return NotApplied("the statement shows nothing of it")
     kind, amount = operation.kind, operation.amount
+    if operation.increments:
+        return Outcome.authorized(amount=amount)
     if kind in ("initiate", "update"):
         return Outcome.requires_more(reference=entry["order"])
     made = {

@@ -35,6 +35,8 @@ INVARIANTS = {
 }
 
 MONEY = ("capture", "refund", "chargeback")
+INCREMENT = "increment"
+"""What the ledger at the gateway calls an update that raised what is authorized: its amount is the difference."""
 SUMS = {
     "capture": ("captured", "capturing"),
     "refund": ("refunded", "refunding"),
@@ -145,7 +147,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         _books(verdict, site, session, history, entries[mine], views[mine], restored=restored)
         if not restored:
             _ours(verdict, session, history, entries[mine])
-        _evidence(verdict, session, history, entries[mine])
+        _evidence(verdict, session, history, entries[mine], restored=restored)
         _replay(verdict, session, history)
         _steps(verdict, session, told[session.id])
         _transitions(verdict, session, history, told[session.id])
@@ -191,6 +193,11 @@ def _all_events(pay):
         cursor = rows[-1].cursor
 
 
+def _kind(operation):
+    """Return what the gateway's ledger calls what an operation does."""
+    return INCREMENT if operation.increments else operation.kind
+
+
 def _one_effect(verdict, session, history, entries):
     made = Counter((row["operation"], row["kind"]) for row in entries if row["operation"])
     for (operation, kind), count in made.items():
@@ -198,10 +205,10 @@ def _one_effect(verdict, session, history, entries):
             verdict.find("1", f"{count} effects {kind} of the operation {operation} ({session.provider})")
     callers = defaultdict(set)
     for row in history:
-        if row.idempotency_key is not None and row.kind in MONEY:
+        if row.idempotency_key is not None and _kind(row) in (*MONEY, INCREMENT):
             callers[row.idempotency_key].add(row.id)
     for key, operations in callers.items():
-        count = sum(made[operation, kind] for operation in operations for kind in MONEY)
+        count = sum(made[operation, kind] for operation in operations for kind in (*MONEY, INCREMENT))
         if count > 1:
             verdict.find("1", f"{count} effects under the caller's key {key} of {session.id}")
 
@@ -236,7 +243,7 @@ def _books(verdict, site, session, history, entries, views, *, restored=False):
     if session.status == "authorized" and not alive:
         verdict.find("2", f"{session.id} is authorized, and there is no order")
     # An update that was lost with a backup is reported as a conflict, once it is authorized.
-    reported = restored and (session.status != "authorized" or session.conflict == "amount")
+    reported = restored and (session.status != "authorized" or session.conflict in ("amount", "over_limit"))
     if alive and session.initiated and session.status != "canceled" and not reported:
         if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
             verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
@@ -284,20 +291,27 @@ def _named(verdict, kinds, session, history, entries):
 def _ours(verdict, session, history, entries):
     """Check that what one of our operations did is recorded as that operation's, with its amount.
 
-    What an authorization captures at once has a row of its own, if the gateway names it.
+    What an authorization captures at once has a row of its own, if the gateway names it. An increment is of
+    all that is authorized then.
     """
     rows = {row.id: row for row in history}
     named = {row.reference: row for row in history if row.kind == "capture" and row.reference}
+    authorized = Counter()
     for entry in entries:
-        if entry["operation"] and entry["kind"] in MONEY and entry["state"] == "succeeded":
+        amount = entry["amount"]
+        if entry["kind"] in ("authorize", INCREMENT):
+            authorized[entry["order"]] += amount
+        if entry["kind"] == INCREMENT:
+            amount = authorized[entry["order"]]
+        if entry["operation"] and entry["kind"] in (*MONEY, INCREMENT) and entry["state"] == "succeeded":
             row = rows.get(entry["operation"])
             if row is not None and row.kind == "authorize":
                 row = named.get(entry["id"], row)
-            if row is None or (row.state, row.amount.minor) != ("succeeded", entry["amount"]):
+            if row is None or (row.state, row.amount.minor) != ("succeeded", amount):
                 verdict.find("2", f"{session.id}: {entry} is recorded as {row!r:.300}")
 
 
-def _evidence(verdict, session, history, entries):
+def _evidence(verdict, session, history, entries, *, restored=False):
     done = {(row["operation"], row["kind"]) for row in entries if row["state"] in ("pending", "succeeded")}
     if any(row["kind"] == "cancel" for row in entries):
         # It was authorized and released again before anybody looked: "canceled" is what is true.
@@ -306,12 +320,14 @@ def _evidence(verdict, session, history, entries):
     for row in history:
         if row.origin == "provider":
             continue
-        refused = row.state in ("declined", "not_applied")
-        if refused and row.kind not in ("initiate", "update") and (row.id, row.kind) in done:
+        refused, kind = row.state in ("declined", "not_applied"), _kind(row)
+        if refused and kind not in ("initiate", "update") and (row.id, kind) in done:
             verdict.find(
                 "3", f"{row.id} ({session.provider}) is {row.state}, and the gateway did it: {row.error}"
             )
-        if row.state == "succeeded" and row.kind in MONEY and (row.id, row.kind) not in ever:
+        # What was raised before a backup was restored may be found as raised when it is asked for anew.
+        evident = MONEY if restored else (*MONEY, INCREMENT)
+        if row.state == "succeeded" and kind in evident and (row.id, kind) not in ever:
             verdict.find("3", f"{row.id} ({session.provider}) succeeded, and the gateway never did it")
 
 
@@ -367,6 +383,8 @@ def _transitions(verdict, session, history, events):
             expected["session.dispute_won" if row.kind == "chargeback" else "session.reversed"] = 1
         if row.kind == "initiate":
             expected["session.initiated"] = 1 if row.state == "succeeded" else 0
+        if row.kind == "update":
+            expected["session.updated"] = 1 if row.state == "succeeded" else 0
         if row.state in ("declined", "not_applied"):
             count = sum(told[row.id, kind] for kind in REFUSALS.get(row.kind, ("operation.failed",)))
             if count != 1:
@@ -398,7 +416,7 @@ def _limits(verdict, session, entries):
     for row in entries:
         if row["state"] in ("failed", "reversed"):
             return
-        if row["kind"] == "authorize":
+        if row["kind"] in ("authorize", INCREMENT):
             authorized += row["amount"]
         elif row["kind"] == "capture":
             captured += row["amount"]

@@ -44,6 +44,8 @@ _IBANS = (
     "DE89370400440532013000",
     "DE62370400440532013001",
 )
+_HOLDS_NO_MORE = 0.15
+"""How often a payer's bank declines to hold more than it does."""
 _DISPUTED = {
     "needs_response": "succeeded", "under_review": "succeeded", "lost": "succeeded", "won": "reversed",
 }  # fmt: skip
@@ -82,16 +84,20 @@ class Account(stand_in.Account):
         if request.method == "GET":
             return "lookup"
         last = request.path.rpartition("/")[2]
-        names = {"payment_intents": "create", "sessions": "create", "refunds": "refund", "expire": "cancel"}
+        names = {
+            "payment_intents": "create", "sessions": "create", "refunds": "refund", "expire": "cancel",
+            "increment_authorization": "increment",
+        }  # fmt: skip
         return names.get(last, last if last.isalpha() else "update")
 
     def carry_out(self, request):
         with self.sandbox.api.lock:
             self.sandbox.requests.clear()
+            held = self._held(request.path)
             answer = self.sandbox.serve(request)
             replayed = "Idempotent-Replayed" in answer.headers
             if request.method == "POST" and answer.status == 200 and not replayed:
-                self._note(request, json.loads(answer.body))
+                self._note(request, json.loads(answer.body), held)
         return answer
 
     def go_wrong(self, fault, request):
@@ -117,7 +123,14 @@ class Account(stand_in.Account):
                 self.sandbox.api.kept[place] = kept
         return answer
 
-    def _note(self, request, found):
+    def _held(self, path):
+        """Return what a PaymentIntent that a request names is of, before that is carried out."""
+        parts = path.split("/")
+        identifier = parts[3] if len(parts) > 3 else None
+        intent = self.sandbox.account().named("payment_intent", identifier)
+        return intent["amount"] if intent is not None else 0
+
+    def _note(self, request, found, held):
         key = request.key or ""
         self._carried_out[request.path, key] += 1
         parts = request.path.split("/")[2:]
@@ -128,6 +141,8 @@ class Account(stand_in.Account):
         elif parts[-1] == "confirm" and found["latest_charge"] is not None:
             charge = found["latest_charge"]
             self._confirmed[charge if isinstance(charge, str) else charge["id"]] = key
+        elif parts[-1] == "increment_authorization":
+            self._do(found["id"], "increment", key, found["amount"] - held, "api")
         elif parts[-1] == "capture":
             amount = int(request.params["amount_to_capture"])
             ours = next((text.split()[0] for name, text in marks.items() if _MARK.match(name)), key)
@@ -176,6 +191,8 @@ class Account(stand_in.Account):
                 "billing_details": {"name": "Jenny Rosen", "email": "jenny@example.com"},
             }
         sandbox.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", form)
+        if intent["status"] == "requires_capture" and self.people.random() < _HOLDS_NO_MORE:
+            sandbox.decline_increments(intent["id"])
         return True
 
     def saved(self, place):
@@ -322,7 +339,8 @@ class Account(stand_in.Account):
             state = "pending" if charge["status"] == "pending" else "succeeded"
             operation = self._confirmed.get(charge["id"], "")
             by = "api" if operation else "form"
-            yield entry(name, ours, "authorize", charge["amount"], operation, by, state, charge["id"])
+            first = charge["amount"] - sum(amount for kind, _, amount, _ in did if kind == "increment")
+            yield entry(name, ours, "authorize", first, operation, by, state, charge["id"])
             taken = Counter(part for part in charge["_captures"] if part)
             taken.subtract(amount for kind, _, amount, _ in did if kind == "capture")
             for amount in taken.elements():  # with the authorization; a mistake here shows in the sums

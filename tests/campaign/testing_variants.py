@@ -26,7 +26,9 @@ class ResendAfterWindow(Sound):
     accounts = "no-keys"
 
     def account(self, account):
-        claimed = evolve(account.capabilities, replay_window=timedelta(days=9), lookup="none")
+        claimed = evolve(
+            account.capabilities, replay_window=timedelta(days=9), lookup="none", increment=False
+        )
         return evolve(account, capabilities=claimed)
 
 
@@ -57,7 +59,7 @@ class TrustsNotifications(Sound):
     """A provider that believes what it is sent, without a signature and without asking."""
 
     def account(self, account):
-        can = evolve(account.capabilities, lookup="none", lookup_lag=timedelta(0))
+        can = evolve(account.capabilities, lookup="none", lookup_lag=timedelta(0), increment=False)
         return evolve(account, capabilities=can)
 
     class Provider(GatewayProvider):

@@ -15,6 +15,7 @@ from world import PAYLOAD_SECRET
 from paysession import (
     CursorLost,
     Declined,
+    IdempotencyMismatch,
     Money,
     NotApplied,
     OutcomeUnknown,
@@ -116,7 +117,7 @@ class Host:
             os.write(self._journal, (json.dumps(promise) + "\n").encode())
 
     def keyed(self, session_id, call, key, amount, **options):
-        """Capture or refund under a caller's key."""
+        """Capture, refund or raise what is authorized, under a caller's key."""
         asked = Request(Kind(call), amount, idempotency_key=key, **options)
         digest = asked.digest(session_id)
         line = [session_id, digest, f"{asked.fingerprint} {key}"]
@@ -131,22 +132,25 @@ class Host:
         plan, pay = self.world.plan, self.pay
         script = plan.random("order", number)
         currency = script.choice(plan.site.currencies)
-        total = script.randrange(1000, 90_000)
-        order = pay.create_collection(Money.from_minor(total, currency), reference=f"order-{number}")
+        total = Money.from_minor(script.randrange(1000, 90_000), currency)
+        reference = f"order-{number}"
+        try:
+            order = pay.create_collection(total, reference=reference)
+        except IdempotencyMismatch:  # it has grown, before the process died that took it
+            order = pay.collection(reference=reference)
         for place in range(1 if script.random() < 0.8 else 2):
-            amount = (
-                None if script.random() < 0.7 else Money.from_minor(script.randrange(500, total), currency)
-            )
-            self.pay_for(order, script, f"{number}:{place}", amount)
+            part = script.randrange(500, total.minor) if script.random() >= 0.7 else total.minor
+            self.pay_for(order, script, f"{number}:{place}", total, Money.from_minor(part, currency))
 
-    def pay_for(self, order, script, key, amount):
+    def pay_for(self, order, script, key, total, amount):
+        """Have a part of an order paid, from its first call to its end; ``total`` is what it began with."""
         site = self.world.plan.site
         account = site.accounts[script.choice(self.world.plan.accounts)]
         session = self.attempt(
             self.pay.initiate,
             order.id,
             provider=account.name,
-            amount=amount or order.amount,
+            amount=amount,
             capture=script.choice(["manual"] * 5 + ["automatic"]),
             payload={"token": PAYLOAD_SECRET},
             idempotency_key=key,
@@ -158,12 +162,23 @@ class Host:
         found = bool(self.world.plan.restores)
         self.promise(session.id, "initiate", key, all_that_is_left=found)
         if script.random() < 0.1:
-            self.attempt(self.pay.update, session.id, Money.from_minor(700, order.amount.currency))
+            self.attempt(self.pay.update, session.id, Money.from_minor(700, amount.currency))
         site.pay(self, account, session, script)
-        self.afterwards(account, session, script, key)
+        if account.increments:
+            amount = self.raised(session, script, key, total, amount)
+        self.afterwards(account, session, script, key, amount)
 
-    def afterwards(self, account, session, script, key):
-        minor, currency = session.amount.minor, session.amount.currency
+    def raised(self, session, script, key, total, amount):
+        """Have more authorized, as for an order that grows; return what is captured of at most."""
+        for place in range(script.choice([0, 0, 0, 1, 1, 2])):
+            amount += Money.from_minor(script.randrange(1, amount.minor), amount.currency)
+            # Of an order with two payments, the room for one may be gone with the other.
+            self.attempt(self.pay.update_collection, session.collection_id, total + amount)
+            self.keyed(session.id, "update", f"{key}:u{place}", amount)
+        return amount
+
+    def afterwards(self, account, session, script, key, amount):
+        minor, currency = amount.minor, amount.currency
         for place in range(script.choice([0, 1, 1, 1, 2, 3])):
             part = None if script.random() < 0.4 else Money.from_minor(script.randrange(1, minor), currency)
             self.keyed(session.id, "capture", f"{key}:c{place}", part, final=script.random() < 0.1)
@@ -185,8 +200,9 @@ class Host:
             Money.from_minor(script.randrange(1000, 90_000), "EUR"), reference=reference
         )
         account = script.choice(plan.accounts)
+        half = Money.from_minor(order.amount.minor // 2, order.amount.currency)  # it can be raised to more
         session = self.attempt(
-            pay.initiate, order.id, provider=account, amount=order.amount, idempotency_key=reference
+            pay.initiate, order.id, provider=account, amount=half, idempotency_key=reference
         )
         if session is None:
             return
@@ -204,11 +220,15 @@ class Host:
         session = chance.choice(rows)
         part = Money.from_minor(chance.randrange(1, session.amount.minor), session.amount.currency)
         call = chance.choice(
-            ["capture", "capture", "refund", "refund", "cancel", "resume", "sync", "authorize"]
+            ["capture", "capture", "refund", "refund", "update", "cancel", "resume", "sync", "authorize"]
         )
+        key = chance.choice([None, f"meddle-{chance.randrange(1000)}"])
         try:
-            if call in ("capture", "refund"):
-                key = chance.choice([None, f"meddle-{chance.randrange(1000)}"])
+            if call == "update":
+                increments = self.world.plan.site.accounts[session.provider].increments
+                if increments and session.status == "authorized":
+                    self.pay.update(session.id, session.authorized_amount + part, idempotency_key=key)
+            elif call in ("capture", "refund"):
                 getattr(self.pay, call)(session.id, chance.choice([None, part]), idempotency_key=key)
             else:
                 getattr(self.pay, call)(session.id)

@@ -25,7 +25,8 @@ class Site(ABC):
     """Where a campaign runs: a gateway with its accounts and people, and the provider that speaks to it.
 
     Attributes:
-        accounts: The accounts by name. Each has a ``name``, and is ``askable`` if its provider can look.
+        accounts: The accounts by name. Each has a ``name``, is ``askable`` if its provider can look, and
+            ``increments`` if that raises what is authorized.
         restorable: Those of a campaign that restores backups.
         currencies: What is paid in.
         secrets: What must never show.
