@@ -22,6 +22,8 @@ from paysession_stripe.webhooks import EVENTS
 
 SECRET = "whsec_campaign4711"
 
+_OURS = re.compile(r"ps_[0-9a-f]+-[0-9]+-[0-9a-z]+")
+"""What a key of ours begins with: the id of its operation."""
 _MARK = re.compile(r"paysession_capture_")
 _AWAITS_PAYER = ("requires_payment_method", "requires_confirmation", "requires_action")
 _LEFT = ("requires_payment_method", "requires_confirmation")
@@ -142,7 +144,9 @@ class Account(stand_in.Account):
             charge = found["latest_charge"]
             self._confirmed[charge if isinstance(charge, str) else charge["id"]] = key
         elif parts[-1] == "increment_authorization":
-            self._do(found["id"], "increment", key, found["amount"] - held, "api")
+            ours = _OURS.match(key)
+            operation = ours.group() if ours is not None else key
+            self._do(found["id"], "increment", operation, found["amount"] - held, "api")
         elif parts[-1] == "capture":
             amount = int(request.params["amount_to_capture"])
             ours = next((text.split()[0] for name, text in marks.items() if _MARK.match(name)), key)

@@ -7,7 +7,14 @@ from variants import IN_THE_STORE, Sound, leaking
 from paysession import Declined, NotApplied, OutcomeUnknown
 from paysession_stripe import Stripe
 
-WRITES = ("create_intent", "update_intent", "confirm_intent", "capture_intent", "refund")
+WRITES = (
+    "create_intent",
+    "update_intent",
+    "confirm_intent",
+    "increment_intent",
+    "capture_intent",
+    "refund",
+)
 
 
 def _sending(change):
@@ -89,6 +96,28 @@ class Unmarked(Sound):
     Provider = _sending(_unmark.__func__)
 
 
+class RaisesAgain(Sound):
+    """An increment by a difference: without an answer it is sent again, on top of what is held by then."""
+
+    accounts = "several,raised"
+
+    @staticmethod
+    def _add(account):
+        increment = account.increment_intent
+
+        def adding(intent, params, *, key):
+            more = params["amount"] - account.intent(intent)["amount"]
+            try:
+                return increment(intent, params, key=key)
+            except OutcomeUnknown:
+                params["amount"] = account.intent(intent)["amount"] + more
+                return increment(intent, params, key=f"{key}-again")
+
+        account.increment_intent = adding
+
+    Provider = _sending(_add.__func__)
+
+
 class Leaks(Sound):
     """A provider that writes the payer's payload into the error that it raises."""
 
@@ -101,6 +130,7 @@ BROKEN = {
     "unknown-is-declined": UnknownIsDeclined,
     "unknown-is-not-applied": UnknownIsNotApplied,
     "unmarked": Unmarked,
+    "raises-again": RaisesAgain,
     "leaks": Leaks,
     **IN_THE_STORE,
 }

@@ -117,6 +117,7 @@ WHAT_SHIPS = {
     ("stripe", "no-key"): "1",
     ("stripe", "unknown-is-not-applied"): "3",
     ("stripe", "unmarked"): "3",
+    ("stripe", "raises-again"): "1",
     ("paypal", "unknown-is-not-applied"): "3",
 }
 """The same of the providers that ship, broken."""

@@ -164,18 +164,17 @@ class Host:
         if script.random() < 0.1:
             self.attempt(self.pay.update, session.id, Money.from_minor(700, amount.currency))
         site.pay(self, account, session, script)
-        if account.increments:
-            amount = self.raised(session, script, key, total, amount)
+        self.grow(account, session, script, key, total, amount)
         self.afterwards(account, session, script, key, amount)
 
-    def raised(self, session, script, key, total, amount):
-        """Have more authorized, as for an order that grows; return what is captured of at most."""
+    def grow(self, account, session, script, key, total, amount):
+        """Have more authorized, as for an order that grows before it is sent."""
         for place in range(script.choice([0, 0, 0, 1, 1, 2])):
             amount += Money.from_minor(script.randrange(1, amount.minor), amount.currency)
-            # Of an order with two payments, the room for one may be gone with the other.
-            self.attempt(self.pay.update_collection, session.collection_id, total + amount)
-            self.keyed(session.id, "update", f"{key}:u{place}", amount)
-        return amount
+            if account.increments and self.pay.get(session.id).status == "authorized":
+                # Of an order with two payments, the room for one may be gone with the other.
+                self.attempt(self.pay.update_collection, session.collection_id, total + amount)
+                self.keyed(session.id, "update", f"{key}:u{place}", amount)
 
     def afterwards(self, account, session, script, key, amount):
         minor, currency = amount.minor, amount.currency
