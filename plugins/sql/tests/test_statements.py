@@ -300,8 +300,13 @@ class Told(sqlite3.Connection):
         super().__init__(*args, **options)
         self.said = []
 
+    def cursor(self, factory=None):
+        return super().cursor(factory or ToldCursor)
+
+
+class ToldCursor(sqlite3.Cursor):
     def execute(self, text, parameters=()):
-        self.said.append((text, parameters))
+        self.connection.said.append((text, parameters))
         return super().execute(text, parameters)
 
 
@@ -322,7 +327,7 @@ def test_no_parameter_is_one_that_sqlite3_looks_for_an_adapter_for(tmp_path, mon
         payments.capture(session.id)
         payments.refund(session.id)
     said = [each for connection in opened for each in connection.said]
-    assert any("open=NULL" in text for text, _ in said)
+    assert any('"open" = NULL' in text for text, _ in said)
     strange = {type(value) for _, parameters in said for value in parameters} - {int, str}
     assert not strange
 

@@ -19,14 +19,16 @@ import sqlite3
 from contextlib import suppress
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from paysession import StoreError
 from paysession.store import Identity, OverLimit, SessionRow, Stale, utc_now
 from paysession_sql import for_sqlite
 from paysession_sql.forks import generation, watch
+from paysession_sql.known import Known
 from paysession_sql.places import Call, Places
 from paysession_sql.reads import Reads
+from paysession_sql.schema import SESSION
 from paysession_sql.statements import Statements
 from paysession_sql.upgrade import HEAD, create_file, database_of, judge, upgrade
 from paysession_sql.writes import Writes
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
 
     from paysession import PaymentCollection
     from paysession.store import Change, Notification
+    from paysession_sql.known import Row
     from paysession_sql.statements import Statement
-    from paysession_sql.writes import Write
+    from paysession_sql.writes import Rewrite, Write
 
 __all__ = ["SqliteStore"]
 
@@ -80,6 +83,9 @@ _UNWRITABLE: Final = (
 """What one change alone is to blame for, unlike a full disk or a lock."""
 
 
+_Read = TypeVar("_Read")
+
+
 class _Commit(Call):
     """A commit: its change, what became of it, and what it made for others while it led.
 
@@ -111,6 +117,7 @@ class SqliteStore(Reads):
         self.path = path
         self._writes = Writes(for_sqlite.WRITES)
         self._places: Places[sqlite3.Connection] = Places(awaited=1)
+        self._known = Known()
         self._generation = generation()
         self._rested = False
         self._written = False
@@ -194,6 +201,8 @@ class SqliteStore(Reads):
         connection = places.connections.get(place)
         if connection is None:
             connection = places.connections[place] = self._connect()
+            if place == _WRITER:
+                self._known.check(connection)
         return connection
 
     def _entered(self) -> Places[sqlite3.Connection]:
@@ -234,12 +243,16 @@ class SqliteStore(Reads):
         While nobody writes it uses the connection that writes, whose cache still holds what it wrote:
         another one would fetch those pages again after every commit.
         """
+        return self._reading(lambda connection, _: connection.execute(text, parameters).fetchall())
+
+    def _reading(self, read: Callable[[sqlite3.Connection, int], _Read]) -> _Read:
+        """Return what is read on a connection; ``read`` is given it, and its place."""
         places = self._entered()
         call = Call()
         try:
             place = places.take_any(call)
             connection = self._connection(places, place)
-            rows = connection.execute(text, parameters).fetchall()
+            found = read(connection, place)
             if place == _WRITER and self._written and monotonic() > self._tidy_at:
                 self._tidy(connection)
             places.leave(call)
@@ -248,7 +261,20 @@ class SqliteStore(Reads):
             if isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
                 raise StoreError(f"the database {self.path} cannot be read: {error}") from error
             raise
-        return rows
+        return found
+
+    def session(self, session_id: str) -> SessionRow | None:
+        """See the protocol; a row that nobody can have changed since it was written is not read again."""
+        return self._reading(lambda connection, place: self._session(connection, place, session_id))
+
+    def _session(self, connection: sqlite3.Connection, place: int, session_id: str) -> SessionRow | None:
+        row = self._known.current(connection, session_id) if place == _WRITER else None
+        if row is None:
+            found = connection.execute(self._statements.session.text, (session_id,)).fetchone()
+            row = SESSION.value(found) if found is not None else None
+            if row is not None and place == _WRITER:
+                self._known.add(row)
+        return row
 
     def _rows(self, statement: Statement, **given: Any) -> list[Any]:
         return self.query(statement.text, statement.parameters(given))
@@ -358,22 +384,33 @@ class SqliteStore(Reads):
             self._tidy(connection)
 
     def _commit_alone(self, connection: sqlite3.Connection, call: _Commit) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        self._write(connection, call.change)
-        connection.execute("COMMIT")
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        self._write(cursor, call.change)
+        cursor.execute("COMMIT")
+        self._known.committed(call.change)
 
     def _commit_group(self, connection: sqlite3.Connection, lead: _Commit) -> None:
         made: list[sqlite3.Cursor] = []
         lead.made = made
+        cursor = connection.cursor()
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for member in lead.group:
-                self._make(connection, member)
+            cursor.execute("BEGIN IMMEDIATE")
+            if not all(self._make(cursor, member) for member in lead.group):
+                # Seldom: mostly what refuses a change is the first that it writes.
+                cursor.execute("ROLLBACK")
+                cursor.execute("BEGIN IMMEDIATE")
+                for member in lead.group:
+                    self._make_apart(cursor, member)
             # The interpreter sees one step here: no signal handler runs between the commit and the
             # record that it was made.
-            made.extend(map(connection.execute, _COMMIT))
+            made.extend(map(cursor.execute, _COMMIT))
         except sqlite3.Error as error:
             lead.failure = error  # of the database, and so for all of them
+            return
+        for member in lead.group:
+            if member.error is None:
+                self._known.committed(member.change)
 
     def _end_turn(self, places: Places[sqlite3.Connection], lead: _Commit) -> None:
         """End the transaction of a call that led, however it went. It may be repeated.
@@ -414,57 +451,84 @@ class SqliteStore(Reads):
     def _failure(self, error: Exception) -> StoreError:
         return StoreError(f"the database {self.path} could not be written: {error}")
 
-    def _make(self, connection: sqlite3.Connection, member: _Commit) -> None:
-        """Make one change of a group; when it is refused, the others stand."""
-        connection.execute("SAVEPOINT change")
+    def _make(self, cursor: sqlite3.Cursor, member: _Commit) -> bool:
+        """Make one change of a group, or find it refused; return whether nothing was written then."""
+        connection = cursor.connection
+        before = connection.total_changes
         try:
-            self._write(connection, member.change)
-        except (Stale, OverLimit) as refusal:
-            member.error = refusal
-            connection.execute("ROLLBACK TO change")
-        except _UNWRITABLE as error:
-            member.error = self._failure(error)
-            connection.execute("ROLLBACK TO change")
-        connection.execute("RELEASE change")
+            self._write(cursor, member.change)
+        except (Stale, OverLimit, *_UNWRITABLE) as error:
+            member.error = self._refusal(error)
+            return connection.total_changes == before
+        return True
 
-    def _write(self, connection: sqlite3.Connection, change: Change) -> None:
+    def _make_apart(self, cursor: sqlite3.Cursor, member: _Commit) -> None:
+        """Make one change of a group; when it is refused, what it wrote is undone, and the others stand."""
+        member.error = None
+        cursor.execute("SAVEPOINT change")
+        try:
+            self._write(cursor, member.change)
+        except (Stale, OverLimit, *_UNWRITABLE) as error:
+            member.error = self._refusal(error)
+            cursor.execute("ROLLBACK TO change")
+        cursor.execute("RELEASE change")
+
+    def _refusal(self, error: Exception) -> Exception:
+        return error if isinstance(error, (Stale, OverLimit)) else self._failure(error)
+
+    def _write(self, cursor: sqlite3.Cursor, change: Change) -> None:
         statements = self._writes
-        session, expected, operations, events, hold, guarded, collection, *_ = change
+        session, _, operations, events, _, _, collection, *_ = change
         conflicts, notification, seen = change.conflicts, change.notification, change.notification_seen
+        known = self._known.taken(change)
+        if change.erased:
+            known = None  # what never changes otherwise is written as well
         if collection is not None:
-            self._write_collection(connection, collection, change.collection_amount)
+            self._write_collection(cursor, collection, change.collection_amount)
         if session is not None:
-            if hold:
-                more = statements.hold_within if guarded and hold > 0 else statements.hold
-                given = more.parameters({"key": session.collection_id, "more": hold})
-                if not connection.execute(more.text, given).rowcount:
-                    raise OverLimit(session.collection_id)
-            if not expected:
-                _insert(connection, statements.insert_session, session)
-            elif not _run(connection, statements.of_session(change), session):
-                raise Stale(session.id)
+            self._write_session(cursor, change, session, known)
         for operation in operations:
-            _run(connection, statements.write_operation, operation)
+            before = known.operations.get(operation.id) if known is not None else None
+            if before is None or not _run_over(cursor, statements.rewrite_operation, operation, before):
+                _run(cursor, statements.write_operation, operation)
         for conflict in conflicts:
-            _run(connection, statements.write_conflict, conflict)
+            _run(cursor, statements.write_conflict, conflict)
         for event in events:
-            _run(connection, statements.insert_event, event)
+            _run(cursor, statements.insert_event, event)
         if notification is not None:
             if not seen:
-                _insert(connection, statements.insert_notification, notification)
-            elif not _run(connection, statements.update_notification, notification):
+                _insert(cursor, statements.insert_notification, notification)
+            elif not _run(cursor, statements.update_notification, notification):
                 raise Stale(notification.id)
         if change.erased:
             self._tidy_at = 0.0  # the write-ahead log holds it still
 
+    def _write_session(
+        self, cursor: sqlite3.Cursor, change: Change, session: SessionRow, known: Row | None
+    ) -> None:
+        statements, hold = self._writes, change.hold
+        if hold:
+            more = statements.hold_within if change.guarded and hold > 0 else statements.hold
+            given = more.parameters({"key": session.collection_id, "more": hold})
+            if not cursor.execute(more.text, given).rowcount:
+                raise OverLimit(session.collection_id)
+        if not change.expected:
+            _insert(cursor, statements.insert_session, session)
+        elif not (
+            _run_over(cursor, statements.rewrite_session, session, known.session)
+            if known is not None
+            else _run(cursor, statements.of_session(change), session)
+        ):
+            raise Stale(session.id)
+
     def _write_collection(
-        self, connection: sqlite3.Connection, collection: PaymentCollection, amount_only: bool
+        self, cursor: sqlite3.Cursor, collection: PaymentCollection, amount_only: bool
     ) -> None:
         if not amount_only:
-            _insert(connection, self._writes.insert_collection, collection)
-        elif not _run(connection, self._writes.update_amount, collection):
+            _insert(cursor, self._writes.insert_collection, collection)
+        elif not _run(cursor, self._writes.update_amount, collection):
             known = self._statements.collection
-            found = connection.execute(known.text, known.parameters({"key": collection.id})).fetchall()
+            found = cursor.execute(known.text, known.parameters({"key": collection.id})).fetchall()
             raise OverLimit(collection.id) if found else Stale(collection.id)
 
 
@@ -508,14 +572,18 @@ def _roll_back(connection: sqlite3.Connection | None) -> None:
             connection.execute("ROLLBACK")
 
 
-def _run(connection: sqlite3.Connection, write: Write, value: object) -> int:
-    return connection.execute(*write.of(value)).rowcount
+def _run(cursor: sqlite3.Cursor, write: Write, value: object) -> int:
+    return cursor.execute(*write.of(value)).rowcount
+
+
+def _run_over(cursor: sqlite3.Cursor, rewrite: Rewrite, value: object, before: object) -> int:
+    return cursor.execute(*rewrite.of(value, before)).rowcount
 
 
 def _insert(
-    connection: sqlite3.Connection, write: Write, value: SessionRow | PaymentCollection | Notification
+    cursor: sqlite3.Cursor, write: Write, value: SessionRow | PaymentCollection | Notification
 ) -> None:
     try:
-        _run(connection, write, value)
+        _run(cursor, write, value)
     except sqlite3.IntegrityError:
         raise Stale(value.id) from None
