@@ -83,6 +83,53 @@ def test_a_session_that_somebody_else_wrote_is_read_again(store, other, moves):
     assert store.session(session.id).reference == "again"
 
 
+@pytest.fixture
+def busy(store):
+    """Keep the connection that writes in use, so that reads take another one."""
+    blocker = Call()
+    assert store._places.take(0, blocker)
+    yield
+    store._places.leave(blocker)
+
+
+def test_a_known_session_is_only_looked_at_while_the_connection_that_writes_is_in_use(store, request):
+    session = begun(store)
+    request.getfixturevalue("busy")
+    assert store.session(session.id) == session
+    texts = []
+    store._places.connections[1].set_trace_callback(texts.append)
+    assert store.session(session.id) == session
+    assert texts == [f"SELECT version FROM session WHERE id = '{session.id}'"]
+
+
+def test_a_session_that_another_process_wrote_is_read_while_the_connection_that_writes_is_in_use(
+    store, url, request
+):
+    session = begun(store)
+    another = SqliteStore.open(url)
+    next_ = changed(session, reference="by another")
+    another.commit(next_)
+    another.close()
+    request.getfixturevalue("busy")
+    assert store.session(session.id) == next_.session
+
+
+def test_a_session_that_was_deleted_is_gone_while_the_connection_that_writes_is_in_use(store, other, request):
+    session = begun(store)
+    other.execute("DELETE FROM session")
+    request.getfixturevalue("busy")
+    assert store.session(session.id) is None
+
+
+def test_a_group_looks_whether_others_have_written(store, other):
+    session, another = begun(store), begun(store, 2)
+    other.execute("UPDATE session SET reference = 'by hand'")
+    results = together(store, changed(another), Change(collection=a_collection(2)))
+    assert results == [None, None]
+    assert store._known.last(session.id) is None
+    assert store.session(session.id).reference == "by hand"
+
+
 def test_a_session_that_somebody_else_deleted_is_gone(store, other):
     session = begun(store)
     other.execute("DELETE FROM session")

@@ -4,7 +4,9 @@ A payment's calls come one after the other, mostly to the same process: each rea
 one wrote. While nobody else has written to the file the row is what it was, so it is neither read nor made
 into a value again, and a commit writes only the columns that it changes.
 
-Only the call that has the connection that writes uses this, so nothing is locked.
+Only the call that has the connection that writes changes what is kept, so nothing is locked. Another
+connection cannot tell this process's commits from others'. There a row is the known one if it has its
+version: each version of a session is written once, and a change by hand is noticed with the next group.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ class Known:
     def current(self, connection: Connection, session_id: str) -> SessionRow | None:
         """Return a session's row, if it is known and nobody else can have changed it."""
         self.check(connection)
+        return self.last(session_id)
+
+    def last(self, session_id: str) -> SessionRow | None:
+        """Return a session's row, if it is known: as it is, unless its version is another one."""
         row = self._rows.get(session_id)
         return None if row is None else row.session
 

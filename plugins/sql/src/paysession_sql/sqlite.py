@@ -72,6 +72,8 @@ _STATEMENTS: Final = 512
 
 _COMMIT: Final = ("COMMIT",)
 
+_VERSION: Final = "SELECT version FROM session WHERE id = ?"
+
 _UNWRITABLE: Final = (
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -268,12 +270,18 @@ class SqliteStore(Reads):
         return self._reading(lambda connection, place: self._session(connection, place, session_id))
 
     def _session(self, connection: sqlite3.Connection, place: int, session_id: str) -> SessionRow | None:
-        row = self._known.current(connection, session_id) if place == _WRITER else None
+        known = self._known
+        if place == _WRITER:
+            row = known.current(connection, session_id)
+        else:
+            row = known.last(session_id)
+            if row is not None and connection.execute(_VERSION, (session_id,)).fetchone() != (row.version,):
+                row = None
         if row is None:
             found = connection.execute(self._statements.session.text, (session_id,)).fetchone()
             row = SESSION.value(found) if found is not None else None
             if row is not None and place == _WRITER:
-                self._known.add(row)
+                known.add(row)
         return row
 
     def _rows(self, statement: Statement, **given: Any) -> list[Any]:
@@ -351,17 +359,16 @@ class SqliteStore(Reads):
         if places.closed:
             places.stop(call)
         while True:
-            if places.take(_WRITER, call):
-                if call.done:  # by the last leader, before it gave the place back
-                    break
+            leads = not call.done and places.take(_WRITER, call)
+            if call.done:  # by the last leader, before it gave the place back
+                break
+            if leads:
                 if not places.resting:
                     self._lead(places, call)
                     if len(call.group) > 1:
                         self._end_turn(places, call)
                     break
                 places.stop(call)
-            elif call.done:
-                break
             elif call.woken is None:
                 places.line_up(call)  # and look again: the place may have become free before that
             else:
@@ -395,6 +402,7 @@ class SqliteStore(Reads):
         lead.made = made
         cursor = connection.cursor()
         try:
+            self._known.check(connection)  # for those that read on other connections meanwhile
             cursor.execute("BEGIN IMMEDIATE")
             if not all(self._make(cursor, member) for member in lead.group):
                 # Seldom: mostly what refuses a change is the first that it writes.
