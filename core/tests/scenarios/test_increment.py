@@ -210,6 +210,19 @@ def test_what_others_raised_to_more_is_enough_and_reported(raising):
     assert raising.rows(raising.id)[2][2:4] == ("succeeded", "found")
 
 
+@pytest.mark.parametrize("captured", ["45.00", "50.00"])
+def test_what_others_raised_and_captured_before_anybody_looked_is_reported(raising, captured):
+    taken = eur(captured)
+    raising.fake.snapshot = Snapshot("authorized", amount=eur("50.00"), authorized=taken, captured=taken)
+    raising.payments.sync(raising.id)
+    assert raising.books(raising.id) == ("authorized", taken.minor, taken.minor, 0, "amount")
+    (conflict,) = raising.payments.conflicts()
+    assert (conflict.expected, conflict.found) == ("42.00 EUR", f"{taken}")
+    raising.payments.acknowledge(conflict.id, by="ann", note="the guest stayed another night")
+    raising.payments.sync(raising.id)
+    assert not raising.payments.conflicts()
+
+
 def test_an_increment_is_to_the_whole_whatever_others_authorized_before(raising):
     in_doubt(raising)
     raising.fake.snapshot = Snapshot("authorized", amount=eur("42.00"), authorized=eur("45.00"))

@@ -323,6 +323,7 @@ def from_snapshot(
     matching = _Matching(ledger, capabilities, fresh=not stale, single=False, told=told)
     _Lookup(matching, snapshot, none_in_flight=none_in_flight).record()
     matching.compare(room)
+    _compare_capture(ledger, capabilities)
     _after(ledger, capabilities)
     schedule(ledger, capabilities)
 
