@@ -99,7 +99,7 @@ def test_a_known_session_is_only_looked_at_while_the_connection_that_writes_is_i
     texts = []
     store._places.connections[1].set_trace_callback(texts.append)
     assert store.session(session.id) == session
-    assert texts == [f"SELECT version FROM session WHERE id = '{session.id}'"]
+    assert texts == [f"SELECT version, updated_at FROM session WHERE id = '{session.id}'"]
 
 
 def test_a_session_that_another_process_wrote_is_read_while_the_connection_that_writes_is_in_use(
@@ -112,6 +112,15 @@ def test_a_session_that_another_process_wrote_is_read_while_the_connection_that_
     another.close()
     request.getfixturevalue("busy")
     assert store.session(session.id) == next_.session
+
+
+def test_a_session_of_a_restored_backup_is_read_while_the_connection_that_writes_is_in_use(
+    store, other, request
+):
+    session = begun(store)
+    other.execute("UPDATE session SET reference = 'restored', updated_at = updated_at - 1")
+    request.getfixturevalue("busy")
+    assert store.session(session.id).reference == "restored"
 
 
 def test_a_session_that_was_deleted_is_gone_while_the_connection_that_writes_is_in_use(store, other, request):
@@ -128,6 +137,18 @@ def test_a_group_looks_whether_others_have_written(store, other):
     assert results == [None, None]
     assert store._known.last(session.id) is None
     assert store.session(session.id).reference == "by hand"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_change_is_whole_over_what_somebody_else_wrote_under_the_same_version(store, other, alone):
+    session = begun(store)
+    other.execute("UPDATE session SET reference = 'restored'")
+    change = changed(session, captured=7)
+    if alone:
+        store.commit(change)
+    else:
+        together(store, change, changed(replace(a_session(9), version=3)))
+    assert other.execute("SELECT reference, captured FROM session").fetchall() == [(session.reference, 7)]
 
 
 def test_a_session_that_somebody_else_deleted_is_gone(store, other):

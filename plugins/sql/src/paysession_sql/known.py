@@ -5,8 +5,9 @@ one wrote. While nobody else has written to the file the row is what it was, so 
 into a value again, and a commit writes only the columns that it changes.
 
 Only the call that has the connection that writes changes what is kept, so nothing is locked. Another
-connection cannot tell this process's commits from others'. There a row is the known one if it has its
-version: each version of a session is written once, and a change by hand is noticed with the next group.
+connection cannot tell this process's commits from others'. There a row is the known one if it has its version
+and its time: a version is written once, unless a backup is restored, and then at another time. What is changed
+by hand is noticed with the next commit.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Known:
         return self.last(session_id)
 
     def last(self, session_id: str) -> SessionRow | None:
-        """Return a session's row, if it is known: as it is, unless its version is another one."""
+        """Return a session's row, if it is known: as it is, unless its version or time is another one."""
         row = self._rows.get(session_id)
         return None if row is None else row.session
 

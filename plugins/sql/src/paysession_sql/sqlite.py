@@ -28,7 +28,7 @@ from paysession_sql.forks import generation, watch
 from paysession_sql.known import Known
 from paysession_sql.places import Call, Places
 from paysession_sql.reads import Reads
-from paysession_sql.schema import SESSION
+from paysession_sql.schema import SESSION, micros
 from paysession_sql.statements import Statements
 from paysession_sql.upgrade import HEAD, create_file, database_of, judge, upgrade
 from paysession_sql.writes import Writes
@@ -72,7 +72,7 @@ _STATEMENTS: Final = 512
 
 _COMMIT: Final = ("COMMIT",)
 
-_VERSION: Final = "SELECT version FROM session WHERE id = ?"
+_VERSION: Final = "SELECT version, updated_at FROM session WHERE id = ?"
 
 _UNWRITABLE: Final = (
     sqlite3.IntegrityError,
@@ -275,8 +275,9 @@ class SqliteStore(Reads):
             row = known.current(connection, session_id)
         else:
             row = known.last(session_id)
-            if row is not None and connection.execute(_VERSION, (session_id,)).fetchone() != (row.version,):
-                row = None
+            if row is not None:
+                version = connection.execute(_VERSION, (session_id,)).fetchone()
+                row = row if version == (row.version, micros(row.updated_at)) else None
         if row is None:
             found = connection.execute(self._statements.session.text, (session_id,)).fetchone()
             row = SESSION.value(found) if found is not None else None
@@ -393,6 +394,7 @@ class SqliteStore(Reads):
     def _commit_alone(self, connection: sqlite3.Connection, call: _Commit) -> None:
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
+        self._known.check(connection)  # a backup that was restored has other rows with the same versions
         self._write(cursor, call.change)
         cursor.execute("COMMIT")
         self._known.committed(call.change)
@@ -402,8 +404,8 @@ class SqliteStore(Reads):
         lead.made = made
         cursor = connection.cursor()
         try:
-            self._known.check(connection)  # for those that read on other connections meanwhile
             cursor.execute("BEGIN IMMEDIATE")
+            self._known.check(connection)
             if not all(self._make(cursor, member) for member in lead.group):
                 # Seldom: mostly what refuses a change is the first that it writes.
                 cursor.execute("ROLLBACK")
