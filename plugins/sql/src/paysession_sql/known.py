@@ -5,9 +5,9 @@ one wrote. While nobody else has written to the file the row is what it was, so 
 into a value again, and a commit writes only the columns that it changes.
 
 Only the call that has the connection that writes changes what is kept, so nothing is locked. Another
-connection cannot tell this process's commits from others'. There a row is the known one if it has its version
-and its time: a version is written once, unless a backup is restored, and then at another time. What is changed
-by hand is noticed with the next commit.
+connection cannot tell this process's commits from others'. There a row is the known one if it has its
+version and its time: a version is written once, unless a backup is restored, and then at another time. What
+is changed by hand is noticed with the next commit.
 """
 
 from __future__ import annotations
