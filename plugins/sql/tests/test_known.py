@@ -2,15 +2,18 @@
 
 import sqlite3
 import threading
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 import pytest
 
-from paysession import Payer
+from paysession import Money, Payer
 from paysession.change import Change
 from paysession.store import OverLimit, Stale
 from paysession.values import replace
 from paysession_sql import SqliteStore, known
 from paysession_sql.places import Call
+from paysession_sql.schema import OPERATION, SESSION
 from paysession_testing.stores import a_collection, a_session, an_operation
 
 
@@ -190,6 +193,56 @@ def test_a_change_names_only_what_it_changes(store, said):
         f"UPDATE operation SET \"note\" = 'noted' WHERE id = '{operation.id}'",
     ]
     assert list(store.operations(session.id)) == [operation]
+
+
+def another(place, value):
+    """Return another value for an attribute."""
+    if place.nullable and value is not None:
+        return None
+    match value:
+        case None:  # of all times only `forgotten_at` is
+            return datetime(2026, 11, 30, tzinfo=UTC)
+        case StrEnum():
+            return next(word for word in type(value) if word is not value)
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case datetime():
+            return value + timedelta(seconds=1)
+        case Money():
+            return replace(value, minor=value.minor + 1)
+    return f"{value} "
+
+
+@pytest.mark.parametrize("place", SESSION.places, ids=lambda place: place.attribute)
+def test_every_attribute_of_a_session_can_be_the_only_one_that_changes(store, url, place):
+    if place.fixed or place.attribute == "version":
+        return
+    session, reader, name = begun(store), SqliteStore.open(url), place.attribute.lstrip("_")
+    value = getattr(session, place.attribute)
+    for part in (another(place, value), value):
+        change = changed(session, **{name: part})
+        store.commit(change)
+        session = change.session
+        assert reader.session(session.id) == session
+    reader.close()
+
+
+@pytest.mark.parametrize("place", OPERATION.places, ids=lambda place: place.attribute)
+def test_every_attribute_of_an_operation_can_be_the_only_one_that_changes(store, url, place):
+    if place.fixed:
+        return
+    session, operation, name = a_session(), an_operation(), place.attribute.lstrip("_")
+    store.commit(Change(session=session, operations=(operation,)))
+    reader, value = SqliteStore.open(url), getattr(operation, place.attribute)
+    for part in (another(place, value), value):
+        operation = replace(operation, **{name: part})
+        change = changed(session)._replace(operations=(operation,))
+        store.commit(change)
+        session = change.session
+        assert list(reader.operations(session.id)) == [operation]
+    reader.close()
 
 
 def test_an_operation_that_somebody_else_deleted_is_written_whole(store, other):

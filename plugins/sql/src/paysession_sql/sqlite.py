@@ -410,6 +410,7 @@ class SqliteStore(Reads):
                 # Seldom: mostly what refuses a change is the first that it writes.
                 cursor.execute("ROLLBACK")
                 cursor.execute("BEGIN IMMEDIATE")
+                self._known.check(connection)
                 for member in lead.group:
                     self._make_apart(cursor, member)
             # The interpreter sees one step here: no signal handler runs between the commit and the
