@@ -139,6 +139,7 @@ def one(name, plan, show):
         "sessions": verdict.sessions,
         "operations": verdict.operations,
         "ledger entries": verdict.effects,
+        "increments": verdict.increments,
         "events": verdict.events,
         "conflicts": dict(verdict.conflicts),
         "double effects": len(verdict.violations.get("1", ())),

@@ -73,6 +73,7 @@ class Verdict:
         operations: How many there are in the ledger.
         sessions: How many sessions.
         effects: How many entries the ledger has.
+        increments: How many of them raised what is authorized.
         conflicts: How many were reported, by kind.
         settle_seconds: How long operations that recovery had to take over were open, sorted.
     """
@@ -81,6 +82,7 @@ class Verdict:
     operations: int = 0
     sessions: int = 0
     effects: int = 0
+    increments: int = 0
     events: int = 0
     conflicts: Counter = field(factory=Counter)
     settle_seconds: list[float] = field(factory=list)
@@ -127,6 +129,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         for view in orders[name]:
             views[name, view["ours"]].append(view)
     verdict.effects = sum(map(len, ledger.values()))
+    verdict.increments = sum(entry["kind"] == INCREMENT for rows in ledger.values() for entry in rows)
     known = set()
     collections = defaultdict(list)
     histories = {}
@@ -245,12 +248,19 @@ def _books(verdict, site, session, history, entries, views, *, restored=False):
     # An update that was lost with a backup is reported as a conflict, once it is authorized.
     reported = restored and (session.status != "authorized" or session.conflict in ("amount", "over_limit"))
     if alive and session.initiated and session.status != "canceled" and not reported:
-        if (alive[0]["amount"], alive[0]["currency"]) != (session.amount.minor, session.amount.currency):
-            verdict.find("2", f"{session.id} is of {session.amount}, and the order of {alive[0]['amount']}")
+        own = _own(session, alive) if restored else alive[0]
+        if (own["amount"], own["currency"]) != (session.amount.minor, session.amount.currency):
+            verdict.find("2", f"{session.id} is of {session.amount}, and the order of {own['amount']}")
     if site.named == MONEY:
         _effects(verdict, session, history, entries)
     else:
         _named(verdict, site.named, session, history, entries)
+
+
+def _own(session, views):
+    """Return what a session names at the gateway, where a restore has had it begun twice; else the first."""
+    named = (view for view in views if session.reference in (view.get("order"), view.get("id")))
+    return next(named, views[0])
 
 
 def _effects(verdict, session, history, entries):

@@ -33,6 +33,7 @@ def test_a_short_campaign_finds_nothing(store):
     assert result["kills"] >= 25
     assert result["faults"] >= 200
     assert min(result["operations"], result["events"], result["ledger entries"]) > 100
+    assert result["increments"] > 0
 
 
 @pytest.mark.slow
@@ -88,6 +89,7 @@ def test_at_stripe_after_a_backup_was_restored_the_ledger_equals_the_gateway_and
     assert (result["violations"], result["crashes"], status) == ({}, [], 0)
     assert result["restores"] == 1
     assert result["operations"] > 20
+    assert result["increments"] > 0
 
 
 @pytest.mark.slow
