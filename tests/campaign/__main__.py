@@ -140,6 +140,7 @@ def one(name, plan, show):
         "operations": verdict.operations,
         "ledger entries": verdict.effects,
         "increments": verdict.increments,
+        "begun twice around a restore": verdict.begun_twice,
         "events": verdict.events,
         "conflicts": dict(verdict.conflicts),
         "double effects": len(verdict.violations.get("1", ())),

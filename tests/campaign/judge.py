@@ -74,6 +74,8 @@ class Verdict:
         sessions: How many sessions.
         effects: How many entries the ledger has.
         increments: How many of them raised what is authorized.
+        begun_twice: How many payments the gateway has and used a second time, because a restore lost an attempt
+            that was not applied; see "After a restore" in docs/operations.md.
         conflicts: How many were reported, by kind.
         settle_seconds: How long operations that recovery had to take over were open, sorted.
     """
@@ -83,6 +85,7 @@ class Verdict:
     sessions: int = 0
     effects: int = 0
     increments: int = 0
+    begun_twice: int = 0
     events: int = 0
     conflicts: Counter = field(factory=Counter)
     settle_seconds: list[float] = field(factory=list)
@@ -147,7 +150,10 @@ def judge(world, pay, verdict, lost=frozenset()):
         ]
         _one_effect(verdict, session, history, entries[mine])
         restored = bool(world.plan.restores)
-        _books(verdict, site, session, history, entries[mine], views[mine], restored=restored)
+        twice = restored and _begun_twice(history, entries[mine])
+        found = Verdict() if twice else verdict
+        _books(found, site, session, history, entries[mine], views[mine], restored=restored)
+        verdict.begun_twice += twice and bool(found.violations)
         if not restored:
             _ours(verdict, session, history, entries[mine])
         _evidence(verdict, session, history, entries[mine], restored=restored)
@@ -157,6 +163,8 @@ def judge(world, pay, verdict, lost=frozenset()):
         _limits(verdict, session, entries[mine])
         if session.open or session.pending or session.cancel_requested:
             verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
+    if verdict.begun_twice > 1 + verdict.sessions // 100:
+        verdict.find("1", f"{verdict.begun_twice} payments were begun twice: a restore explains one in 100")
     # After a restore the same call may choose another provider: what was begun with the first is lost.
     pairs = {(session.provider, session.id) for session in every_session(pay)}
     for _, ours in set(entries) - pairs:
@@ -194,6 +202,14 @@ def _all_events(pay):
     while rows := pay.events(after=cursor, limit=1000):
         yield from rows
         cursor = rows[-1].cursor
+
+
+def _begun_twice(history, entries):
+    """Return whether another attempt than the one that the ledger knows has begun the payment as well."""
+    known = {row.id for row in history}
+    calls = {row.id.rpartition("-")[2] for row in history if row.kind == "initiate"}
+    begun = {entry["operation"] for entry in entries if entry["kind"] == "create"}
+    return any(attempt.rpartition("-")[2] in calls for attempt in begun - known)
 
 
 def _kind(operation):
