@@ -152,7 +152,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         restored = bool(world.plan.restores)
         twice = restored and _begun_twice(history, entries[mine])
         found = Verdict() if twice else verdict
-        _books(found, site, session, history, entries[mine], views[mine], restored=restored)
+        _books(found, site, session, history, entries[mine], views[mine], told[session.id], restored=restored)
         verdict.begun_twice += twice and bool(found.violations)
         if not restored:
             _ours(verdict, session, history, entries[mine])
@@ -232,7 +232,7 @@ def _one_effect(verdict, session, history, entries):
             verdict.find("1", f"{count} effects under the caller's key {key} of {session.id}")
 
 
-def _books(verdict, site, session, history, entries, views, *, restored=False):
+def _books(verdict, site, session, history, entries, views, events, *, restored=False):
     def total(kind):
         return sum(row["amount"] for row in entries if row["kind"] == kind and row["state"] == "succeeded")
 
@@ -261,8 +261,10 @@ def _books(verdict, site, session, history, entries, views, *, restored=False):
         verdict.find("2", f"{session.id} is canceled, and the order is {alive[0]['status']}")
     if session.status == "authorized" and not alive:
         verdict.find("2", f"{session.id} is authorized, and there is no order")
-    # An update that was lost with a backup is reported as a conflict, once it is authorized.
-    reported = restored and (session.status != "authorized" or session.conflict in ("amount", "over_limit"))
+    # An update that was lost with a backup is reported as a conflict, once it is authorized. One for want of
+    # room is over when the order grows again.
+    conflicts = {event.detail.partition(":")[0] for event in events if event.type == "session.conflict"}
+    reported = restored and (session.status != "authorized" or conflicts & {"amount", "over_limit"})
     if alive and session.initiated and session.status != "canceled" and not reported:
         own = _own(session, alive) if restored else alive[0]
         if (own["amount"], own["currency"]) != (session.amount.minor, session.amount.currency):
