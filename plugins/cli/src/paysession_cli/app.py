@@ -13,23 +13,15 @@ from urllib.parse import urlsplit
 
 import click
 
-from paysession import (
-    Found,
-    InvalidData,
-    Money,
-    OutcomeUnknown,
-    Payments,
-    PaysessionError,
-    StoreError,
-    load_config,
-)
+import paysession  # what opens payments is loaded when it is first named: not to show a help text
+from paysession import InvalidData, Money, OutcomeUnknown, PaysessionError, StoreError
 from paysession_cli import show
 from paysession_cli.terminal import complain, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paysession import PaymentSession, ProviderInfo
+    from paysession import Payments, PaymentSession, ProviderInfo
 
 __all__ = [
     "EXIT_FAILED",
@@ -72,12 +64,12 @@ class App:
                 f"there is no database {file}: name yours with --db or --config "
                 "(paysession collection create makes one)"
             )
-        return Payments.open(self.url(), config=self._settings_file(), load_providers=not reading)
+        return paysession.Payments.open(self.url(), config=self._settings_file(), load_providers=not reading)
 
     def providers(self) -> Sequence[ProviderInfo]:
         """Return the providers, for which no store needs to exist."""
         url = "memory:" if self.missing_file() is not None else self.url()
-        with Payments.open(url, config=self._settings_file()) as payments:
+        with paysession.Payments.open(url, config=self._settings_file()) as payments:
             return payments.providers()
 
     def missing_file(self) -> str | None:
@@ -91,8 +83,8 @@ class App:
         """Return where the ledger is kept."""
         url, file = self.db, self._settings_file()
         if url is None and file is not None:
-            url = load_config(file).get("store")
-            if isinstance(file, Found):
+            url = paysession.load_config(file).get("store")
+            if isinstance(file, paysession.Found):
                 _check_store(url)
         url = url or DEFAULT_DB
         return url if ":" in url else f"sqlite:///{url}"
@@ -104,7 +96,7 @@ class App:
         """
         if self.config is not None or not os.path.exists(DEFAULT_CONFIG):  # noqa: PTH110
             return self.config
-        found = Found(os.path.abspath(DEFAULT_CONFIG))  # noqa: PTH100
+        found = paysession.Found(os.path.abspath(DEFAULT_CONFIG))  # noqa: PTH100
         if not self._announced:
             self._announced = True
             click.echo(f"Settings are read from {visible(found)}", err=True)

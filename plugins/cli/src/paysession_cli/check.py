@@ -14,7 +14,8 @@ from attrs import asdict, frozen
 from rich.table import Table
 from rich.text import Text
 
-from paysession import Kind, ProviderLoadError, ProviderNotFound, installed
+import paysession
+from paysession import Kind, ProviderLoadError, ProviderNotFound
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 from paysession_cli.grade import CRITERIA, Grade, Subject, grade_of, run_tests, tree_of, write
@@ -137,7 +138,7 @@ def check(app: App, name: str, grade: bool, tests: str | None, write_: bool) -> 
     """
     if find_spec("pytest") is None:
         raise ProviderLoadError("the contract runs on pytest: pip install paysession-testing")
-    found = installed(GROUP, name).get(name)
+    found = paysession.installed(GROUP, name).get(name)
     if found is None:
         raise ProviderNotFound(_unknown(name))
     contract: Any = found.load()
@@ -178,8 +179,8 @@ def _show_grade(subject: Subject, grade: Grade, written: Path | None) -> None:
 
 
 def _unknown(name: str) -> str:
-    offers = ", ".join(installed(GROUP)) or "none"
-    if name in installed("paysession.providers"):
+    offers = ", ".join(paysession.installed(GROUP)) or "none"
+    if name in paysession.installed("paysession.providers"):
         return (
             f"the provider {name!r} is installed, and its distribution names no contract: give it an entry "
             f"point in the group {GROUP}; contracts are there for: {offers}"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from paysession import Money, NotFound, Payments
+from paysession import Money, NotFound
 from paysession_cli import show
 from paysession_cli.app import App, asked_by, common, pass_app
+
+if TYPE_CHECKING:
+    from paysession import Payments
 
 __all__ = ["collection", "collection_id"]
 

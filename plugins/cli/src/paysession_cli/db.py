@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from paysession import StoreError, installed
+import paysession
+from paysession import StoreError
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 
@@ -66,7 +67,7 @@ def db_check(app: App) -> None:
 def _schema(app: App) -> Schema:
     url = app.url()
     scheme = url.partition(":")[0].partition("+")[0]
-    entry = installed("paysession.schemas", scheme).get(scheme)
+    entry = paysession.installed("paysession.schemas", scheme).get(scheme)
     if entry is None:
         raise StoreError(f"a store {scheme!r} has no schema; sqlite and postgresql have, in paysession-sql")
     opened: Callable[[str], Schema] = entry.load()

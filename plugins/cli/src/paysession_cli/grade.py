@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from attrs import asdict, frozen
 
-from paysession.provider import Kind
+from paysession import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

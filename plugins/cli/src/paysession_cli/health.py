@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from paysession import Health, StoreError
+import paysession
+from paysession import StoreError
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 
@@ -38,7 +39,7 @@ def health(app: App, after: str | None, max_lag: float, max_doubt: float, strict
         with app.payments(reading=True) as payments:
             found = payments.health(after=after, max_lag=lag, max_doubt=doubt)
     except StoreError as error:
-        found = Health(at=datetime.now(UTC), store=str(error)).judged(lag, doubt)
+        found = paysession.Health(at=datetime.now(UTC), store=str(error)).judged(lag, doubt)
     app.answer(show.health_json(found), lambda: show.show_health(found))
     if found.failing or (strict and found.problems):
         sys.exit(EXIT_FAILED)

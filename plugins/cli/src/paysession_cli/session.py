@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from paysession import CaptureMode, Checkout, Money, Payments, Status
+from paysession import CaptureMode, Checkout, Money, Status
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from paysession import Payments
 
 __all__ = ["session"]
 
