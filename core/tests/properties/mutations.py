@@ -43,7 +43,9 @@ MUTATIONS = {
     (evidence, "an increment was too late for the former amount", "or operation.increments or amount is None", "or amount is None"),
     (evidence, "less than an increment is enough", "amount >= operation.amount:", "True:"),
     (rules, "what is captured is raised", "if session.captured or session.capturing or session.pending or session.cancel_requested:", "if False:"),
-    (rules, "what is authorized is lowered", "asked <= least:", "False:"),
+    (rules, "what is authorized is lowered", "asked <= least and not found:", "False:"),
+    (evidence, "what others raised and captured is not reported", "matching.compare(room)\n    _compare_capture(ledger, capabilities)", "matching.compare(room)"),
+    (rules, "an increment is not asked for again after a restore", "asked <= least and not found:", "asked <= least:"),
     # --- disputes ---
     (ledger, "a chargeback is not counted", "row.charged_back += minor", "pass"),
     (ledger, "a dispute that was won is kept", "row.charged_back -= amount.minor", "pass"),

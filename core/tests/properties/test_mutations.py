@@ -18,6 +18,8 @@ STORIES = {
     "what is captured is raised": "increment",
     "an increment adds to what was raised meanwhile": "increment",
     "what is authorized is lowered": "increment",
+    "what others raised and captured is not reported": "increment",
+    "an increment is not asked for again after a restore": "restore",
     "a dispute that was decided is opened again": "disputes",
     "what was charged back is refunded": "disputes",
     "an older effect is ours": "identity",
