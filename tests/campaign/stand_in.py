@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ class CampaignClock(Clock):
         return datetime.fromtimestamp(self._office.now(), UTC)
 
 
-class Account:
+class Account(ABC):
     """One account: what goes wrong with its requests, and the people around it.
 
     A request and an answer are the stand-in's own; an answer without a status resets the connection.
@@ -48,21 +49,21 @@ class Account:
         self._rate, self._weights = 0.0, {}
         self._guard = threading.Lock()
 
+    @abstractmethod
     def read(self, method, path, headers, body):
         """Return a request as the stand-in has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def verb(self, request):
         """Return in a word what a request asks for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def carry_out(self, request):
         """Answer a request as the gateway does, and note what it did."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_wrong(self, fault, request):
         """Answer a request with which something of the stand-in's own goes wrong."""
-        raise NotImplementedError
 
     def at_random(self, rate, weights):
         """Let so many of all requests meet a fault."""
