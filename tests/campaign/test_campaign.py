@@ -83,8 +83,8 @@ def test_every_process_ends_with_the_driver(tmp_path, monkeypatch, how):
 @pytest.mark.slow
 def test_at_stripe_after_a_backup_was_restored_the_ledger_equals_the_gateway_and_nothing_is_sent_twice():
     result, status = run(
-        "--provider", "stripe", "--seed", "3", "--restores", "1", "--kills", "5", "--faults", "50",
-        "--minutes", "0.4",
+        "--provider", "stripe", "--seed", "3", "--restores", "1", "--kills", "20", "--faults", "200",
+        "--minutes", "0.8",
     )  # fmt: skip
     assert (result["violations"], result["crashes"], status) == ({}, [], 0)
     assert result["restores"] == 1
