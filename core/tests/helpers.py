@@ -1,6 +1,9 @@
 """What the tests of every subject share."""
 
-from paysession import Capabilities, Money, Outcome, hookimpl
+import copy
+
+from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, hookimpl
+from paysession._plugins.registry import Registry
 
 
 def eur(amount):
@@ -44,3 +47,25 @@ class Willing:
     @hookimpl
     def cancel(self):
         return Outcome.canceled()
+
+
+class Backup:
+    """A copy of a shop's ledger in memory, and the way back to it."""
+
+    def __init__(self, shop):
+        self._shop = shop
+        self._rows = self._copy(shop.store)
+
+    def restore(self):
+        store = MemoryStore(clock=self._shop.clock)
+        vars(store).update(copy.deepcopy(self._rows))
+        store.identity = self._shop.store.identity
+        self._shop.store = store
+        self._shop.payments = Payments(store, Registry({"fake": self._shop.fake}))
+
+    @staticmethod
+    def _copy(store):
+        rows = {
+            name: value for name, value in vars(store).items() if name not in ("now", "identity", "_lock")
+        }
+        return copy.deepcopy(rows)

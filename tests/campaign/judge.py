@@ -154,6 +154,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         found = Verdict() if twice else verdict
         _books(found, site, session, history, entries[mine], views[mine], told[session.id], restored=restored)
         verdict.begun_twice += twice and bool(found.violations)
+        _second(verdict, session, views[mine], told[session.id])
         if not restored:
             _ours(verdict, session, history, entries[mine])
         _evidence(verdict, session, history, entries[mine], restored=restored)
@@ -210,6 +211,13 @@ def _begun_twice(history, entries):
     calls = {row.id.rpartition("-")[2] for row in history if row.kind == "initiate"}
     begun = {entry["operation"] for entry in entries if entry["kind"] == "create"}
     return any(attempt.rpartition("-")[2] in calls for attempt in begun - known)
+
+
+def _second(verdict, session, views, events):
+    """Check that a second payment is reported only where the gateway has two."""
+    reported = [event for event in events if (event.detail or "").startswith("second_payment:")]
+    if reported and len(views) < 2:
+        verdict.find("2", f"{session.id} has one order, and {reported[0].detail} was reported")
 
 
 def _kind(operation):

@@ -438,6 +438,9 @@ class WebhookEvent(Value):
         data: The gateway's own data for later hooks. Its names are added to the session's ``data``: here
             nobody knows what is there already.
         payer: Who paid, as far as it is reported.
+        payment: The gateway's id of the payment that the notification is about: what ``retrieve`` reports as
+            ``reference``. Only where `session_id` is given. A session has one payment; another that is alive
+            is reported as the conflict ``second_payment``. None: not said, or not sure.
     """
 
     id: str | None = field(converter=text_or_none, validator=_TEXT)
@@ -448,6 +451,7 @@ class WebhookEvent(Value):
     reference: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
     data: str | None = field(default=None, converter=_json, repr=False)
     payer: Payer | None = field(default=None, converter=reported, repr=False)
+    payment: str | None = field(default=None, converter=text_or_none, validator=_TEXT)
 
 
 def _moment(moment: datetime) -> datetime:

@@ -55,6 +55,7 @@ ConflictKind = Literal[
     "open_after_cancel",
     "over_captured",
     "over_limit",
+    "second_payment",
     "status",
 ]
 """What a conflict is about: see the reference of events."""

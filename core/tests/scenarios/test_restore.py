@@ -1,38 +1,14 @@
 """The ledger is restored from a backup: what was done since is at the gateway only."""
 
 import contextlib
-import copy
 import re
 
 import pytest
 
-from helpers import eur
-from paysession import Declined, MemoryStore, NotApplied, OutcomeUnknown, Payments
+from helpers import Backup, eur
+from paysession import Declined, NotApplied, OutcomeUnknown
 from paysession._ledger.ids import found_id, number_of
-from paysession._plugins.registry import Registry
 from paysession.provider import Effect, Snapshot
-
-
-class Backup:
-    """A copy of a shop's ledger in memory, and the way back to it."""
-
-    def __init__(self, shop):
-        self._shop = shop
-        self._rows = self._copy(shop.store)
-
-    def restore(self):
-        store = MemoryStore(clock=self._shop.clock)
-        vars(store).update(copy.deepcopy(self._rows))
-        store.identity = self._shop.store.identity
-        self._shop.store = store
-        self._shop.payments = Payments(store, Registry({"fake": self._shop.fake}))
-
-    @staticmethod
-    def _copy(store):
-        rows = {
-            name: value for name, value in vars(store).items() if name not in ("now", "identity", "_lock")
-        }
-        return copy.deepcopy(rows)
 
 
 def captures(shop):

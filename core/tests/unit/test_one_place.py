@@ -26,6 +26,11 @@ COPIES = {
         "_send_again",
         "session",
     ): "what a hook is shown of the session: as it was when it began",
+    (
+        "_engine/recovery.py",
+        "compare_payment",
+        "session",
+    ): "what the lookup of another payment is shown: it names that one",
     ("_engine/recovery.py", "attend", "session"): "how often it was queried; `Postponed` is applied to it",
     ("_engine/upkeep.py", "_write", "row"): "a notification, not a session",
     ("payments.py", "update_collection", "row"): "a collection, not a session",

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from paysession.provider import Kind, Money, OutcomeUnknown
+from paysession.values import replace
 from paysession_paypal.webhooks import parse
 from paysession_sandbox.paypal import Fault
 
@@ -44,6 +45,19 @@ def test_a_payer_who_never_returns_is_no_lost_sale(hook, fake, deliver):
     assert deliver(approved).status == 200
     assert hook.books() == ("authorized", 4200, 4200, 0, 0)
     assert fake.effects == ["authorize 42.00"]
+
+
+def test_a_second_order_of_a_session_is_reported(hook, fake, deliver):
+    """As a restored ledger finds it, whose session was begun under another key before."""
+    session = hook.session("initiated")
+    (operation,) = hook.payments.history(session.id)
+    other = hook.provider.initiate(session, replace(operation, id=f"{operation.id}-2")).reference
+    fake.payer_approves(other)
+    (approved,) = fake.events
+    assert deliver(approved).status == 200
+    (conflict,) = hook.payments.conflicts()
+    assert (conflict.kind, conflict.expected, conflict.found) == ("second_payment", session.reference, other)
+    assert hook.payments.get(session.id).status == "requires_more"
 
 
 def test_a_duplicate_is_acknowledged_and_changes_nothing(hook, fake, deliver):

@@ -32,6 +32,26 @@ def test_a_valid_notification_is_read_from_its_raw_bytes(verifier, fake, body):
     assert (event.type, event.references) == ("PAYMENT.CAPTURE.COMPLETED", ("C1",))
 
 
+@pytest.mark.parametrize(
+    ("kind", "resource", "payment"),
+    [
+        ("CHECKOUT.ORDER.APPROVED", {"id": "O1"}, "O1"),
+        (
+            "PAYMENT.CAPTURE.COMPLETED",
+            {"id": "C1", "supplementary_data": {"related_ids": {"order_id": "O1"}}},
+            "O1",
+        ),
+        ("PAYMENT.CAPTURE.COMPLETED", {"id": "C1"}, None),
+        ("PAYMENT.CAPTURE.COMPLETED", {"id": "C1", "supplementary_data": {"related_ids": "O1"}}, None),
+        ("CUSTOMER.DISPUTE.CREATED", {"id": "D1"}, None),
+    ],
+)
+def test_the_order_is_named_where_a_notification_says_which_it_is(kind, resource, payment):
+    body = json.dumps({"id": "WH-1", "event_type": kind, "resource": resource}).encode()
+    (event,) = parse(Believes(), {}, body)
+    assert event.payment == payment
+
+
 @pytest.mark.parametrize("body", PAYLOADS)
 def test_one_byte_flipped_is_rejected(verifier, fake, body):
     headers = fake.signer.headers(body)

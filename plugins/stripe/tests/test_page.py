@@ -102,6 +102,10 @@ def test_a_page_is_made_and_the_payer_sent_there(wire, forms, values, where):
     assert ("automatic", "Two books") == (payment["capture_method"], payment["description"])
     assert "manual" == form["payment_method_options"]["card"]["capture_method"]
     assert "ps_1" == form["metadata"]["paysession_session"] == payment["metadata"]["paysession_session"]
+    assert ("yes", None) == (
+        payment["metadata"]["paysession_page"],
+        form["metadata"].get("paysession_page"),
+    )
 
 
 @pytest.mark.parametrize("ui", ["hosted", "embedded"])

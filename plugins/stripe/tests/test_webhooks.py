@@ -66,6 +66,34 @@ def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, refer
     assert (None, references) == (told.session_id, tuple(told.references))
 
 
+MARK = {"paysession_session": "ps_1"}
+
+
+@pytest.mark.parametrize(
+    ("found", "payment"),
+    [
+        ({"object": "payment_intent", "id": "pi_1", "metadata": MARK}, "pi_1"),
+        ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "metadata": MARK}, "pi_1"),
+        ({"object": "charge", "id": "ch_1", "payment_intent": None, "metadata": MARK}, None),
+        ({"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1", "metadata": MARK}, "cs_1"),
+        ({"object": "payment_intent", "id": "pi_1", "metadata": {**MARK, "paysession_page": "yes"}}, None),
+        (
+            {
+                "object": "charge",
+                "id": "ch_1",
+                "payment_intent": "pi_1",
+                "metadata": {**MARK, "paysession_page": "yes"},
+            },
+            None,
+        ),
+        ({"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": MARK}, None),
+    ],
+)
+def test_the_payment_is_named_where_that_is_what_the_session_names(found, payment):
+    (told,) = read(event(found=found))
+    assert (told.session_id, told.payment) == ("ps_1", payment)
+
+
 WARNING = {
     "object": "radar.early_fraud_warning",
     "id": "issfr_1",
@@ -296,6 +324,28 @@ def test_events_in_the_wrong_order_and_twice_lead_to_what_stripe_shows(payments,
 def test_a_notification_that_lies_is_only_a_hint(payments, session):
     assert 200 == notify(payments, about(session, "payment_intent.succeeded", "evt_1")).status
     assert "pending" == payments.get(session.id).status
+
+
+def test_a_second_payment_of_a_session_is_reported_until_it_is_canceled(payments, session, payer):
+    """As a restored ledger finds it, whose session was begun under another key before."""
+    made = {
+        "amount": 4200,
+        "currency": "eur",
+        "capture_method": "manual",
+        "confirm": "true",
+        "payment_method": "pm_card_visa",
+        "metadata[paysession_session]": session.id,
+        "return_url": "https://shop.example/back",
+    }
+    other = payer.send("payment_intents", **made)["id"]
+    found = {"object": "payment_intent", "id": other, "metadata": {"paysession_session": session.id}}
+    assert 200 == notify(payments, event("payment_intent.amount_capturable_updated", "evt_1", found)).status
+    (conflict,) = payments.conflicts()
+    assert ("second_payment", session.reference, other) == (conflict.kind, conflict.expected, conflict.found)
+    payer.send(f"payment_intents/{other}/cancel")
+    assert 200 == notify(payments, event("payment_intent.canceled", "evt_2", found)).status
+    assert not payments.conflicts()
+    assert ("pending", session.reference) == (payments.get(session.id).status, session.reference)
 
 
 def test_a_refund_in_the_dashboard_arrives(payments, session, payer):

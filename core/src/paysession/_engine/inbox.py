@@ -25,6 +25,7 @@ from paysession.checkout import dump_payer, load_payer
 from paysession.errors import (
     ConfigurationError,
     InvalidData,
+    NotApplied,
     OutcomeUnknown,
     PaysessionError,
     ProviderNotFound,
@@ -177,7 +178,7 @@ class Inbox:
             session_id=event.session_id,
             references=tuple(event.references),
             effects=_dump(event.effects),
-            details=_dump_details(event.data, event.reference, event.payer),
+            details=_dump_details(event.data, event.reference, event.payer, event.payment),
             body=body,
             due_at=now,
         )
@@ -305,7 +306,7 @@ class Inbox:
             erased = replace(
                 notification,
                 body=b"",
-                details=_dump_details(None, kept.reference, None),
+                details=_dump_details(None, kept.reference, None, _payment(notification)),
                 attempts=notification.attempts + 1,
             )
             try:
@@ -358,9 +359,22 @@ class Inbox:
         lagging = provider.capabilities.lookup == "lagging"
         early = first and lagging and self._store.now() < shown_by
         session = recovery.sync(session_id)
-        if self._is_canceling(session):
-            return max(shown_by, self._store.now() + _wait(notification.attempts + 1))
+        again = max(shown_by, self._store.now() + _wait(notification.attempts + 1))
+        if self._is_canceling(session) or not self._is_compared(provider, notification, session_id):
+            return again
         return shown_by if early else None
+
+    def _is_compared(self, provider: Provider, notification: Notification, session_id: str) -> bool:
+        """Return whether the payment that a notification names was compared with the session's own."""
+        payment = _payment(notification)
+        if payment is None or provider.capabilities.lookup == "none":
+            return True
+        try:
+            compared = self._engine.recovery.compare_payment(provider, session_id, payment)
+        except (NotApplied, OutcomeUnknown) as error:
+            logger.info("the payment %s of session %s could not be queried: %s", payment, session_id, error)
+            compared = False
+        return compared or self._store.now() >= notification.received_at + KEPT
 
     def _is_canceling(self, session: SessionRow) -> bool:
         """Return whether a cancel is under way.
@@ -372,7 +386,11 @@ class Inbox:
 
 
 def _emptied(notification: Notification) -> Notification:
-    return replace(notification, body=b"", details="{}", effects="[]")
+    """Return a notification without what was put to use; what is looked into again names its payment."""
+    details = "{}"
+    if notification.due_at is not None:
+        details = _dump_details(None, None, None, _payment(notification))
+    return replace(notification, body=b"", details=details, effects="[]")
 
 
 def _wait(attempts: int) -> timedelta:
@@ -410,18 +428,24 @@ def _dump(effects: Sequence[Effect]) -> str:
     )
 
 
-def _dump_details(data: str | None, reference: str | None, payer: Payer | None) -> str:
+def _dump_details(data: str | None, reference: str | None, payer: Payer | None, payment: str | None) -> str:
     """Return what an event says beside its effects, as JSON text."""
-    parts = {"data": data, "reference": reference, "payer": dump_payer(payer)}
+    parts = {"data": data, "reference": reference, "payer": dump_payer(payer), "payment": payment}
     known = {name: part for name, part in parts.items() if part is not None}
     return json.dumps(known) if known else "{}"
 
 
 def _load_details(text: str) -> Details | None:
-    if text == "{}":
-        return None
     parts = json.loads(text)
+    if not parts.keys() - {"payment"}:
+        return None
     return Details(parts.get("data"), parts.get("reference"), payer=load_payer(parts.get("payer")))
+
+
+def _payment(notification: Notification) -> str | None:
+    """Return the gateway's id of the payment that a notification is about, if it says so."""
+    payment: str | None = json.loads(notification.details).get("payment")
+    return payment
 
 
 def _reason(error: Failure) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from paysession._ledger.evidence import (
     from_answer,
     from_details,
     from_effects,
+    from_second_payment,
     from_snapshot,
     is_readable,
     still_in_doubt,
@@ -467,6 +468,44 @@ class Recoverer:
             return ledger if ledger.changed else None
 
         return self._engine.decide(session_id, rule), recorded
+
+    def compare_payment(self, provider: Provider, session_id: str, reference: str) -> bool:
+        """Query the gateway about a payment that a notification named, if it is not the session's own.
+
+        A restore that lost a session, or an attempt at ``initiate`` that was held to be not applied, may have
+        left two payments of one session. What the notification says is not believed: the gateway has to show
+        a payment that carries the session's id.
+
+        Args:
+            provider: The session's.
+            session_id: The session.
+            reference: The gateway's id of the payment.
+
+        Returns:
+            Whether it is known whose it is; not while the session's own payment is unknown, or changes.
+
+        Raises:
+            NotApplied, OutcomeUnknown: The gateway could not be queried.
+        """
+        snapshot: Snapshot | None = None
+
+        def plan(session: SessionRow) -> Ledger | None:
+            if snapshot is None or session.reference == reference:
+                return None
+            ledger = self._engine.ledger(session)
+            from_second_payment(ledger, reference, snapshot)
+            return ledger if ledger.changed else None
+
+        session = self._engine.load(session_id)
+        if session.reference == reference:
+            return True
+        if session.reference is None or session.open is not None:
+            return False
+        named = replace(session, reference=reference)
+        snapshot = self._engine.calls.look(provider, partial(provider.retrieve, named, None))
+        if snapshot.session_id == session_id and snapshot.reference == reference:
+            self._engine.decide(session_id, plan)
+        return True
 
     def _record(
         self,

@@ -65,6 +65,7 @@ __all__ = [
     "from_details",
     "from_effects",
     "from_late_answer",
+    "from_second_payment",
     "from_snapshot",
     "is_readable",
     "still_in_doubt",
@@ -326,6 +327,36 @@ def from_snapshot(
     _compare_capture(ledger, capabilities)
     _after(ledger, capabilities)
     schedule(ledger, capabilities)
+
+
+def from_second_payment(ledger: Ledger, reference: str, snapshot: Snapshot) -> None:
+    """Report a payment of the session that is not the one the ledger knows, or that nothing is left of it.
+
+    Args:
+        ledger: The session's.
+        reference: The gateway's id of that payment.
+        snapshot: What the gateway showed of it.
+    """
+    opened = ledger.conflicts.get("second_payment")
+    if _is_alive(snapshot):
+        ledger.apply(ConflictOpened("second_payment", ledger.row.reference, reference))
+    elif opened is not None and opened.found == reference:
+        ledger.apply(ConflictClosed("second_payment"))
+
+
+def _is_alive(snapshot: Snapshot) -> bool:
+    """Return whether a payer can still pay there, or money is authorized or kept there."""
+    if snapshot.status is None or snapshot.status is Status.CANCELED:
+        return False
+    if snapshot.status is not Status.AUTHORIZED:
+        return True
+    captured = _minor(snapshot.captured)
+    returned = _minor(snapshot.refunded) + _minor(snapshot.charged_back)
+    return captured > returned or not captured or _minor(snapshot.authorized) > captured
+
+
+def _minor(money: Money | None) -> int:
+    return money.minor if money is not None else 0
 
 
 def from_details(ledger: Ledger, details: Details) -> None:

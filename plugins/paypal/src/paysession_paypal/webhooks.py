@@ -64,7 +64,15 @@ def parse(verifier: Verifier, headers: Mapping[str, str], body: bytes) -> Sequen
     dispute = text_in(resource, "dispute_id") or ""
     # What it says of the dispute is not believed either: the lookup asks PayPal for it.
     data = {"dispute": dispute} if _DISPUTE.fullmatch(dispute) else None
-    return (WebhookEvent(id=delivery, type=kind, session_id=session_id, references=references, data=data),)
+    read = WebhookEvent(
+        id=delivery,
+        type=kind,
+        session_id=session_id,
+        references=references,
+        data=data,
+        payment=_order_id(kind, resource),
+    )
+    return (read,)
 
 
 def _object(body: bytes) -> Document:
@@ -86,6 +94,19 @@ def _session_id(resource: Document) -> str | None:
     return next((custom_id for custom_id in found if custom_id), None)
 
 
+def _order_id(kind: str, resource: Document) -> str | None:
+    """Return the id of the order that a notification is about, if it says so."""
+    if kind.startswith("CHECKOUT.ORDER."):
+        return text_in(resource, "id")
+    return text_in(_related(resource), "order_id")
+
+
+def _related(resource: Document) -> Document:
+    """Return the ids of what an object belongs to."""
+    data = as_object(resource.get("supplementary_data")) or {}
+    return as_object(data.get("related_ids")) or {}
+
+
 def _disputed(resource: Document) -> list[Document]:
     """Return the transactions that a dispute is about."""
     return list(filter(None, map(as_object, as_list(resource.get("disputed_transactions")))))
@@ -93,10 +114,8 @@ def _disputed(resource: Document) -> list[Document]:
 
 def _references(resource: Document) -> tuple[str, ...]:
     """Return the ids by which the session may be known: of the object itself, and those above it."""
-    data = as_object(resource.get("supplementary_data")) or {}
-    related = as_object(data.get("related_ids")) or {}
     values: list[str | None] = [text_in(resource, "id"), text_in(resource, "order_id")]
-    values += map(as_text, related.values())
+    values += map(as_text, _related(resource).values())
     # What the merchant calls the transaction is the capture's id.
     values += [text_in(row, "seller_transaction_id") for row in _disputed(resource)]
     for link in filter(None, map(as_object, as_list(resource.get("links")))):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPERATION",
+    "PAGE",
     "REFERENCE",
     "SESSION",
     "Capture",
@@ -51,6 +52,7 @@ __all__ = [
 SESSION: Final = "paysession_session"
 OPERATION: Final = "paysession_operation"
 REFERENCE: Final = "paysession_reference"
+PAGE: Final = "paysession_page"
 _CAPTURE: Final = "paysession_capture_"
 _MARK: Final = re.compile(r"(\S{1,50}) ([0-9]{1,15})(?: ([0-9]{1,9}))?")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from paysession_stripe.amounts import to_stripe
-from paysession_stripe.intent import OPERATION, REFERENCE, SESSION, capture_mark
+from paysession_stripe.intent import OPERATION, PAGE, REFERENCE, SESSION, capture_mark
 from paysession_stripe.methods import HOLDABLE
 from paysession_stripe.page import LOCALES
 
@@ -256,7 +256,11 @@ def page(
     checkout = session.checkout
     described = _described(session, data, defaults)
     taken = _capturing(session, data, defaults)
-    payment: dict[str, Any] = {"capture_method": taken["capture_method"], "metadata": marks, **described}
+    payment: dict[str, Any] = {
+        "capture_method": taken["capture_method"],
+        "metadata": {**marks, PAGE: "yes"},
+        **described,
+    }
     for name in (
         "setup_future_usage",
         "on_behalf_of",

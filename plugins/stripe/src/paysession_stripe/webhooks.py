@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from paysession.provider import WebhookEvent, WebhookRejected
-from paysession_stripe.intent import SESSION
+from paysession_stripe.intent import PAGE, SESSION
 from paysession_stripe.reading import json_object, text
 
 if TYPE_CHECKING:
@@ -110,8 +110,28 @@ def _about(event: Json) -> WebhookEvent | None:
     session_id, references = _session_id(found), _references(found)
     if session_id is None and (found.get("object") in _MARKED or not references):
         return None
-    data = _data(kind, found)
-    return WebhookEvent(event["id"], kind, session_id=session_id, references=references, data=data)
+    return WebhookEvent(
+        event["id"],
+        kind,
+        session_id=session_id,
+        references=references,
+        data=_data(kind, found),
+        payment=_payment(found),
+    )
+
+
+def _payment(found: Json) -> str | None:
+    """Return the id of the payment that an object belongs to, as the session's ``reference`` names it.
+
+    That is the PaymentIntent's, or that of the page, whose PaymentIntent is marked. What other objects belong
+    to is not said: they carry no mark, or only one that the session's own objects have.
+    """
+    kind = found.get("object")
+    if kind == "checkout.session":
+        return text(found, "id")
+    if kind not in ("payment_intent", "charge") or PAGE in (json_object(found.get("metadata")) or {}):
+        return None
+    return text(found, "id" if kind == "payment_intent" else "payment_intent")
 
 
 def _data(kind: str, found: Json) -> Mapping[str, object] | None:

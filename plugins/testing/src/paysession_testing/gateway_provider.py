@@ -224,6 +224,7 @@ class GatewayProvider:
                 session_id=told["ours"],
                 references=[told["order"]],
                 effects=[_effect(effect, told["currency"]) for effect in effects],
+                payment=told["order"],
             )
         ]
 
@@ -319,7 +320,13 @@ class ListingProvider(GatewayProvider):
         if told is None:
             raise NotApplied("the gateway has no list of changes")
         events = [
-            WebhookEvent(event["id"], event["type"], session_id=event["ours"], references=[event["order"]])
+            WebhookEvent(
+                event["id"],
+                event["type"],
+                session_id=event["ours"],
+                references=[event["order"]],
+                payment=event["order"],
+            )
             for event in told["events"]
         ]
         return Changes(events, datetime.fromtimestamp(told["until"], UTC))

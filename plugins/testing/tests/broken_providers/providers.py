@@ -724,6 +724,17 @@ class NotificationWithoutIds(GatewayProvider):
         return [WebhookEvent(event.id, event.type) for event in super().parse_webhook(headers, body)]
 
 
+@breaks("test_a_notification_brings_the_ledger_up_to_date")
+class NotificationOfAnotherPayment(GatewayProvider):
+    fix = "what retrieve reports as reference"
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        return [
+            replace(event, payment=f"{event.payment}-1") for event in super().parse_webhook(headers, body)
+        ]
+
+
 @breaks(
     "test_an_old_notification_does_not_turn_back_time", "test_a_notification_after_the_end_changes_nothing"
 )

@@ -83,7 +83,8 @@ class NotificationsContract:
         if bench.capabilities.local:
             bench.needs_feature("ask")  # nobody but us knows of it
         session = bench.ahead()
-        reply = deliver(bench, *notify(bench, session))
+        headers, body = notify(bench, session)
+        reply = deliver(bench, headers, body)
         after = bench.finished(bench.payments.get(session.id))
         if reply.status >= 300 or after.status is not Status.AUTHORIZED:
             broken(
@@ -92,6 +93,14 @@ class NotificationsContract:
                 fix="return a WebhookEvent with session_id= or references=, and let retrieve say ready=True",
             )
         bench.compare(after)
+        events = bench.handle.parse_webhook({name.lower(): value for name, value in headers.items()}, body)
+        other = next((row.payment for row in events if row.payment not in (None, after.reference)), None)
+        if other is not None:
+            broken(
+                "The payment that a notification is about is the session's.",
+                found=f"WebhookEvent.payment is {other!r}, session.reference {after.reference!r}",
+                fix="give payment= what retrieve reports as reference, or leave it out",
+            )
 
     def test_what_a_notification_authorized_is_captured_by_another_process(self, bench: Bench) -> None:
         """What the notification told is all that a later capture, in any process, has to go by."""
