@@ -15,6 +15,9 @@ HERE = Path(__file__).parent
 
 
 STORIES = {
+    "a second payment is not reported": "second_payment",
+    "a second payment stays": "second_payment",
+    "the end of any payment closes a second one": "second_payment",
     "what is captured is raised": "increment",
     "an increment adds to what was raised meanwhile": "increment",
     "what is authorized is lowered": "increment",
