@@ -54,6 +54,14 @@ APART = frozenset({
 """Files whose tests take long and share nothing: any worker takes the next of them."""
 
 
+CONTRACTS = ("plugins/paypal/tests/test_contract.py", "plugins/stripe/tests/test_contract.py")
+"""Contracts at a gateway's real client, whose exhaustive rows are of the slow tier."""
+
+
+LOST = frozenset({"drop_before", "drop_after", "after", "409", "302", "wrong_amount"})
+"""What goes wrong with every operation of those in the fast tier; a capture meets all there is."""
+
+
 SLOW_LIMIT = 900.0
 """Seconds that a slow test may take; others have the `timeout` of pyproject.toml."""
 
@@ -61,6 +69,8 @@ SLOW_LIMIT = 900.0
 def pytest_collection_modifyitems(items):
     """Begin with the longest files: one that begins late is what all workers wait for in the end."""
     for item in items:
+        if item.nodeid.startswith(CONTRACTS) and _is_tried_with_a_capture(item):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
     places = {name: place for place, name in enumerate(LONGEST)}
@@ -70,6 +80,18 @@ def pytest_collection_modifyitems(items):
         return places.get(name, len(places)), name  # by name: see `_take_turns`
 
     items.sort(key=place)
+
+
+def _is_tried_with_a_capture(item):
+    """Return whether a row of a contract is what a capture is tried with, for another operation."""
+    case = item.callspec.params if hasattr(item, "callspec") else {}
+    operation = case.get("kind", case.get("hook", "capture"))
+    if operation == "capture":
+        return False
+    if "fault" in case or "point" in case:
+        return case.get("fault", case.get("point")) not in LOST
+    # One transport reads the answers of all hooks.
+    return "hook" in case and operation != "retrieve"
 
 
 def pytest_collection_finish():

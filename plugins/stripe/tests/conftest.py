@@ -279,8 +279,24 @@ def values():
     return Values
 
 
+VARIANTS = {
+    "TestSavedCard": ("initiate", "authorize"),
+    "TestHostedPage": ("initiate", "update", "authorize", "cancel"),
+}
+"""Other ways to pay, and the operations that each carries out in its own way."""
+
+ANY_WAY = (
+    "secrets", "netrc", "importing", "in_many_threads", "serves_many_threads", "in_every_currency", "notification_of",
+    "forged", "cannot_be_read",
+)  # fmt: skip
+"""Words in the names of tests of what is the same however a payer pays."""
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out what a hosted page does not change: captures and refunds are those of its PaymentIntent."""
+    """Leave out what a hosted page does not change: captures and refunds are those of its PaymentIntent.
+
+    What another way to pay hardly changes is of the slow tier: `TestStripe` shows it in the fast one.
+    """
     same = [
         item
         for item in items
@@ -289,3 +305,18 @@ def pytest_collection_modifyitems(config, items):
     if same:
         config.hook.pytest_deselected(items=same)
         items[:] = [item for item in items if item not in same]
+    for item in items:
+        if item.path == HERE / "test_contract.py" and _is_the_same_any_way(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _is_the_same_any_way(item):
+    """Return whether a test of another way to pay repeats what `TestStripe` shows."""
+    own = VARIANTS.get(item.cls.__name__)
+    if own is None:
+        return False
+    case = item.callspec.params if hasattr(item, "callspec") else {}
+    if "hook" in case or any(words in item.name for words in ANY_WAY):
+        return True
+    lost = case.get("fault", case.get("point", "after"))
+    return case.get("kind", own[0]) not in own or lost not in ("drop_after", "after")
