@@ -332,7 +332,23 @@ DEVIATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", DEVIATIONS)
+FAST = (
+    "a replay is forgotten",
+    "unknown parameters are ignored",
+    "more is captured than is held",
+    "a wrong status",
+    "the bank never asks",
+    "a debit settles at once",
+    "a dispute is a refund",
+    "a search finds at once",
+)
+"""One of each kind; the others are of the slow tier."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in DEVIATIONS],
+)
 def test_a_deviation_turns_a_test_red(name, request, monkeypatch, clock):
     deviate, test, given = DEVIATIONS[name]
     wanted = [parameter for parameter in inspect.signature(test).parameters if parameter not in given]
