@@ -1,9 +1,16 @@
 """paysession check: the contract of an installed provider, run and told."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
+
+from paysession_cli.grade import kit_digest
+from paysession_testing.contract.suite import TESTS
 
 PROVIDER = """
 from paysession_manual import Manual
@@ -42,29 +49,67 @@ class SilentContract(CarelessContract):
 """
 
 
-@pytest.fixture
-def beside(tmp_path):
+SCRIPT = """
+import contextlib, functools, io, json, sys
+import paysession_cli.check
+from paysession_cli.main import main
+
+# A contract takes seconds: it is run once, and what is asked about it is answered from that.
+paysession_cli.check.run_contract = functools.cache(paysession_cli.check.run_contract)
+
+done = []
+for arguments in json.load(sys.stdin):
+    sys.argv = ["paysession", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+    done.append({"stdout": stdout.getvalue(), "stderr": stderr.getvalue(), "returncode": code})
+json.dump(done, sys.stdout)
+"""
+COMMANDS = (
+    ("check", "manual"),
+    ("check", "manual", "--grade", "--json"),
+    ("check", "careless"),
+    ("check", "careless", "--json"),
+    ("check", "silent"),
+)
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
     """A distribution beside what is installed, with a provider and its contract."""
-    info = tmp_path / "careless-1.0.dist-info"
+    folder = tmp_path_factory.mktemp("beside")
+    info = folder / "careless-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: careless\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[paysession.contracts]\ncareless = careless_contract:CarelessContract\nsilent = careless_contract:SilentContract\n"
         "nothing = careless_contract:Office\n[paysession.providers]\ncareless = careless:Careless\nbare = careless:Careless\n"
     )
-    (tmp_path / "careless.py").write_text(PROVIDER)
-    (tmp_path / "careless_contract.py").write_text(CONTRACT)
-    return tmp_path
+    (folder / "careless.py").write_text(PROVIDER)
+    (folder / "careless_contract.py").write_text(CONTRACT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(beside):
+    """What each of `COMMANDS` said, in one process of their own: not inside this run of pytest."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYSESSION_")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(COMMANDS), capture_output=True, text=True,
+        cwd=beside, env={**clean, "PYTHONPATH": str(beside)}, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(zip(COMMANDS, json.loads(done.stdout), strict=True))
 
 
 @pytest.fixture
-def check(beside, in_a_process):
-    """Return a function that runs a contract in a process of its own: not inside this run of pytest."""
-
-    def check(*arguments, before="pass"):
-        return in_a_process("check", *arguments, before=before, PYTHONPATH=str(beside))
-
-    return check
+def check(ran):
+    """Return a function that returns what `subprocess.run` would for one of `COMMANDS`."""
+    return lambda *arguments: SimpleNamespace(**ran["check", *arguments])
 
 
 def test_the_contract_of_an_installed_provider_is_run_and_told_as_a_table(check):
@@ -92,6 +137,15 @@ def test_failures_are_shown_below_the_table(check):
     assert re.search(r"^careless 1\.0: \d+ passed, 2 failed, \d+ not declared$", done.stdout, re.MULTILINE)
 
 
+def test_the_command_says_the_grade_and_why(check):
+    done = check("manual", "--grade", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["grade"] == "gold"
+    assert told["criteria"]["lookups"] == {"met": None, "why": "there is no gateway"}
+    assert told["contract"] == kit_digest(list(TESTS))
+
+
 def test_what_the_contracts_author_skips_is_no_success(check):
     done = check("silent")
     assert done.returncode == 1
@@ -114,7 +168,7 @@ def test_a_provider_without_a_contract_is_told_in_one_sentence(beside, in_proces
     assert "Traceback" not in done.stderr
 
 
-def test_without_pytest_it_says_what_to_install(check):
-    done = check("manual", before="import sys; sys.modules['pytest'] = None")
+def test_without_pytest_it_says_what_to_install(in_a_process):
+    done = in_a_process("check", "manual", before="import sys; sys.modules['pytest'] = None")
     assert done.returncode == 1
     assert "pip install paysession-testing" in done.stderr
