@@ -75,8 +75,8 @@ class Transport(stripe.HTTPClient):
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self._api_key = api_key.reveal()
         self._timeout = timeout
-        self._proxies: Any = dict.fromkeys(["http", "https", "all"]) if direct else None
         self._session = _session()
+        self._session.trust_env = not direct
         self._call = threading.local()
 
     def begin(self, until: float | None = None) -> None:
@@ -105,7 +105,6 @@ class Transport(stripe.HTTPClient):
                 data=post_data,
                 timeout=self._time(),
                 verify=stripe.ca_bundle_path,
-                proxies=self._proxies,
                 allow_redirects=False,
             )
             text = _text(answer.content)
