@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from time import monotonic
 
 import pytest
 from alembic import command
@@ -134,6 +136,38 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(store, url):
         assert row.in_doubt or row.initiated
     session = pay.initiate(order.id, provider="fake", idempotency_key="after")
     assert session.status == "requires_more"
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted", "deleted and made again"])
+def test_a_file_that_is_not_in_its_place_any_more_is_neither_written_nor_read(
+    url, tmp_path, monkeypatch, how
+):
+    path, backup, fake = tmp_path / "books.db", tmp_path / "backup.db", FakeProvider()
+    with Payments.open(url, providers={"fake": fake}) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="o1")
+        session = payments.initiate(order.id, provider="fake")
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        kept = backup.read_bytes()
+        session = payments.authorize(session.id)
+        if how == "replaced":
+            backup.replace(path)
+        else:
+            path.unlink()
+        if how == "deleted and made again":
+            path.touch()
+        with pytest.raises(StoreError, match="was replaced or deleted"):
+            payments.capture(session.id)
+        assert [kind for kind, _ in fake.calls] == ["initiate", "authorize"]
+        later = monotonic() + 2
+        monkeypatch.setattr("paysession_sql.sqlite.monotonic", lambda: later)
+        with pytest.raises(StoreError, match="was replaced or deleted"):
+            payments.get(session.id)
+        with pytest.raises(StoreError, match="was replaced or deleted"):
+            payments.prune()
+    assert path.exists() is (how != "deleted")
+    if how == "replaced":
+        assert path.read_bytes() == kept
 
 
 def test_a_database_locked_by_another_is_waited_for_and_then_an_error(store, monkeypatch):

@@ -67,6 +67,9 @@ _TIDY: Final = 60.0
 _TIDY_AGAIN: Final = 1.0
 """Seconds until the next attempt, if a reader keeps the log in use."""
 
+_LOOK: Final = 1.0
+"""Seconds after which a read looks again whether the file is in its place; a commit always does."""
+
 _STATEMENTS: Final = 512
 """How many statements a connection keeps prepared: each shape of a change has its own."""
 
@@ -124,6 +127,8 @@ class SqliteStore(Reads):
         self._rested = False
         self._written = False
         self._tidy_at = monotonic() + _TIDY
+        self._file: tuple[int, int] | None = None
+        self._look_at = 0.0
         watch(self)
 
     @classmethod
@@ -163,6 +168,7 @@ class SqliteStore(Reads):
 
     def _bring_up_to_date(self) -> None:
         create_file(self.path)
+        self._file = _identity(self.path)
         call = Call()
         places = self._places
         try:
@@ -186,6 +192,7 @@ class SqliteStore(Reads):
             cached_statements=_STATEMENTS,
         )
         try:
+            self._check_file()
             for pragma in (
                 "journal_mode = WAL",
                 "synchronous = FULL",
@@ -197,6 +204,19 @@ class SqliteStore(Reads):
             connection.close()
             raise
         return connection
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that is not in its place any more: what is written there is lost.
+
+        Raises:
+            StoreError: It was replaced or deleted.
+        """
+        self._look_at = monotonic() + _LOOK
+        if _identity(self.path) != self._file:
+            raise StoreError(
+                f"the file {self.path} was replaced or deleted while it was in use: nothing more is written; "
+                "see 'After a restore' in the documentation, and open the payments again"
+            )
 
     def _connection(self, places: Places[sqlite3.Connection], place: int) -> sqlite3.Connection:
         """Return the connection of a place that the call has."""
@@ -254,6 +274,8 @@ class SqliteStore(Reads):
         try:
             place = places.take_any(call)
             connection = self._connection(places, place)
+            if monotonic() > self._look_at:
+                self._check_file()
             found = read(connection, place)
             if place == _WRITER and self._written and monotonic() > self._tidy_at:
                 self._tidy(connection)
@@ -326,6 +348,7 @@ class SqliteStore(Reads):
         connection = None
         try:
             connection = self._connection(places, places.take_any(call))
+            self._check_file()
             connection.execute("BEGIN IMMEDIATE")
             deleted = connection.execute(statement.text, statement.parameters(given)).rowcount
             connection.execute("COMMIT")
@@ -379,6 +402,7 @@ class SqliteStore(Reads):
     def _lead(self, places: Places[sqlite3.Connection], call: _Commit) -> None:
         """Make the call's change, and those of the calls that wait with it in one transaction."""
         connection = self._connection(places, _WRITER)
+        self._check_file()
         if places.waiting:
             # Reads never wait in line.
             others = [other for other in list(places.waiting) if isinstance(other, _Commit)]
@@ -541,6 +565,15 @@ class SqliteStore(Reads):
             known = self._statements.collection
             found = cursor.execute(known.text, known.parameters({"key": collection.id})).fetchall()
             raise OverLimit(collection.id) if found else Stale(collection.id)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells the file in a place from any other that is put there; None: there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - at every commit
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
