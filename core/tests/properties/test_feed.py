@@ -143,7 +143,7 @@ def missed(shop):
     return [row.reference for row in rows if row.captured_amount >= row.amount and row.id not in shop.paid]
 
 
-@pytest.mark.parametrize("lives", [100, pytest.param(LIVES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("lives", [30, pytest.param(LIVES, marks=pytest.mark.slow)])
 def test_every_order_that_is_paid_is_marked_once(monkeypatch, lives):
     monkeypatch.setattr(paying, "PATIENCE", 0.0)
     marked = by_update = 0
@@ -159,6 +159,7 @@ def test_every_order_that_is_paid_is_marked_once(monkeypatch, lives):
     assert by_update > lives / 50  # the lives reach what they are for
 
 
+@pytest.mark.slow
 def test_a_shop_that_does_not_look_at_changed_carts_misses_some(monkeypatch):
     """The test above can fail."""
     monkeypatch.setattr(paying, "PATIENCE", 0.0)
