@@ -118,7 +118,7 @@ def line_up(places, committer):
     before = len(places.waiting)
     committer.start()
     while committer.is_alive() and len(places.waiting) == before:
-        pass  # it either waits in line or was interrupted before
+        committer.join(0.001)  # it either waits in line or was interrupted before
 
 
 def alone(store, victim, others):
@@ -160,15 +160,23 @@ def coming_before_the_next_in_line(store, victim, others):
 
 
 @pytest.mark.parametrize(
-    ("role", "beside"),
-    [(alone, 0), (first_of_all, 0), (leading, 3), (led, 3), (coming_before_the_next_in_line, 3)],
+    ("role", "beside", "every"),
+    [
+        (alone, 0, 1),
+        (first_of_all, 0, 1),
+        (leading, 3, 11),  # a leader runs a thousand lines
+        (led, 3, 1),
+        (coming_before_the_next_in_line, 3, 11),
+        pytest.param(leading, 3, 1, marks=pytest.mark.slow),
+        pytest.param(coming_before_the_next_in_line, 3, 1, marks=pytest.mark.slow),
+    ],
 )
-def test_an_exception_at_any_line_of_a_commit_leaves_sqlite_usable(store, role, beside, monkeypatch):
+def test_an_exception_at_any_line_of_a_commit_leaves_sqlite_usable(store, role, beside, every, monkeypatch):
     monkeypatch.setattr(places, "LOOK_AGAIN", 3 * PATIENCE)  # a wake-up that is lost is noticed
     committers, at, reached = [Committer(store, 0)], 0, True
     committers[0].run()
     while reached:
-        at += 1
+        at += every
         victim, *others = (
             Committer(store, len(committers) + n, at if n == 0 else 0) for n in range(1 + beside)
         )
