@@ -1,0 +1,24 @@
+import pytest
+
+FULLY_FAST = "TestGatewayProvider"
+"""The contract whose rows are all of the fast tier: its gateway makes every fault there is."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
+def pytest_collection_modifyitems(items):
+    """Leave to the slow tier what repeats a row of the contract: another fault, for another provider.
+
+    Each of its tests stays in the fast tier with the first fault that is listed, for each kind of operation.
+    """
+    seen = set()
+    for item in items:
+        is_of_contract = (
+            item.nodeid.startswith("plugins/testing/tests/test_contract") and item.cls is not None
+        )
+        if not is_of_contract or not hasattr(item, "callspec") or item.cls.__name__ == FULLY_FAST:
+            continue
+        given = item.callspec.params
+        row = item.cls.__name__, item.originalname, given.get("kind", given.get("hook"))
+        if row in seen:
+            item.add_marker(pytest.mark.slow)
+        seen.add(row)
