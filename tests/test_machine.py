@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -187,19 +188,27 @@ class SqliteMachine(Machine):
             shutil.rmtree(self.folder)
 
 
-TestOnMemory = Machine.TestCase
-TestOnMemory.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-)
-TestOnSqlite = SqliteMachine.TestCase
-TestOnSqlite.settings = settings(
-    max_examples=15,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-)
+class LongMachine(Machine):
+    """The same, for the slow tier: more and longer lives."""
+
+
+class LongSqliteMachine(SqliteMachine):
+    """The same, for the slow tier: more and longer lives."""
+
+
+def tried(machine, lives, steps):
+    """Return the test case of a machine, which tries so many lives of so many steps at most."""
+    machine.TestCase.settings = settings(
+        max_examples=lives,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    return machine.TestCase
+
+
+TestOnMemory = tried(Machine, 25, 40)
+TestOnSqlite = tried(SqliteMachine, 4, 30)
+TestMoreOnMemory = pytest.mark.slow(tried(LongMachine, 150, 40))
+TestMoreOnSqlite = pytest.mark.slow(tried(LongSqliteMachine, 15, 30))

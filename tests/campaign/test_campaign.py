@@ -27,12 +27,19 @@ def store(request):
     return request.param
 
 
-def test_a_short_campaign_finds_nothing(store):
-    result, status = run("--seed", "1", "--store", store, "--kills", "25", "--faults", "200")
+@pytest.mark.parametrize(
+    ("kills", "faults"),
+    [
+        pytest.param(8, 60, id="shortest"),
+        pytest.param(25, 200, id="short", marks=pytest.mark.slow),
+    ],
+)
+def test_a_short_campaign_finds_nothing(store, kills, faults):
+    result, status = run("--seed", "1", "--store", store, "--kills", str(kills), "--faults", str(faults))
     assert (result["violations"], result["crashes"], status) == ({}, [], 0)
-    assert result["kills"] >= 25
-    assert result["faults"] >= 200
-    assert min(result["operations"], result["events"], result["ledger entries"]) > 100
+    assert result["kills"] >= kills
+    assert result["faults"] >= faults
+    assert min(result["operations"], result["events"], result["ledger entries"]) > faults / 2
     assert result["increments"] > 0
 
 
