@@ -37,13 +37,21 @@ def eur(minor):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items):
-    """Leave to the slow tier what repeats a row: operations other than captures, on another than the first store."""
+    """Leave to the slow tier what repeats a row on another than the first store.
+
+    There each test stays in the fast tier with the first of its rows, of a capture where it has a kind.
+    """
+    seen = set()
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         first = given.get("any_url", "memory") == "memory" and given.get("durable_url", "sqlite") == "sqlite"
-        in_matrix = item.nodeid.startswith("tests/matrix/")
-        if in_matrix and given.get("kind", "capture") != "capture" and not first:
+        if first or not item.nodeid.startswith("tests/matrix/"):
+            continue
+        test = item.path, item.originalname, given.get("any_url"), given.get("durable_url")
+        if test in seen or given.get("kind", "capture") != "capture":
             item.add_marker(pytest.mark.slow)
+        else:
+            seen.add(test)
 
 
 @pytest.fixture(scope="session")
