@@ -215,7 +215,7 @@ class Engine:
             rows = [row for row in found if row.session_id == session.id]
         else:
             rows = self.store.operations(session.id)
-        return with_capture(session, request, rows, capabilities)
+        return with_capture(session, request, rows)
 
     def _call(self, provider: Provider, session: SessionRow, operation: Operation) -> SessionRow:
         """Call the provider for an operation that was begun, and finish it."""

@@ -150,11 +150,11 @@ def standing(operations: Sequence[Operation]) -> dict[str, Standing]:
     for row in operations:
         if row.reverses is not None:
             stands[row.reverses] -= row.amount.minor
-    captured = {row.id: 0 for row in operations if row.kind is CAPTURE and row.state is State.SUCCEEDED}
-    refunded = {key: 0 for key in captured if key in stands}
+    captures = [row for row in operations if row.kind is CAPTURE and row.state is State.SUCCEEDED]
+    refunded = {row.id: 0 for row in captures if row.reverses is None}
     charged_back = dict(refunded)
     for row in operations:
-        if row.reverses is not None or row.capture_id not in refunded:
+        if row.capture_id not in refunded:
             continue
         if row.kind is REFUND and row.state not in REFUSED:
             refunded[row.capture_id] += stands[row.id]
@@ -163,10 +163,10 @@ def standing(operations: Sequence[Operation]) -> dict[str, Standing]:
     return {key: Standing(stands[key], minor, charged_back[key]) for key, minor in refunded.items()}
 
 
-def with_capture(
-    session: SessionRow, request: Request, operations: Sequence[Operation], capabilities: Capabilities
-) -> Request:
+def with_capture(session: SessionRow, request: Request, operations: Sequence[Operation]) -> Request:
     """Return a refund request with the capture that it refers to, and what is left of that.
+
+    Where the caller named none, it is the only one that is large enough.
 
     Raises:
         InvalidData: The operation named is no capture of this session that succeeded.
@@ -179,7 +179,7 @@ def with_capture(
         raise InvalidData(
             f"{chosen!r:.80} is no capture of this session that succeeded", session_id=session.id
         )
-    if chosen is None and capabilities.refund_needs_capture:
+    if chosen is None:
         wanted = request.amount.minor if request.amount is not None else 1
         fitting = [key for key, minor in left.items() if minor >= wanted]
         if len(fitting) > 1:
@@ -195,10 +195,10 @@ def with_capture(
 
 
 def nothing_to_do(session: SessionRow, request: Request) -> bool:
-    """Return whether what is asked for is done already: then no provider is called."""
-    if request.increment and session.status is Status.AUTHORIZED and session.open is None:
+    """Return whether what is asked of a session that is not in doubt is done: then no provider is called."""
+    if request.increment and session.status is Status.AUTHORIZED:
         return request.amount == session.amount == session.authorized_amount
-    if request.amount is not None or request.capture_id is not None or session.open is not None:
+    if request.amount is not None or request.capture_id is not None:
         return False
     if request.kind is INITIATE:
         return session.initiated
@@ -209,9 +209,7 @@ def nothing_to_do(session: SessionRow, request: Request) -> bool:
     if request.kind is CAPTURE:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
-    if request.kind is REFUND:
-        return session.refunded > 0 and _refundable(session) == 0
-    return False
+    return request.kind is REFUND and session.refunded > 0 and _refundable(session) == 0
 
 
 def begin(
@@ -367,7 +365,7 @@ def _amount(session: SessionRow, request: Request, capabilities: Capabilities) -
     if kind is REFUND:
         return _refund_amount(session, request, capabilities)
     if kind is CANCEL and session.authorized:
-        return Money.from_minor(max(0, session.authorized - session.captured - session.capturing), currency)
+        return Money.from_minor(session.authorized - session.captured - session.capturing, currency)
     return session.amount
 
 
@@ -375,7 +373,7 @@ def _capture_amount(session: SessionRow, asked: Money | None, capabilities: Capa
     left, offered = session.authorized - session.captured - session.capturing, capabilities.capture
     if offered == "none":
         raise NotSupported(f"{session.provider} does not capture", session_id=session.id)
-    if capabilities.increment and asked is not None and 0 < left == session.authorized < asked.minor:
+    if capabilities.increment and asked is not None and left == session.authorized < asked.minor:
         raise InvalidAmount(
             f"cannot capture {asked}: {session.authorized_amount} is authorized; raise that first, with "
             "update(session_id, amount), and capture then",

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from paysession._ledger.ledger import UNAUTHORIZED
-from paysession.operation import CANCEL, State
+from paysession.operation import CANCEL
 from paysession.outcome import Answer
 from paysession.values import Status
 
@@ -85,10 +85,8 @@ def _was_canceled_again(ledger: Ledger) -> bool:
 
     What was authorized between the two is not released then, and only a lookup shows it.
     """
-    for row in ledger.written.values():
-        if row.kind is CANCEL and row.attempt > 1 and row.state is State.SUCCEEDED:
-            return row.answer == Answer.CANCELED
-    return False
+    rows = ledger.written.values()
+    return any(row.kind is CANCEL and row.attempt > 1 and row.answer == Answer.CANCELED for row in rows)
 
 
 def _until_abandoned(ledger: Ledger, abandon_at: datetime, due_at: datetime | None) -> datetime | None:
