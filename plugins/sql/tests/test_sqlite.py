@@ -50,10 +50,13 @@ def test_every_attribute_has_a_column_or_is_said_to_have_none(layout):
     assert {attribute.name for attribute in fields(layout.cls)} == kept
 
 
-def test_the_migrations_make_the_schema(url, store):
+def test_the_migrations_make_the_schema_without_the_index_that_only_postgres_needs(url, store):
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert not compare_metadata(MigrationContext.configure(connection), metadata)
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        assert [(what, index.name) for what, index in differences] == [
+            ("add_index", "ix_operation_session_id_ordinal")
+        ]
         assert MigrationContext.configure(connection).get_current_revision() == HEAD
     engine.dispose()
 
@@ -115,6 +118,18 @@ def test_every_read_uses_an_index(store):
             assert details == ["SCAN operation USING INDEX ix_operation_started"]
             continue
         assert all("SEARCH" in detail or "B-TREE" in detail for detail in details), (name, details)
+
+
+def test_only_the_operations_of_a_session_are_found_by_the_ids_that_begin_with_its_id(store):
+    store.commit(Change(collection=a_collection()))
+    ids = ["ps_1", "ps_1-1", "ps_1.", "ps_10", "ps_", "PS_1"]
+    for id_ in ids:
+        operations = an_operation(id_, 2), an_operation(id_, 1)
+        store.commit(Change(session=a_session(id=id_), operations=operations))
+    for id_ in ids:
+        assert [row.id for row in store.operations(id_)] == [f"{id_}-1", f"{id_}-2"]
+        plan = store.query(f"EXPLAIN QUERY PLAN {store._statements.operations.text}", (id_,) * 3)
+        assert plan[0][-1] == ("SEARCH operation USING INDEX sqlite_autoindex_operation_1 (id>? AND id<?)")
 
 
 def payments(url):

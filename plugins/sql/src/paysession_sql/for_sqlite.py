@@ -121,10 +121,11 @@ READS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "operation.dispute, operation.payload, operation.data, operation.session_reference, "
             "operation.session_status, operation.hold, operation.attempt, operation.lease_until, "
             "operation.sent_at, operation.doubted_at FROM operation WHERE operation.session_id = "
-            "? ORDER BY operation.ordinal, operation.created_at"
+            "? AND operation.id > (? || '-') AND operation.id < (? || '.') ORDER BY "
+            "operation.ordinal, operation.created_at"
         ),
         (
-            "key",
+            "key", "key", "key",
         ),
     ),
     "refunds_of": (
@@ -642,9 +643,6 @@ SCHEMA: Final = (
         "asked_by TEXT, CONSTRAINT pk_operation PRIMARY KEY (id) )"
     ),
     (
-        "CREATE INDEX ix_operation_session_id_ordinal ON operation (session_id, ordinal)"
-    ),
-    (
         "CREATE TABLE session ( id TEXT NOT NULL, collection_id TEXT NOT NULL, "
         "collection_reference TEXT NOT NULL, provider TEXT NOT NULL, currency TEXT NOT NULL, "
         "created_at BIGINT NOT NULL, capture TEXT NOT NULL, checkout TEXT NOT NULL, data TEXT "
@@ -734,7 +732,7 @@ SCHEMA: Final = (
         "CREATE INDEX ix_notification_done ON notification (received_at) WHERE due_at IS NULL"
     ),
     (
-        "INSERT INTO alembic_version (version_num) VALUES ('0012')"
+        "INSERT INTO alembic_version (version_num) VALUES ('0013')"
     ),
     (
         "INSERT INTO compatibility (oldest) VALUES ('0003')"

@@ -109,6 +109,10 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
     event, conflict, notification = tables.EVENT, tables.CONFLICT, tables.NOTIFICATION
     operations = select(*_selected(operation, schema.OPERATION))
     of_session = operations.where(operation.c.session_id == bindparam("key"))
+    # An operation's id is its session's, a hyphen and more, and "." is the character after the hyphen. On
+    # PostgreSQL texts may be in the order of a language.
+    first, end = (bindparam("key").concat(literal_column(mark)) for mark in ("'-'", "'.'"))
+    by_id = of_session.where(operation.c.id > first, operation.c.id < end)
     refund = operation.alias("refund")
     refunds = select(refund.c.id).where(refund.c.capture_id == bindparam("key"))
     place = [event.c.xact, event.c.position]
@@ -157,7 +161,7 @@ def reads(*, sqlite: bool) -> dict[str, Executable]:
         .where(operation.c.reference == bindparam("reference"), session.c.provider == bindparam("provider"))
         .limit(bindparam("most")),
         "operation": operations.where(operation.c.id == bindparam("key")),
-        "operations": of_session.order_by(operation.c.ordinal, operation.c.created_at),
+        "operations": (by_id if sqlite else of_session).order_by(operation.c.ordinal, operation.c.created_at),
         "refunds_of": union_all(
             operations.where(operation.c.id == bindparam("key")),
             operations.where(operation.c.capture_id == bindparam("key")),

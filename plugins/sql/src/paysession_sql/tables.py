@@ -77,7 +77,8 @@ SESSION: Final = _table(
 
 OPERATION: Final = _table(
     schema.OPERATION,
-    Index(None, "session_id", "ordinal"),
+    # SQLite finds them by the primary key, see ``generate``: an index less to write with each operation.
+    Index(None, "session_id", "ordinal").ddl_if(dialect="postgresql"),
     _partial("ix_operation_reference", "reference", where="reference IS NOT NULL"),
     _partial("ix_operation_started", "created_at", "id", where="state = 'started'"),
     _partial(

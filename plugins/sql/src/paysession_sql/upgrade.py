@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "Schema", "config", "create_file", "database_of", "judge", "upgrade"]
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The schema that this version needs: the last file under ``migrations/versions``."""
 
 _LOCK: Final = 0x70617973
