@@ -98,6 +98,8 @@ def beside(tmp_path_factory):
 def ran(beside):
     """What each of `COMMANDS` said, in one process of their own: not inside this run of pytest."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYSESSION_")}
+    # Plugins of pytest that nothing here uses take a while to load.
+    clean["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], input=json.dumps(COMMANDS), capture_output=True, text=True,
         cwd=beside, env={**clean, "PYTHONPATH": str(beside)}, check=False, timeout=120,

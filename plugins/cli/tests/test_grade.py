@@ -73,7 +73,9 @@ def test_without_a_gateway_only_what_applies_is_asked_for():
     ]
 
 
-def test_own_tests_are_run_and_counted(tmp_path):
+def test_own_tests_are_run_and_counted(tmp_path, monkeypatch):
+    # Plugins of pytest that nothing here uses take a while to load.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     (tmp_path / "test_own.py").write_text(
         "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_n(n): assert n < 2\n"
     )
