@@ -119,7 +119,17 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "sentence"), BROKEN.values(), ids=BROKEN)
+FAST = {"missing hook", "API version", "import"}
+"""One of its hooks, one of its version and one of its module; the others are of the slow tier."""
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        pytest.param(*case, id=name, marks=[] if name in FAST else [pytest.mark.slow])
+        for name, case in BROKEN.items()
+    ],
+)
 def test_a_broken_distribution_is_refused_by_name(drive, tmp_path, source, sentence):
     told = drive(wheel(tmp_path, source))
     assert told["type"] == "ProviderLoadError"
