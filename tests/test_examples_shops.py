@@ -191,7 +191,28 @@ def answered(answer):
     return answer.status_code, text, away
 
 
-@pytest.fixture(params=[FlaskShop, FastAPIShop, DjangoShop], ids=["flask", "fastapi", "django"])
+OF_EACH = {
+    "test_the_payer_pays_and_comes_back_and_the_order_is_paid_once",
+    "test_a_payer_who_does_not_come_back_is_found_by_the_webhook",
+    "test_an_answer_that_was_lost_is_no_second_charge_and_no_lost_order",
+    "test_a_decline_is_shown_and_another_attempt_can_be_made",
+    "test_a_strangers_browser_is_shown_nothing_and_causes_nothing",
+    "test_every_answer_has_the_headers_that_guard_it",
+}
+"""What the fast tier tries of each shop, and the slow tier the rest for all but the first."""
+
+
+def pytest_generate_tests(metafunc):
+    if "shop" in metafunc.fixturenames:
+        marks = [] if metafunc.function.__name__ in OF_EACH else [pytest.mark.slow]
+        further = [
+            pytest.param(kind, id=name, marks=marks)
+            for kind, name in ((FastAPIShop, "fastapi"), (DjangoShop, "django"))
+        ]
+        metafunc.parametrize("shop", [pytest.param(FlaskShop, id="flask"), *further], indirect=True)
+
+
+@pytest.fixture
 def shop(request, books, tmp_path):
     shop = request.param(books, tmp_path)
     yield shop
