@@ -318,3 +318,158 @@ def test_only_a_refusal_that_carries_our_key_answers_a_request_that_may_be_in_fl
     for effect, state in [(ours, State.DECLINED), *((other, State.STARTED) for other in others)]:
         shown = looked(ledger.session, Snapshot("error", effects=[effect]), operation)
         assert shown.operation(operation.id).state is state
+
+
+PARTS = Snapshot("authorized", effects=[Effect("capture", eur("12.00"), reference="c1")])
+
+
+@pytest.mark.parametrize(
+    ("released", "reference", "ours"),
+    [("30.00", "v1", True), ("20.00", "v1", False), ("30.00", None, False), ("42.00", None, True)],
+)
+def test_a_release_is_our_cancels_if_it_is_of_all_that_was_left(released, reference, ours):
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [*PARTS.effects, Effect("cancel", eur(released), reference=reference)]
+    shown = looked(ledger.session, Snapshot("authorized", effects=effects), cancel)
+    assert shown.operation(cancel.id).state is (State.SUCCEEDED if ours else State.STARTED)
+    assert len([row for row in shown.operations if row.kind is Kind.CANCEL]) == (1 if ours else 2)
+    assert shown.row.captured == 1200
+
+
+def test_a_release_that_a_total_covers_is_no_evidence_of_its_own():
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [Effect("cancel", eur("42.00"), key=cancel.id)]
+    snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=effects)
+    assert looked(ledger.session, snapshot, cancel).operation(cancel.id).state is State.STARTED
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("pending", State.PENDING), ("failed", State.DECLINED), ("succeeded", State.STARTED)],
+)
+def test_a_lookup_shows_that_our_cancel_is_pending_or_failed(state, expected):
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [Effect("cancel", eur("42.00"), state, key=cancel.id)]
+    snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=effects)
+    assert looked(ledger.session, snapshot, cancel).operation(cancel.id).state is expected
+
+
+# --- totals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "settled"), [(Kind.CAPTURE, True), (Kind.REFUND, False)])
+def test_a_total_settles_what_is_in_doubt_of_its_kind(kind, settled):
+    ledger, operation = begin(authorized(captured=2000), Request(kind, eur("10.00")), CAN, NOW)
+    first = an_operation(Kind.CAPTURE, "20.00", answer="captured")
+    snapshot = Snapshot("authorized", captured=eur("30.00"))
+    shown = looked(ledger.session, snapshot, first, operation)
+    assert shown.operation(operation.id).state is (State.SUCCEEDED if settled else State.STARTED)
+    assert (shown.row.captured, len(shown.operations)) == (3000, 2 if settled else 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({}, True),
+        ({"attempt": 1}, False),
+        ({"state": State.DECLINED}, False),
+        ({"amount": eur("9.00")}, False),
+        ({"kind": Kind.REFUND}, False),
+    ],
+)
+def test_what_a_total_shows_is_what_was_sent_again_and_taken_for_not_applied(changes, lost):
+    sent = replace(an_operation(Kind.CAPTURE, "10.00", State.NOT_APPLIED, attempt=2), **changes)
+    ledger = looked(authorized(), Snapshot("authorized", captured=eur("10.00")), sent)
+    assert (kinds(ledger), ledger.row.captured) == (["effect_after_refusal"] if lost else [], 1000)
+
+
+def test_what_was_found_since_explains_a_total_no_more():
+    sent = an_operation(Kind.CAPTURE, "10.00", State.NOT_APPLIED, attempt=2)
+    found = replace(sent, id="ps_1-0found", state=State.SUCCEEDED, answer="found", ordinal=2)
+    for row, lost in [
+        (found, False),
+        (replace(found, ordinal=0), True),
+        (replace(found, kind=Kind.REFUND), True),
+    ]:
+        captured = 1000 if row.kind is Kind.CAPTURE else 0
+        session = authorized(captured=captured, refunded=1000 - captured)
+        snapshot = Snapshot("authorized", captured=cents(captured + 1000))
+        assert ("effect_after_refusal" in kinds(looked(session, snapshot, sent, row))) is lost
+
+
+@pytest.mark.parametrize(("kind", "captured"), [(Kind.CAPTURE, 0), (Kind.REFUND, 1000)])
+def test_a_stale_total_may_be_from_before_something_of_its_kind_was_undone(kind, captured):
+    lagging = replace(CAN, lookup="lagging", lookup_lag=timedelta(hours=1))
+    done = an_operation(kind, "10.00", answer="found")
+    undone = replace(done, id="ps_1-0undone", reverses=done.id)
+    ledger = Ledger(authorized(), LATER, [done, undone])
+    snapshot = Snapshot("authorized", captured=eur("10.00"))
+    from_snapshot(ledger, snapshot, lagging, room=0, asked_at=LATER)
+    assert ledger.row.captured == captured
+
+
+@pytest.mark.parametrize("kind", [Kind.CAPTURE, Kind.REFUND, Kind.CHARGEBACK])
+def test_a_total_that_is_less_undoes_the_newest_of_that_amount_first(kind):
+    rows = [
+        replace(an_operation(kind, amount, answer="found"), id=f"ps_1-{place}-{kind}", ordinal=place)
+        for place, amount in enumerate(["10.00", "5.00", "10.00"], 1)
+    ]
+    names = {Kind.CAPTURE: "captured", Kind.REFUND: "refunded", Kind.CHARGEBACK: "charged_back"}
+    others = [replace(rows[2], id="ps_1-9-failed", state=State.DECLINED, ordinal=9)]
+    session = authorized(**{"captured": 2500, names[kind]: 2500})
+    for total, undone in [("15.00", [(3, 1000)]), ("20.00", [(2, 500)]), ("18.00", [(3, 700)])]:
+        snapshot = Snapshot("authorized", **{names[kind]: eur(total)})
+        ledger = looked(session, snapshot, *rows, *others)
+        reversals = [row for row in ledger.written.values() if row.reverses is not None]
+        assert [(row.reverses, row.amount.minor) for row in reversals] == [
+            (f"ps_1-{place}-{kind}", minor) for place, minor in undone
+        ]
+
+
+# --- what follows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("final", "releases", "amount", "requested"),
+    [
+        (True, False, "10.00", True),
+        (False, False, "10.00", False),
+        (True, True, "10.00", False),
+        (True, False, "42.00", False),
+    ],
+)
+def test_the_rest_of_a_final_capture_is_canceled_where_the_gateway_keeps_it(
+    final, releases, amount, requested
+):
+    capabilities = replace(CAN, final_capture_releases=releases)
+    answer = Outcome.captured(eur(amount))
+    ledger, _ = answered(
+        authorized(), Kind.CAPTURE, answer, eur(amount), capabilities=capabilities, final=final
+    )
+    assert ledger.row.cancel_requested is requested
+    assert ledger.row.authorized == (1000 if releases else 4200)
+
+
+@pytest.mark.parametrize(
+    ("refunded", "charged_back", "conflict"),
+    [(3000, 1200, False), (3000, 1201, True), (0, 4201, True), (4200, 0, False)],
+)
+def test_more_that_went_back_than_was_captured_is_a_conflict(refunded, charged_back, conflict):
+    operations = [an_operation(Kind.CAPTURE, answer="captured")]
+    snapshot = Snapshot(
+        "authorized", captured=eur("42.00"), refunded=cents(refunded), charged_back=cents(charged_back)
+    )
+    ledger = looked(authorized(captured=4200), snapshot, *operations)
+    assert ("over_captured" in kinds(ledger)) is conflict
+
+
+@pytest.mark.parametrize(("refunded", "expected"), [(0, "10.00 EUR"), (400, "6.00 EUR"), (1000, None)])
+def test_what_a_canceled_session_keeps_is_a_conflict_of_that_amount(refunded, expected):
+    capture = an_operation(Kind.CAPTURE, "10.00", answer="found")
+    session = a_session(
+        Status.CANCELED, released=True, captured=1000, refunded=1000, authorized=1000, held=1000
+    )
+    refund = an_operation(Kind.REFUND, "10.00", answer="found")
+    snapshot = Snapshot("canceled", captured=eur("10.00"), refunded=cents(refunded))
+    (*opened,) = looked(session, snapshot, capture, refund).opened
+    assert [conflict.found for conflict in opened] == ([expected] if expected else [])
