@@ -18,6 +18,7 @@ from paysession._ledger.facts import (
     Identified,
     OperatorNeeded,
     Postponed,
+    Presented,
     Recognized,
     Refused,
     Released,
@@ -432,3 +433,79 @@ def test_a_session_shows_the_newest_conflict_that_is_open():
         assert ledger.row.conflict == shown
     closed = ledger.change().conflicts
     assert [(row.closed_by, row.note) for row in closed] == [("ann", "it is right")] * 3
+
+
+# --- the ledger as it is read and written -------------------------------------------------------------
+
+
+def test_what_has_an_id_of_the_gateways_is_found_by_it_as_long_as_it_has_it():
+    rows = [
+        replace(an_operation(state=State.SUCCEEDED), id=f"ps_1-{place}-capture", reference=reference)
+        for place, reference in enumerate(["a", "b", "b", None], 1)
+    ]
+    ledger = applied(authorized(), operations=rows)
+    assert ledger.named("b") == rows[1:3]
+    assert ledger.named(None, "a") == rows[:1]
+    assert ledger.named("b", "a", "b") == rows[:3]
+    assert ledger.named("c") == ledger.named(None) == ()
+    ledger.apply(Identified(replace(rows[0], sure=True), "c"))
+    assert [row.id for row in ledger.named("c")] == [rows[0].id]
+    assert list(ledger.named("a")) == []
+    assert ledger.named("a", "b") == rows[1:3]
+    ledger.apply(Found(Kind.CAPTURE, eur("1.00"), State.SUCCEEDED, reference="d"))
+    assert [row.reference for row in ledger.named("d")] == ["d"]
+
+
+def test_an_event_says_what_happened_who_asked_and_of_how_much():
+    operation = an_operation(by="ann", reason="sold out")
+    ledger = applied(authorized(), Refused(operation, State.DECLINED, WORDS))
+    (event,) = ledger.change().events
+    assert (event.type, event.detail, event.by) == ("operation.failed", "declined", "ann")
+    assert (event.operation_id, event.amount) == (operation.id, eur("10.00"))
+    (event,) = applied(authorized(), Released()).change().events
+    assert (event.operation_id, event.amount, event.by) == (None, eur("42.00"), None)
+    cancel = an_operation(Kind.CANCEL, reason="sold out")
+    (event,) = applied(authorized(), Succeeded(cancel, "canceled")).change().events
+    assert (event.type, event.detail) == ("session.canceled", "sold out")
+
+
+def test_an_event_has_the_operation_as_it_is_after_all_facts():
+    operation = an_operation()
+    ledger = applied(authorized(), Succeeded(operation, "captured"), Identified(operation, "ch"))
+    assert [row.reference for _, row, _ in ledger.events] == ["ch"]
+    assert [row for _, row, _ in applied(authorized(), Released()).events] == [None]
+    assert applied(authorized()).events == ()
+
+
+def test_a_conflict_alone_is_a_change():
+    opened = applied(authorized(), ConflictOpened("amount", 1, 2)).opened
+    ledger = applied(authorized(), ConflictClosed("amount"), conflicts=opened)
+    assert ledger.changed
+    assert not applied(authorized(), ConflictClosed("amount")).changed
+    assert applied(authorized()).change().conflicts == ()
+
+
+def test_the_note_of_a_conflict_is_erased_where_nothing_else_names_the_payer():
+    session = replace(applied(a_session(), Forgotten("bob")).session, version=1)
+    (conflict,) = applied(session, ConflictOpened("amount", 1, 2)).opened
+    change = applied(session, Forgotten("bob", [replace(conflict, closed_at=NOW, note="Ann")])).change()
+    assert (change.erased, [row.note for row in change.conflicts]) == (True, [None])
+
+
+@pytest.mark.parametrize("kind", [Kind.CAPTURE, Kind.REFUND, Kind.CANCEL])
+def test_only_a_dispute_is_disputed(kind):
+    assert applied(authorized(captured=2000), Accepted(an_operation(kind))).row.disputes == 0
+
+
+def test_the_money_that_went_back_is_what_was_refunded_and_what_was_charged_back():
+    assert applied(authorized(captured=42, refunded=20, charged_back=3)).row.returned == 23
+
+
+def test_what_waits_for_an_operator_waits_no_more_once_something_changes():
+    assert applied(authorized(attention_at=NOW)).session.attention_at is None
+
+
+def test_what_is_presented_after_an_end_or_an_authorization_changes_no_status():
+    for session in (authorized(), canceled()):
+        assert applied(session, Presented(Status.PENDING)).row.status is session.status
+    assert applied(a_session(), Presented(Status.REQUIRES_MORE)).row.status is Status.REQUIRES_MORE
