@@ -54,8 +54,12 @@ APART = frozenset({
 """Files whose tests take long and share nothing: any worker takes the next of them."""
 
 
-CONTRACTS = ("plugins/paypal/tests/test_contract.py", "plugins/stripe/tests/test_contract.py")
-"""Contracts at a gateway's real client, whose exhaustive rows are of the slow tier."""
+CONTRACTS = (
+    "plugins/paypal/tests/test_contract.py",
+    "plugins/stripe/tests/test_contract.py",
+    "plugins/testing/tests/test_contract.py::TestGatewayProvider",
+)
+"""Contracts at a gateway's real client and at the kit's own, whose exhaustive rows are of the slow tier."""
 
 
 LOST = frozenset({"drop_before", "drop_after", "after", "409", "302", "wrong_amount"})

@@ -1,7 +1,7 @@
 import pytest
 
-FULLY_FAST = "TestGatewayProvider"
-"""The contract whose rows are all of the fast tier: its gateway makes every fault there is."""
+FIRST = "TestGatewayProvider"
+"""The contract that the fast tier tries with every fault, of a capture: its gateway makes all there are."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items):
         is_of_contract = (
             item.nodeid.startswith("plugins/testing/tests/test_contract") and item.cls is not None
         )
-        if not is_of_contract or not hasattr(item, "callspec") or item.cls.__name__ == FULLY_FAST:
+        if not is_of_contract or not hasattr(item, "callspec") or item.cls.__name__ == FIRST:
             continue
         given = item.callspec.params
         row = item.cls.__name__, item.originalname, given.get("kind", given.get("hook"))
