@@ -143,7 +143,7 @@ def missed(shop):
     return [row.reference for row in rows if row.captured_amount >= row.amount and row.id not in shop.paid]
 
 
-@pytest.mark.parametrize("lives", [30, pytest.param(LIVES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("lives", [100, pytest.param(LIVES, marks=pytest.mark.slow)])
 def test_every_order_that_is_paid_is_marked_once(monkeypatch, lives):
     monkeypatch.setattr(paying, "PATIENCE", 0.0)
     marked = by_update = 0
