@@ -439,21 +439,29 @@ class Bench:
 
     def effects(self, session: PaymentSession, kind: Kind) -> list[Effect]:
         """Return what the gateway's ledger holds of one kind, undone and failed ones left out."""
-        found = self.gateway.ledger(session)
-        return [row for row in found if row.kind is kind and row.state in ("succeeded", "pending")]
+        return self._effects(session)[kind]
+
+    def _effects(self, session: PaymentSession) -> Mapping[Kind, list[Effect]]:
+        """Return the same of all kinds: reading the ledger may take the gateway's counterpart a while."""
+        found: dict[Kind, list[Effect]] = {kind: [] for kind in Kind}
+        for row in self.gateway.ledger(session):
+            if row.state in ("succeeded", "pending"):
+                found[row.kind].append(row)
+        return found
 
     def compare(self, session: PaymentSession) -> None:
         """Fail unless the ledger says what the gateway's ledger says, and each effect happened once."""
         if self.capabilities.local:
             return
         rows = self.payments.history(session.id)
-        self._compare_pending(session)
+        ledger = self._effects(session)
+        self._compare_pending(session, ledger)
         totals = {
             Kind.CAPTURE: session.captured + session.capturing,
             Kind.REFUND: session.refunded + session.refunding,
         }
         for kind in (Kind.INITIATE, Kind.AUTHORIZE, Kind.CAPTURE, Kind.REFUND, Kind.CANCEL):
-            effects = self.effects(session, kind)
+            effects = ledger[kind]
             caused = [
                 row for row in rows if row.kind is kind and row.state in (State.SUCCEEDED, State.PENDING)
             ]
@@ -466,7 +474,7 @@ class Bench:
                     f"the ledger shows {len(caused)}, of {totals.get(kind, session.authorized)}",
                     fix=advice.of_ledger(self, rows, kind, len(effects)),
                 )
-        authorized = self.effects(session, Kind.AUTHORIZE)
+        authorized = ledger[Kind.AUTHORIZE]
         if authorized and sum(effect.amount.minor for effect in authorized) != session.amount.minor:
             broken(
                 "What is authorized is the session's amount.",
@@ -474,13 +482,13 @@ class Bench:
                 fix="convert Money.minor into the unit that the gateway counts in",
             )
 
-    def _compare_pending(self, session: PaymentSession) -> None:
+    def _compare_pending(self, session: PaymentSession, ledger: Mapping[Kind, list[Effect]]) -> None:
         """Fail if what the gateway has only accepted is recorded as done, or holds something else."""
         done = {Kind.CAPTURE: session.captured, Kind.REFUND: session.refunded}
         if session.status is Status.CANCELED and not session.captured:
             done[Kind.CANCEL] = 1
         for kind, minor in done.items():
-            effects = self.effects(session, kind)
+            effects = ledger[kind]
             waiting = [effect for effect in effects if effect.state == "pending"]
             finished = sum(effect.amount.minor for effect in effects) - sum(e.amount.minor for e in waiting)
             if waiting and minor > finished:
