@@ -67,6 +67,7 @@ def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, refer
 
 
 MARK = {"paysession_session": "ps_1"}
+BY_PAGE = {**MARK, "paysession_page": "yes"}
 
 
 @pytest.mark.parametrize(
@@ -75,17 +76,15 @@ MARK = {"paysession_session": "ps_1"}
         ({"object": "payment_intent", "id": "pi_1", "metadata": MARK}, "pi_1"),
         ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "metadata": MARK}, "pi_1"),
         ({"object": "charge", "id": "ch_1", "payment_intent": None, "metadata": MARK}, None),
-        ({"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1", "metadata": MARK}, "cs_1"),
-        ({"object": "payment_intent", "id": "pi_1", "metadata": {**MARK, "paysession_page": "yes"}}, None),
+        ({"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1", "metadata": MARK}, None),
+        ({"object": "payment_intent", "id": "pi_1", "status": "succeeded", "metadata": BY_PAGE}, "pi_1"),
         (
-            {
-                "object": "charge",
-                "id": "ch_1",
-                "payment_intent": "pi_1",
-                "metadata": {**MARK, "paysession_page": "yes"},
-            },
-            None,
+            {"object": "payment_intent", "id": "pi_1", "status": "requires_capture", "metadata": BY_PAGE},
+            "pi_1",
         ),
+        ({"object": "payment_intent", "id": "pi_1", "status": "requires_action", "metadata": BY_PAGE}, None),
+        ({"object": "payment_intent", "id": "pi_1", "status": "processing", "metadata": BY_PAGE}, None),
+        ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "metadata": BY_PAGE}, None),
         ({"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": MARK}, None),
     ],
 )

@@ -61,6 +61,7 @@ _FAMILIES: Final = (
     "radar.early_fraud_warning.",
 )
 _WARNING: Final = "radar.early_fraud_warning"
+_HOLDS: Final = ("requires_capture", "succeeded")
 _TIME: Final = re.compile(r"t=([0-9]{1,15})", re.ASCII)
 _ID: Final = re.compile(r"evt_[A-Za-z0-9_]{1,250}")
 _MARKED: Final = ("payment_intent", "charge", "checkout.session")
@@ -121,17 +122,17 @@ def _about(event: Json) -> WebhookEvent | None:
 
 
 def _payment(found: Json) -> str | None:
-    """Return the id of the payment that an object belongs to, as the session's ``reference`` names it.
+    """Return the id of the PaymentIntent that an object belongs to, where the session's ``reference`` names it.
 
-    That is the PaymentIntent's, or that of the page, whose PaymentIntent is marked. What other objects belong
-    to is not said: they carry no mark, or only one that the session's own objects have.
+    A session whose payer pays on a page names the page, until money is held or was taken. Other objects do
+    not say what they belong to: they carry no mark, or one that they got from us.
     """
-    kind = found.get("object")
-    if kind == "checkout.session":
+    kind, by_page = found.get("object"), PAGE in (json_object(found.get("metadata")) or {})
+    if kind == "charge" and not by_page:
+        return text(found, "payment_intent")
+    if kind == "payment_intent" and (not by_page or found.get("status") in _HOLDS):
         return text(found, "id")
-    if kind not in ("payment_intent", "charge") or PAGE in (json_object(found.get("metadata")) or {}):
-        return None
-    return text(found, "id" if kind == "payment_intent" else "payment_intent")
+    return None
 
 
 def _data(kind: str, found: Json) -> Mapping[str, object] | None:
