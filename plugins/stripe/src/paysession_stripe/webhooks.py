@@ -122,7 +122,7 @@ def _about(event: Json) -> WebhookEvent | None:
 
 
 def _payment(found: Json) -> str | None:
-    """Return the id of the PaymentIntent that an object belongs to, where the session's ``reference`` names it.
+    """Return the id of the PaymentIntent that an object belongs to, where ``session.reference`` names it.
 
     A session whose payer pays on a page names the page, until money is held or taken. Other objects do
     not say what they belong to: they carry no mark, or one that they got from us.
