@@ -39,6 +39,10 @@ class TestPostgresStore(StoreContract):
         self._opened.append(type(store).open(store.url))
         return self._opened[-1]
 
+    @pytest.mark.slow  # the calls are the same on any store
+    def test_every_error_of_a_public_call_is_a_paysession_error(self, store):
+        super().test_every_error_of_a_public_call_is_a_paysession_error(store)
+
 
 @pytest.mark.slow
 class TestPostgresStoreBehindPgBouncer(TestPostgresStore):

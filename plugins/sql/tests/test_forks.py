@@ -203,6 +203,7 @@ def application(environ, start_response):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="gunicorn runs on POSIX")
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_gunicorn_preloads_the_application_and_its_payments(url, tmp_path):
     pytest.importorskip("gunicorn")
     (tmp_path / "shop.py").write_text(APPLICATION)

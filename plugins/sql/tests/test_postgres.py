@@ -439,6 +439,7 @@ def test_a_database_that_is_down_is_an_error_at_once(proxy):
 # --- disks and clocks -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a server of its own; SQLite's disk is full in the fast tier
 def test_a_full_disk_is_an_error_and_nothing_is_half_written(monkeypatch):
     monkeypatch.delenv("PAYSESSION_TEST_POSTGRES", raising=False)
     with server_or_skip(largest_file=16 << 20) as server:  # as large as a segment of the WAL
