@@ -1,9 +1,14 @@
 """What the tests of every subject share."""
 
 import copy
+from datetime import UTC, datetime
 
-from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, hookimpl
+from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, Status, hookimpl
 from paysession._plugins.registry import Registry
+from paysession.store import SessionRow
+from paysession.values import replace
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def eur(amount):
@@ -14,6 +19,15 @@ def eur(amount):
 def cents(minor):
     """Return an amount of euros in minor units."""
     return Money.from_minor(minor, "EUR")
+
+
+def a_session(status=Status.PENDING, **changes):
+    """Return the row of a session of 42 euros that the gateway knows; figures are what the test says."""
+    session = SessionRow(
+        id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=eur("42.00"),
+        created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1,
+    )  # fmt: skip
+    return replace(session, **changes)
 
 
 class Least:

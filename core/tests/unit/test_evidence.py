@@ -1,10 +1,10 @@
 """What each source of knowledge proves: answers, lookups and notifications, one by one."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from helpers import cents, eur
+from helpers import NOW, a_session, cents, eur
 from paysession import Capabilities, Declined, Kind, Money, Outcome, OutcomeUnknown, State, Status
 from paysession._ledger.evidence import from_answer, from_effects, from_snapshot, verify
 from paysession._ledger.ledger import Ledger
@@ -13,26 +13,20 @@ from paysession.checkout import Payer
 from paysession.operation import Dispute, Operation
 from paysession.outcome import Effect, Snapshot
 from paysession.provider import Redirect
-from paysession.store import SessionRow
 from paysession.values import Failure, replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
 TOLD = Capabilities(capture="multiple", refund="multiple")
 """A gateway that cannot be queried, but notifies."""
 
 
-def a_session(status=Status.PENDING, **changes):
-    session = SessionRow(
-        id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=eur("42.00"),
-        created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1, reference="pi_1",
-    )  # fmt: skip
-    return replace(session, **changes)
+def at_gateway(status=Status.PENDING, **changes):
+    return a_session(status, **{"reference": "pi_1"} | changes)
 
 
 def authorized(**changes):
-    return a_session(Status.AUTHORIZED, **{"granted": 4200, "authorized": 4200, "held": 4200} | changes)
+    return at_gateway(Status.AUTHORIZED, **{"granted": 4200, "authorized": 4200, "held": 4200} | changes)
 
 
 def an_operation(kind, amount="42.00", state=State.SUCCEEDED, **changes):
@@ -78,7 +72,7 @@ PARTLY = replace(CAN, partial_authorization=True)
 
 @pytest.mark.parametrize("minor", [1, 4199, 4200])
 def test_less_than_was_asked_may_be_authorized_where_that_is_declared(minor):
-    verify(a_session(), an_operation(Kind.AUTHORIZE), Outcome.authorized(amount=cents(minor)), PARTLY)
+    verify(at_gateway(), an_operation(Kind.AUTHORIZE), Outcome.authorized(amount=cents(minor)), PARTLY)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +87,7 @@ def test_less_than_was_asked_may_be_authorized_where_that_is_declared(minor):
 def test_an_answer_with_another_amount_proves_nothing(kind, amount, capabilities):
     answer = Outcome.authorized(amount=amount) if kind is Kind.AUTHORIZE else Outcome.captured(amount)
     with pytest.raises(OutcomeUnknown, match=r"where 42\.00 EUR was asked"):
-        verify(a_session(), an_operation(kind), answer, capabilities)
+        verify(at_gateway(), an_operation(kind), answer, capabilities)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +100,7 @@ def test_an_answer_with_another_amount_proves_nothing(kind, amount, capabilities
     ],
 )
 def test_an_answer_says_one_thing_of_the_object_and_nothing_else_changes(given, field):
-    session = a_session(_data='{"a": 1}')
+    session = at_gateway(_data='{"a": 1}')
     row = answered(session, Kind.AUTHORIZE, Outcome.authorized(**given))[0].session
     assert getattr(row, field) == given[field]
     for other in {"expires_at", "payer", "reference", "next_action", "data"} - {field}:
@@ -114,14 +108,14 @@ def test_an_answer_says_one_thing_of_the_object_and_nothing_else_changes(given, 
 
 
 def test_a_refusal_with_a_reference_leaves_the_data():
-    session = a_session(_data='{"a": 1}')
+    session = at_gateway(_data='{"a": 1}')
     row = answered(session, Kind.AUTHORIZE, Declined("no", "words", reference="pi_2"))[0].session
     assert (row.reference, row.data) == ("pi_2", {"a": 1})
 
 
 def test_an_update_leaves_what_the_payer_must_do_unless_its_answer_says_more():
     before, after = (Redirect(f"https://gateway.example/{name}") for name in ("before", "after"))
-    session = a_session(Status.REQUIRES_MORE, next_action=before)
+    session = at_gateway(Status.REQUIRES_MORE, next_action=before)
     for given, expected in [({}, before), ({"next_action": after}, after)]:
         answer = Outcome.requires_more(**given)
         ledger, _ = answered(session, Kind.UPDATE, answer, eur("50.00"))
@@ -203,8 +197,8 @@ def test_where_nothing_else_names_the_object_its_authorization_does():
         Effect("authorize", eur("42.00"), reference="au"),
         Effect("capture", eur("42.00"), reference="ch"),
     ]
-    assert notified(a_session(reference=None), *effects)[0].row.reference == "au"
-    assert notified(a_session(), *effects)[0].row.reference == "pi_1"
+    assert notified(at_gateway(reference=None), *effects)[0].row.reference == "au"
+    assert notified(at_gateway(), *effects)[0].row.reference == "pi_1"
 
 
 @pytest.mark.parametrize(("state", "expected"), [("pending", State.PENDING), ("failed", State.DECLINED)])
@@ -238,10 +232,10 @@ def test_an_authorization_that_is_undone_releases_what_was_not_captured():
 @pytest.mark.parametrize(
     ("session", "operation", "fails"),
     [
-        (a_session(), None, True),
-        (a_session(), an_operation(Kind.AUTHORIZE, state=State.DECLINED, reference="au"), False),
-        (a_session(), an_operation(Kind.AUTHORIZE, reference="au", answer="authorized"), False),
-        (a_session(), an_operation(Kind.AUTHORIZE, reference="au", answer="requires_more"), True),
+        (at_gateway(), None, True),
+        (at_gateway(), an_operation(Kind.AUTHORIZE, state=State.DECLINED, reference="au"), False),
+        (at_gateway(), an_operation(Kind.AUTHORIZE, reference="au", answer="authorized"), False),
+        (at_gateway(), an_operation(Kind.AUTHORIZE, reference="au", answer="requires_more"), True),
         (authorized(), None, False),
     ],
 )
@@ -309,7 +303,7 @@ def test_a_lagging_lookup_releases_nothing_before_it_shows_the_last_change(asked
 
 
 def test_only_a_refusal_that_carries_our_key_answers_a_request_that_may_be_in_flight():
-    ledger, operation = begin(a_session(), Request(Kind.AUTHORIZE), CAN, NOW)
+    ledger, operation = begin(at_gateway(), Request(Kind.AUTHORIZE), CAN, NOW)
     ours = Effect("authorize", eur("42.00"), "failed", "au", operation.id)
     others = [
         Effect("authorize", eur("42.00"), "failed", "au", "another"),
@@ -466,7 +460,7 @@ def test_more_that_went_back_than_was_captured_is_a_conflict(refunded, charged_b
 @pytest.mark.parametrize(("refunded", "expected"), [(0, "10.00 EUR"), (400, "6.00 EUR"), (1000, None)])
 def test_what_a_canceled_session_keeps_is_a_conflict_of_that_amount(refunded, expected):
     capture = an_operation(Kind.CAPTURE, "10.00", answer="found")
-    session = a_session(
+    session = at_gateway(
         Status.CANCELED, released=True, captured=1000, refunded=1000, authorized=1000, held=1000
     )
     refund = an_operation(Kind.REFUND, "10.00", answer="found")

@@ -1,10 +1,10 @@
 """What each fact changes of a session and its operations, field by field."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from helpers import cents, eur
+from helpers import NOW, a_session, cents, eur
 from paysession import Kind, State, Status
 from paysession._ledger.facts import (
     Accepted,
@@ -31,20 +31,10 @@ from paysession._ledger.ids import found_id
 from paysession._ledger.ledger import IMPLIED, Ledger
 from paysession.operation import Operation
 from paysession.provider import Redirect
-from paysession.store import SessionRow
 from paysession.values import Failure, replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 WORDS = Failure("declined", "Ann Payer's card was refused", "declined")
-
-
-def a_session(status=Status.PENDING, **changes):
-    session = SessionRow(
-        id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=eur("42.00"),
-        created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1,
-    )  # fmt: skip
-    return replace(session, **changes)
 
 
 def authorized(**changes):

@@ -1,10 +1,10 @@
 """Which operation may begin, for how much, and what is written down of it: the rules one by one."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from helpers import cents, eur
+from helpers import NOW, a_session, cents, eur
 from paysession import Capabilities, Declined, InvalidAmount, InvalidTransition, Kind, Money, State, Status
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.facts import Begun, CancelRequested, Found, Reversed
@@ -18,19 +18,9 @@ from paysession._ledger.rules import (
     standing,
     with_capture,
 )
-from paysession.store import SessionRow
 from paysession.values import replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
-
-
-def a_session(status=Status.PENDING, **changes):
-    session = SessionRow(
-        id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=eur("42.00"),
-        created_at=NOW, updated_at=NOW, status=status, initiated=True, ordinal=1,
-    )  # fmt: skip
-    return replace(session, **changes)
 
 
 def authorized(minor=4200, **changes):

@@ -1,32 +1,22 @@
 """When recovery looks at a session again: every kind of waiting, and how the waits grow."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from helpers import eur
+from helpers import NOW, a_session, eur
 from paysession import Capabilities, Declined, Kind, Outcome, Status
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import Request, begin, claim
 from paysession._ledger.schedule import schedule
-from paysession.store import SessionRow
 from paysession.values import replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
 ASKED = Capabilities(lookup="consistent")
 UNASKED = Capabilities(lookup="none")
 LOCAL = Capabilities(lookup="consistent", local=True)
-
-
-def a_session(status=Status.PENDING, **changes):
-    session = SessionRow(
-        id="ps_1", collection_id="pc_1", collection_reference="r", provider="p", amount=eur("42.00"),
-        created_at=NOW, updated_at=NOW, status=status, initiated=True,
-    )  # fmt: skip
-    return replace(session, **changes)
 
 
 def authorized(**changes):
