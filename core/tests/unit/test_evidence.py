@@ -5,11 +5,23 @@ from datetime import timedelta
 import pytest
 
 from helpers import NOW, a_session, cents, eur
-from paysession import Capabilities, Declined, Kind, Money, Outcome, OutcomeUnknown, State, Status
-from paysession._ledger.evidence import from_answer, from_effects, from_snapshot, verify
+from paysession import (
+    Capabilities,
+    ConfigurationError,
+    Declined,
+    Kind,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    State,
+    Status,
+)
+from paysession._ledger.evidence import from_answer, from_effects, from_late_answer, from_snapshot, verify
 from paysession._ledger.ledger import Ledger
 from paysession._ledger.rules import Request, begin
 from paysession.checkout import Payer
+from paysession.errors import Mistaken
 from paysession.operation import Dispute, Operation
 from paysession.outcome import Effect, Snapshot
 from paysession.provider import Redirect
@@ -36,11 +48,16 @@ def an_operation(kind, amount="42.00", state=State.SUCCEEDED, **changes):
     )  # fmt: skip
 
 
-def answered(session, kind, answer, amount=None, *, capabilities=CAN, **request):
-    """Return the ledger once a request was answered, and the operation."""
+def answered(
+    session, kind, answer, amount=None, *, capabilities=CAN, meanwhile=None, others=(), note=None, **request
+):
+    """Return the ledger once a request was answered, and the operation.
+
+    ``meanwhile`` is what changed of the session since it was sent, ``others`` what else was recorded.
+    """
     ledger, operation = begin(session, Request(kind, amount, **request), capabilities, NOW)
-    ledger = Ledger(ledger.session, LATER, [operation])
-    from_answer(ledger, operation, answer, capabilities)
+    ledger = Ledger(replace(ledger.session, **meanwhile or {}), LATER, [operation, *others])
+    from_answer(ledger, operation, answer, capabilities, note=note)
     return ledger, ledger.written[operation.id]
 
 
@@ -51,9 +68,9 @@ def notified(session, *effects, operations=(), patient=False, capabilities=TOLD)
     return ledger, recorded
 
 
-def looked(session, snapshot, *operations, capabilities=CAN, **options):
+def looked(session, snapshot, *operations, capabilities=CAN, room=0, asked_at=LATER, **options):
     ledger = Ledger(session, LATER, operations)
-    from_snapshot(ledger, snapshot, capabilities, room=0, asked_at=LATER, **options)
+    from_snapshot(ledger, snapshot, capabilities, room=room, asked_at=asked_at, **options)
     return ledger
 
 
@@ -150,6 +167,194 @@ def test_what_was_found_before_its_answer_is_ours_if_the_answer_names_it(other, 
     from_answer(ledger, operation, Outcome.captured(eur("10.00"), reference="ch"), CAN)
     assert ledger.row.captured + ledger.row.capturing == (1000 if ours else 2000)
     assert (ledger.written.get(found.id, found).answer == "merged") is ours
+
+
+NOT_INITIATED = a_session(initiated=False, ordinal=0)
+
+
+@pytest.mark.parametrize(
+    ("session", "kind", "answer", "event"),
+    [
+        (NOT_INITIATED, Kind.INITIATE, Outcome.pending(reference="x"), "session.initiated"),
+        (at_gateway(), Kind.UPDATE, Outcome.pending(reference="x"), "session.updated"),
+        (authorized(), Kind.UPDATE, Outcome.authorized(reference="x"), "session.updated"),
+        (at_gateway(), Kind.AUTHORIZE, Outcome.authorized(reference="x"), "session.authorized"),
+        (at_gateway(), Kind.AUTHORIZE, Outcome.pending(reference="x"), "operation.pending"),
+        (authorized(), Kind.CAPTURE, Outcome.pending(reference="x"), "operation.pending"),
+        (authorized(), Kind.CANCEL, Outcome.canceled(reference="x"), "session.canceled"),
+    ],
+)
+def test_an_answer_is_one_event_and_is_kept_with_its_reference_and_what_an_operator_said(
+    session, kind, answer, event
+):
+    amount = eur("50.00") if kind is Kind.UPDATE else None
+    ledger, operation = answered(session, kind, answer, amount, note="seen there", increment=True)
+    assert (operation.reference, operation.note, events(ledger)) == ("x", "seen there", [event])
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "category"),
+    [
+        (Declined("no_funds", "words", category="soft"), "no_funds", "soft"),
+        (NotApplied("words"), "not_applied", "try_later"),
+        (Mistaken(ConfigurationError("words")), "configuration", "configuration"),
+    ],
+)
+def test_a_refusal_says_why_in_the_gateways_words(refusal, code, category):
+    _, operation = answered(authorized(), Kind.CAPTURE, refusal, note="seen there")
+    error = operation.error
+    assert (error.code, error.message, error.category) == (code, "words", category)
+    assert operation.note == "seen there"
+
+
+def test_an_answer_without_data_leaves_what_a_notification_has_added():
+    for answer, data in [
+        (Outcome.authorized(), {"b": 2}),
+        (Outcome.authorized(data={"a": 1}), {"a": 1, "b": 2}),
+    ]:
+        ledger, _ = answered(at_gateway(), Kind.AUTHORIZE, answer, meanwhile={"_data": '{"b": 2}'})
+        assert ledger.session.data == data
+
+
+def test_raising_what_is_authorized_asks_nothing_of_the_payer():
+    answer = Outcome.authorized(next_action=Redirect("https://gateway.example"))
+    ledger, _ = answered(authorized(), Kind.UPDATE, answer, eur("50.00"), increment=True)
+    assert (ledger.row.next_action, ledger.row.authorized) == (None, 5000)
+
+
+DECLINED = Failure("declined", "no funds", "declined")
+
+
+def test_what_was_shown_since_an_update_was_sent_is_newer_than_its_answer():
+    failed = {"status": Status.ERROR, "error": DECLINED}
+    for before, meanwhile, expected in [
+        (at_gateway(), {}, (Status.PENDING, None)),
+        (at_gateway(), failed, (Status.ERROR, DECLINED)),
+        (at_gateway(**failed), {}, (Status.PENDING, None)),
+    ]:
+        ledger, _ = answered(before, Kind.UPDATE, Outcome.pending(), eur("50.00"), meanwhile=meanwhile)
+        assert (ledger.row.status, ledger.row.error) == expected
+
+
+def test_a_session_that_ended_meanwhile_asks_nothing_of_the_payer():
+    action = Redirect("https://gateway.example")
+    for answer in (Outcome.requires_more(next_action=action), Outcome.pending(next_action=action)):
+        ledger, _ = answered(
+            at_gateway(), Kind.AUTHORIZE, answer, meanwhile={"status": Status.CANCELED, "released": True}
+        )
+        assert (ledger.row.status, ledger.row.next_action) == (Status.CANCELED, None)
+        assert "session.requires_more" not in events(ledger)
+
+
+def test_what_an_authorization_captured_at_once_is_a_capture_of_its_answer():
+    ledger, _ = answered(at_gateway(), Kind.AUTHORIZE, Outcome.captured(eur("42.00")))
+    (capture,) = (row for row in ledger.operations if row.kind is Kind.CAPTURE)
+    assert (capture.answer, capture.amount, ledger.row.captured) == ("captured", eur("42.00"), 4200)
+
+
+def test_the_reference_of_an_authorization_is_the_objects_and_names_no_effect_that_was_found():
+    found = replace(
+        an_operation(Kind.AUTHORIZE, origin="provider", reference="pi_1", answer="found"), id="ps_1-0found"
+    )
+    answer = Outcome.authorized(reference="pi_1")
+    ledger, operation = answered(at_gateway(), Kind.AUTHORIZE, answer, others=[found])
+    assert (ledger.row.authorized, operation.answer) == (4200, "authorized")
+    assert found.id not in ledger.written
+
+
+def test_a_capture_that_took_more_than_was_known_to_be_authorized_is_a_conflict_at_once():
+    ledger, _ = answered(
+        authorized(), Kind.CAPTURE, Outcome.captured(eur("42.00")), meanwhile={"captured": 1}
+    )
+    (conflict,) = ledger.opened
+    assert (conflict.kind, conflict.expected, conflict.found) == ("amount", "42.00 EUR", "42.01 EUR")
+
+
+def test_more_that_was_captured_is_no_conflict_once_all_of_it_was_given_back():
+    for refunded, opened in [("52.00", []), ("51.99", ["amount"])]:
+        snapshot = Snapshot("authorized", captured=eur("52.00"), refunded=eur(refunded))
+        assert kinds(looked(authorized(), snapshot, room=1000)) == opened
+
+
+def recognized(found_state, answer, *, capabilities=CAN, ours=None, **request):
+    """Return the ledger once an answer named a capture of 10 euros that was found before, and ours."""
+    found = an_operation(Kind.CAPTURE, "10.00", found_state, origin="provider", reference="ch")
+    found = replace(found, id="ps_1-0found", answer="found")
+    ledger, operation = begin(authorized(), Request(Kind.CAPTURE, eur("10.00"), **request), capabilities, NOW)
+    is_over = found_state is State.SUCCEEDED
+    figures = {"captured": 1000} if is_over else {"capturing": 1000, "pending": 1}
+    operation = replace(operation, **ours or {})
+    ledger = Ledger(replace(ledger.session, **figures), LATER, [operation, found])
+    from_answer(ledger, operation, answer, capabilities, note="seen there")
+    return ledger, ledger.written[operation.id]
+
+
+TAKEN = Outcome.captured(eur("10.00"), reference="ch")
+RELEASED = replace(TAKEN, released=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "final", "releases", "released"),
+    [
+        (TAKEN, False, True, False),
+        (TAKEN, True, False, False),
+        (TAKEN, True, True, True),
+        (RELEASED, False, False, True),
+        (Outcome.pending(reference="ch", released=True), False, False, True),
+        (Outcome.pending(reference="ch"), True, True, False),
+    ],
+)
+def test_a_capture_that_was_found_before_its_answer_releases_the_rest_like_any_other(
+    answer, final, releases, released
+):
+    state = State.SUCCEEDED if answer.amount else State.PENDING
+    capabilities = replace(CAN, final_capture_releases=releases)
+    ledger, operation = recognized(state, answer, capabilities=capabilities, final=final)
+    assert ledger.row.authorized == (1000 if released else 4200)
+    assert (ledger.row.captured, ledger.row.capturing) == ((1000, 0) if answer.amount else (0, 1000))
+    assert (operation.state, operation.note, events(ledger)) == (state, "seen there", [])
+
+
+def test_a_capture_that_was_found_pending_succeeds_with_its_answer():
+    ledger, operation = recognized(State.PENDING, TAKEN)
+    assert (ledger.row.captured, ledger.row.capturing, ledger.row.pending) == (1000, 0, 0)
+    assert (operation.state, operation.answer, operation.reference) == (State.SUCCEEDED, "captured", "ch")
+
+
+def test_a_capture_that_is_known_as_another_effect_is_not_the_one_that_was_found():
+    ledger, operation = recognized(State.SUCCEEDED, TAKEN, ours={"reference": "another"})
+    assert (ledger.row.captured, operation.state) == (2000, State.SUCCEEDED)
+    assert "ps_1-0found" not in ledger.written
+
+
+# --- answers that come late -----------------------------------------------------------------------------
+
+
+def late(session, answer):
+    """Return the row once an answer came whose authorization was settled before."""
+    ledger = Ledger(session, LATER)
+    from_late_answer(ledger, an_operation(Kind.AUTHORIZE, answer="found"), answer, CAN)
+    return ledger.session
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"expires_at": LATER}, "expires_at"),
+        ({"payer": Payer(email="ann@example.org")}, "payer"),
+        ({"reference": "pi_1"}, "reference"),
+    ],
+)
+def test_a_late_answer_adds_what_is_not_known_yet(given, field):
+    row = late(authorized(reference=None), Outcome.authorized(**given))
+    assert getattr(row, field) == given[field]
+    for other in {"expires_at", "payer", "reference", "next_action"} - {field}:
+        assert getattr(row, other) is None
+
+
+def test_a_late_answer_that_says_when_the_authorization_expires_has_it_queried_then():
+    expires_at = NOW + timedelta(days=7)
+    assert late(authorized(), Outcome.authorized(expires_at=expires_at)).due_at == expires_at
 
 
 # --- notifications of a gateway that cannot be queried ------------------------------------------------
