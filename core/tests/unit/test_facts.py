@@ -29,7 +29,7 @@ from paysession._ledger.facts import (
 )
 from paysession._ledger.ids import found_id
 from paysession._ledger.ledger import IMPLIED, Ledger
-from paysession.operation import Operation
+from paysession.operation import Dispute, Operation
 from paysession.provider import Redirect
 from paysession.values import Failure, replace
 
@@ -118,6 +118,7 @@ def test_an_operation_in_doubt_is_reported_so_once():
     ledger = applied(authorized(), Claimed(operation, LATER))
     claimed = ledger.written[operation.id]
     assert (events(ledger), claimed.doubted_at, claimed.attempt) == (["operation.in_doubt"], NOW, 2)
+    assert [detail for _, _, detail in ledger.events] == ["the process that sent it is gone"]
     assert events(applied(authorized(), Claimed(claimed, LATER))) == []
 
 
@@ -127,6 +128,7 @@ def test_what_no_gateway_can_settle_is_listed_for_an_operator(needed, since):
     assert ledger.row.attention_at == since
     error = ledger.written["ps_1-1-capture"].error
     assert (error.category, error.payer_message_key) == ("try_later", "being_checked")
+    assert applied(authorized(), Unanswered(an_operation(), "timeout", None)).row.attention_at is None
 
 
 # --- what is found ------------------------------------------------------------------------------------
@@ -172,6 +174,16 @@ def test_a_second_authorization_that_is_pending_holds_what_was_authorized():
     ledger = applied(authorized(), Found(Kind.AUTHORIZE, eur("1.00"), State.PENDING, answer="seen"))
     assert (ledger.row.held, ledger.row.status) == (4200, Status.AUTHORIZED)
     assert ledger.operations[0].answer == "seen"
+
+
+@pytest.mark.parametrize("kind", [Kind.CHARGEBACK, Kind.REFUND])
+def test_only_a_pending_authorization_holds_an_amount(kind):
+    assert applied(a_session(), Found(kind, eur("10.00"), State.PENDING)).row.held == 0
+
+
+def test_a_release_of_all_that_was_not_captured_is_for_good():
+    ledger = applied(authorized(captured=1000), Found(Kind.CANCEL, eur("32.00"), State.SUCCEEDED))
+    assert (ledger.row.authorized, ledger.row.released) == (1000, True)
 
 
 # --- an amount that is another ------------------------------------------------------------------------
@@ -241,9 +253,47 @@ def test_a_pending_capture_takes_no_release_back():
     assert (row.released, row.authorized) == (True, 1100)
 
 
+@pytest.mark.parametrize(
+    "fact",
+    [
+        Accepted(an_operation()),
+        Succeeded(an_operation(), "captured"),
+        Found(Kind.CAPTURE, eur("10.00"), State.SUCCEEDED),
+    ],
+)
+def test_a_capture_leaves_the_rest_authorized_unless_it_releases_it(fact):
+    for given, authorized_ in [(fact, 4200), (fact._replace(released=True), 1000)]:
+        assert applied(authorized(), given).row.authorized == authorized_
+
+
 def test_an_object_that_is_open_though_the_session_is_canceled_authorizes_nothing_yet():
     row = applied(canceled(granted=4200, captured=1000, authorized=1000), Reopened()).row
     assert (row.granted, row.released, row.authorized) == (1000, False, 1000)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_an_implied_authorization_after_a_cancel_is_no_conflict_beside_its_captures(released):
+    implied = Found(Kind.AUTHORIZE, eur("10.00"), State.SUCCEEDED, IMPLIED)
+    assert applied(canceled(released=released), implied).opened == ()
+
+
+def test_an_update_of_what_was_authorized_meanwhile_holds_nothing_more():
+    update = replace(an_operation(Kind.UPDATE, "50.00"), session_status=Status.PENDING)
+    row = applied(authorized(), Succeeded(update, "found")).row
+    assert (row.amount, row.held) == (eur("50.00"), 4200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "released", "held"),
+    [(Kind.UPDATE, False, 5000), (Kind.UPDATE, True, 2000), (Kind.AUTHORIZE, False, 4200)],
+)
+def test_an_increment_in_doubt_is_held_beside_what_is_authorized_until_that_is_released(kind, released, held):
+    pending, opened = an_operation(state=State.PENDING), an_operation(kind, "50.00", hold=800)
+    session = authorized(
+        captured=2000, capturing=1000, pending=1, released=released, held=5000, open=opened.id
+    )
+    failed = Refused(pending, State.DECLINED, WORDS)
+    assert applied(session, failed, operations=[pending, opened]).row.held == held
 
 
 # --- refusals -----------------------------------------------------------------------------------------
@@ -276,6 +326,15 @@ def test_a_second_authorization_that_is_declined_leaves_the_first():
     )  # fmt: skip
 
 
+def test_the_end_of_a_session_stays_its_end_when_something_else_is_refused():
+    raised = an_operation(Kind.UPDATE, "50.00")
+    ended = Succeeded(an_operation(Kind.CANCEL), "found")
+    ledger = applied(authorized(), ended, Refused(raised, State.DECLINED, WORDS))
+    assert (ledger.row.status, events(ledger)) == (
+        Status.CANCELED, ["session.canceled", "operation.failed"],
+    )  # fmt: skip
+
+
 # --- what releases, and what reverses -----------------------------------------------------------------
 
 
@@ -298,6 +357,41 @@ def test_a_requested_cancel_is_over_once_all_was_reversed(rest, requested):
     minor = 1000 + rest
     session = authorized(captured=1000, granted=minor, authorized=minor, cancel_requested=True)
     assert applied(session, Reversed(capture, eur("10.00"))).row.cancel_requested is requested
+
+
+def test_what_is_captured_before_it_is_authorized_keeps_no_session_from_its_end():
+    ledger = applied(a_session(captured=1000), Released())
+    assert (ledger.row.status, ledger.row.held, events(ledger)) == (
+        Status.CANCELED, 1000, ["session.canceled"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "over"), [("found", True), (IMPLIED, False)])
+def test_once_nothing_is_left_a_session_is_over_unless_its_authorization_may_be_of_more(answer, over):
+    capture = an_operation(state=State.SUCCEEDED)
+    authorization = an_operation(Kind.AUTHORIZE, state=State.SUCCEEDED, answer=answer)
+    session = authorized(captured=1000, granted=1000, authorized=1000)
+    undone = Reversed(capture, eur("10.00"))
+    row = applied(session, undone, operations=[authorization, capture]).row
+    assert (row.status, row.released) == (Status.CANCELED, over)
+
+
+def test_a_release_that_is_no_end_keeps_its_reason():
+    cancel = an_operation(Kind.CANCEL, reason="sold out", doubted_at=NOW)
+    found = Found(Kind.AUTHORIZE, eur("42.00"), State.SUCCEEDED)
+    ledger = applied(authorized(), Succeeded(cancel, "found"), found)
+    assert [(type_, detail) for type_, _, detail in ledger.events] == [
+        ("operation.settled", "succeeded"),
+        ("session.released", "sold out"),
+        ("session.changed", None),
+    ]
+
+
+@pytest.mark.parametrize(("status", "then"), [("opened", "won"), ("under_review", "won"), ("lost", "lost")])
+def test_money_that_comes_back_decides_a_dispute_that_was_open(status, then):
+    chargeback = an_operation(Kind.CHARGEBACK, state=State.SUCCEEDED, dispute=Dispute(status))
+    ledger = applied(authorized(captured=4200, charged_back=1000), Reversed(chargeback, eur("10.00")))
+    assert [(type_, detail) for type_, _, detail in ledger.events] == [("session.dispute_won", then)]
 
 
 # --- what was found is ours ---------------------------------------------------------------------------
@@ -337,17 +431,26 @@ def test_another_operation_that_is_open_stays_open():
     assert events(ledger) == []
 
 
+def test_a_request_that_is_answered_at_once_was_in_no_doubt():
+    found = replace(an_operation(state=State.SUCCEEDED), id="ps_1-0found")
+    assert events(applied(authorized(captured=1000), Recognized(an_operation(), found))) == []
+
+
 def test_what_was_taken_for_ours_is_found_in_the_state_that_it_was_in():
     guessed = an_operation(state=State.PENDING, reference="theirs", sure=False, answer="pending")
     ledger = applied(authorized(pending=1, capturing=1000), Identified(guessed, "ours"))
     ours, theirs = ledger.operations
     assert (ours.reference, ours.answer, theirs.reference) == ("ours", "pending", "theirs")
     assert (theirs.state, theirs.answer, ledger.row.pending) == (State.PENDING, "found", 2)
+    guessed = replace(guessed, state=State.SUCCEEDED, answer="captured")
+    ours, theirs = applied(authorized(captured=1000), Identified(guessed, "ours")).operations
+    assert (ours.answer, theirs.state, theirs.answer) == ("captured", State.SUCCEEDED, "found")
 
 
 def test_a_first_id_of_the_gateways_makes_no_other_operation():
     nameless = an_operation(state=State.SUCCEEDED, sure=False)
-    assert len(applied(authorized(captured=1000), Identified(nameless, "ours")).operations) == 1
+    (row,) = applied(authorized(captured=1000), Identified(nameless, "ours")).operations
+    assert (row.reference, row.sure) == ("ours", True)
 
 
 # --- personal data ------------------------------------------------------------------------------------
@@ -373,6 +476,13 @@ def test_nothing_that_names_the_payer_is_kept_once_the_payment_is_to_be_forgotte
     change = ledger.change()
     assert [conflict.note for conflict in change.conflicts] == [None]
     assert (change.erased, [event.by for event in change.events]) == (True, ["bob"])
+
+
+def test_what_names_the_payer_in_one_place_is_erased_there():
+    session = replace(applied(a_session(), Forgotten("bob")).session, version=1)
+    for before, operations in [(replace(session, error=WORDS), []), (session, [an_operation(note="Ann")])]:
+        ledger = applied(before, Forgotten("bob"), operations=operations)
+        assert (ledger.changed, ledger.change().erased) == (True, True)
 
 
 def test_what_is_forgotten_already_is_not_forgotten_again():
@@ -425,6 +535,15 @@ def test_a_session_shows_the_newest_conflict_that_is_open():
     assert [(row.closed_by, row.note) for row in closed] == [("ann", "it is right")] * 3
 
 
+def test_of_two_conflicts_within_a_second_the_later_one_is_the_newest():
+    opened = []
+    for kind, after in [("amount", 1), ("currency", 2)]:
+        ledger = Ledger(authorized(version=after), NOW + timedelta(milliseconds=after))
+        ledger.apply(ConflictOpened(kind, "this", "that"))
+        opened += ledger.opened
+    assert opened[0].id[:-16] < opened[1].id[:-16]
+
+
 # --- the ledger as it is read and written -------------------------------------------------------------
 
 
@@ -459,6 +578,13 @@ def test_an_event_says_what_happened_who_asked_and_of_how_much():
     assert (event.type, event.detail) == ("session.canceled", "sold out")
 
 
+def test_a_change_is_of_the_session_as_it_is_read_afterwards():
+    ledger = applied(authorized(), Released())
+    change = ledger.change()
+    assert change.session is ledger.session
+    assert (change.guarded, change.erased, [event.cursor for event in change.events]) == (False, False, [""])
+
+
 def test_an_event_has_the_operation_as_it_is_after_all_facts():
     operation = an_operation()
     ledger = applied(authorized(), Succeeded(operation, "captured"), Identified(operation, "ch"))
@@ -478,7 +604,9 @@ def test_a_conflict_alone_is_a_change():
 def test_the_note_of_a_conflict_is_erased_where_nothing_else_names_the_payer():
     session = replace(applied(a_session(), Forgotten("bob")).session, version=1)
     (conflict,) = applied(session, ConflictOpened("amount", 1, 2)).opened
-    change = applied(session, Forgotten("bob", [replace(conflict, closed_at=NOW, note="Ann")])).change()
+    ledger = applied(session, Forgotten("bob", [replace(conflict, closed_at=NOW, note="Ann")]))
+    change = ledger.change()
+    assert ledger.changed
     assert (change.erased, [row.note for row in change.conflicts]) == (True, [None])
 
 
