@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from helpers import NOW, a_session, cents, eur
-from paysession import Capabilities, Kind, State, Status
-from paysession._ledger.evidence import from_effects, from_snapshot
+from paysession import Capabilities, Kind, Outcome, State, Status
+from paysession._ledger.evidence import from_answer, from_effects, from_snapshot
 from paysession._ledger.facts import ConflictOpened
 from paysession._ledger.ledger import IMPLIED, Ledger
 from paysession.operation import Operation
@@ -360,14 +360,12 @@ def test_what_was_captured_and_undone_before_it_was_known_to_be_authorized_is_no
     assert ledger.row.authorized == 3200
 
 
-@pytest.mark.parametrize(
-    ("changes", "minor"), [({"released": True}, 3200), ({"released": False, "granted": 1500}, 2700)]
-)
-def test_what_is_authorized_after_the_end_is_what_the_ledger_does_not_know_yet(changes, minor):
-    session = canceled(**{"captured": 1000, "authorized": 1000, "held": 1000, "granted": 1000} | changes)
+@pytest.mark.parametrize(("released", "minor"), [(True, 3200), (False, 2700)])
+def test_what_is_authorized_after_the_end_is_what_the_ledger_does_not_know_yet(released, minor):
+    session = canceled(captured=1000, authorized=1000, held=1000, granted=1500, released=released)
     ledger = looked(session, Snapshot("authorized", authorized=eur("42.00")))
     assert [row.amount.minor for row in of_kind(ledger, Kind.AUTHORIZE)] == [minor]
-    assert kinds(ledger)[0] == "authorized_after_cancel"
+    assert kinds(ledger) == ["authorized_after_cancel"]
 
 
 @pytest.mark.parametrize(("captured", "found"), [(0, 1), (1000, 0)])
@@ -536,3 +534,121 @@ def test_what_the_payer_must_do_stays_where_a_lookup_does_not_say():
     session = at_gateway(Status.REQUIRES_MORE, next_action=PAGE)
     for status in ("requires_more", "pending"):
         assert looked(session, Snapshot(status)).row.next_action == PAGE
+
+
+def test_why_an_earlier_attempt_failed_is_no_news_of_an_object_that_waits():
+    ledger = looked(at_gateway(), Snapshot("pending", error=DECLINED))
+    assert (ledger.row.error, events(ledger)) == (None, [])
+
+
+def test_our_authorization_was_declined_for_the_reason_that_a_lookup_gives():
+    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
+    error = Failure("stolen_card", "call your bank", "hard", "insufficient_funds")
+    ledger = looked(session, Snapshot("error", error=error), operation, none_in_flight=True)
+    assert ledger.operation(operation.id).error == error
+
+
+def test_our_authorization_that_was_undone_was_not_refused():
+    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
+    undone = Effect("authorize", eur("42.00"), "reversed", "au", operation.id)
+    ledger = looked(session, Snapshot("requires_more", effects=[undone]), operation)
+    assert ledger.operation(operation.id).state is State.STARTED
+
+
+# --- what follows -------------------------------------------------------------------------------------
+
+
+def test_a_cancel_that_was_given_up_is_requested_again_by_nothing_that_was_known():
+    session = canceled(granted=4200, authorized=4200, held=4200, released=False)
+    ledger = looked(session, Snapshot("authorized", authorized=eur("42.00")))
+    assert (ledger.row.cancel_requested, kinds(ledger)) == (False, [])
+
+
+def test_more_that_went_back_than_was_captured_is_a_conflict_once():
+    rows = [
+        an_operation(Kind.CAPTURE, answer="found"),
+        an_operation(Kind.REFUND, "30.00", answer="found"),
+        an_operation(Kind.CHARGEBACK, "20.00", answer="found"),
+    ]
+    totals = {"captured": eur("42.00"), "refunded": eur("30.00")}
+    session = authorized(captured=4200, refunded=3000, charged_back=2000)
+    for back, conflicts in [("20.00", []), ("20.01", ["over_captured"])]:
+        snapshot = Snapshot("authorized", **totals, charged_back=eur(back))
+        assert kinds(looked(session, snapshot, *rows)) == conflicts
+
+
+@pytest.mark.parametrize(("amount", "conflicts"), [("0.01", [("nothing", "0.01 EUR")]), (None, [])])
+def test_a_cent_that_a_canceled_session_keeps_is_a_conflict(amount, conflicts):
+    rows = [an_operation(Kind.CAPTURE, "10.00", answer="found")]
+    rows += [
+        an_operation(Kind.REFUND, given, answer="found", place=place, reference=f"re_{place}")
+        for place, given in enumerate(["9.99", "0.01"], 1)
+    ]
+    effects = [Effect("refund", eur(amount), "reversed", "re_2")] if amount else []
+    session = canceled(captured=1000, refunded=1000, authorized=1000, held=1000)
+    ledger = looked(session, Snapshot("canceled", effects=effects), *rows)
+    assert [(row.expected, row.found) for row in ledger.opened] == conflicts
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "later", "requested"),
+    [
+        (Kind.CAPTURE, "failed", 0, True),
+        (Kind.CAPTURE, "failed", -1, False),
+        (Kind.CAPTURE, "pending", 0, False),
+        (Kind.CAPTURE, "succeeded", 0, False),
+        (Kind.REFUND, "failed", 0, False),
+    ],
+)
+def test_a_capture_that_fails_after_a_final_one_leaves_a_rest_to_be_canceled(kind, state, later, requested):
+    final = an_operation(Kind.CAPTURE, "20.00", final=True, reference="ch_1", answer="captured")
+    final = replace(final, updated_at=NOW + timedelta(seconds=later))
+    session, operation = in_doubt(authorized(captured=2000), kind, "10.00")
+    effect = Effect(kind, eur("10.00"), state, "of_2", operation.id)
+    ledger = looked(session, Snapshot("authorized", effects=[effect]), final, operation)
+    assert ledger.row.cancel_requested is requested
+
+
+@pytest.mark.parametrize(("state", "requested"), [("succeeded", True), ("failed", False)])
+def test_only_a_final_capture_that_succeeded_leaves_a_rest_to_be_canceled(state, requested):
+    session, final = in_doubt(authorized(), Kind.CAPTURE, "10.00", final=True)
+    effect = Effect("capture", eur("10.00"), state, "ch", final.id)
+    ledger = looked(session, Snapshot("authorized", effects=[effect]), final)
+    assert ledger.row.cancel_requested is requested
+
+
+@pytest.mark.parametrize("kind", ["open_after_cancel", "cancel_refused"])
+def test_an_end_at_the_gateway_settles_that_it_was_open_or_refused_to_be_canceled(kind):
+    before = Ledger(canceled(released=False), NOW)
+    before.apply(ConflictOpened(kind, "canceled", "pending"))
+    for status, still_open in [("canceled", False), ("error", True)]:
+        ledger = looked(before.session, Snapshot(status), conflicts=before.opened)
+        assert (kind in ledger.conflicts) is still_open
+
+
+def test_a_refund_that_was_found_before_its_answer_releases_nothing():
+    once = replace(CAN, capture="once")
+    session, refund = in_doubt(authorized(captured=1000, refunded=500), Kind.REFUND, "5.00")
+    found = replace(an_operation(Kind.REFUND, "5.00", origin="provider", reference="re"), id="ps_1-0found")
+    ledger = Ledger(session, LATER, [refund, found])
+    from_answer(ledger, refund, Outcome.refunded(eur("5.00"), reference="re"), once)
+    assert (ledger.row.refunded, ledger.row.authorized) == (500, 4200)
+
+
+def test_a_capture_like_one_that_was_undone_is_another():
+    capture = an_operation(Kind.CAPTURE, "10.00", answer="found", reference="ch_1")
+    undone = replace(
+        an_operation(Kind.CAPTURE, "10.00", answer="reversed", origin="provider"),
+        id="ps_1-0undone",
+        reverses=capture.id,
+    )
+    ledger = looked(
+        authorized(), Snapshot("authorized", effects=[Effect("capture", eur("10.00"))]), capture, undone
+    )
+    assert ledger.row.captured == 1000
+
+
+def test_an_authorization_that_was_found_without_an_id_is_named_by_a_report():
+    found = an_operation(Kind.AUTHORIZE, answer="found")
+    ledger = notified(authorized(), Effect("authorize", eur("42.00"), "succeeded", "au"), operations=[found])
+    assert (ledger.operation(found.id).reference, ledger.row.authorized) == ("au", 4200)
