@@ -343,7 +343,8 @@ def test_what_is_over_the_limit_is_canceled_unless_some_of_it_was_captured(
 )
 def test_at_least_what_was_or_is_being_captured_was_authorized(shown, minor):
     ledger = looked(at_gateway(), Snapshot("authorized", authorized=eur("10.00"), **shown), room=10_000)
-    assert [row.amount.minor for row in of_kind(ledger, Kind.AUTHORIZE)] == [minor]
+    (row,) = of_kind(ledger, Kind.AUTHORIZE)
+    assert (row.amount.minor, row.answer) == (minor, "found")
 
 
 def test_a_capture_that_failed_before_a_cancel_authorized_nothing():
