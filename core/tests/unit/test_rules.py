@@ -5,7 +5,18 @@ from datetime import timedelta
 import pytest
 
 from helpers import NOW, a_session, cents, eur
-from paysession import Capabilities, Declined, InvalidAmount, InvalidTransition, Kind, Money, State, Status
+from paysession import (
+    Capabilities,
+    Declined,
+    InvalidAmount,
+    InvalidData,
+    InvalidTransition,
+    Kind,
+    Money,
+    NotSupported,
+    State,
+    Status,
+)
 from paysession._ledger.evidence import from_answer
 from paysession._ledger.facts import Begun, CancelRequested, Found, Reversed
 from paysession._ledger.ledger import Ledger
@@ -67,6 +78,13 @@ REFUND = Request(Kind.REFUND, eur("5.00"), reason="damaged", capture_id="ps_1-2"
 def test_a_key_stands_for_one_call_with_all_that_it_asked_for(other):
     assert REFUND._replace(**other).fingerprint != REFUND.fingerprint
     assert REFUND._replace(by="somebody else", attempt=2).fingerprint == REFUND.fingerprint
+
+
+def test_what_a_call_is_known_by_is_stored_and_stays_the_same_text():
+    assert Request(Kind.AUTHORIZE).fingerprint == "authorize None False None None "
+    capture = Request(Kind.CAPTURE, eur("5.00"), final=True, extra="x")
+    assert capture.fingerprint == "capture 500 EUR True None None x"
+    assert REFUND._replace(reason=None).fingerprint == "refund 500 EUR False None ps_1-2 x"
 
 
 def test_with_a_callers_key_the_digest_is_the_calls_whatever_the_ledger_makes_of_it():
@@ -134,6 +152,26 @@ def test_the_last_cent_of_a_capture_is_refunded_where_nothing_is_left_of_the_oth
     assert (request.capture, request.capture_left) == (cent, 1)
     request = with_capture(authorized(captured=2000), Request(Kind.REFUND), spent)
     assert (request.capture, request.capture_left) == (capture, 0)
+
+
+def test_the_capture_that_is_named_is_refunded_and_no_other():
+    captures = found(
+        Found(Kind.CAPTURE, eur("20.00"), State.SUCCEEDED, reference="a"),
+        Found(Kind.CAPTURE, eur("10.00"), State.SUCCEEDED, reference="b"),
+    )
+    session = authorized(captured=3000)
+    for capture in captures:
+        request = with_capture(session, Request(Kind.REFUND, capture_id=capture.id), captures)
+        assert (request.capture, request.capture_left) == (capture, capture.amount.minor)
+    with pytest.raises(NotSupported, match="name it with capture="):
+        with_capture(session, Request(Kind.REFUND), captures)
+
+
+@pytest.mark.parametrize("named", ["another", "", 7, ["ps_1-2"]])
+def test_what_is_no_capture_cannot_be_refunded(named):
+    captures = found(Found(Kind.CAPTURE, eur("20.00"), State.SUCCEEDED, reference="a"))
+    with pytest.raises(InvalidData, match="is no capture of this session that succeeded"):
+        with_capture(authorized(captured=2000), Request(Kind.REFUND, capture_id=named), captures)
 
 
 # --- what is done already -----------------------------------------------------------------------------
@@ -352,6 +390,14 @@ def test_who_captures_more_than_is_authorized_is_told_to_raise_it_where_that_can
             begun(session, Kind.CAPTURE, cents(4201), capabilities=capabilities)
 
 
+@pytest.mark.parametrize("before", [{"captured": 1}, {"capturing": 1}, {"captured": 1, "capturing": 1}])
+def test_a_gateway_that_captures_once_is_asked_once(before):
+    once = Capabilities(capture="once")
+    assert begun(authorized(), Kind.CAPTURE, cents(1), capabilities=once)[0].amount == cents(1)
+    with pytest.raises(NotSupported, match="captures once, and this session was captured already"):
+        begun(authorized(**before), Kind.CAPTURE, cents(1), capabilities=once)
+
+
 @pytest.mark.parametrize("over", [{"captured": 4200}, {"captured": 4000, "capturing": 201}])
 def test_where_nothing_is_left_that_is_said(over):
     with pytest.raises(InvalidAmount, match="nothing is left to capture"):
@@ -417,6 +463,12 @@ def test_a_requested_cancel_follows_a_refusal_at_once_unless_it_was_refused_itse
     ledger.apply(CancelRequested())
     from_answer(ledger, operation, Declined("no", "words"), CAN)
     assert (follow_up(ledger) is not None) is follows
+
+
+def test_a_requested_cancel_follows_at_once_what_others_released_of_it():
+    ledger = Ledger(authorized(cancel_requested=True), NOW)
+    ledger.apply(Found(Kind.CANCEL, eur("1.00"), State.SUCCEEDED))
+    assert follow_up(ledger) == Request(Kind.CANCEL)
 
 
 def test_nothing_follows_where_no_cancel_is_requested():

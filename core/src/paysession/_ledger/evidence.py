@@ -193,7 +193,7 @@ def _from_outcome(
         ledger.apply(Succeeded(operation, answer, None, outcome.reference, note=note))
         return
     if kind is INITIATE or kind is UPDATE:
-        action = outcome.next_action if kind is INITIATE else outcome.next_action or row.next_action
+        action = outcome.next_action or row.next_action
         # What was shown since it was sent is newer than its answer.
         status = Status(answer) if row.status is operation.session_status else row.status
         ledger.apply(Presented(status, action, row.error if status is Status.ERROR else None))
@@ -212,9 +212,9 @@ def _from_outcome(
         if kind is AUTHORIZE and row.status is not Status.CANCELED:
             ledger.apply(Presented(Status.PENDING))
         return
-    released = outcome.released or (kind is CAPTURE and _releases(operation, capabilities))
+    released = outcome.released or _releases(operation, capabilities)
     granted = answer is Answer.AUTHORIZED or answer is Answer.CAPTURED
-    amount = outcome.amount if kind is AUTHORIZE else None
+    amount = outcome.amount
     ledger.apply(
         Succeeded(operation, answer, amount, outcome.reference, released=released, granted=granted, note=note)
     )
@@ -238,9 +238,7 @@ def _found_before(ledger: Ledger, operation: Operation, outcome: Outcome) -> Ope
 
     It was shown without our key: by a gateway that keeps none, or by one that was declared to keep them.
     """
-    if operation.kind not in (CAPTURE, REFUND) or outcome.reference is None:
-        return None
-    if operation.reference not in (None, outcome.reference):
+    if operation.kind not in (CAPTURE, REFUND) or operation.reference not in (None, outcome.reference):
         return None
     for row in ledger.named(outcome.reference):
         alike = row.kind is operation.kind and row.amount == operation.amount and row.reverses is None
@@ -403,10 +401,10 @@ def from_effects(
     # All of the notification is read again later: nothing in it may count twice.
     patient = patient and all(effect.reference or effect.key for effect in effects)
     matching = _Matching(ledger, capabilities, fresh=True, single=True, told=False)
-    early = 0
+    recorded = True
     for effect in effects:
         if patient and matching.is_early(effect):
-            early += 1
+            recorded = False
         else:
             matching.record_effect(effect)
     if ledger.row.reference is None:
@@ -416,7 +414,7 @@ def from_effects(
     matching.compare(room)
     _after(ledger, capabilities)
     schedule(ledger, capabilities)
-    return not early
+    return recorded
 
 
 def is_readable(session: SessionRow, snapshot: Snapshot) -> bool:
@@ -533,7 +531,7 @@ class _Matching:
             if _is_alike(effect, operation):
                 return operation
         if effect.key is not None:
-            if mine is not None and (mine.reference is None or effect.reference is None):
+            if mine is not None and (self._has_no_name(mine) or effect.reference is None):
                 return mine
             if of_key is None:
                 return None  # it carries a key, and the key is none of ours
@@ -547,7 +545,7 @@ class _Matching:
             if (
                 (operation.origin == "provider" or self._may_be(effect, operation))
                 and (
-                    operation.reference is None
+                    self._has_no_name(operation)
                     or (keyed and effect.reference is None)
                     or (effect.key is None and ledger.operation(operation.reference) is not None)
                 )
@@ -557,6 +555,12 @@ class _Matching:
             ):
                 return operation
         return None
+
+    def _has_no_name(self, operation: Operation) -> bool:
+        """Return whether no reference tells an operation's effect from others alike."""
+        reference = operation.reference
+        # An answer to a cancel names the object.
+        return reference is None or (operation.kind is CANCEL and reference == self.ledger.row.reference)
 
     def _is_rest(self, effect: Effect, cancel: Operation) -> bool:
         """Return whether an effect released all that was left, if less than our cancel asked for."""
@@ -587,12 +591,7 @@ class _Matching:
         ledger, operation = self.ledger, self._match(effect)
         if operation is not None:
             self._matched.add(operation.id)
-            known = operation.reference
-            if (
-                effect.reference is not None
-                and known != effect.reference
-                and (self._is_anonymous(known) or effect.key == operation.id)
-            ):
+            if effect.reference is not None and operation.reference != effect.reference:
                 sure = effect.key is not None or operation.origin == "provider"
                 ledger.apply(Identified(operation, effect.reference, sure))
                 operation = self._now(operation)
@@ -650,7 +649,7 @@ class _Matching:
         found = self._found(
             effect.kind, effect.amount, state, refused, token, capture_id, effect.key, effect.dispute
         )
-        if effect.state == "reversed" and found is not None:
+        if effect.state == "reversed":
             self._reverse(found, effect.error)
 
     def _failed_before(self, effect: Effect, reference: str) -> None:
@@ -690,11 +689,11 @@ class _Matching:
         capture_id: str | None = None,
         key: str | None = None,
         dispute: Dispute | None = None,
-    ) -> Operation | None:
+    ) -> Operation:
+        """Record an effect that no open operation asked for, as an operation of its own; return that."""
         ledger = self.ledger
         if kind is CAPTURE:
             self._imply(amount.minor)
-        known = set(ledger.written)
         once = self.capabilities.capture == "once"
         released = kind is CAPTURE and once and state is State.SUCCEEDED
         lost = self._lost(key)
@@ -703,24 +702,22 @@ class _Matching:
                 kind, amount, state, "found", reference, capture_id, refused, released, lost, dispute=dispute
             )
         )
-        found = [operation for key, operation in ledger.written.items() if key not in known]
-        self._matched.update(operation.id for operation in found)
-        return next((operation for operation in found if operation.kind is kind), None)
+        found = next(reversed(ledger.written.values()))  # the one that was written for the first time last
+        self._matched.add(found.id)
+        return found
 
     def _lost(self, key: str | None) -> str | None:
         """Return a key of an effect that no operation has."""
         return key if self.ledger.operation(key) is None else None
 
     def _succeed(self, operation: Operation, amount: Money) -> None:
-        if operation.kind is CAPTURE:
-            self._imply(amount.minor)
         released = _releases(operation, self.capabilities)
         self.ledger.apply(Succeeded(operation, "found", amount, released=released))
 
     def _reverse(self, operation: Operation, error: Failure | None) -> None:
         """Undo what had succeeded, once, as an operation of its own."""
         left = self.ledger.left_of(operation)
-        if operation.state is State.SUCCEEDED and left:
+        if left:
             amount = Money.from_minor(left, operation.amount.currency)
             self.ledger.apply(Reversed(operation, amount, error))
 
@@ -744,9 +741,7 @@ class _Matching:
                 token = effect.reference or effect.key
                 self._found(CANCEL, effect.amount, State.SUCCEEDED, reference=token)
             elif operation.state in OPEN:
-                # The amount tells it later, unless less was left than was asked for.
-                token = effect.reference if effect.amount != operation.amount else None
-                self.ledger.apply(Succeeded(operation, "found", reference=token))
+                self.ledger.apply(Succeeded(operation, "found", reference=effect.reference))
             return
         if operation is None or operation.state not in OPEN:
             return
