@@ -88,6 +88,7 @@ ALIVE = [
     (Status.REQUIRES_MORE, {}),
     (Status.PENDING, {}),
     (Status.ERROR, {}),
+    (Status.REQUIRES_MORE, {"captured": "42.00", "refunded": "42.00"}),
     (Status.AUTHORIZED, {"authorized": "42.00", "captured": "0.00"}),
     (Status.AUTHORIZED, {}),
     (Status.AUTHORIZED, {"authorized": "42.00", "captured": "42.00", "refunded": "41.99"}),

@@ -433,6 +433,12 @@ def test_with_a_callers_key_the_number_is_that_of_the_attempt_and_the_call_is_re
     assert (operation.ordinal, after.ordinal, operation.fingerprint) == (7, 7, request.fingerprint)
 
 
+def test_a_request_is_the_first_attempt_and_raises_nothing_unless_it_says_so():
+    assert begun(a_session(), Kind.AUTHORIZE, idempotency_key="k")[0].id.startswith("ps_1-1-")
+    with pytest.raises(InvalidTransition, match="does not raise what is authorized"):
+        begun(authorized(), Kind.UPDATE, eur("50.00"))
+
+
 def test_without_a_callers_key_the_number_is_the_ordinal_and_nothing_recognizes_it():
     operation, _ = begun(a_session(ordinal=6), Kind.AUTHORIZE)
     assert operation.id == f"ps_1-7-{Request(Kind.AUTHORIZE).digest('ps_1', eur('42.00'))}"
