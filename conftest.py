@@ -66,6 +66,14 @@ LOST = frozenset({"drop_before", "drop_after", "after", "409", "302", "wrong_amo
 """What goes wrong with every operation of those in the fast tier; a capture meets all there is."""
 
 
+WAITING = frozenset({
+    "test_a_timeout_is_unknown_and_in_time",
+    "test_an_answer_that_drips_ends_in_time",
+    "test_a_gateway_that_hangs_leaves_doubt_and_no_second_effect",
+})  # fmt: skip
+"""Tests that only wait for a time limit: in the fast tier they wait for that of a capture."""
+
+
 SLOW_LIMIT = 900.0
 """Seconds that a slow test may take; others have the `timeout` of pyproject.toml."""
 
@@ -73,7 +81,8 @@ SLOW_LIMIT = 900.0
 def pytest_collection_modifyitems(items):
     """Begin with the longest files: one that begins late is what all workers wait for in the end."""
     for item in items:
-        if item.nodeid.startswith(CONTRACTS) and _is_tried_with_a_capture(item):
+        waits = getattr(item, "originalname", "") in WAITING and _operation(item) != "capture"
+        if waits or (item.nodeid.startswith(CONTRACTS) and _is_tried_with_a_capture(item)):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
@@ -88,14 +97,20 @@ def pytest_collection_modifyitems(items):
 
 def _is_tried_with_a_capture(item):
     """Return whether a row of a contract is what a capture is tried with, for another operation."""
-    case = item.callspec.params if hasattr(item, "callspec") else {}
-    operation = case.get("kind", case.get("hook", "capture"))
+    operation = _operation(item)
     if operation == "capture":
         return False
+    case = item.callspec.params
     if "fault" in case or "point" in case:
         return case.get("fault", case.get("point")) not in LOST
     # One transport reads the answers of all hooks.
     return "hook" in case and operation != "retrieve"
+
+
+def _operation(item):
+    """Return the operation that a row is about; that of one which names none counts as a capture."""
+    case = item.callspec.params if hasattr(item, "callspec") else {}
+    return case.get("kind", case.get("hook", "capture"))
 
 
 def pytest_collection_finish():

@@ -78,14 +78,8 @@ def test_its_contract_is_run_by_name_and_the_template_is_in_the_wheel(python, fo
     assert (folder.parent / "paysession-another/.gitignore").exists()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["ruff", "format", "--check", "."],
-        ["ruff", "check", "."],
-        pytest.param(["mypy"], marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]])
 def test_it_is_clean_by_its_own_rules(folder, command):
     if find_spec(command[0]) is None:
         assert not os.environ.get("CI"), f"{command[0]} is needed here"

@@ -37,21 +37,26 @@ def eur(minor):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items):
-    """Leave to the slow tier what repeats a row on another than the first store.
+    """Leave to the slow tier what repeats a row on another than the first store, or with another operation.
 
-    There each test stays in the fast tier with the first of its rows, of a capture where it has a kind.
+    On the first store each test stays in the fast tier with all of its rows for a capture, and with one for
+    each other operation, if no process is killed for it; on another with the first of its rows for a capture.
     """
     seen = set()
     for item in items:
-        given = item.callspec.params if hasattr(item, "callspec") else {}
-        first = given.get("any_url", "memory") == "memory" and given.get("durable_url", "sqlite") == "sqlite"
-        if first or not item.nodeid.startswith("tests/matrix/"):
+        if not item.nodeid.startswith("tests/matrix/"):
             continue
-        test = item.path, item.originalname, given.get("any_url"), given.get("durable_url")
-        if test in seen or given.get("kind", "capture") != "capture":
-            item.add_marker(pytest.mark.slow)
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        kind, durable = given.get("kind", "capture"), "durable_url" in given
+        first = given.get("any_url", "memory") == "memory" and given.get("durable_url", "sqlite") == "sqlite"
+        row = item.path, item.originalname, given.get("any_url"), given.get("durable_url"), kind
+        if kind == "capture":
+            repeats = row in seen and not first
         else:
-            seen.add(test)
+            repeats = row in seen or durable or not first
+        if repeats:
+            item.add_marker(pytest.mark.slow)
+        seen.add(row)
 
 
 @pytest.fixture(scope="session")

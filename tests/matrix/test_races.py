@@ -84,7 +84,10 @@ def test_operations_that_contradict_each_other_keep_within_the_limits_in_threads
     limits_hold(lab, session_id)
 
 
-@pytest.mark.parametrize("race", RACES)
+@pytest.mark.parametrize(
+    "race",
+    [pytest.param(race, marks=[] if "against cancel" in race else [pytest.mark.slow]) for race in RACES],
+)
 def test_operations_that_contradict_each_other_keep_within_the_limits_in_processes(durable, race):
     calls = RACES[race]
     session_id = prepared(durable, calls)

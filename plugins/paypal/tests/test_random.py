@@ -259,7 +259,7 @@ def money(order):
     ("life", "seed"),
     [
         pytest.param(life, seed, marks=[] if seed < fast else [pytest.mark.slow])
-        for life, count, fast in ((Life, SEEDS, 6), (Claims, SEEDS // 8, 2))
+        for life, count, fast in ((Life, SEEDS, 4), (Claims, SEEDS // 8, 1))
         for seed in range(count)
     ],
 )

@@ -164,9 +164,9 @@ def coming_before_the_next_in_line(store, victim, others):
     [
         (alone, 0, 1),
         (first_of_all, 0, 1),
-        (leading, 3, 11),  # a leader runs a thousand lines
+        (leading, 3, 23),  # a leader runs a thousand lines
         (led, 3, 1),
-        (coming_before_the_next_in_line, 3, 11),
+        (coming_before_the_next_in_line, 3, 23),
         pytest.param(leading, 3, 1, marks=pytest.mark.slow),
         pytest.param(coming_before_the_next_in_line, 3, 1, marks=pytest.mark.slow),
     ],

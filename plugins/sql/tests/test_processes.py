@@ -81,7 +81,7 @@ if __name__ == "__main__":
 """A provider whose gateway is a file (each capture is a line of it), and 8 processes that capture."""
 
 
-@pytest.mark.parametrize("key", ["", "k"])
+@pytest.mark.parametrize("key", ["k", pytest.param("", marks=pytest.mark.slow)])
 def test_8_processes_capture_once(url, tmp_path, key):
     names = {"__name__": "test"}
     exec(CAPTURE, names)

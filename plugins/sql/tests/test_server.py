@@ -69,6 +69,7 @@ def test_without_a_server_tests_are_skipped_and_fail_where_ci_is_set(monkeypatch
         pass
 
 
+@pytest.mark.slow
 def test_a_server_leaves_no_folder_behind(postgres, monkeypatch):
     del postgres
     monkeypatch.delenv(testing.ENVIRONMENT, raising=False)

@@ -1,5 +1,6 @@
 """What is particular to the schema of PostgreSQL: upgrades by command, two releases at once, dumps."""
 
+import sys
 from datetime import timedelta
 from hashlib import sha256
 
@@ -155,7 +156,8 @@ def test_a_running_release_survives_what_a_later_migration_may_add(postgres_url,
     assert len(payments.events()) == 6
 
 
-def test_an_upgrade_does_not_hold_up_the_app_behind_a_long_transaction(empty_url):
+def test_an_upgrade_does_not_hold_up_the_app_behind_a_long_transaction(empty_url, monkeypatch):
+    monkeypatch.setattr(sys.modules[config.__module__], "_LOCK_TIMEOUT", "100ms")
     migrate(empty_url, command.upgrade, "0001")
     with psycopg.connect(empty_url) as reader:
         reader.execute("SELECT 1 FROM session")

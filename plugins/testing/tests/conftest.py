@@ -8,7 +8,8 @@ FIRST = "TestGatewayProvider"
 def pytest_collection_modifyitems(items):
     """Leave to the slow tier what repeats a row of the contract: another fault, for another provider.
 
-    Each of its tests stays in the fast tier with the first fault that is listed, for each kind of operation.
+    Each of its tests stays in the fast tier with the first fault that is listed, for an authorization and a
+    capture: how its payers pay is where such a provider differs.
     """
     seen = set()
     for item in items:
@@ -18,7 +19,8 @@ def pytest_collection_modifyitems(items):
         if not is_of_contract or not hasattr(item, "callspec") or item.cls.__name__ == FIRST:
             continue
         given = item.callspec.params
-        row = item.cls.__name__, item.originalname, given.get("kind", given.get("hook"))
-        if row in seen:
+        kind = given.get("kind", given.get("hook"))
+        row = item.cls.__name__, item.originalname, kind
+        if row in seen or kind not in (None, "authorize", "capture"):
             item.add_marker(pytest.mark.slow)
         seen.add(row)

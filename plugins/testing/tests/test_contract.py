@@ -25,7 +25,7 @@ class TestGatewayProvider(BaseProviderContract):
 
     @pytest.fixture
     def make_provider(self):
-        return lambda url: ListingProvider(url, timeout=1.0)
+        return lambda url: ListingProvider(url, timeout=0.5)
 
     @pytest.fixture
     def provider_without_webhook_secret(self, wire):
@@ -183,7 +183,7 @@ def test_a_counterpart_that_is_not_written_says_what_to_write():
         pass
 
     wire = Proxy(Bare())
-    bench = Bench(Bare(), wire, lambda url: GatewayProvider(url, timeout=1.0))
+    bench = Bench(Bare(), wire, lambda url: GatewayProvider(url, timeout=0.5))
     with pytest.raises(pytest.fail.Exception, match=r"write handle\(\)"):
         bench.initiate()
     bench.close()

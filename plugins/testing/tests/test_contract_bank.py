@@ -19,4 +19,4 @@ class TestBank(BaseProviderContract):
 
     @pytest.fixture
     def make_provider(self):
-        return lambda url: bank.BankProvider(url, timeout=1.0)
+        return lambda url: bank.BankProvider(url, timeout=0.5)

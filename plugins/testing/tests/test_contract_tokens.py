@@ -19,7 +19,7 @@ class TokenContract(BaseProviderContract):
 
     @pytest.fixture
     def make_provider(self):
-        return lambda url: self.provider(url, timeout=1.0)
+        return lambda url: self.provider(url, timeout=0.5)
 
     @pytest.fixture
     def provider_without_webhook_secret(self, wire):
