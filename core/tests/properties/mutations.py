@@ -87,6 +87,7 @@ MUTATIONS = {
     (evidence, "a tombstone is not kept", "if refused is None and reports_all and effect.reference is not None:", "if False:"),
     (evidence, "what is older than a refusal counts", "if refused is not None and self._is_older(effect, refused):", "if False:"),
     (evidence, "an old pending state counts", 'return effect.state == "pending" and (declined or refused.answer == Answer.PENDING)', "return False"),
+    (evidence, "what was refused and undone stays", "found = next(reversed(ledger.written.values()))", "found = next(iter(ledger.written.values()))"),
     (evidence, "reversed twice", "        if left:\n", "        if True:\n"),
     (evidence, "pending is not accepted", "ledger.apply(Accepted(operation))\n\n    def _is_news", "pass\n\n    def _is_news"),
     (evidence, "a capture implies nothing", "self._imply(amount.minor)\n        once", "once"),

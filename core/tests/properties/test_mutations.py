@@ -38,6 +38,7 @@ STORIES = {
     "more is captured than is left": "calls",
     "a lost key gets another number": "restore",
     "failed is not final": "reversals",
+    "what was refused and undone stays": "reversals",
     "a canceled object was never authorized": "cancel_at_the_gateway",
     "a foreign key is ours": "without_lookup",
     "one operation is many effects": "effects",

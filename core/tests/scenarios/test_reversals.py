@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from helpers import eur
-from paysession import Capabilities, Failure, InvalidAmount, InvalidData
+from paysession import Capabilities, Failure, InvalidAmount, InvalidData, NotApplied
 from paysession.outcome import Effect, Snapshot
 
 RETURNED = Failure("AC04", "The account is closed.")
@@ -76,6 +76,21 @@ def test_what_was_in_doubt_and_is_returned_was_taken_first(told):
         ("capture", "provider", "succeeded", "reversed", 4200),
     ]
     assert told.told(session.id)[-3:] == ["session.captured", "session.reversed", "session.canceled"]
+
+
+def test_what_was_not_applied_for_all_we_knew_and_is_returned_leaves_no_money(told):
+    session = told.session()
+    told.fake.fail_next("not_applied", kind="capture")
+    with pytest.raises(NotApplied):
+        told.payments.capture(session.id, eur("10.00"))
+    refused = told.payments.history(session.id)[-1]
+    undone = Effect("capture", eur("10.00"), "reversed", key=refused.key)
+    told.fake.snapshot = Snapshot("authorized", effects=[undone])
+    told.payments.sync(session.id)
+    assert told.books(session.id) == ("authorized", 3200, 0, 0, "effect_after_refusal")
+    taken = told.payments.history(session.id)[-2]
+    assert (taken.state, taken.id != refused.id) == ("succeeded", True)
+    assert reversed_rows(told, session.id) == [("capture", eur("10.00"), taken.id)]
 
 
 @pytest.mark.parametrize("state", ["failed", "reversed"])
