@@ -102,7 +102,10 @@ def test_a_caller_is_answered_in_time_and_the_call_goes_on():
     fake = Hanging("capture")
     with opened(fake) as pay:
         session = pay.authorize(begun(pay).id)
-        with given_up(pay, fake), pytest.raises(OutcomeUnknown, match="within the time of this call") as caught:
+        with (
+            given_up(pay, fake),
+            pytest.raises(OutcomeUnknown, match="within the time of this call") as caught,
+        ):
             pay.capture(session.id, Money("10.00", "EUR"), idempotency_key="k")
         assert caught.value.operation_id == pay.get(session.id).open
         with pytest.raises(SessionBusy, match="in flight"):

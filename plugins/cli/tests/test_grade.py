@@ -80,6 +80,14 @@ def test_own_tests_are_run_and_counted(tmp_path, monkeypatch):
         "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_n(n): assert n < 2\n"
     )
     assert run_tests(str(tmp_path)) == (2, 1)
+    # The contract is run by itself, and would be three hundred tests of one's own.
+    (tmp_path / "test_contract.py").write_text(
+        "class Contract:\n def test_initiate_charges_nothing(self): pass\n def test_other(self): assert False\n"
+        "class TestMine(Contract): pass\n"
+    )
+    assert run_tests(str(tmp_path)) == (2, 1)
+    (tmp_path / "test_own.py").unlink()
+    assert run_tests(str(tmp_path)) == (0, 0)
     (tmp_path / "test_own.py").write_text("import nothing_like_it\n")
     assert run_tests(str(tmp_path)) == (0, 1)
 

@@ -19,6 +19,7 @@ from paysession import Kind, ProviderLoadError, ProviderNotFound
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app
 from paysession_cli.grade import CRITERIA, Grade, Subject, grade_of, run_tests, tree_of, write
+from paysession_cli.own_tests import is_contract
 from paysession_cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def check(app: App, name: str, grade: bool, tests: str | None, write_: bool) -> 
     if found is None:
         raise ProviderNotFound(_unknown(name))
     contract: Any = found.load()
-    if not isinstance(contract, type) or not hasattr(contract, "test_initiate_charges_nothing"):
+    if not is_contract(contract):
         raise ProviderLoadError(f"{name!r} of {found.distribution} is no BaseProviderContract")
     collector = run_contract(contract.__module__, contract.__qualname__)
     results = collector.results
