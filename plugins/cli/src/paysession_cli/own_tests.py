@@ -1,4 +1,4 @@
-"""A plugin of pytest that leaves the contract out: it is run by itself, and is no test of a provider's own."""
+"""A plugin of pytest that leaves the contract out: it is run by itself, and is not counted here."""
 
 from __future__ import annotations
 
