@@ -416,6 +416,7 @@ def test_a_refund_of_a_capture_that_is_known_waits_for_nothing():
     for known, waits in [
         (capture, False),
         (replace(capture, reference=None), False),
+        (replace(capture, reference=capture.key), False),
         (replace(capture, reference="other"), True),
         (replace(capture, state=State.PENDING), True),
         (replace(capture, reverses="ps_1-0-capture"), True),
@@ -659,6 +660,24 @@ def test_two_captures_without_a_name_are_two_and_the_next_report_shows_the_same_
     if not name:
         ledger, _ = notified(ledger.session, *captures, operations=ledger.operations)
         assert (ledger.row.captured, ledger.changed) == (2000, False)
+
+
+def test_of_two_captures_alike_one_is_ours():
+    ours = a_capture()
+    captures = [Effect("capture", eur("10.00"))] * 2
+    ledger, _ = notified(authorized(open=ours.id), *captures, operations=[GRANTED, ours])
+    assert (ledger.operation(ours.id).state, ledger.row.captured) == (State.SUCCEEDED, 2000)
+
+
+@pytest.mark.parametrize("open_", [None, "ps_1-1-cancel"])
+def test_a_report_of_an_authorization_settles_the_one_that_is_pending_and_nothing_else(open_):
+    pending = replace(GRANTED, state=State.PENDING, answer="pending")
+    cancel = an_operation(Kind.CANCEL, state=State.STARTED if open_ else State.NOT_APPLIED)
+    session = at_gateway(open=open_, authorizing=pending.id, pending=1, held=4200)
+    effect = Effect("authorize", eur("42.00"), reference="au")
+    ledger, _ = notified(session, effect, operations=[pending, cancel])
+    assert ledger.operation(pending.id).state is State.SUCCEEDED
+    assert (ledger.row.authorized, len(ledger.operations)) == (4200, 2)
 
 
 def test_a_capture_that_is_reported_alone_was_authorized():
