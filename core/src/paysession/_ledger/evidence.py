@@ -942,10 +942,9 @@ class _Matching:
         pending = ledger.operation(row.authorizing)
         if pending is not None:
             ledger.apply(_refusal(pending, gone))
-        ended = row.status is Status.CANCELED or (row.status is Status.AUTHORIZED and row.kept > 0)
         if by is not None:
             ledger.apply(Released(by))
-        elif ended and row.authorized <= row.kept:
+        elif row.status not in UNAUTHORIZED and row.authorized <= row.kept:
             # Nothing was left to release, as far as is known. That matters where a capture may still fail, a
             # cancel waits, or the authorization was implied and may be of more.
             if row.capturing or row.cancel_requested or row.status is Status.CANCELED or ledger.is_implied:
@@ -1012,9 +1011,9 @@ class _Lookup:
             matching.raised(snapshot.amount)
         if status is Status.AUTHORIZED:
             self._authorized()
-        elif status is Status.CANCELED and row.status is not Status.AUTHORIZED:
+        elif status is Status.CANCELED and row.status in UNAUTHORIZED:
             taken = self._taken()
-            if taken and row.status in UNAUTHORIZED:
+            if taken:
                 matching.grant(taken)  # it took money before it released the rest
         for effect in snapshot.effects:
             if effect.kind is CAPTURE:
@@ -1084,7 +1083,7 @@ class _Lookup:
         if before.status is Status.CANCELED and not matching.fresh:
             return
         found = max(reported.minor, row.kept)
-        if found < row.authorized and matching.fresh:
+        if matching.fresh:
             matching.reduce(found)
         # What is shown ends the session, but for the rest that is still authorized.
         ends = row.status is Status.CANCELED and not before.released

@@ -278,7 +278,7 @@ class Ledger:
             return ()
         # One of them, mostly. What had the id once, and another one since, is left out.
         rows = (self.operation(key) for key in ids) if len(ids) == 1 else self.operations
-        return [row for row in rows if row is not None and row.id in ids and row.reference in wanted]
+        return [row for row in rows if row is not None and row.reference in wanted]
 
     def left_of(self, operation: Operation) -> int:
         """Return what of an operation's effect was not undone, in minor units."""
@@ -315,7 +315,7 @@ class Ledger:
             session.held - self.before.held,
             self.guarded,
         )
-        if self._changed_conflicts or self._erased_conflicts or self.erased:
+        if self._changed_conflicts or self.erased:
             conflicts = (*self._changed_conflicts.values(), *self._erased_conflicts)
             change = change._replace(conflicts=conflicts, erased=self.erased)
         return change
