@@ -308,10 +308,10 @@ def test_what_fits_into_the_collection_relies_on_that_room(room, guarded):
     assert kinds(ledger) == ([] if guarded else ["over_limit"])
 
 
-def test_over_the_limit_is_what_is_authorized_and_not_what_more_is_held():
+def test_over_the_limit_is_what_is_beyond_what_the_session_held_and_the_room_that_was_left():
     ledger = looked(at_gateway(held=1000), Snapshot("authorized", authorized=eur("42.00")), room=500)
     (conflict,) = ledger.opened
-    assert (conflict.kind, conflict.expected, conflict.found) == ("over_limit", "5.00 EUR", "42.00 EUR")
+    assert (conflict.kind, conflict.expected, conflict.found) == ("over_limit", "15.00 EUR", "42.00 EUR")
 
 
 @pytest.mark.parametrize(

@@ -972,13 +972,14 @@ class _Matching:
         over = not _is_resolved(ledger, "over_limit", self.capabilities)  # else all of it was given back
         ledger.guarded = more <= room  # another session may take the room meanwhile: then decide again
         if self.granted is not None:
-            found = Money.from_minor(row.authorized, currency)
-            beyond = found.minor - before.held > room
+            # What this session held already is its own, beside the room.
+            limit, found = _money(ledger, before.held + room, row.authorized)
+            beyond = found > limit
             canceled = row.status is Status.CANCELED
             if canceled or self.explained:
                 pass
             elif beyond and over:
-                ledger.apply(ConflictOpened("over_limit", Money.from_minor(room, currency), found))
+                ledger.apply(ConflictOpened("over_limit", limit, found))
             elif not _is_as_asked(found.minor, row.amount.minor, self.capabilities):
                 ledger.apply(ConflictOpened("amount", row.amount, found))
             if beyond and not row.kept and before.status is not Status.AUTHORIZED:
