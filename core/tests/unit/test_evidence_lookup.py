@@ -352,6 +352,22 @@ def test_a_capture_that_failed_before_a_cancel_authorized_nothing():
     assert events(looked(at_gateway(), Snapshot("canceled", effects=[effect]))) == ["session.canceled"]
 
 
+@pytest.mark.parametrize(
+    ("status", "captured", "authorized_", "expected"),
+    [
+        ("canceled", 1000, [1000], ["session.authorized", "session.captured"]),
+        ("canceled", 0, [], ["session.canceled"]),
+        ("pending", 1000, [], ["session.captured"]),
+    ],
+)
+def test_what_was_captured_before_the_rest_was_canceled_had_been_authorized(
+    status, captured, authorized_, expected
+):
+    ledger = looked(at_gateway(), Snapshot(status, captured=cents(captured)), room=10_000)
+    assert [row.amount.minor for row in of_kind(ledger, Kind.AUTHORIZE)] == authorized_
+    assert [event for event in events(ledger) if event != "session.conflict"] == expected
+
+
 def test_what_was_captured_and_undone_before_it_was_known_to_be_authorized_is_not_any_more():
     first, second = (an_operation(Kind.CAPTURE, amount, place=n) for n, amount in ((1, "10.00"), (2, "5.00")))
     refund = an_operation(Kind.REFUND, "1.00")
