@@ -62,7 +62,7 @@ CONTRACTS = (
 """Contracts at a gateway's real client and at the kit's own, whose exhaustive rows are of the slow tier."""
 
 
-LOST = frozenset({"drop_before", "drop_after", "after", "409", "302", "wrong_amount"})
+LOST = frozenset({"drop_before", "drop_after", "409"})
 """What goes wrong with every operation of those in the fast tier; a capture meets all there is."""
 
 
