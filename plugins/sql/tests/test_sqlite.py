@@ -185,6 +185,26 @@ def test_a_file_that_is_not_in_its_place_any_more_is_neither_written_nor_read(
         assert path.read_bytes() == kept
 
 
+def test_a_file_that_was_found_missing_answers_no_read_until_it_is_back(url, tmp_path, monkeypatch):
+    path, aside, now = tmp_path / "books.db", tmp_path / "aside.db", monotonic()
+    monkeypatch.setattr("paysession_sql.sqlite.monotonic", lambda: now)
+    with Payments.open(url, providers={"fake": FakeProvider()}) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="o1")
+        path.rename(aside)
+        now += 2
+        for _ in range(3):
+            with pytest.raises(StoreError, match="was replaced or deleted"):
+                payments.collection(order.id)
+            assert payments.health().failing
+        with pytest.raises(StoreError, match="was replaced or deleted"):
+            payments.create_collection(Money("42.00", "EUR"), reference="o2")
+        with pytest.raises(StoreError, match="was replaced or deleted"):
+            payments.collection(order.id)
+        aside.rename(path)
+        assert payments.collection(order.id).reference == "o1"
+        assert not payments.health().failing
+
+
 def test_a_database_locked_by_another_is_waited_for_and_then_an_error(store, monkeypatch):
     pay = Payments(store, Registry({"fake": FakeProvider()}))
     pay.create_collection(eur("1"), reference="a")

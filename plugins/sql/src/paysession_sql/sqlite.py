@@ -129,6 +129,7 @@ class SqliteStore(Reads):
         self._tidy_at = monotonic() + _TIDY
         self._file: tuple[int, int] | None = None
         self._look_at = 0.0
+        self._lost = False
         watch(self)
 
     @classmethod
@@ -208,11 +209,14 @@ class SqliteStore(Reads):
     def _check_file(self) -> None:
         """Refuse to go on with a file that is not in its place any more: what is written there is lost.
 
+        From then on every read looks as well, so that none is answered until the same file is back.
+
         Raises:
             StoreError: It was replaced or deleted.
         """
         self._look_at = monotonic() + _LOOK
-        if _identity(self.path) != self._file:
+        self._lost = _identity(self.path) != self._file
+        if self._lost:
             raise StoreError(
                 f"the file {self.path} was replaced or deleted while it was in use: nothing more is written; "
                 "see 'After a restore' in the documentation, and open the payments again"
@@ -274,7 +278,7 @@ class SqliteStore(Reads):
         try:
             place = places.take_any(call)
             connection = self._connection(places, place)
-            if monotonic() > self._look_at:
+            if self._lost or monotonic() > self._look_at:
                 self._check_file()
             found = read(connection, place)
             if place == _WRITER and self._written and monotonic() > self._tidy_at:
