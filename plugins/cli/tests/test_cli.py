@@ -5,6 +5,9 @@ import sqlite3
 
 import pytest
 
+from paysession import Money, Payments
+from paysession_testing import FakeProvider
+
 
 def checked(call):
     """Return a function that makes a call of the command, and checks its exit status."""
@@ -178,6 +181,7 @@ def test_sessions_are_listed_the_newest_first(ask):
         (["session", "history", "nix"], "there is no session"),
         (["resolve", "ps_x-1", "declined", "--note", "n"], "there is no operation 'ps_x-1'"),
         (["resolve", "x", "declined", "--note", "n"], "there is no operation 'x'"),
+        (["acknowledge", "x", "--note", "n"], "paysession conflicts lists"),
         (["db", "check", "--db", "memory:"], "has no schema"),
         (["events", "--after", "x"], "no cursor"),
         (["providers", "--db", "oracle:x"], "pip install paysession-sql"),
@@ -354,13 +358,42 @@ def test_what_only_reads_needs_no_providers_secret(run, ask, tmp_path):
     settings.write_text('offered = ["stripe"]\n[providers.stripe]\n[providers.manual]\n')
     for arguments in (
         ("session", "list"), ("session", "show", id_), ("session", "history", id_), ("events",),
-        ("collection", "list"), ("collection", "show", "order-1001"), ("in-doubt",), ("health",),
+        ("collection", "list"), ("collection", "show", "order-1001"), ("in-doubt",), ("conflicts",), ("health",),
         ("webhooks", "--unmatched"), ("prune", "--dry-run"),
     ):  # fmt: skip
         run(*arguments, "--config", str(settings))
     assert (
         "missing setting api_key" in run("session", "sync", id_, "--config", str(settings), status=1).stderr
     )
+
+
+@pytest.fixture
+def overcaptured(tmp_path):
+    """Return a session of which more was captured in the gateway's dashboard than it authorized: a conflict."""
+    fake = FakeProvider()
+    with Payments.open(f"sqlite:///{tmp_path}/paysession.db", providers={"fake": fake}) as payments:
+        order = payments.create_collection(Money("42.00", "EUR"), reference="order-1001")
+        session = payments.initiate(order.id, provider="fake")
+        payments.authorize(session.id)
+        fake.capture_in_dashboard(session.id, Money("50.00", "EUR"))
+        return payments.sync(session.id)
+
+
+def test_an_operator_finds_a_conflict_and_acknowledges_it(run, ask, overcaptured):
+    (row,) = ask("conflicts")
+    assert (row["session_id"], row["kind"]) == (overcaptured.id, overcaptured.conflict)
+    assert all((row["expected"], row["found"], row["opened_at"]))
+    assert ask("session", "show", overcaptured.id)["conflicts"] == [row]
+    for shown in (run("conflicts").stdout, run("session", "show", overcaptured.id).stdout):
+        assert all(row[name] in shown for name in ("id", "kind", "expected", "found"))
+    done = ask("acknowledge", row["id"], "--note", "settled with the bank", "--by", "ann")
+    assert (done["closed_by"], done["note"]) == ("ann", "settled with the bank")
+    assert done["closed_at"] is not None
+    assert ask("conflicts") == []
+    assert ask("conflicts", "--all") == [done]
+    assert "settled with the bank" in run("conflicts", "--all").stdout
+    assert ask("session", "show", overcaptured.id)["conflicts"] == []
+    assert "no conflicts" in run("conflicts").stdout
 
 
 def test_in_doubt_names_the_order_and_the_provider(run, ask, tmp_path):

@@ -13,6 +13,7 @@ from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, common, pass_app, remember
 from paysession_cli.check import check
 from paysession_cli.collection import collection
+from paysession_cli.conflicts import acknowledge, conflicts
 from paysession_cli.db import db
 from paysession_cli.health import health
 from paysession_cli.new_provider import new_provider
@@ -49,6 +50,8 @@ for _command in (
     recover,
     in_doubt,
     resolve,
+    conflicts,
+    acknowledge,
     resync,
     webhooks,
     prune,

@@ -11,6 +11,7 @@ from paysession import CaptureMode, Checkout, Money, Status
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
+from paysession_cli.conflicts import open_conflicts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -187,9 +188,12 @@ def session_sync(app: App, id_: str, by: str) -> None:
 @common
 @pass_app
 def session_show(app: App, id_: str) -> None:
-    """Show a session as the ledger has it."""
+    """Show a session as the ledger has it, with its open conflicts."""
     with app.payments(reading=True) as payments:
-        app.session(payments.get(id_))
+        found = payments.get(id_)
+        conflicts = open_conflicts(payments, found)
+    tree = {**show.session_json(found), "conflicts": [show.conflict_json(row) for row in conflicts]}
+    app.answer(tree, lambda: show.show_session(found, conflicts))
 
 
 @session.command("list")

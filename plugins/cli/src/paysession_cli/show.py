@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from paysession import (
+        Conflict,
         Dispute,
         Event,
         Health,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "collection_json",
+    "conflict_json",
     "console",
     "doubt_json",
     "emit",
@@ -44,6 +46,7 @@ __all__ = [
     "resync_line",
     "session_json",
     "show_collections",
+    "show_conflicts",
     "show_doubts",
     "show_events",
     "show_health",
@@ -272,6 +275,21 @@ def health_json(health: Health) -> dict[str, Any]:
     }
 
 
+def conflict_json(conflict: Conflict) -> dict[str, Any]:
+    """Return a conflict as JSON values."""
+    return {
+        "id": conflict.id,
+        "session_id": conflict.session_id,
+        "kind": conflict.kind,
+        "expected": conflict.expected,
+        "found": conflict.found,
+        "opened_at": _time(conflict.opened_at),
+        "closed_at": _time(conflict.closed_at),
+        "closed_by": conflict.closed_by,
+        "note": conflict.note,
+    }
+
+
 def error_json(error: PaysessionError) -> dict[str, Any]:
     """Return an error as JSON values."""
     return {
@@ -292,7 +310,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for column in columns:
         right = column in ("amount", "authorized", "captured", "refunded")
-        words = column in ("note", "reason", "problem", "reference", "for")
+        words = column in ("note", "reason", "problem", "reference", "for", "expected", "found")
         table.add_column(column, justify="right" if right else "left", no_wrap=not words, overflow="fold")
     return table
 
@@ -330,8 +348,8 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
     _print(table, sessions, "no sessions")
 
 
-def show_session(session: PaymentSession) -> None:
-    """Show one session, and what its payer is to do."""
+def show_session(session: PaymentSession, conflicts: Sequence[Conflict] = ()) -> None:
+    """Show one session, what its payer is to do, and its open conflicts where they were read."""
     out = console()
     out.print(text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
     out.print(
@@ -346,8 +364,12 @@ def show_session(session: PaymentSession) -> None:
         out.print(text(f"in doubt: {session.open}; `paysession recover` settles it", "yellow"))
     if session.error is not None:
         out.print(text(f"error: {session.error.code}: {session.error.message}", style="red"))
-    if session.conflict is not None:
-        out.print(text(f"conflict: {session.conflict}", style="red"))
+    for row in conflicts:
+        out.print(text(f"conflict: {row.kind} since {_clock(row.opened_at)}: {row.id}", style="red"))
+        out.print(text(f"  expected: {row.expected}"))
+        out.print(text(f"  found: {row.found}"))
+    if session.conflict is not None and not conflicts:
+        out.print(text(f"conflict: {session.conflict}; see `paysession session show`", style="red"))
     action = session.next_action
     if action is not None:
         out.print(text(f"next: {type(action).__name__}", style="yellow"))
@@ -435,6 +457,29 @@ def show_doubts(doubts: Sequence[InDoubt]) -> None:
             text(row.reason),
         )
     _print(table, doubts, "nothing is in doubt")
+
+
+def show_conflicts(conflicts: Sequence[Conflict]) -> None:
+    """Show conflicts as a table; who closed them only if one is closed."""
+    closed = any(row.closed_at is not None for row in conflicts)
+    more = ("closed (UTC)", "by", "note") if closed else ()
+    table = _table("conflict", "session", "kind", "expected", "found", "opened (UTC)", *more)
+    for row in conflicts:
+        last = (
+            _clock(row.closed_at) if row.closed_at is not None else "",
+            text(row.closed_by or ""),
+            text(row.note or ""),
+        )
+        table.add_row(
+            text(row.id),
+            text(row.session_id),
+            text(row.kind),
+            text(row.expected),
+            text(row.found),
+            _clock(row.opened_at),
+            *last[: len(more)],
+        )
+    _print(table, conflicts, "no conflicts")
 
 
 def show_health(health: Health) -> None:
