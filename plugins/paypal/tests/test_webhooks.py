@@ -43,7 +43,23 @@ def test_a_valid_notification_is_read_from_its_raw_bytes(verifier, fake, body):
         ),
         ("PAYMENT.CAPTURE.COMPLETED", {"id": "C1"}, None),
         ("PAYMENT.CAPTURE.COMPLETED", {"id": "C1", "supplementary_data": {"related_ids": "O1"}}, None),
+        ("CHECKOUT.PAYMENT-APPROVAL.REVERSED", {"order_id": "O1", "purchase_units": []}, "O1"),
+        (
+            "PAYMENT.AUTHORIZATION.VOIDED",
+            {"id": "A1", "supplementary_data": {"related_ids": {"order_id": "O1"}}},
+            "O1",
+        ),
+        (
+            "PAYMENT.CAPTURE.REFUNDED",
+            {"id": "R1", "links": [{"rel": "up", "href": "https://x/v2/payments/captures/C1"}]},
+            None,
+        ),
         ("CUSTOMER.DISPUTE.CREATED", {"id": "D1"}, None),
+        (
+            "CUSTOMER.DISPUTE.RESOLVED",
+            {"dispute_id": "D1", "disputed_transactions": [{"seller_transaction_id": "C1"}]},
+            None,
+        ),
     ],
 )
 def test_the_order_is_named_where_a_notification_says_which_it_is(kind, resource, payment):

@@ -95,9 +95,15 @@ def _session_id(resource: Document) -> str | None:
 
 
 def _order_id(kind: str, resource: Document) -> str | None:
-    """Return the id of the order that a notification is about, if it says so."""
+    """Return the id of the order that a notification is about, if it says so.
+
+    A refund and a dispute carry the capture's id only. An approval that was reversed has the order's in a
+    place of its own: https://developer.paypal.com/v5/checkout/uncaptured-payments.
+    """
     if kind.startswith("CHECKOUT.ORDER."):
         return text_in(resource, "id")
+    if kind.startswith("CHECKOUT.PAYMENT-APPROVAL."):
+        return text_in(resource, "order_id")
     return text_in(_related(resource), "order_id")
 
 
