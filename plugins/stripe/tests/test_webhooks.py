@@ -68,6 +68,14 @@ def test_what_carries_no_mark_of_ours_is_found_by_stripes_ids(kind, found, refer
 
 MARK = {"paysession_session": "ps_1"}
 BY_PAGE = {**MARK, "paysession_page": "yes"}
+CHARGE = {
+    "object": "charge",
+    "id": "ch_1",
+    "payment_intent": "pi_1",
+    "status": "succeeded",
+    "captured": True,
+    "metadata": BY_PAGE,
+}
 
 
 @pytest.mark.parametrize(
@@ -84,13 +92,25 @@ BY_PAGE = {**MARK, "paysession_page": "yes"}
         ),
         ({"object": "payment_intent", "id": "pi_1", "status": "requires_action", "metadata": BY_PAGE}, None),
         ({"object": "payment_intent", "id": "pi_1", "status": "processing", "metadata": BY_PAGE}, None),
+        ({"object": "payment_intent", "id": "pi_1", "status": "canceled", "metadata": BY_PAGE}, "pi_1"),
         ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "metadata": BY_PAGE}, None),
-        ({"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": MARK}, None),
+        ({**CHARGE, "amount_refunded": 0}, None),
+        ({**CHARGE, "amount_refunded": 500}, "pi_1"),
+        ({**CHARGE, "amount_refunded": "500"}, None),
+        ({"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": MARK}, "pi_1"),
+        ({"object": "refund", "id": "re_1", "payment_intent": None, "metadata": MARK}, None),
     ],
 )
 def test_the_payment_is_named_where_that_is_what_the_session_names(found, payment):
     (told,) = read(event(found=found))
     assert (told.session_id, told.payment) == ("ps_1", payment)
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+def test_the_payment_is_not_named_where_the_session_is_not(kind):
+    """As of a refund in the dashboard, and of any dispute: they carry no mark."""
+    (told,) = read(event(found={"object": kind, "id": "x_1", "payment_intent": "pi_1", "metadata": {}}))
+    assert (told.session_id, told.payment, told.references) == (None, None, ("pi_1", "x_1"))
 
 
 WARNING = {
@@ -351,6 +371,33 @@ def test_a_second_payment_of_a_session_is_reported_until_it_is_canceled(payments
     assert 200 == notify(payments, event("payment_intent.canceled", "evt_2", found)).status
     assert not payments.conflicts()
     assert (before, session.reference) == (payments.get(session.id).status, session.reference)
+
+
+@pytest.mark.parametrize("ends", ["refunded", "canceled"])
+def test_a_second_payment_made_by_a_page_is_reported_until_it_ends(payments, session, payer, sandbox, ends):
+    """The refund in the dashboard carries no mark; its charge does, and names the PaymentIntent."""
+    marks = {"paysession_session": session.id, "paysession_page": "yes"}
+    made = {
+        "amount": 4200,
+        "currency": "eur",
+        "capture_method": "automatic" if ends == "refunded" else "manual",
+        "confirm": "true",
+        "payment_method": "pm_card_visa",
+        "return_url": "https://shop.example/back",
+        **{f"metadata[{name}]": value for name, value in marks.items()},
+    }
+    other = payer.send("payment_intents", **made)
+    assert 200 == notify(payments, event("payment_intent.succeeded", "evt_1", other)).status
+    assert [other["id"]] == [conflict.found for conflict in payments.conflicts()]
+    if ends == "refunded":
+        payer.send("refunds", payment_intent=other["id"])
+        charge = sandbox.call("GET", f"/v1/charges/{other['latest_charge']}")
+        body = event("charge.refunded", "evt_2", charge)
+    else:
+        body = event("payment_intent.canceled", "evt_2", payer.send(f"payment_intents/{other['id']}/cancel"))
+    assert 200 == notify(payments, body).status
+    assert not payments.conflicts()
+    assert payments.get(session.id).reference == session.reference
 
 
 def test_a_refund_in_the_dashboard_arrives(payments, session, payer):

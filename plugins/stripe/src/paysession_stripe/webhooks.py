@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from paysession.provider import WebhookEvent, WebhookRejected
 from paysession_stripe.intent import PAGE, SESSION
-from paysession_stripe.reading import json_object, text
+from paysession_stripe.reading import integer, json_object, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ _FAMILIES: Final = (
     "radar.early_fraud_warning.",
 )
 _WARNING: Final = "radar.early_fraud_warning"
-_HOLDS: Final = ("requires_capture", "succeeded")
+_NAMED: Final = ("requires_capture", "succeeded", "canceled")
 _TIME: Final = re.compile(r"t=([0-9]{1,15})", re.ASCII)
 _ID: Final = re.compile(r"evt_[A-Za-z0-9_]{1,250}")
 _MARKED: Final = ("payment_intent", "charge", "checkout.session")
@@ -117,21 +117,22 @@ def _about(event: Json) -> WebhookEvent | None:
         session_id=session_id,
         references=references,
         data=_data(kind, found),
-        payment=_payment(found),
+        payment=None if session_id is None else _payment(found),
     )
 
 
 def _payment(found: Json) -> str | None:
-    """Return the id of the PaymentIntent that an object belongs to, where ``session.reference`` names it.
+    """Return the id of the PaymentIntent that a marked object belongs to; None: not as the session names it.
 
-    A session whose payer pays on a page names the page, until money is held or taken. Other objects do
-    not say what they belong to: they carry no mark, or one that they got from us.
+    A session whose payer pays on a page names the page, until money is held or taken. A PaymentIntent that
+    is canceled is named all the same: nothing is left there that could be taken for a second payment.
     """
     kind, by_page = found.get("object"), PAGE in (json_object(found.get("metadata")) or {})
-    if kind == "charge" and not by_page:
-        return text(found, "payment_intent")
-    if kind == "payment_intent" and (not by_page or found.get("status") in _HOLDS):
+    if kind == "payment_intent" and (not by_page or found.get("status") in _NAMED):
         return text(found, "id")
+    # What is refunded was taken before. A charge that is just made may be ahead of its PaymentIntent.
+    if kind == "refund" or (kind == "charge" and (not by_page or integer(found, "amount_refunded"))):
+        return text(found, "payment_intent")
     return None
 
 
