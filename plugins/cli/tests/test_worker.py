@@ -72,6 +72,30 @@ def test_a_worker_reports_in_lines_and_ends_with_a_signal(tmp_path, sign):
     assert json.loads(rest.splitlines()[-1])["stopped"]
 
 
+def test_a_worker_goes_on_with_a_file_that_was_put_in_the_place_of_its_own(tmp_path):
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PAYSESSION_")}
+    path, backup = tmp_path / "paysession.db", tmp_path / "backup.db"
+    for file in (path, backup):
+        Payments.open(f"sqlite:///{file}", providers=[]).close()
+    work = subprocess.Popen(
+        [*COMMAND, "--interval", "0.1", "--report", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=clean,
+    )  # fmt: skip
+    with work:
+        assert json.loads(work.stdout.readline())["totals"]["rounds"] == 1
+        for log in ("-wal", "-shm"):  # as the documentation says of a restore
+            path.with_name(path.name + log).unlink(missing_ok=True)
+        backup.replace(path)
+        reports = (json.loads(line) for line in work.stdout)
+        refused = next(row for row in reports if "store_error" in row)
+        later = next(reports)
+        work.send_signal(signal.SIGTERM)
+        _, errors = work.communicate(timeout=30)
+    assert "was replaced or deleted" in refused["store_error"]
+    assert (later["in_doubt"], later["totals"]["failed_rounds"]) == (0, 1)
+    assert (0, 1) == (work.returncode, errors.count("Error: "))
+
+
 class Steps:
     """A worker whose time is told by the test, and which is stopped after some rounds."""
 
@@ -91,7 +115,7 @@ class Steps:
 
         pay.recover = counted
         Worker(
-            pay, limit=25, interval=5, report_every=60, tell=self.told.append,
+            pay, reopen=lambda: pay, limit=25, interval=5, report_every=60, tell=self.told.append,
             complain=self.complained.append, **options,
         ).run()  # fmt: skip
 

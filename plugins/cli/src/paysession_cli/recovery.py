@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -14,7 +15,7 @@ from paysession_cli.terminal import complain
 from paysession_cli.worker import Worker, report
 
 if TYPE_CHECKING:
-    from paysession import Resolution
+    from paysession import Payments, Resolution
 
 __all__ = ["in_doubt", "recover", "resolve"]
 
@@ -39,10 +40,17 @@ def recover(
     With --watch and --json every report is one line of JSON: what was done, how much is in doubt and
     since when, and what needs an operator (paysession resolve).
     """
-    with app.payments() as payments:
+    with ExitStack() as stack:
+
+        def reopen() -> Payments:
+            stack.close()
+            return stack.enter_context(app.payments())
+
+        payments = reopen()
         if watch:
             Worker(
                 payments,
+                reopen=reopen,
                 limit=limit,
                 provider=provider,
                 now=now,

@@ -40,6 +40,7 @@ class Worker:
 
     Args:
         payments: What is open.
+        reopen: Closes that, and opens it anew; called before a round that follows one that failed.
         limit: At most so many sessions a round.
         provider: Only what belongs to this provider; None: all.
         now: Whether the first round also takes what is not due yet.
@@ -53,6 +54,7 @@ class Worker:
         self,
         payments: Payments,
         *,
+        reopen: Callable[[], Payments],
         limit: int,
         provider: str | None = None,
         now: bool = False,
@@ -62,6 +64,7 @@ class Worker:
         complain: Callable[[str], None],
     ) -> None:
         self._payments, self._limit, self._provider, self._now = payments, limit, provider, now
+        self._reopen = reopen
         self._interval, self._report_every = max(0.1, interval), report_every
         self._tell, self._complain = tell, complain
         self._stopping = False
@@ -85,21 +88,28 @@ class Worker:
 
     def _work(self) -> None:
         failures, reported = 0, float("-inf")
+        failed: StoreError | None = None
         while not self._stopping:
             try:
+                if failed is not None:
+                    # A SQLite file that was replaced is refused until it is opened again.
+                    self._payments = self._reopen()
                 busy, full = self._round(reported)
             except StoreError as error:
-                failures += 1
+                failures, failed = failures + 1, error
                 self._totals["failed_rounds"] += 1
                 pause = min(self._interval * 2 ** min(failures, 10), MOST_PAUSE)
                 self._complain(f"{error}; trying again in {pause:.0f} s")
                 self._report_failure(error)
             else:
-                failures, pause = 0, 0.0 if full else self._interval
+                failures, failed, pause = 0, None, 0.0 if full else self._interval
                 if busy:
                     reported = time.monotonic()
             self._wait(pause)
-        self._report(())
+        if failed is None:
+            self._report(())
+        else:
+            self._report_failure(failed)
 
     def _round(self, reported: float) -> tuple[bool, bool]:
         """Do one round; return whether it was reported, and whether there is more to do at once."""
