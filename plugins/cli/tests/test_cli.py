@@ -226,6 +226,19 @@ def test_wrong_usage_has_a_status_of_its_own(run):
     assert "Usage" in run("--help").stdout
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1", "soon"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["health", "--max-lag"], ["health", "--max-doubt"], ["recover", "--interval"], ["recover", "--report"]],
+    ids=" ".join,
+)
+def test_what_is_no_duration_is_wrong_usage(run, arguments, seconds):
+    run("collection", "create", "1", "EUR", "--reference", "order-1001")
+    wrong = run(*arguments, seconds, status=2)
+    assert f"Invalid value for '{arguments[1]}': '{seconds}' is no duration" in wrong.stderr
+    run(*arguments, "3153600000")
+
+
 def test_the_database_is_chosen_by_option_and_environment(run, ask, tmp_path):
     ask("collection", "create", "1", "EUR", "--reference", "a", "--db", "one.db")
     ask("collection", "create", "2", "EUR", "--reference", "b", PAYSESSION_DB=f"sqlite:///{tmp_path}/two.db")

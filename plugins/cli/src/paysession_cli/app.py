@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import json
+import math
 import os
 import sys
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXIT_FAILED",
     "App",
+    "Seconds",
     "Time",
     "asked_by",
     "common",
@@ -38,6 +40,9 @@ __all__ = [
 DEFAULT_DB: Final = "sqlite:///paysession.db"
 DEFAULT_CONFIG: Final = "paysession.toml"
 EXIT_FAILED, EXIT_IN_DOUBT = 1, 3
+
+MOST_SECONDS: Final = 36_500 * 86_400
+"""The longest duration that a command takes: a hundred years."""
 
 
 class App:
@@ -225,6 +230,22 @@ class Time(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is no time; write 2026-03-14 or 2026-03-14T15:09:26Z", param, ctx)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class Seconds(click.ParamType[float]):
+    """A duration in seconds: from 0 to a hundred years, so that a timedelta holds it."""
+
+    name = "seconds"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds <= MOST_SECONDS:  # NaN is not, either
+            self.fail(f"{value!r} is no duration; write seconds, from 0 to {MOST_SECONDS}", param, ctx)
+        return seconds
 
 
 def money(amount: str | None, currency: str) -> Money | None:

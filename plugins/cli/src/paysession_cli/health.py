@@ -10,7 +10,7 @@ import click
 import paysession
 from paysession import StoreError
 from paysession_cli import show
-from paysession_cli.app import EXIT_FAILED, App, common, pass_app
+from paysession_cli.app import EXIT_FAILED, App, Seconds, common, pass_app
 
 __all__ = ["health"]
 
@@ -18,11 +18,11 @@ __all__ = ["health"]
 @click.command()
 @click.option("--after", metavar="CURSOR", help="The cursor of a reader of the feed: how far behind is it?")
 @click.option(
-    "--max-lag", default=300.0, show_default=True, metavar="SECONDS",
+    "--max-lag", type=Seconds(), default=300.0, show_default=True, metavar="SECONDS",
     help="How far behind recovery, the inbox and the reader may be.",
 )  # fmt: skip
 @click.option(
-    "--max-doubt", default=3600.0, show_default=True, metavar="SECONDS",
+    "--max-doubt", type=Seconds(), default=3600.0, show_default=True, metavar="SECONDS",
     help="How long an operation may be in doubt.",
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 1 for what is left to an operator as well.")

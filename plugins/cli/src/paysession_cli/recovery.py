@@ -10,7 +10,7 @@ import click
 
 from paysession import NotFound
 from paysession_cli import show
-from paysession_cli.app import App, asked_by, common, pass_app
+from paysession_cli.app import App, Seconds, asked_by, common, pass_app
 from paysession_cli.terminal import complain
 from paysession_cli.worker import Worker, report
 
@@ -25,10 +25,13 @@ __all__ = ["in_doubt", "recover", "resolve"]
 @click.option("--provider", metavar="NAME", help="Only what belongs to this provider.")
 @click.option("--now", is_flag=True, help="Also what is not due yet; with --watch, in the first run only.")
 @click.option("--watch", is_flag=True, help="Work until SIGTERM or SIGINT; any number of workers may.")
-@click.option("--interval", default=5.0, show_default=True, help="Seconds between two rounds, with --watch.")
 @click.option(
-    "--report", "report_every", default=60.0, show_default=True,
-    help="Seconds between two reports, with --watch, when nothing happened.",
+    "--interval", type=Seconds(), default=5.0, show_default=True, metavar="SECONDS",
+    help="How long to wait between two rounds, with --watch.",
+)  # fmt: skip
+@click.option(
+    "--report", "report_every", type=Seconds(), default=60.0, show_default=True, metavar="SECONDS",
+    help="How long to wait between two reports, with --watch, when nothing happened.",
 )  # fmt: skip
 @common
 @pass_app
