@@ -363,6 +363,15 @@ def test_health_has_figures_and_an_exit_status_for_a_probe(run, ask, tmp_path):
     run("health", "--strict", status=1)
 
 
+def test_health_has_no_figures_of_a_database_that_cannot_be_read(ask, tmp_path):
+    (tmp_path / "paysession.db").write_bytes(b"no database " * 100)
+    known = ("failing", "problems", "at", "store")
+    found = ask("health", status=1)
+    assert found["failing"]
+    assert "paysession.db" in found["store"]
+    assert {value for name, value in found.items() if name not in known} == {None}
+
+
 def test_what_only_reads_needs_no_providers_secret(run, ask, tmp_path):
     pytest.importorskip("paysession_stripe")
     ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")

@@ -254,21 +254,28 @@ def doubt_json(doubt: InDoubt) -> dict[str, Any]:
 
 
 def health_json(health: Health) -> dict[str, Any]:
-    """Return how payments are as JSON values; durations are in seconds."""
+    """Return how payments are as JSON values; durations are in seconds.
+
+    While the database cannot be read nobody knows the figures: they are null.
+    """
+    known = health.store is None
+
+    def count(figure: int) -> int | None:
+        return figure if known else None
 
     def seconds(duration: timedelta | None) -> float | None:
-        return None if duration is None else round(duration.total_seconds(), 3)
+        return None if duration is None or not known else round(duration.total_seconds(), 3)
 
     return {
         "failing": health.failing,
         "problems": list(health.problems),
         "at": _time(health.at),
         "store": health.store,
-        "in_doubt": health.in_doubt,
+        "in_doubt": count(health.in_doubt),
         "oldest_doubt_seconds": seconds(health.oldest_doubt),
-        "needs_operator": health.needs_operator,
-        "conflicts": health.conflicts,
-        "unmatched": health.unmatched,
+        "needs_operator": count(health.needs_operator),
+        "conflicts": count(health.conflicts),
+        "unmatched": count(health.unmatched),
         "recovery_lag_seconds": seconds(health.recovery_lag),
         "inbox_lag_seconds": seconds(health.inbox_lag),
         "feed_lag_seconds": seconds(health.feed_lag),
