@@ -333,8 +333,11 @@ def test_whose_money_a_provider_moves_is_shown(mode, capsys):
     assert (mode or "yes") in capsys.readouterr().out.splitlines()[1].split()
 
 
-def test_the_schema_is_checked_and_upgraded(run, ask):
+def test_the_schema_is_checked_and_upgraded(run, ask, tmp_path):
     assert "paysession db upgrade" in run("db", "check", status=1).stdout
+    assert f"there is no database {tmp_path}/paysession.db" in run("db", "check", status=1).stdout
+    assert ask("db", "check", status=1)["found"] is None
+    assert list(tmp_path.glob("*.db")) == []  # to look at a mistyped one makes none
     assert ask("db", "upgrade")["before"] is None
     told = ask("db", "check")
     assert (True, told["needed"]) == (told["current"], told["found"])

@@ -83,6 +83,9 @@ def _answer(app: App, schema: Schema, before: str | None) -> None:
         if before != schema.found:
             sentence += f" (it was {before or 'not there'})"
     else:
-        found = schema.found or "not there"
-        sentence = f"the schema is {found}, and {schema.needed} is needed: paysession db upgrade"
+        file = app.missing_file()
+        found = (
+            f"the schema is {schema.found or 'not there'}" if file is None else f"there is no database {file}"
+        )
+        sentence = f"{found}, and schema {schema.needed} is needed: paysession db upgrade"
     app.answer(tree, lambda: show.console().print(sentence))

@@ -81,6 +81,11 @@ def database_of(url: str) -> str:
     return path[3:]
 
 
+def _is_missing(url: str) -> bool:
+    path = "" if url.startswith("postgres") else database_of(url)
+    return path not in ("", ":memory:") and not os.path.exists(path)  # noqa: PTH110 - a path is a text here
+
+
 def _engine(url: str) -> Engine:
     from sqlalchemy import create_engine, pool  # noqa: PLC0415 - see the module
 
@@ -98,6 +103,8 @@ def _engine(url: str) -> Engine:
 class Schema:
     """The schema of a database; the entry point of ``paysession db``.
 
+    To look at it creates no file: one of SQLite that is not there has no schema.
+
     Args:
         url: The database, such as ``postgresql://host/books``.
 
@@ -109,17 +116,23 @@ class Schema:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.found: str | None = None
+        """The schema's version; None: there is none yet."""
+        self._oldest: str | None = None
+        self._restored = False
+        if not _is_missing(url):
+            self._read()
+
+    def _read(self) -> None:
         from sqlalchemy import inspect  # noqa: PLC0415 - see the module
 
         with self._connected() as connection:
-            self.found: str | None = _version(connection)
-            """The schema's version; None: there is none yet."""
+            self.found = _version(connection)
             tables = inspect(connection).get_table_names()
-            oldest = None
             if "compatibility" in tables:
-                oldest = connection.exec_driver_sql("SELECT oldest FROM compatibility").scalar()
-            self._restored = _restored(connection) if "event" in tables and oldest is not None else False
-        self._oldest = oldest
+                self._oldest = connection.exec_driver_sql("SELECT oldest FROM compatibility").scalar()
+            if "event" in tables and self._oldest is not None:
+                self._restored = _restored(connection)
 
     @property
     def current(self) -> bool:
