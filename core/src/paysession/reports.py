@@ -149,12 +149,12 @@ class Health(Value):
         notes: list[str] = []
         if self.oldest_doubt is not None and self.oldest_doubt > max_doubt:
             notes.append(f"an operation has been in doubt for {_seconds(self.oldest_doubt)}")
-        counts = {
-            "operations need an operator": self.needs_operator,
-            "conflicts are open": self.conflicts,
-            "notifications match no session": self.unmatched,
-        }
-        notes += [f"{count} {what}" for what, count in counts.items() if count]
+        counts = (
+            (self.needs_operator, "operation needs an operator", "operations need an operator"),
+            (self.conflicts, "conflict is open", "conflicts are open"),
+            (self.unmatched, "notification matches no session", "notifications match no session"),
+        )
+        notes += [f"{count} {one if count == 1 else more}" for count, one, more in counts if count]
         return evolve(self, problems=(*failing, *notes), failing=bool(failing))
 
 

@@ -103,7 +103,9 @@ def test_what_is_left_to_an_operator_is_counted_and_is_no_failure(told):
     told.payments.handle_webhook("fake", headers=headers, body=body)
     health = told.payments.health()
     assert (health.conflicts, health.unmatched, health.failing) == (1, 1, False)
-    assert health.problems == ("1 conflicts are open", "1 notifications match no session")
+    two = evolve(health, conflicts=2, unmatched=2).judged(timedelta(0), timedelta(0))
+    assert two.problems == ("2 conflicts are open", "2 notifications match no session")
+    assert health.problems == ("1 conflict is open", "1 notification matches no session")
 
 
 def test_an_operation_that_no_gateway_can_settle_is_counted_and_known_without_the_provider(make_told):
@@ -113,7 +115,7 @@ def test_an_operation_that_no_gateway_can_settle_is_counted_and_known_without_th
     attempt(told.payments.capture, session.id)
     told.clock.forward(minutes=1)
     told.payments.recover()
-    assert told.payments.health().problems == ("1 operations need an operator",)
+    assert told.payments.health().problems == ("1 operation needs an operator",)
     (row,) = told.payments.in_doubt()
     assert (row.provider, row.reference, row.needs_operator) == ("fake", "order-1", True)
 

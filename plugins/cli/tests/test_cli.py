@@ -361,7 +361,7 @@ def test_health_has_figures_and_an_exit_status_for_a_probe(run, ask, tmp_path):
             "INSERT INTO conflict (id, session_id, kind, expected, found, opened_at) "
             "VALUES ('cf_1', 'ps_1', 'amount', '', '', 0)"
         )
-    assert ask("health")["problems"] == ["1 conflicts are open"]
+    assert ask("health")["problems"] == ["1 conflict is open"]
     assert "something is left to an operator" in run("health").stdout
     run("health", "--strict", status=1)
 
