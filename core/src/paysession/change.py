@@ -32,7 +32,7 @@ class Notification(Value):
         details: What else is known of the session by it (``data``, ``reference`` and ``payer``), as JSON
             text; empty once it is processed.
         body: The raw body of a verified one; empty once it is processed.
-        state: ``received``, ``processed``, or ``unmatched`` after 3 days without a session.
+        state: ``received``, ``processed``, or ``unmatched`` after 3 or 90 days without a session.
         received_at: When it was stored; where a gateway does not sign, when the gateway was last queried
             because of it.
         due_at: When to try again, or to look once more where lookups lag; None when there is nothing more

@@ -246,7 +246,7 @@ class Unmatched(Value):
         session_id: The id of a session of ours that it carries, if it does.
         references: The gateway's ids in it.
         received_at: When it was received.
-        due_at: When it is tried again; None: after 3 days it is not.
+        due_at: When it is tried again; None: after 3 days, or 90 if it names a session by our id, it is not.
     """
 
     id: str

@@ -23,7 +23,11 @@ class Orders:
 
     def __init__(self, *, lookup="consistent", first=2):
         self.capabilities = Capabilities(
-            capture="none", refund="none", replay_window=timedelta(hours=24), lookup=lookup
+            capture="multiple",
+            refund="none",
+            replay_window=timedelta(hours=24),
+            lookup=lookup,
+            lookup_lag=timedelta(seconds=30) if lookup == "lagging" else timedelta(0),
         )
         self.refusals, self.shown, self.asked = [], {}, []
         self.meanwhile = bool
@@ -45,6 +49,10 @@ class Orders:
     def authorize(self, session, operation):
         self.meanwhile()
         return Outcome.authorized(reference="O1")
+
+    @hookimpl
+    def capture(self, session, operation):
+        raise OutcomeUnknown("lost")
 
     @hookimpl
     def cancel(self, session, operation):
@@ -135,6 +143,29 @@ def test_it_closes_once_a_notification_shows_that_nothing_is_left(orders, status
     assert (closed.kind, closed.closed_by) == ("second_payment", None)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_it_closes_with_a_notification_that_names_no_payment_as_well(orders, gone):
+    session = orders.session("requires_more")
+    orders.fake.show("O1", session, Status.AUTHORIZED, captured="42.00")
+    notify(orders, session, "O1")
+    if gone:
+        del orders.fake.shown["O1"]
+    else:
+        orders.fake.show("O1", session, Status.AUTHORIZED, captured="42.00", refunded="42.00")
+    notify(orders, session, None)
+    assert conflicts(orders) == []
+
+
+def test_a_lookup_that_lags_does_not_close_it_by_showing_nothing(make_shop):
+    shop = make_shop(Orders(lookup="lagging"))
+    session = shop.session("requires_more")
+    shop.fake.show("O1", session, Status.AUTHORIZED, captured="42.00")
+    notify(shop, session, "O1")
+    del shop.fake.shown["O1"]
+    notify(shop, session, "O1")
+    assert conflicts(shop) == [("second_payment", "O2", "O1")]
+
+
 def test_news_of_the_own_payment_or_of_a_third_one_does_not_close_it(orders):
     session = orders.session("requires_more")
     orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
@@ -176,18 +207,90 @@ def test_it_is_queried_again_if_the_gateway_does_not_answer(orders, error):
     assert (conflicts(orders), len(due(orders))) == ([], 1)
     orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
     orders.payments.recover()
+    assert conflicts(orders) == [("second_payment", "O2", "O1")]
+
+
+def test_it_is_queried_once_more_as_it_may_have_ended_while_it_was_reported(orders):
+    session = orders.session("requires_more")
+    orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
+    notify(orders, session, "O1")
+    assert len(due(orders)) == 1
+    orders.fake.show("O1", session, Status.CANCELED)
+    orders.payments.recover()
+    assert (conflicts(orders), due(orders)) == ([], [])
+
+
+def test_what_is_reported_and_stands_is_queried_once_more_only(orders):
+    session = orders.session("requires_more")
+    orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
+    notify(orders, session, "O1")
+    assert len(due(orders)) == 1
+    orders.payments.recover()
     assert (conflicts(orders), due(orders)) == ([("second_payment", "O2", "O1")], [])
 
 
-def test_it_is_queried_for_three_days(orders):
+@pytest.mark.parametrize("end", ["canceled", "acknowledged"])
+def test_a_third_payment_is_reported_once_the_conflict_about_the_second_is_over(orders, end):
+    session = orders.session("requires_more")
+    for payment in ("O1", "O3"):
+        orders.fake.show(payment, session, Status.AUTHORIZED, authorized="42.00")
+        notify(orders, session, payment)
+    for _ in range(3):
+        assert due(orders)
+        orders.payments.recover()
+    assert conflicts(orders) == [("second_payment", "O2", "O1")]
+    if end == "canceled":
+        orders.fake.show("O1", session, Status.CANCELED)
+        notify(orders, session, "O1")
+    else:
+        (conflict,) = orders.payments.conflicts()
+        orders.payments.acknowledge(conflict.id, by="ann", note="refunded by hand")
+    assert due(orders)
+    orders.payments.recover()
+    assert conflicts(orders) == [("second_payment", "O2", "O3")]
+
+
+def test_it_is_queried_for_ninety_days_once_a_day_in_the_end(orders, caplog):
     session = orders.session("requires_more")
     orders.fake.shown["O1"] = OutcomeUnknown("odd")
     notify(orders, session, "O1")
-    orders.clock.forward(days=3, seconds=-1)
+    orders.clock.forward(days=3)
+    for _ in range(87):
+        orders.fake.asked.clear()
+        orders.payments.recover()
+        orders.clock.forward(hours=12)
+        orders.payments.recover()
+        orders.clock.forward(hours=12)
+        assert orders.fake.asked.count("O1") == 1
+    assert "never compared" not in caplog.text
     orders.payments.recover()
-    assert len(due(orders)) == 1
+    assert f"the payment O1 of session {session.id} was never compared with ours" in caplog.text
+    orders.fake.asked.clear()
+    orders.clock.forward(days=2)
     orders.payments.recover()
-    assert due(orders) == []
+    assert "O1" not in orders.fake.asked
+
+
+def test_it_is_found_out_however_long_the_session_was_lost(orders):
+    session = orders.session("requires_more")
+    orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
+    backup = Backup(orders)
+    lost = orders.payments.initiate(orders.order.id, provider="fake", idempotency_key="i2")
+    orders.fake.show("O3", lost, Status.AUTHORIZED, authorized="42.00")
+    backup.restore()
+    notify(orders, lost, "O3")
+    for _ in range(20):
+        orders.clock.forward(days=1)
+        orders.payments.recover()
+    assert [row.session_id for row in orders.payments.unmatched()] == [lost.id]
+    orders.fake._ids.clear()  # the gateway has forgotten the key
+    orders.fake._first = 7
+    again = orders.payments.initiate(orders.order.id, provider="fake", idempotency_key="i2")
+    assert (again.id, again.reference) == (lost.id, "O7")
+    orders.clock.forward(days=6)
+    orders.payments.recover()
+    assert conflicts(orders) == [("second_payment", "O7", "O3")]
+    assert orders.payments.unmatched() == ()
 
 
 @pytest.mark.parametrize("refusal", [NotApplied("away"), OutcomeUnknown("lost")])
@@ -202,7 +305,7 @@ def test_it_waits_until_the_sessions_own_payment_is_known(orders, refusal):
     orders.fake.refusals.clear()
     orders.payments.initiate(orders.order.id, provider="fake", idempotency_key="i1")
     orders.payments.recover()
-    assert (conflicts(orders), due(orders)) == ([("second_payment", "O2", "O1")], [])
+    assert conflicts(orders) == [("second_payment", "O2", "O1")]
 
 
 def test_it_waits_while_an_operation_is_open_that_may_bring_the_payment(orders):
@@ -214,6 +317,16 @@ def test_it_waits_while_an_operation_is_open_that_may_bring_the_payment(orders):
     orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
     orders.payments.recover()
     assert (conflicts(orders), due(orders)) == ([], [])
+
+
+def test_it_does_not_wait_for_a_capture_in_doubt_which_brings_no_other_payment(orders):
+    session = orders.payments.authorize(orders.session("requires_more").id)
+    with pytest.raises(OutcomeUnknown):
+        orders.payments.capture(session.id)
+    orders.fake.show("O3", session, Status.AUTHORIZED, authorized="42.00")
+    notify(orders, session, "O3")
+    assert orders.payments.in_doubt()
+    assert conflicts(orders) == [("second_payment", "O1", "O3")]
 
 
 def test_a_gateway_without_a_lookup_is_not_asked(make_shop):

@@ -111,11 +111,18 @@ def test_it_is_found_by_the_reference_of_an_operation(make_shop):
     assert told.payments.get(session.id).refunded == 100
 
 
-def test_one_that_matches_nothing_is_tried_for_three_days_at_growing_intervals(told):
-    assert post(told, "ps_later").status == 200
+@pytest.mark.parametrize(("session_id", "days"), [(None, 3), ("ps_later", 90)])
+def test_one_that_matches_nothing_is_tried_at_growing_intervals_the_longer_if_it_names_a_session(
+    told, session_id, days
+):
+    assert post(told, session_id).status == 200
     assert rounds(told, 10) == [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
     assert (told.store.kept[-1].state, told.store.kept[-1].attempts) == ("received", 11)
     told.clock.now = told.store.kept[0].received_at + timedelta(days=3)
+    if days > 3:
+        told.payments.recover()
+        assert rounds(told, 2) == [86_400, 86_400]
+    told.clock.now = told.store.kept[0].received_at + timedelta(days=days)
     done = told.payments.recover()
     assert (done.notifications, done.notifications_done) == (1, 1)
     assert (told.store.kept[-1].state, told.store.kept[-1].due_at) == ("unmatched", None)

@@ -2,7 +2,8 @@
 
 A notification is a hint that there is something to see. What is recorded is what the provider reports
 when it is asked, through the same path as a redirect return, a sync and recovery. What matches no
-session yet (it overtook our own answer) is kept and tried again for 3 days.
+session yet (it overtook our own answer) is kept and tried again for 3 days; if it names a session by our own
+id, as after a restore that lost it, for 90 days.
 
 Where a gateway does not sign, anybody may have sent it: what matches no session is forgotten, and what
 matches one says no more than that the gateway may be queried about it.
@@ -57,9 +58,12 @@ MOST_UNVERIFIED: Final = 8
 """How many events of one such request, and how many references of each, are compared with ours."""
 KEPT: Final = timedelta(days=3)
 """How long a notification without a session is tried again: as long as gateways send theirs again."""
+KEPT_OF_OURS: Final = timedelta(days=90)
+"""How long one is tried again that names a session by our id, or another payment than its session does: a
+session that a restore lost may be begun again late, and an operator may take long for what is in doubt."""
 REJECTIONS_LOGGED_EVERY: Final = 60.0
 """Seconds between two log lines about notifications for one provider that were rejected."""
-_FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
+_FIRST, _MOST, _OLD = timedelta(seconds=10), timedelta(hours=1), timedelta(days=1)
 
 
 class Headers(Protocol):
@@ -256,8 +260,10 @@ class Inbox:
         try:
             found = self._match(notification.provider, notification.session_id, notification.references)
             if found is None:
-                done = now >= notification.received_at + KEPT
+                kept = KEPT if notification.session_id is None else KEPT_OF_OURS
+                done = now >= notification.received_at + kept
                 state = "unmatched" if done else "received"
+                again = None if done else self._later(notification)
             else:
                 provider = self._engine.registry.provider(notification.provider)
                 if provider.capabilities.unsigned_webhooks:
@@ -359,22 +365,32 @@ class Inbox:
         lagging = provider.capabilities.lookup == "lagging"
         early = first and lagging and self._store.now() < shown_by
         session = recovery.sync(session_id)
-        again = max(shown_by, self._store.now() + _wait(notification.attempts + 1))
-        if self._is_canceling(session) or not self._is_compared(provider, notification, session_id):
-            return again
+        if self._is_canceling(session):
+            return max(shown_by, self._store.now() + _wait(notification.attempts + 1))
+        if not self._is_compared(provider, notification, session_id):
+            return max(shown_by, self._later(notification))
         return shown_by if early else None
+
+    def _later(self, notification: Notification) -> datetime:
+        """Return when a notification is tried again that waits for what may never come: an old one seldom."""
+        now = self._store.now()
+        old = now >= notification.received_at + KEPT
+        return now + (_OLD if old else _wait(notification.attempts + 1))
 
     def _is_compared(self, provider: Provider, notification: Notification, session_id: str) -> bool:
         """Return whether the payment that a notification names was compared with the session's own."""
         payment = _payment(notification)
-        if payment is None or provider.capabilities.lookup == "none":
+        if provider.capabilities.lookup == "none":
             return True
         try:
             compared = self._engine.recovery.compare_payment(provider, session_id, payment)
         except (NotApplied, OutcomeUnknown) as error:
             logger.info("the payment %s of session %s could not be queried: %s", payment, session_id, error)
             compared = False
-        return compared or self._store.now() >= notification.received_at + KEPT
+        if not compared and self._store.now() >= notification.received_at + KEPT_OF_OURS:
+            logger.warning("the payment %s of session %s was never compared with ours", payment, session_id)
+            return True
+        return compared
 
     def _is_canceling(self, session: SessionRow) -> bool:
         """Return whether a cancel is under way.

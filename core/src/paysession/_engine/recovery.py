@@ -53,7 +53,7 @@ from paysession.errors import (
     RequestError,
     SessionBusy,
 )
-from paysession.operation import Kind, State
+from paysession.operation import CAPTURE, REFUND, Kind, State
 from paysession.outcome import Outcome
 from paysession.store import Stale
 from paysession.values import Status, replace
@@ -469,7 +469,7 @@ class Recoverer:
 
         return self._engine.decide(session_id, rule), recorded
 
-    def compare_payment(self, provider: Provider, session_id: str, reference: str) -> bool:
+    def compare_payment(self, provider: Provider, session_id: str, reference: str | None) -> bool:
         """Query the gateway about a payment that a notification named, if it is not the session's own.
 
         A restore that lost a session, or an attempt at ``initiate`` that was held to be not applied, may have
@@ -479,33 +479,46 @@ class Recoverer:
         Args:
             provider: The session's.
             session_id: The session.
-            reference: The gateway's id of the payment.
+            reference: The gateway's id of the payment; None: it says none, so that of an open conflict.
 
         Returns:
-            Whether it is known whose it is; not while the session's own payment is unknown, or changes.
+            Whether it need not be looked at again. It must be while the session's own payment is unknown.
 
         Raises:
             NotApplied, OutcomeUnknown: The gateway could not be queried.
         """
-        snapshot: Snapshot | None = None
+        session = self._engine.load(session_id)
+        other = reference if reference is not None else self._reported(session)
+        if other is None or session.reference == other:
+            return True
+        opened = self._engine.store.operation(session.open) if session.open is not None else None
+        # The answer to a capture or refund names no other payment.
+        if session.reference is None or (opened is not None and opened.kind not in (CAPTURE, REFUND)):
+            return False
+        named = replace(session, reference=other)
+        snapshot = self._engine.calls.look(provider, partial(provider.retrieve, named, None))
+        is_gone = snapshot.status is None and provider.capabilities.lookup == "consistent"
+        if not is_gone and (snapshot.session_id != session_id or snapshot.reference != other):
+            return True
+        known = True
 
         def plan(session: SessionRow) -> Ledger | None:
-            if snapshot is None or session.reference == reference:
+            nonlocal known
+            if session.reference == other:
                 return None
             ledger = self._engine.ledger(session)
-            from_second_payment(ledger, reference, snapshot)
+            known = from_second_payment(ledger, other, snapshot)
             return ledger if ledger.changed else None
 
-        session = self._engine.load(session_id)
-        if session.reference == reference:
-            return True
-        if session.reference is None or session.open is not None:
-            return False
-        named = replace(session, reference=reference)
-        snapshot = self._engine.calls.look(provider, partial(provider.retrieve, named, None))
-        if snapshot.session_id == session_id and snapshot.reference == reference:
-            self._engine.decide(session_id, plan)
-        return True
+        self._engine.decide(session_id, plan)
+        return known
+
+    def _reported(self, session: SessionRow) -> str | None:
+        """Return the gateway's id of the second payment that a conflict of the session is about."""
+        if session.conflict is None:
+            return None
+        conflict = self._engine.ledger(session).conflicts.get("second_payment")
+        return conflict.found if conflict is not None else None
 
     def _record(
         self,

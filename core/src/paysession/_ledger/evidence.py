@@ -327,19 +327,26 @@ def from_snapshot(
     schedule(ledger, capabilities)
 
 
-def from_second_payment(ledger: Ledger, reference: str, snapshot: Snapshot) -> None:
+def from_second_payment(ledger: Ledger, reference: str, snapshot: Snapshot) -> bool:
     """Report a payment of the session that is not the one the ledger knows, or that nothing is left of it.
 
     Args:
         ledger: The session's.
         reference: The gateway's id of that payment.
         snapshot: What the gateway showed of it.
+
+    Returns:
+        Whether it need not be looked at again. What has just been reported may have ended meanwhile, and a
+        third payment is reported once the conflict about the second is over.
     """
     opened = ledger.conflicts.get("second_payment")
-    if _is_alive(snapshot):
-        ledger.apply(ConflictOpened("second_payment", ledger.row.reference, reference))
-    elif opened is not None and opened.found == reference:
-        ledger.apply(ConflictClosed("second_payment"))
+    reported = opened is not None and opened.found == reference
+    if not _is_alive(snapshot):
+        if reported:
+            ledger.apply(ConflictClosed("second_payment"))
+        return True
+    ledger.apply(ConflictOpened("second_payment", ledger.row.reference, reference))
+    return reported
 
 
 def _is_alive(snapshot: Snapshot) -> bool:
