@@ -162,7 +162,7 @@ def test_a_notification_that_overtakes_its_session_is_tried_again(shop):
     post(shop, "ps_later")
     (kept,) = shop.store._notifications.values()
     assert (kept.state, kept.attempts) == ("received", 1)
-    shop.clock.forward(days=3)
+    shop.clock.forward(days=90)
     shop.payments.recover()
     (kept,) = shop.store._notifications.values()
     assert (kept.state, kept.due_at) == ("unmatched", None)
