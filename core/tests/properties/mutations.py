@@ -119,9 +119,10 @@ MUTATIONS = {
     (evidence, "over_captured is not seen", "if row.returned - row.captured > max(0, returned - before.captured):", "if False:"),
     (evidence, "over_captured stays", "return row.returned <= row.captured", "return False"),
     (evidence, "over_limit stays", 'ledger.apply(ConflictClosed("over_limit"))', "pass"),
-    (evidence, "a second payment is not reported", "if _is_alive(snapshot):", "if False:"),
+    (evidence, "a second payment is not reported", "if not _is_alive(snapshot):", "if True:"),
     (evidence, "a second payment stays", 'ledger.apply(ConflictClosed("second_payment"))', "pass"),
-    (evidence, "the end of any payment closes a second one", "and opened.found == reference:", "and True:"),
+    (evidence, "the end of any payment closes a second one", "opened is not None and opened.found == reference\n", "opened is not None\n"),
+    (evidence, "what was just reported is not looked at again", "return reported", "return True"),
     # --- what may begin ---
     (rules, "more is captured than is left", "left, offered = session.authorized - session.captured - session.capturing,", "left, offered = session.authorized,"),
 ]

@@ -18,6 +18,7 @@ STORIES = {
     "a second payment is not reported": "second_payment",
     "a second payment stays": "second_payment",
     "the end of any payment closes a second one": "second_payment",
+    "what was just reported is not looked at again": "second_payment",
     "what is captured is raised": "increment",
     "an increment adds to what was raised meanwhile": "increment",
     "what is authorized is lowered": "increment",
