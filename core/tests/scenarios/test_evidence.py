@@ -278,3 +278,15 @@ def test_only_what_tells_of_the_rest_is_evidence_that_a_cancel_did_not_happen(
         refunded=eur("0.00"),
     )
     assert would_show(session, shown, Kind(kind)) is expected
+
+
+def test_a_lookup_closes_no_conflict_of_another_session(told):
+    one, two = told.session("requires_more"), told.session("requires_more")
+    told.fake.snapshot = Snapshot("authorized", authorized=Money("42.00", "USD"))
+    for session in (one, two):
+        assert told.payments.sync(session.id).conflict == "currency"
+    told.fake.snapshot = Snapshot("requires_more")
+    assert told.payments.sync(one.id).conflict is None
+    (left,) = told.payments.conflicts()
+    assert (left.session_id, left.kind) == (two.id, "currency")
+    assert told.payments.get(two.id).conflict == "currency"

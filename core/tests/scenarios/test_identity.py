@@ -264,3 +264,18 @@ def test_a_call_that_is_repeated_after_a_restore_is_answered_with_what_a_lookup_
     after = told.payments.capture(session.id, eur("10.00"), idempotency_key="parcel 1")
     assert after.captured == 1000
     assert captures(told, session)[-1] == ("host", "succeeded", "c1", True)
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_a_call_is_answered_with_what_a_lookup_found_though_as_much_is_pending_beside_it(told, kind):
+    session = told.session("captured" if kind == "refund" else "authorized")
+    found = [
+        Effect(kind, eur("10.00"), reference="e1"),
+        Effect(kind, eur("10.00"), "pending", reference="e2"),
+    ]
+    shown(told, session, *found)
+    outcome = {"capture": Outcome.captured, "refund": Outcome.refunded}[kind]
+    told.fake.answers[kind] = outcome(eur("10.00"), reference="e1")
+    after = getattr(told.payments, kind)(session.id, eur("10.00"), idempotency_key="parcel 1")
+    done = {"capture": after.captured, "refund": after.refunded}[kind]
+    assert (done, after.pending) == (1000, 1)

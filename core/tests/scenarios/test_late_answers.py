@@ -328,9 +328,53 @@ def test_a_total_that_was_somebody_elses_capture_does_not_hide_ours(told):
         )
 
     told.fake.meanwhile["capture"] = meanwhile
-    told.payments.capture(session.id, eur("10.00"))
+    assert told.payments.capture(session.id, eur("10.00")).captured == 2000
     told.settle()
     assert told.books(session.id)[:3] == ("authorized", 4200, 2000)
+
+
+def test_a_total_that_was_somebody_elses_refund_does_not_hide_ours(told):
+    session = told.session("captured")
+    shown = {"authorized": eur("42.00"), "captured": eur("42.00"), "session_id": session.id}
+
+    def meanwhile():
+        told.fake.snapshot = Snapshot("authorized", refunded=eur("10.00"), **shown)
+        told.payments.sync(session.id)
+        told.fake.snapshot = Snapshot("authorized", refunded=eur("20.00"), **shown)
+
+    told.fake.meanwhile["refund"] = meanwhile
+    assert told.payments.refund(session.id, eur("10.00")).refunded == 2000
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_a_total_that_leaves_nothing_is_asked_for_once(told, kind):
+    session = told.session("captured" if kind == "refund" else "authorized")
+    totals = {"authorized": eur("42.00"), "captured": eur("42.00")}
+    if kind == "refund":
+        totals["refunded"] = eur("42.00")
+    look_meanwhile(told, kind, "authorized", **totals)
+    told.fake.looks.clear()
+    getattr(told.payments, kind)(session.id)
+    assert len(told.fake.looks) == 1  # the notification's: nobody else's can be left to show
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_an_answer_of_before_what_a_notification_showed_asks_nobody(told, named):
+    session = told.session()
+    reference = "c1" if named else None
+    told.fake.answers["capture"] = Outcome.pending(reference=reference)
+    effects = [
+        Effect(
+            "capture",
+            eur("10.00"),
+            reference=reference,
+            key=told.next_key(session.id, "capture", eur("10.00")),
+        )
+    ]
+    look_meanwhile(told, "capture", "authorized", effects=effects)
+    told.fake.looks.clear()
+    assert told.payments.capture(session.id, eur("10.00")).captured == 1000
+    assert len(told.fake.looks) == 1
 
 
 def test_an_authorization_that_is_answered_after_a_persons_requires_more_is_booked(make_told):
@@ -346,3 +390,133 @@ def test_an_authorization_that_is_answered_after_a_persons_requires_more_is_book
     told.payments.authorize(session.id)
     told.settle()
     assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+
+
+# --- what the caller is told -------------------------------------------------------------------------
+
+
+def shown_as(told, session_id, state):
+    """Have a notification show the capture of 10 euros that is in flight."""
+    effect = Effect("capture", eur("10.00"), state, "fx_1", told.key(session_id, 3))
+    told.payments._recovery.record_effects(told.payments._registry.provider("fake"), session_id, [effect])
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Outcome.captured(eur("10.00"), reference="fx_1"), OutcomeUnknown), (Outcome.pending(), Declined)],
+    ids=["captured", "pending"],
+)
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_an_answer_to_what_was_shown_as_failed_is_no_decline_if_it_says_more(
+    make_told, lookup, answer, error
+):
+    told = make_told(lookup=lookup)
+    session = told.session()
+    failed = [
+        Effect("capture", eur("10.00"), "failed", "fx_1", told.next_key(session.id, "capture", eur("10.00")))
+    ]
+    told.fake.snapshot = Snapshot("authorized", effects=failed, session_id=session.id)
+    told.fake.answers["capture"] = answer
+    told.fake.meanwhile["capture"] = lambda: shown_as(told, session.id, "failed")
+    with pytest.raises(error):
+        told.payments.capture(session.id, eur("10.00"))
+    assert told.payments.history(session.id)[2].state == "declined"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Outcome.captured(eur("10.00"), reference="fx_1"), OutcomeUnknown), (Declined("no"), Declined)],
+    ids=["captured", "declined"],
+)
+def test_what_was_pending_and_has_failed_by_the_time_of_its_answer_is_not_reported_as_done(
+    told, answer, error
+):
+    session = told.session()
+
+    def meanwhile():
+        shown_as(told, session.id, "pending")
+        failed = [Effect("capture", eur("10.00"), "failed", "fx_1", told.key(session.id, 3))]
+        told.fake.snapshot = Snapshot("authorized", effects=failed, session_id=session.id)
+
+    told.fake.meanwhile["capture"] = meanwhile
+    told.fake.answers["capture"] = answer
+    with pytest.raises(error):
+        told.payments.capture(session.id, eur("10.00"))
+    session = told.payments.get(session.id)
+    assert (session.captured, session.pending, session.in_doubt) == (0, 0, False)
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+@pytest.mark.parametrize("late", REFUSALS, ids=["not applied", "declined"])
+def test_a_refusal_of_what_had_been_settled_as_refused_is_raised_as_it_was_settled(make_told, lookup, late):
+    told = make_told(lookup=lookup)
+    session = told.session()
+    settle_meanwhile(told, "capture", Declined("stolen_card", "said the bank"), session.id)
+    told.fake.answers["capture"] = late
+    with pytest.raises(Declined) as caught:
+        told.payments.capture(session.id)
+    assert (caught.value.code, told.payments.get(session.id).captured) == ("stolen_card", 0)
+
+
+def test_a_refusal_that_contradicts_a_persons_word_is_noted_where_nobody_can_be_asked(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    settle_meanwhile(told, "capture", Outcome.captured(eur("42.00")), session.id)
+    told.fake.answers["capture"] = Declined("no", "not now")
+    assert told.payments.capture(session.id) == told.payments.get(session.id)
+    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    assert told.payments.history(session.id)[-1].note == "ann, by phone; late answer: Declined: not now"
+
+
+def test_no_answer_adds_nothing_to_a_persons_word(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    settle_meanwhile(told, "capture", Outcome.captured(eur("42.00")), session.id)
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    assert told.payments.capture(session.id).captured == 4200
+    assert told.payments.history(session.id)[-1].note == "ann, by phone"
+
+
+def test_no_answer_is_noted_while_recovery_is_at_it(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    recover_meanwhile(told, "capture")
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    with pytest.raises(SessionBusy, match="lost its lease"):
+        told.payments.capture(session.id)
+    assert told.payments.history(session.id)[-1].note == "late answer: OutcomeUnknown: reset"
+
+
+def test_a_lost_answer_to_what_a_lookup_shows_as_pending_is_looked_up_once(told):
+    session = told.session()
+    pending = Effect(
+        "capture", eur("10.00"), "pending", "fx_1", told.next_key(session.id, "capture", eur("10.00"))
+    )
+    told.fake.snapshot = Snapshot("authorized", effects=[pending], session_id=session.id)
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    after = told.payments.capture(session.id, eur("10.00"))
+    assert (after.pending, after.capturing, len(told.fake.looks)) == (1, 1000, 1)
+    assert told.payments.history(session.id)[-1].note is None
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_an_authorization_that_is_answered_after_a_persons_canceled_is_given_back(make_told, lookup):
+    told = make_told(lookup=lookup)
+    session = told.session("requires_more")
+    settle_meanwhile(told, "authorize", Outcome.canceled(), session.id)
+    session = told.payments.authorize(session.id)
+    assert (session.status, session.held, session) == ("canceled", 0, told.payments.get(session.id))
+    assert told.fake.total(session.id, "cancel") == 4200
+    event = next(row for row in told.events() if row.type == "session.conflict")
+    assert event.detail == "authorized_after_cancel: expected nothing, found 42.00 EUR"
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_an_authorization_that_is_answered_as_canceled_after_a_persons_authorized_is_over(make_told, lookup):
+    told = make_told(lookup=lookup)
+    session = told.session("requires_more")
+    told.fake.cancel_in_dashboard(session.id)
+    settle_meanwhile(told, "authorize", Outcome.authorized(), session.id)
+    session = told.payments.authorize(session.id)
+    assert (session.status, session.held, session) == ("canceled", 0, told.payments.get(session.id))
+    assert told.payments.collection(told.order.id).held == 0

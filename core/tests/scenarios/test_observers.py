@@ -2,7 +2,8 @@
 
 import pytest
 
-from paysession import Money, hookimpl
+from paysession import Money, OutcomeUnknown, SessionBusy, hookimpl
+from paysession_testing import FakeProvider
 
 
 class Observer:
@@ -42,3 +43,72 @@ def test_a_look_that_shows_nothing_new_is_reported_to_nobody(shop, observer):
     shop.settle()
     assert shop.payments.get(session.id).checks > 3
     assert observer.seen == []
+
+
+class Slow(FakeProvider):
+    """A gateway that cannot be queried; something happens before it captures, once."""
+
+    meanwhile = staticmethod(bool)
+
+    @hookimpl
+    def capture(self, session, operation):
+        meanwhile, self.meanwhile = self.meanwhile, bool
+        meanwhile()
+        return super().capture(session, operation)
+
+
+@pytest.fixture
+def slow(make_shop, observer):
+    return make_shop(Slow(lookup="none"), plugins=[observer])
+
+
+def test_a_late_answer_that_says_nothing_new_is_reported_to_nobody(slow, observer):
+    session = slow.session()
+
+    def recovered():
+        slow.clock.forward(minutes=5)
+        slow.payments.recover()
+        observer.seen.clear()
+
+    slow.fake.meanwhile = recovered
+    assert slow.payments.capture(session.id).captured == 4200
+    assert observer.seen == []
+
+
+def test_a_late_answer_that_is_only_noted_is_reported_to_nobody(slow, observer):
+    session = slow.session()
+
+    def taken_over():
+        slow.clock.forward(minutes=5)
+        slow.fake.fail_next("timeout", kind="capture")
+        slow.payments.recover()
+        observer.seen.clear()
+
+    slow.fake.meanwhile = taken_over
+    with pytest.raises(SessionBusy, match="lost its lease"):
+        slow.payments.capture(session.id)
+    assert slow.payments.history(session.id)[-1].note is not None
+    assert observer.seen == []
+
+
+class Doubts:
+    """An observer of what is in doubt."""
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def operation_in_doubt(self, operation):
+        self.seen.append(operation.id)
+
+
+def test_what_is_in_doubt_is_reported_when_its_answer_is_lost_and_nothing_else_is(make_shop):
+    doubts = Doubts()
+    shop = make_shop(plugins=[doubts])
+    session = shop.session()
+    shop.payments.capture(session.id, Money("10.00", "EUR"))
+    assert doubts.seen == []
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown) as caught:
+        shop.payments.capture(session.id, Money("5.00", "EUR"))
+    assert doubts.seen == [caught.value.operation_id]

@@ -146,6 +146,43 @@ def test_another_operation_waits_for_the_one_in_doubt(make_shop):
     assert effects(shop, session_id, "capture") == 1
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_call_settles_the_doubt_that_stands_before_it_and_goes_on(shop, key):
+    session = shop.session()
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id, eur("10.00"))
+    shop.clock.forward(minutes=2)
+    after = shop.payments.capture(session.id, eur("5.00"), idempotency_key=key)
+    assert (after.captured, after.open, after) == (1500, None, shop.payments.get(session.id))
+    assert shop.fake.total(session.id, "capture") == 1500
+
+
+def test_a_call_that_finds_all_done_once_doubt_is_settled_returns_the_session_as_it_is_then(shop):
+    session_id, call = act(shop, "capture")
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        call()
+    shop.clock.forward(minutes=2)
+    session = call()
+    assert (session.captured, session.open, session) == (4200, None, shop.payments.get(session_id))
+    assert effects(shop, session_id, "capture") == 1
+
+
+def test_a_repeated_call_that_is_done_is_answered_while_another_is_in_flight(told):
+    session = told.session()
+    done = told.payments.capture(session.id, eur("10.00"), idempotency_key="k").captured
+    again = []
+
+    def meanwhile():
+        again.append(told.payments.capture(session.id, eur("10.00"), idempotency_key="k"))
+
+    told.fake.meanwhile["capture"] = meanwhile
+    assert told.payments.capture(session.id, eur("5.00")).captured == 1500
+    assert [(row.captured, row.in_doubt) for row in again] == [(done, True)]
+    assert told.fake.total(session.id, "capture") == 1500
+
+
 def test_another_session_cannot_authorize_while_one_is_in_doubt(make_shop):
     shop = make_shop(FakeProvider(lookup="none"))
     one, two = shop.session("requires_more"), shop.session("requires_more")

@@ -3,19 +3,29 @@
 import pytest
 
 from helpers import eur
-from paysession import InvalidTransition, MemoryStore, NotApplied, OutcomeUnknown, SessionBusy
+from paysession import InvalidTransition, MemoryStore, NotApplied, Outcome, OutcomeUnknown, SessionBusy
+from paysession.provider import Effect, Snapshot
 from paysession.store import Stale
 
 
 class Contended(MemoryStore):
     """A store in which somebody else is faster: at the next commits of sessions, or once with an act.
 
-    That act comes before the next commit, or after it was read what a caller's key led to.
+    That act comes before the next commit, before the next that clears a cancel request, before an operation is
+    read, or after it was read what a caller's key led to.
     """
 
     faster = 0
     first = None
+    cleared = None
+    read = None
     meanwhile = None
+
+    def operation(self, operation_id):
+        read, self.read = self.read, None
+        if read is not None:
+            read()
+        return super().operation(operation_id)
 
     def repeated(self, *call):
         earlier = super().repeated(*call)
@@ -26,7 +36,11 @@ class Contended(MemoryStore):
 
     def commit(self, change):
         if change.session is not None:
-            if self.first is not None:
+            before = self.session(change.session.id)
+            if self.cleared is not None and before.cancel_requested and not change.session.cancel_requested:
+                cleared, self.cleared = self.cleared, None
+                cleared()
+            elif self.first is not None:
                 first, self.first = self.first, None
                 first()
             elif self.faster:
@@ -251,3 +265,65 @@ def test_a_late_answer_is_kept_though_the_session_moves(deaf, faster):
     with pytest.raises(SessionBusy, match="lost its lease"):
         deaf.payments.capture(session.id)
     assert deaf.payments.history(session.id)[-1].note == "late answer: captured 42.00 EUR fx_2"
+
+
+def test_a_late_answer_to_a_session_that_never_rests_says_who_has_the_operation(deaf):
+    session = deaf.session()
+
+    def takes_over():
+        deaf.clock.forward(minutes=5)
+        deaf.payments.recover()
+        deaf.store.faster = 1000
+
+    deaf.fake.meanwhile["capture"] = takes_over
+    deaf.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(SessionBusy, match="lost its lease") as caught:
+        deaf.payments.capture(session.id)
+    assert (caught.value.session_id, caught.value.operation_id) == (session.id, deaf.key(session.id, 3))
+
+
+def test_an_authorization_that_a_lookup_shows_is_recorded_though_another_session_takes_its_room(told):
+    session, other = told.session("requires_more"), told.session("requires_more")
+    told.fake.authorize_in_browser(session.id)
+    told.store.first = lambda: told.payments.authorize(other.id)
+    session = told.payments.sync(session.id)
+    assert (session, session.status) == (told.payments.get(session.id), "canceled")
+    assert (
+        told.told(session.id).count("session.conflict")
+        == told.told(session.id).count("session.canceled")
+        == 1
+    )
+    assert told.payments.get(other.id).held == told.payments.collection(told.order.id).held == 4200
+
+
+def test_a_requested_cancel_stays_if_a_capture_is_undone_just_before_it_is_cleared(told):
+    session = told.session("requires_more")
+    told.session()
+    told.fake.authorize_in_browser(session.id)
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.payments.sync(session.id)  # it is beyond the limit, and its cancel fails
+    first, second = (Effect("capture", eur(amount), reference=amount) for amount in ("20.00", "22.00"))
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[first, second])
+
+    def undo():
+        undone = Effect("capture", eur("20.00"), "reversed", reference="20.00")
+        told.fake.snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[undone, second])
+        told.payments.sync(session.id)
+
+    told.store.cleared = undo
+    told.clock.forward(minutes=1)
+    told.payments.sync(session.id)
+    row = told.payments.get(session.id)
+    assert (row.captured, row.held, row.cancel_requested) == (2200, 4200, True)
+    told.fake.answers["cancel"], told.fake.snapshot = Outcome.canceled(), NotApplied("down")
+    told.settle()
+    row = told.payments.get(session.id)
+    assert (row.captured, row.held, row.cancel_requested) == (2200, 2200, False)
+
+
+def test_recovery_decides_again_on_an_operation_that_was_settled_as_it_was_read(told):
+    session_id = doubtful(told)
+    told.clock.forward(minutes=2)
+    told.store.read = told.payments.recover
+    assert told.payments.capture(session_id, eur("5.00")).captured == 1500
+    assert told.fake.total(session_id, "capture") == 1500
