@@ -42,6 +42,32 @@ class Gate(FakeProvider):
         return answer
 
 
+class Raced(MemoryStore):
+    """A store in which something else happens, once: after a list of sessions is read, or before a commit.
+
+    It lists few sessions, unless it is asked for more.
+    """
+
+    listed = None
+    first = None
+
+    def sessions(self, *, limit=2, **wanted):
+        found = super().sessions(limit=limit, **wanted)
+        self._once("listed")
+        return found
+
+    def commit(self, change):
+        if change.session is not None:
+            self._once("first")
+        super().commit(change)
+
+    def _once(self, name):
+        act = getattr(self, name)
+        setattr(self, name, None)
+        if act is not None:
+            act()
+
+
 class NoUpdate(Gate):
     """One that cannot change an amount."""
 
@@ -51,7 +77,7 @@ class NoUpdate(Gate):
 @pytest.fixture
 def make(make_shop):
     def made(**options):
-        shop = make_shop(Gate(**options))
+        shop = make_shop(Gate(**options), store=Raced)
         shop.card, shop.wallet = shop.fake, Gate()
         shop.payments = Payments(shop.store, Registry({"card": shop.card, "wallet": shop.wallet}))
         shop.pay = lambda provider="card", **more: shop.payments.pay(shop.order.id, provider=provider, **more)
@@ -473,3 +499,261 @@ def test_two_that_begin_at_the_same_moment_with_two_methods_end_with_one_open(sh
     assert session.provider == "card"
     assert statuses(shop) == ["canceled", "requires_more"]
     assert shop.payments.get(other[0].id).status == "canceled"
+
+
+# --- what others of the collection do meanwhile ------------------------------------------------------
+
+
+def test_an_order_that_is_authorized_as_its_payment_begins_is_not_paid_again(shop):
+    def elsewhere():
+        session = shop.pay("wallet")
+        shop.wallet.payer_approves(session.id)
+        shop.payments.resume(session.id)
+
+    shop.store.listed = elsewhere
+    session = shop.pay()
+    assert (session.provider, session.status) == ("wallet", "authorized")
+    assert shop.card.calls == []
+
+
+def test_an_order_that_becomes_cheaper_as_its_session_is_looked_at_is_not_paid_beyond_it(shop):
+    voucher = shop.payments.initiate(shop.order.id, provider="wallet", amount=eur("10.00"))
+    shop.wallet.payer_approves(voucher.id)
+    shop.payments.resume(voucher.id)
+    rest = shop.pay()
+    operations = shop.store.operations
+
+    def cheaper(session_id):
+        shop.store.operations = operations
+        shop.payments.update_collection(shop.order.id, eur("10.00"))
+        return operations(session_id)
+
+    shop.store.operations = cheaper
+    assert shop.pay().id == voucher.id
+    assert shop.payments.get(rest.id).amount == eur("32.00")
+    assert kinds(shop.card) == ["initiate"]
+
+
+@pytest.mark.parametrize("meanwhile", ["wallet", "card"])
+def test_one_that_began_just_before_this_commit_is_replaced_or_found(shop, meanwhile):
+    shop.store.first = lambda: shop.pay(meanwhile)
+    session = shop.pay()
+    assert (session.provider, session.status) == ("card", "requires_more")
+    assert statuses(shop) == (["requires_more"] if meanwhile == "card" else ["canceled", "requires_more"])
+
+
+@pytest.mark.parametrize("key", [None, "form-1"])
+def test_one_that_began_and_ended_just_before_this_commit_is_over(shop, key):
+    def elsewhere():
+        shop.payments.cancel(shop.pay(idempotency_key=key).id)
+
+    shop.store.first = elsewhere
+    session = shop.pay(idempotency_key=key)
+    assert session.status == ("requires_more" if key is None else "canceled")
+    assert len(statuses(shop)) == (2 if key is None else 1)
+
+
+def test_another_that_is_paid_while_it_is_canceled_is_the_payment_though_one_waits(shop):
+    other = shop.payments.initiate(shop.order.id, provider="wallet")
+    shop.payments.initiate(shop.order.id, provider="card")
+    shop.wallet.answers["cancel"] = Declined("paid")
+    shop.wallet.meanwhile["cancel"] = lambda: shop.wallet.authorize_in_browser(other.id)
+    session = shop.pay()
+    assert (session.id, session.status) == (other.id, "authorized")
+    assert statuses(shop) == ["authorized", "requires_more"]
+
+
+def test_all_others_are_ended_however_many(shop):
+    others = [shop.payments.initiate(shop.order.id, provider="wallet").id for _ in range(25)]
+    session = shop.pay()
+    assert [shop.payments.get(other).status for other in others] == ["canceled"] * 25
+    assert shop.pay().id == session.id
+    assert kinds(shop.card) == ["initiate"]
+
+
+def test_the_newest_of_several_that_fit_is_continued(shop):
+    older = shop.payments.initiate(shop.order.id, provider="card")
+    shop.clock.forward(minutes=1)
+    newer = shop.payments.initiate(shop.order.id, provider="card")
+    assert shop.pay().id == newer.id
+    assert shop.payments.get(older.id).status == "canceled"
+
+
+def test_what_is_replaced_was_canceled_by_whoever_asks(shop):
+    session = shop.pay()
+    shop.pay("wallet", by="web")
+    assert shop.payments.history(session.id)[-1].by == "web"
+
+
+# --- what is paid -------------------------------------------------------------------------------------
+
+
+def paid(shop, gate, session):
+    gate.payer_approves(session.id)
+    return shop.payments.resume(session.id)
+
+
+def test_an_order_that_is_paid_is_not_answered_with_what_was_canceled_since(shop):
+    first = shop.payments.initiate(shop.order.id, provider="card")
+    shop.clock.forward(minutes=1)
+    second = shop.payments.initiate(shop.order.id, provider="wallet")
+    paid(shop, shop.card, first)
+    shop.payments.cancel(second.id)
+    assert shop.pay().id == first.id
+
+
+def test_an_order_that_is_paid_in_parts_is_answered_with_the_latest(shop):
+    first = paid(shop, shop.card, shop.payments.initiate(shop.order.id, provider="card", amount=eur("20.00")))
+    shop.clock.forward(minutes=1)
+    second = paid(shop, shop.wallet, shop.payments.initiate(shop.order.id, provider="wallet"))
+    assert (first.held, second.held) == (2000, 2200)
+    assert shop.pay().id == second.id
+
+
+def test_the_last_cent_is_asked_for(shop):
+    first = shop.payments.initiate(shop.order.id, provider="wallet", amount=eur("41.99"))
+    paid(shop, shop.wallet, first)
+    session = shop.pay()
+    assert session.amount == eur("0.01")
+    assert shop.pay().id == session.id
+
+
+def test_one_that_is_canceled_and_took_money_all_the_same_is_the_payment(shop):
+    session = shop.pay()
+    shop.payments.cancel(session.id)
+    shop.card.capture_in_dashboard(session.id, eur("42.00"))
+    shop.payments.sync(session.id)
+    assert shop.payments.get(session.id).held == 4200
+    assert shop.pay("wallet").id == session.id
+    assert shop.wallet.calls == []
+
+
+def test_a_key_names_its_payment_though_the_order_is_dearer_by_now(shop):
+    session = paid(shop, shop.card, shop.pay(idempotency_key="form-1"))
+    shop.payments.update_collection(shop.order.id, eur("50.00"))
+    assert shop.pay(idempotency_key="form-1").id == session.id
+    assert statuses(shop) == ["authorized"]
+
+
+def test_a_key_whose_session_was_canceled_ends_no_other(shop):
+    session = shop.pay(idempotency_key="form-1")
+    other = shop.pay("wallet")
+    assert shop.pay(idempotency_key="form-1").id == session.id
+    assert shop.payments.get(other.id).status == "requires_more"
+
+
+def test_one_that_expires_later_is_continued(shop):
+    shop.card.answers["initiate"] = Outcome.requires_more(expires_at=shop.clock.now + timedelta(hours=1))
+    session = shop.pay()
+    assert shop.pay().id == session.id
+
+
+def test_one_that_was_not_applied_and_whose_order_is_dearer_by_now_begins_with_the_new_amount(shop):
+    shop.card.answers["initiate"] = NotApplied("down")
+    with pytest.raises(NotApplied) as caught:
+        shop.pay()
+    shop.card.answers.clear()
+    shop.payments.update_collection(shop.order.id, eur("50.00"))
+    assert shop.pay().amount == eur("50.00")
+    assert shop.payments.get(caught.value.session_id).status == "canceled"
+
+
+# --- what is in flight --------------------------------------------------------------------------------
+
+
+def test_a_capture_in_flight_asks_nobody_to_pay_again(shop):
+    session = paid(shop, shop.card, shop.pay())
+    seen = []
+    shop.card.meanwhile["capture"] = lambda: seen.append(shop.pay("wallet").id)
+    shop.payments.capture(session.id)
+    assert seen == [session.id]
+
+
+@pytest.mark.parametrize("call", ["cancel", "final capture"])
+def test_what_may_end_what_is_authorized_is_waited_for(shop, monkeypatch, call):
+    monkeypatch.setattr(paying, "PATIENCE", 0.0)
+    session = paid(shop, shop.card, shop.pay())
+    seen = []
+
+    def meanwhile():
+        with pytest.raises(SessionBusy) as caught:
+            shop.pay("wallet")
+        seen.append(caught.value.session_id)
+
+    shop.card.meanwhile["cancel" if call == "cancel" else "capture"] = meanwhile
+    if call == "cancel":
+        shop.payments.cancel(session.id)
+    else:
+        shop.payments.capture(session.id, eur("10.00"), final=True)
+    assert seen == [session.id]
+
+
+def test_one_that_is_authorized_though_its_cancel_was_asked_for_is_not_the_payment(make):
+    shop = make(lookup="none")
+    session = shop.pay()
+    shop.card.answers["authorize"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.authorize(session.id)
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        shop.payments.cancel(session.id)
+    shop.card.answers = {"authorize": Outcome.authorized(), "cancel": NotApplied("down")}
+    with pytest.raises(SessionBusy) as caught:
+        shop.pay("wallet")
+    assert (caught.value.session_id, shop.payments.get(session.id).status) == (session.id, "authorized")
+    assert shop.wallet.calls == []
+    shop.card.answers["cancel"] = Outcome.canceled()
+    assert shop.pay("wallet").status == "requires_more"
+    assert shop.payments.get(session.id).status == "canceled"
+
+
+def test_one_whose_payment_is_in_doubt_goes_on_once_the_doubt_can_be_settled(make):
+    shop = make(lookup="none")
+    shop.card.answers["initiate"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown) as caught:
+        shop.pay()
+    shop.card.answers.clear()
+    session = shop.pay()
+    assert (session.id, session.status) == (caught.value.session_id, "requires_more")
+
+
+# --- how long it waits --------------------------------------------------------------------------------
+
+
+def test_a_call_that_died_is_waited_for_until_its_lease_is_over(shop, monkeypatch):
+    class Crash(BaseException):
+        pass
+
+    def dies():
+        raise Crash
+
+    shop.card.meanwhile["initiate"] = dies
+    with pytest.raises(Crash):
+        shop.pay()
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        shop.clock.forward(minutes=1)
+
+    monkeypatch.setattr(paying.time, "sleep", sleep)
+    session = shop.pay()
+    assert (session.status, len(statuses(shop))) == ("requires_more", 1)
+    assert 0 < len(pauses) < 5
+
+
+def test_one_that_is_in_doubt_is_not_waited_for(make, monkeypatch):
+    shop = make(lookup="none", replay_window=timedelta(0))
+    monkeypatch.setattr(paying.time, "sleep", lambda _: pytest.fail("nobody is at work on it"))
+    shop.card.answers["initiate"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        shop.pay()
+    with pytest.raises(SessionBusy):
+        shop.pay()
+
+
+def test_an_order_that_never_rests_is_busy(shop, monkeypatch):
+    attempts = []
+    monkeypatch.setattr(paying.Pay, "_attempt", lambda _: attempts.append(1))
+    with pytest.raises(SessionBusy, match="too fast"):
+        shop.pay()
+    assert len(attempts) == paying.ATTEMPTS
