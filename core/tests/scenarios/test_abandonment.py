@@ -118,6 +118,38 @@ def test_a_cancel_that_fails_is_attempted_again(told, answer):
     assert told.payments.get(session.id).status == "canceled"
 
 
+def test_what_is_in_doubt_when_its_time_is_over_is_looked_at_once_in_a_run(told):
+    session = told.session("requires_more", abandon_after=timedelta(hours=1))
+    told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    told.clock.forward(hours=2)
+    told.fake.looks.clear()
+    told.payments.recover()
+    assert len(told.fake.looks) == 1
+    assert told.payments.get(session.id).in_doubt
+
+
+def test_a_cancel_that_somebody_asked_for_stays_theirs_when_the_time_is_over(told):
+    session = told.session("requires_more", abandon_after=timedelta(hours=1))
+    told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.authorize(session.id)
+    with pytest.raises(OutcomeUnknown, match="remembered"):
+        told.payments.cancel(session.id, by="ann")
+    told.fake.answers = {"authorize": Declined("no"), "cancel": NotApplied("down")}
+    told.fake.snapshot = None
+    told.clock.forward(hours=2)
+    told.payments.recover()
+    assert told.payments.get(session.id).cancel_requested
+    told.fake.answers.clear()
+    told.clock.forward(hours=2)
+    told.payments.recover()
+    rows = [row for row in told.payments.history(session.id) if row.kind == "cancel"]
+    assert {(row.by, row.reason) for row in rows} == {("ann", None)}
+    assert told.payments.get(session.id).status == "canceled"
+
+
 def test_one_that_failed_is_abandoned_too(told):
     session = told.session("requires_more", abandon_after=timedelta(hours=1))
     told.fake.answers["authorize"] = Declined("card_declined")

@@ -171,6 +171,41 @@ def test_what_goes_on_looks_the_operation_up_for_as_long_again_and_no_longer():
         assert pay.sync(session.id).captured == 4200
 
 
+def test_a_lookup_sees_how_long_its_caller_waits_and_for_which_operation():
+    class Looking(FakeProvider):
+        asked = ()
+
+        @hookimpl
+        def retrieve(self, session, operation):
+            self.asked += (operation,)
+            return super().retrieve(session)
+
+    fake = Looking()
+    with opened(fake) as pay:
+        session = pay.sync(begun(pay).id)
+        fake.fail_next("lost_answer", kind="capture")
+        pay.capture(session.id)
+        nothing, capture = fake.asked
+        assert nothing is None
+        assert (capture.kind, 0 < capture.time_left() <= 20) == ("capture", True)
+
+
+def test_what_recovery_sends_again_and_is_not_answered_in_time_is_in_progress():
+    fake = Hanging("capture")
+    with opened(fake) as pay:
+        session = pay.authorize(begun(pay).id)
+        fake.hooks.clear()
+        fake.fail_next("timeout", kind="capture")
+        with pytest.raises(OutcomeUnknown):
+            pay.capture(session.id, Money("10.00", "EUR"))
+        fake.hooks.add("capture")
+        with given_up(pay, fake), pytest.raises(SessionBusy, match="in doubt"):
+            pay.capture(session.id, Money("5.00", "EUR"))
+        fake.go.set()
+        ended(pay)
+        assert pay.get(session.id).captured == 1000
+
+
 def test_what_the_caller_has_no_time_left_for_is_not_begun():
     fake = FakeProvider()
     with opened(fake) as pay:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from paysession import Money, OutcomeUnknown, SessionBusy, hookimpl
+from paysession import Money, OutcomeUnknown, Payments, SessionBusy, hookimpl
+from paysession._plugins.registry import Registry
 from paysession_testing import FakeProvider
 
 
@@ -12,7 +13,8 @@ class Observer:
 
     @hookimpl
     def session_changed(self, before, after, operation):
-        self.seen.append((str(operation.kind), str(operation.state), str(after.status)))
+        kind, state = (str(operation.kind), str(operation.state)) if operation else (None, None)
+        self.seen.append((kind, state, str(after.status)))
 
 
 @pytest.fixture
@@ -112,3 +114,25 @@ def test_what_is_in_doubt_is_reported_when_its_answer_is_lost_and_nothing_else_i
     with pytest.raises(OutcomeUnknown) as caught:
         shop.payments.capture(session.id, Money("5.00", "EUR"))
     assert doubts.seen == [caught.value.operation_id]
+
+
+def test_taking_over_what_is_in_doubt_is_reported_to_nobody(make_shop, observer):
+    shop = make_shop(FakeProvider(lookup="none"), plugins=[observer])
+    session = shop.session()
+    shop.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.capture(session.id)
+    observer.seen.clear()
+    shop.clock.forward(minutes=1)
+    shop.payments.recover()
+    assert observer.seen == [("capture", "succeeded", "authorized")]
+
+
+def test_a_session_that_waits_for_its_provider_is_reported_to_nobody(shop, observer):
+    session = shop.session("requires_more")
+    observer.seen.clear()
+    without = Payments(shop.store, Registry({"other": shop.fake}, [observer]))
+    shop.clock.forward(days=1)
+    assert without.recover().waiting == (session.id,)
+    assert shop.payments.get(session.id).due_at > shop.clock.now
+    assert observer.seen == []

@@ -8,6 +8,7 @@ from attrs import evolve
 
 from helpers import eur
 from paysession import (
+    Declined,
     NotApplied,
     Outcome,
     OutcomeUnknown,
@@ -105,3 +106,69 @@ def test_what_is_booked_while_an_operation_is_in_doubt_leaves_the_doubt_its_next
     session = told.payments.get(session.id)
     assert (session.refunded, session.in_doubt) == (100, True)
     assert session.due_at is not None
+
+
+@pytest.mark.parametrize("answer", [NotApplied("429"), Outcome.requires_more()], ids=["429", "must act"])
+def test_each_attempt_that_fails_while_it_is_ready_doubles_the_wait(told, answer):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = answer
+    waits = []
+    for _ in range(4):
+        told.clock.now = told.payments.get(session.id).due_at
+        told.payments.recover()
+        waits.append(told.payments.get(session.id).due_at - told.clock.now)
+    assert waits == [timedelta(minutes=minutes) for minutes in (20, 40, 80, 160)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (Declined("no"), timedelta(minutes=10)),
+        (Outcome.pending(), timedelta(minutes=5)),
+        (OutcomeUnknown("reset"), timedelta(seconds=5)),
+    ],
+    ids=["declined", "pending", "in doubt"],
+)
+def test_what_comes_of_an_approval_found_late_is_looked_at_as_soon_as_of_any_other(told, answer, wait):
+    session = told.session("requires_more")
+    told.fake.snapshot = Snapshot("requires_more")
+    for _ in range(4):
+        told.clock.now = told.payments.get(session.id).due_at
+        told.payments.recover()
+    told.fake.snapshot = Snapshot("requires_more", ready=True)
+    told.fake.answers["authorize"] = answer
+    told.clock.now = told.payments.get(session.id).due_at
+    told.payments.recover()
+    assert told.payments.get(session.id).due_at == told.clock.now + wait
+
+
+def test_an_early_look_does_not_begin_the_waits_anew(told):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = NotApplied("429")
+    for _ in range(4):
+        told.clock.now = told.payments.get(session.id).due_at
+        told.payments.recover()
+    told.fake.snapshot = Snapshot("requires_more")
+    before = told.payments.get(session.id)
+    told.payments.recover(now=True)
+    assert told.payments.get(session.id) == before
+
+
+def test_a_refusal_where_nobody_can_be_queried_is_followed_by_no_query(make_told):
+    told = make_told(lookup="none")
+    session = told.session()
+    told.fake.fail_next("declined", kind="capture")
+    with pytest.raises(Declined):
+        told.payments.capture(session.id)
+    assert told.fake.looks == []
+
+
+def test_a_refusal_is_raised_though_the_query_that_follows_it_fails(told, caplog):
+    session = told.session()
+    told.fake.fail_next("declined", kind="capture")
+    told.fake.snapshot = NotApplied("down")
+    caplog.set_level("INFO")
+    with pytest.raises(Declined, match="refused on demand"):
+        told.payments.capture(session.id)
+    assert len(told.fake.looks) == 1
+    assert f"session {session.id} could not be queried: down" in caplog.text

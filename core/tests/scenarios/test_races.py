@@ -4,6 +4,7 @@ import pytest
 
 from helpers import eur
 from paysession import InvalidTransition, MemoryStore, NotApplied, Outcome, OutcomeUnknown, SessionBusy
+from paysession._engine.recovery import ATTEMPTS
 from paysession.provider import Effect, Snapshot
 from paysession.store import Stale
 
@@ -160,6 +161,31 @@ def test_recovery_leaves_alone_what_somebody_else_takes_over(told):
     assert told.told(session_id).count("session.captured") == 1
 
 
+def test_a_doubt_that_another_worker_settles_before_it_is_claimed_is_not_in_the_way(told):
+    session_id = doubtful(told)
+    told.clock.forward(minutes=1)
+    told.store.first = told.payments.recover
+    assert told.payments.capture(session_id, eur("5.00")).captured == 1500
+
+
+def test_what_another_worker_settles_before_it_is_claimed_is_not_sent_again(deaf):
+    session_id = doubtful(deaf)
+    deaf.clock.forward(minutes=1)
+    deaf.store.first = deaf.payments.recover
+    deaf.payments.recover()
+    assert [kind for kind, _ in deaf.fake.calls].count("capture") == 1
+    assert deaf.payments.get(session_id).captured == 1000
+
+
+def test_a_doubt_whose_lookup_cannot_be_recorded_stays_in_the_way(told):
+    session_id = doubtful(told)
+    told.fake.capture_in_dashboard(session_id, eur("1.00"))
+    told.store.first = lambda: vars(told.store).update(faster=ATTEMPTS)  # the claim comes through
+    with pytest.raises(SessionBusy, match="in doubt"):
+        told.payments.capture(session_id, eur("5.00"))
+    assert told.store.faster == 0
+
+
 @pytest.mark.parametrize("faster", [1, 2, 3])
 def test_recovery_goes_on_though_the_session_moves(deaf, faster):
     session_id = doubtful(deaf)
@@ -211,13 +237,35 @@ def test_a_session_accepted_while_it_is_abandoned_is_cancelled_at_the_provider(t
     assert told.told() == ["operation.failed", "session.initiated", "session.canceled"]
 
 
-def test_a_session_abandoned_twice_at_once_ends_once(told):
+def test_a_session_is_not_abandoned_while_its_initiation_is_sent_again(told):
     told.fake.fail_next("not_applied", kind="initiate")
     with pytest.raises(NotApplied) as caught:
         told.session(idempotency_key="k")
     session_id = caught.value.session_id
-    told.store.first = lambda: told.payments.cancel(session_id)
+
+    def dies():
+        raise KeyboardInterrupt
+
+    def begins():
+        told.fake.meanwhile["initiate"] = dies
+        with pytest.raises(KeyboardInterrupt):
+            told.session(idempotency_key="k")
+
+    told.store.first = begins
+    with pytest.raises(SessionBusy, match="in flight"):
+        told.payments.cancel(session_id)
+    session = told.payments.get(session_id)
+    assert (session.status, session.in_doubt) == ("pending", True)
+
+
+def test_a_session_abandoned_twice_at_once_ends_once(told):
+    told.fake.fail_next("not_applied", kind="initiate")
+    with pytest.raises(NotApplied) as caught:
+        told.session(idempotency_key="k")
+    session_id, ended = caught.value.session_id, []
+    told.store.first = lambda: ended.append(told.payments.cancel(session_id))
     session = told.payments.cancel(session_id)
+    assert ended == [session]
     assert (session.status, session.held, session.due_at) == ("canceled", 0, None)
     assert told.told().count("session.canceled") == 1
     with pytest.raises(InvalidTransition, match="canceled"):

@@ -6,15 +6,37 @@ import pytest
 from attrs import evolve
 
 from helpers import eur
-from paysession import Declined, Money, NotApplied, Outcome, OutcomeUnknown, Payments, hookimpl
+from paysession import (
+    Declined,
+    MemoryStore,
+    Money,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    Payments,
+    SessionBusy,
+    hookimpl,
+)
 from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, Snapshot
+from paysession.store import Stale
 from paysession_testing import FakeProvider
 
 DAY, HOUR, GRACE = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
 CALL = timedelta(seconds=60)
 LATEST = DAY - CALL - timedelta(minutes=2)
 UNANSWERED = "no answer within the time limit"
+
+
+class Restless(MemoryStore):
+    """A store of sessions that move all the time, once a test says so."""
+
+    restless = False
+
+    def commit(self, change):
+        if self.restless and change.session is not None:
+            raise Stale(change.session.id)
+        super().commit(change)
 
 
 def doubt(told, kind="capture", *arguments):
@@ -186,6 +208,24 @@ def test_what_a_dead_process_left_says_so(make_told):
     told.clock.forward(seconds=44)
     assert [row.operation.session_id for row in told.payments.in_doubt()] == [one.id, two.id]
     assert [row.operation.session_id for row in told.payments.in_doubt(limit=1)] == [one.id]
+
+
+def test_what_a_dead_process_sent_is_taken_over_at_the_moment_its_lease_ends(told):
+    session = told.session()
+
+    def dies():
+        raise KeyboardInterrupt
+
+    told.fake.meanwhile["capture"] = dies
+    with pytest.raises(KeyboardInterrupt):
+        told.payments.capture(session.id)
+    lease_until = told.payments.history(session.id)[-1].lease_until
+    told.clock.now = lease_until - timedelta(microseconds=1)
+    with pytest.raises(SessionBusy, match="in flight"):
+        told.payments.capture(session.id)
+    told.clock.now = lease_until
+    assert told.payments.capture(session.id).captured == 4200
+    assert told.fake.total(session.id, "capture") == 4200
 
 
 def test_an_operation_in_flight_does_not_hide_those_in_doubt(make_told):
@@ -468,3 +508,104 @@ def test_a_lookup_about_a_refund_in_doubt_is_told_of_its_capture(told):
     told.clock.forward(minutes=2)
     told.payments.recover()
     assert [capture.id] * 2 == [row.capture.id for row in told.fake.looks]
+
+
+def test_a_replayed_payer_must_act_does_not_outweigh_the_lookup(told):
+    session_id = doubt(told, "authorize")
+    told.clock.forward(minutes=1)
+    told.fake.answers["authorize"] = Outcome.requires_more()
+    told.fake.meanwhile["authorize"] = lambda: told.fake.authorize_in_browser(session_id)
+    told.payments.recover()
+    assert told.books(session_id) == ("authorized", 4200, 0, 0, None)
+    assert told.rows(session_id)[-1] == ("authorize", "host", "succeeded", "authorized", 4200)
+
+
+@pytest.mark.parametrize("replay", [Declined("no", "a replay"), NotApplied("down"), OutcomeUnknown("reset")])
+def test_what_the_lookup_shows_to_be_pending_is_not_undone_by_a_replayed_failure(told, replay):
+    session_id = doubt(told, "authorize")
+    told.clock.forward(minutes=5)  # a refusal would be believed
+    told.fake.answers["authorize"] = replay
+    debit = Snapshot("pending", effects=[Effect("authorize", eur("42.00"), "pending")])
+    told.fake.meanwhile["authorize"] = lambda: setattr(told.fake, "snapshot", debit)
+    told.payments.recover()
+    operation = told.payments.history(session_id)[-1]
+    assert (operation.state, operation.note) == ("pending", None)
+    assert told.payments.get(session_id).held == 4200
+
+
+def test_an_answer_that_is_lost_and_shown_to_be_pending_is_queried_once(told):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = OutcomeUnknown("reset")
+    told.fake.snapshot = Snapshot("pending", effects=[Effect("authorize", eur("42.00"), "pending")])
+    assert told.payments.authorize(session.id).status == "pending"
+    operation = told.payments.history(session.id)[-1]
+    assert (operation.state, operation.note, len(told.fake.looks)) == ("pending", None, 1)
+
+
+def test_an_answer_of_a_worker_that_lost_its_lease_while_it_sent_again_is_not_taken(make_told):
+    """Another worker has sent it again since, and that request is unanswered."""
+    told = make_told(lookup="none")
+    session_id = doubt(told)
+    told.clock.forward(minutes=5)
+
+    def taken_over():
+        told.clock.forward(minutes=5)
+        told.fake.answers["capture"] = OutcomeUnknown("reset")
+        told.payments.recover()
+        told.fake.answers["capture"] = Declined("no", "not any more")
+
+    told.fake.meanwhile["capture"] = taken_over
+    told.payments.recover()
+    assert told.rows(session_id)[-1][2] == "started"
+    assert told.payments.in_doubt()[0].reason == "reset"
+
+
+def test_a_lookup_while_a_refund_is_in_flight_is_told_of_its_capture(told):
+    session = told.session("captured")
+    capture = told.payments.history(session.id)[-1]
+    told.fake.meanwhile["refund"] = lambda: told.payments.sync(session.id)
+    told.payments.refund(session.id, eur("5.00"), capture=capture.id)
+    assert [row.capture.id for row in told.fake.looks] == [capture.id]
+
+
+def test_a_payer_who_returns_after_the_process_died_is_shown_what_the_gateway_has(told):
+    session = told.session("requires_more")
+
+    def dies():
+        raise KeyboardInterrupt
+
+    told.fake.meanwhile["authorize"] = dies
+    with pytest.raises(KeyboardInterrupt):
+        told.payments.authorize(session.id)
+    told.fake.authorize_in_browser(session.id)
+    lease_until = told.payments.history(session.id)[-1].lease_until
+    told.clock.now = lease_until - timedelta(microseconds=1)
+    assert told.payments.resume(session.id).in_doubt
+    told.clock.now = lease_until
+    assert told.payments.resume(session.id).status == "authorized"
+
+
+def test_a_fault_while_an_operation_is_taken_over_is_tried_again_later(told):
+    session_id = doubt(told)
+    read = told.store.operation
+
+    def faulty(_):
+        told.store.operation = read
+        raise RuntimeError("a fault of the store")
+
+    told.store.operation = faulty
+    told.clock.forward(minutes=1)
+    assert told.payments.recover().waiting == (session_id,)
+    assert told.payments.get(session_id).due_at > told.clock.now
+    told.settle()
+    assert told.payments.get(session_id).captured == 4200
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_session_without_its_provider_that_never_rests_waits(make_told, early):
+    told = make_told(store=Restless)
+    session_id = doubt(told)
+    without = Payments(told.store, Registry({"other": FakeProvider()}))
+    told.clock.forward(minutes=1)
+    told.store.restless = True
+    assert without.recover(now=early).waiting == (session_id,)

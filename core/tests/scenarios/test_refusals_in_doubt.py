@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from paysession import Declined, Money, NotApplied, OutcomeUnknown
+from paysession import Declined, Money, NotApplied, OutcomeUnknown, SessionBusy
 from paysession._ledger.verdict import IN_FLIGHT
 from paysession.provider import Redirect, Snapshot
 
@@ -23,6 +23,11 @@ def doubt(told, kind):
     with pytest.raises(OutcomeUnknown):
         getattr(told.payments, kind)(session.id)
     return session.id
+
+
+def dies():
+    """End the process that has sent something."""
+    raise KeyboardInterrupt
 
 
 def asked_after(told, session_id, duration):
@@ -63,11 +68,7 @@ def test_a_repetition_that_was_not_sent_is_not_under_way(told, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_process_sent_before_it_died_may_be_under_way_since_its_lease_ran_out(told, kind):
     session = told.session({"capture": "authorized", "refund": "captured"}.get(kind, "requires_more"))
-
-    def die():
-        raise KeyboardInterrupt
-
-    told.fake.meanwhile[kind] = die
+    told.fake.meanwhile[kind] = dies
     with pytest.raises(KeyboardInterrupt):
         getattr(told.payments, kind)(session.id)
     lease = told.payments.history(session.id)[-1].lease_until - told.clock.now
@@ -115,3 +116,65 @@ def test_an_authorization_carried_out_late_settles_the_operation_that_asked_for_
     told.fake.snapshot = Snapshot("authorized", authorized=Money("42.00", "EUR"))
     assert asked_after(told, session_id, IN_FLIGHT / 4) == "succeeded"
     assert told.books(session_id) == ("authorized", 4200, 0, 0, None)
+
+
+def test_what_a_lookup_shows_after_an_unanswered_repetition_is_no_answer_to_that(told):
+    session_id = doubt(told, "authorize")
+    told.fake.answers["authorize"] = OutcomeUnknown("a timeout")
+    told.fake.meanwhile["authorize"] = lambda: setattr(told.fake, "snapshot", Snapshot("error"))
+    assert asked_after(told, session_id, IN_FLIGHT) == "started"
+
+
+def test_what_a_lookup_shows_after_a_repetition_that_was_not_sent_is_the_answer(told):
+    session_id = doubt(told, "authorize")
+    told.fake.answers["authorize"] = NotApplied("connection refused")
+    told.fake.meanwhile["authorize"] = lambda: setattr(told.fake, "snapshot", Snapshot("error"))
+    assert asked_after(told, session_id, IN_FLIGHT) == "declined"
+
+
+def test_a_payer_who_returns_sees_the_refusal_once_the_request_cannot_be_under_way(told):
+    session_id = doubt(told, "authorize")
+    told.fake.snapshot = Snapshot("error")
+    told.clock.now += IN_FLIGHT - SHORTLY
+    assert told.payments.resume(session_id).in_doubt
+    told.clock.now += SHORTLY
+    assert told.payments.resume(session_id).status == "error"
+
+
+def test_a_refusal_is_no_answer_to_a_request_that_this_process_still_waits_for(make_told):
+    told = make_told(replay_window=timedelta(0))
+    session = told.session("requires_more")
+    seen = []
+
+    def hangs():
+        told.clock.now = told.payments.history(session.id)[-1].lease_until + IN_FLIGHT
+        told.fake.snapshot = Snapshot("error")
+        told.payments.recover()
+        seen.append(told.rows(session.id)[-1][2])
+        told.fake.snapshot = None
+
+    told.fake.meanwhile["authorize"] = hangs
+    with pytest.raises(SessionBusy, match="lost its lease"):
+        told.payments.authorize(session.id)
+    assert seen == ["started"]
+    told.payments.recover()
+    assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
+
+
+def test_what_is_shown_from_before_is_no_answer_to_an_authorization_that_has_just_begun(told):
+    """It begins elsewhere while a payer returns, after the session was read and before it is queried."""
+    session = told.session("requires_more")
+    told.fake.snapshot = Snapshot("error")
+    read = told.store.session
+
+    def begun(session_id):
+        told.store.session = read
+        found = read(session_id)
+        told.fake.meanwhile["authorize"] = dies
+        with pytest.raises(KeyboardInterrupt):
+            told.payments.authorize(session_id)
+        return found
+
+    told.store.session = begun
+    assert told.payments._recovery.payer_returned(session.id, None).in_doubt
+    assert told.rows(session.id)[-1][2] == "started"

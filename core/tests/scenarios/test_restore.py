@@ -188,6 +188,43 @@ def test_an_operation_that_was_closed_in_the_lost_history_is_not_sent_again(told
     assert told.fake.total(session.id, "capture") == 400
 
 
+def test_what_a_restore_lost_before_an_operation_in_doubt_does_not_keep_it_from_being_sent_again(told):
+    session = told.session()
+    backup = Backup(told)
+    told.payments.capture(session.id, eur("4.00"), idempotency_key="p1")
+    backup.restore()
+    told.payments.sync(session.id)
+    told.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id, eur("3.00"), idempotency_key="p2")
+    told.clock.forward(minutes=1)
+    told.payments.recover()
+    assert told.payments.get(session.id).captured == told.fake.total(session.id, "capture") == 700
+
+
+def test_what_may_have_been_closed_in_the_lost_history_is_given_its_time_from_when_it_was_last_sent(told):
+    """It was sent a second time half an hour after the first, and that request may be under way."""
+    session = told.session()
+    told.fake.answers["capture"] = OutcomeUnknown("reset")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.capture(session.id, eur("4.00"), idempotency_key="p1")
+    told.clock.forward(minutes=30)
+    told.payments.recover()
+    backup = Backup(told)
+    told.payments.resolve(told.key(session.id, 3), NotApplied("read from the statement"), note="ann")
+    told.fake.answers.clear()
+    told.payments.capture(session.id, eur("4.00"), idempotency_key="p1")
+    backup.restore()
+    told.fake.calls.clear()
+    told.clock.forward(minutes=9)
+    told.payments.sync(session.id)
+    assert told.payments.get(session.id).in_doubt
+    told.clock.forward(minutes=1)
+    told.payments.sync(session.id)
+    assert [row.state for row in told.payments.history(session.id)[2:]] == ["not_applied", "succeeded"]
+    assert told.fake.calls == []
+
+
 def test_what_a_lookup_would_not_show_stays_in_doubt_and_is_not_sent_again(told):
     session = told.session()
     told.payments.capture(session.id, eur("10.00"))

@@ -19,6 +19,7 @@ class Orders:
         shown: What ``retrieve`` shows of each order, or raises.
         asked: The orders that it was asked for.
         meanwhile: What happens while ``authorize`` is called.
+        looking: What happens, once, before it shows the order O1.
     """
 
     def __init__(self, *, lookup="consistent", first=2):
@@ -30,7 +31,7 @@ class Orders:
             lookup_lag=timedelta(seconds=30) if lookup == "lagging" else timedelta(0),
         )
         self.refusals, self.shown, self.asked = [], {}, []
-        self.meanwhile = bool
+        self.meanwhile = self.looking = bool
         self._ids, self._first = {}, first
 
     def show(self, order, session, status, **totals):
@@ -61,6 +62,9 @@ class Orders:
     @hookimpl
     def retrieve(self, session):
         self.asked.append(session.reference)
+        if session.reference == "O1":
+            looking, self.looking = self.looking, bool
+            looking()
         found = self.shown.get(session.reference, Snapshot.absent())
         if isinstance(found, Exception):
             raise found
@@ -127,8 +131,10 @@ def test_a_payment_that_is_alive_and_not_the_sessions_own_is_a_conflict(orders, 
 def test_a_payment_of_which_nothing_is_left_is_none(orders, status, totals):
     session = orders.session("requires_more")
     orders.fake.show("O1", session, status, **totals)
+    before = orders.payments.get(session.id)
     notify(orders, session, "O1")
     assert (conflicts(orders), due(orders)) == ([], [])
+    assert orders.payments.get(session.id) == before
 
 
 @pytest.mark.parametrize(("status", "totals"), OVER)
@@ -196,7 +202,8 @@ def test_what_the_gateway_does_not_show_as_this_sessions_payment_is_not_believed
         shown = {**shown, "session_id": session.id}
     orders.fake.shown["O1"] = Snapshot(Status.AUTHORIZED, authorized=eur("42.00"), **shown)
     notify(orders, session, "O1")
-    assert conflicts(orders) == []
+    again = shown["session_id"] == "ps_of_somebody_else"  # what shows another session is no answer
+    assert (conflicts(orders), len(due(orders))) == ([], int(again))
 
 
 @pytest.mark.parametrize("error", [NotApplied("away"), OutcomeUnknown("odd"), RuntimeError("bug")])
@@ -358,3 +365,21 @@ def test_an_erased_notification_still_names_the_payment(orders):
     orders.payments.cancel(session.id)
     orders.payments.forget(orders.order.id, by="ann")
     assert [json.loads(row.details) for row in due(orders)] == [{"payment": "O1"}]
+
+
+def test_what_becomes_the_sessions_own_payment_while_it_is_queried_is_no_second_one(orders):
+    session = orders.session("requires_more")
+    orders.fake.show("O1", session, Status.AUTHORIZED, authorized="42.00")
+    orders.fake.looking = lambda: orders.payments.authorize(session.id)
+    notify(orders, session, "O1")
+    assert orders.payments.get(session.id).reference == "O1"
+    assert (conflicts(orders), due(orders)) == ([], [])
+
+
+def test_a_notification_of_a_session_with_another_conflict_is_done_with_at_once(orders):
+    session = orders.session("requires_more")
+    orders.fake.show("O2", session, Status.AUTHORIZED, authorized="40.00")
+    for _ in range(2):
+        notify(orders, session, None)
+        assert due(orders) == []
+    assert orders.payments.get(session.id).conflict == "amount"

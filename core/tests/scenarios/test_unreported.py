@@ -17,6 +17,7 @@ class Slow(FakeProvider):
 
     check_after = None
     effects = ()
+    data = None
 
     def __init__(self):
         super().__init__(lookup="none")
@@ -32,7 +33,7 @@ class Slow(FakeProvider):
 
     @hookimpl
     def parse_webhook(self, body):
-        return [WebhookEvent(None, "report", session_id=body.decode(), effects=self.effects)]
+        return [WebhookEvent(None, "report", session_id=body.decode(), effects=self.effects, data=self.data)]
 
 
 @pytest.fixture
@@ -69,6 +70,17 @@ def test_a_report_that_comes_after_all_takes_it_off_the_list(shop):
     assert (shop.payments.get(session.id).captured, shop.payments.in_doubt()) == (1000, ())
 
 
+def test_a_report_of_something_else_does_not_put_the_operator_off(shop):
+    session = shop.payments.capture(shop.session().id, PART)
+    shop.clock.forward(days=13)
+    shop.fake.data = {"batch": 7}
+    shop.payments.handle_webhook("fake", headers={}, body=session.id.encode())
+    assert shop.payments.get(session.id).data["batch"] == 7
+    shop.clock.forward(days=1)
+    shop.payments.recover()
+    assert [doubt.needs_operator for doubt in shop.payments.in_doubt()] == [True]
+
+
 def test_an_operator_resolves_what_was_never_reported(shop):
     shop.payments.capture(shop.session().id, PART)
     shop.clock.forward(days=15)
@@ -83,8 +95,25 @@ def test_an_operator_resolves_what_was_never_reported(shop):
 def test_a_session_that_expired_is_left_to_an_operator_an_hour_later(shop):
     session = shop.session("requires_more")
     shop.clock.forward(hours=2)
-    shop.payments.recover()
+    assert shop.payments.recover().settled == (session.id,)
     (doubt,) = shop.payments.in_doubt()
     assert (doubt.operation.session_id, doubt.needs_operator) == (session.id, True)
     shop.payments.cancel(session.id)
     assert not shop.payments.in_doubt()
+
+
+def test_observers_hear_of_what_is_left_to_an_operator(make_shop):
+    class Observer:
+        seen = ()
+
+        @hookimpl
+        def session_changed(self, before, after):
+            self.seen += ((before.due_at is None, after.due_at is None),)
+
+    observer = Observer()
+    shop = make_shop(Slow(), plugins=[observer])
+    shop.session("requires_more")
+    observer.seen = ()
+    shop.clock.forward(hours=2)
+    shop.payments.recover()
+    assert observer.seen == ((False, True),)

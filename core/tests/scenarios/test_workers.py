@@ -4,6 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from helpers import Willing
 from paysession import MemoryStore, Money, Payments, hookimpl
 from paysession._plugins.registry import Registry
@@ -51,6 +53,20 @@ def test_a_second_worker_passes_over_what_the_first_is_at():
         first = first.result(10)
     assert (1, 1) == (first.looked, second.looked)
     assert sorted(ids) == sorted(books.gateway.asked)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_list_whose_sessions_were_settled_meanwhile_asks_nobody_again(early):
+    books = Books()
+    session_id = books.waiting(1)
+    books.now += timedelta(hours=1)
+    one, two = books.workers
+    due = list(books.store.due(books.now, 10, "asked"))
+    one.cancel(session_id)
+    books.store.due_providers = lambda now: ["asked"]  # what the second had read before
+    books.store.due = lambda now, limit, provider: due
+    assert two.recover(now=early).looked == 0
+    assert books.gateway.asked == []
 
 
 def test_a_list_that_has_grown_old_meanwhile_asks_nobody_again():

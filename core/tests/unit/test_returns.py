@@ -122,6 +122,36 @@ def test_attempts_that_are_not_applied_grow_rarer_however_often_the_page_is_load
     assert told.payments.resume(session.id).status == "authorized"
 
 
+def failed(told, session_id):
+    """Return at the gateway's page, to which authorizing is not applied; return whether that was tried."""
+    before = asked_to_authorize(told)
+    session = told.payments.resume(session_id)
+    assert (session.id, session.status) == (session_id, "requires_more")
+    return asked_to_authorize(told) > before
+
+
+def test_after_three_attempts_that_were_not_applied_a_return_waits_a_minute_and_then_two(told):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = NotApplied("unavailable")
+    for _ in range(3):
+        told.clock.forward(seconds=30)
+        assert failed(told, session.id)
+    for wait in (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)):
+        told.clock.now += wait - timedelta(seconds=1)
+        assert not failed(told, session.id)
+        told.clock.forward(seconds=1)
+        assert failed(told, session.id)
+
+
+def test_updates_that_were_not_applied_do_not_keep_a_payer_waiting(told):
+    session = told.session("requires_more")
+    told.fake.answers["update"] = NotApplied("unavailable")
+    for _ in range(3):
+        with pytest.raises(NotApplied):
+            told.payments.update(session.id, eur("40.00"))
+    assert told.payments.resume(session.id).status == "authorized"
+
+
 def test_an_approval_that_another_session_leaves_no_room_for_is_shown_as_it_is(make_shop):
     shop = make_shop(FakeProvider(approve=False))
     first, second = shop.session("requires_more"), shop.session("requires_more")

@@ -420,15 +420,14 @@ class Recoverer:
     def _shown(self, operation: Operation | None) -> Operation | None:
         return operation and self._engine.calls.shown(operation, self._engine.store.now)
 
-    def query(self, provider: Provider, session: SessionRow) -> SessionRow:
+    def query(self, provider: Provider, session_id: str) -> None:
         """Query the gateway about a session, if that is possible now, and record what it shows."""
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
-            return session
+            return
         try:
-            return self._apply_truth(provider, session.id, None)[0]
+            self._apply_truth(provider, session_id, None)
         except (ProviderError, SessionBusy) as error:
-            logger.info("session %s could not be queried: %s", session.id, error)
-            return self._engine.load(session.id)
+            logger.info("session %s could not be queried: %s", session_id, error)
 
     def record_effects(
         self,

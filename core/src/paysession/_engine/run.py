@@ -346,7 +346,7 @@ class Engine:
             self.registry.notify("operation_in_doubt", operation=written)
         session = step.session if step.then is None else self.carry_on(step.session, step.then)
         if isinstance(answer, Declined) and (operation.kind in _AFTER_AUTHORIZATION or operation.increments):
-            session = self.recovery.query(provider, session)
+            self.recovery.query(provider, session.id)
         return self._result(session, written, answer)
 
     def _was_found(self, session: SessionRow, operation: Operation, answer: Outcome | ProviderError) -> bool:
