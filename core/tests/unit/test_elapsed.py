@@ -317,7 +317,10 @@ def test_a_lagging_lookup_lags_by_the_stopwatch():
 
 @pytest.fixture
 def machine():
-    return Machine()
+    """Return a machine that has run for a day."""
+    machine = Machine()
+    machine.seconds = 86_400.0
+    return machine
 
 
 @pytest.fixture
@@ -362,9 +365,72 @@ def test_what_a_clock_is_set_back_by_can_have_passed(machine, elapsed):
     assert seconds(elapsed.at_least(later), elapsed.at_most(later)) == [3, 3]
 
 
-def test_a_drift_below_a_second_is_no_setting(machine, elapsed):
-    machine.set(seconds=0.9)
-    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == [0.9, 0.9]
+def test_a_clock_that_is_set_back_as_soon_as_it_was_read_has_not_gone_back_since(machine, elapsed):
+    machine.set(minutes=-12)
+    assert elapsed.at_most(NOON) == timedelta(0)
+    assert not elapsed.is_after(NOON + timedelta(seconds=1), NOON)
+    machine.passes(seconds=2)
+    assert elapsed.is_after(NOON + timedelta(seconds=1), NOON)
+
+
+@pytest.mark.parametrize("drift", [0.9, -0.9])
+def test_a_drift_below_a_second_is_no_setting(machine, elapsed, drift):
+    machine.passes(seconds=5)
+    machine.set(seconds=drift)
+    passed = 5 + drift
+    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == [passed, passed]
+
+
+@pytest.mark.parametrize(("by", "passed"), [(1, [5, 6]), (-1, [4, 5])])
+def test_a_second_is_a_setting(machine, elapsed, by, passed):
+    machine.passes(seconds=5)
+    machine.set(seconds=by)
+    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == passed
+
+
+def test_one_look_at_the_stopwatch_is_enough_unless_the_clock_was_set_just_now(machine):
+    looks = []
+
+    def stopwatch():
+        looks.append(1)
+        return machine.stopwatch()
+
+    elapsed = Elapsed(machine.now, stopwatch)
+    for by in (0, 12, -12):
+        machine.passes(hours=1)
+        machine.set(minutes=by)
+        elapsed.now()
+        looks.clear()
+        machine.passes(hours=1)
+        elapsed.now()
+        assert len(looks) == 1
+
+
+def test_two_threads_that_notice_a_setting_at_once_count_it_once(machine, elapsed):
+    class Lock:
+        """Another thread was faster to get it."""
+
+        def __enter__(self):
+            elapsed._lock = threading.Lock()
+            elapsed.now()
+
+        def __exit__(self, *_):
+            pass
+
+    elapsed._lock = Lock()
+    machine.set(minutes=12)
+    machine.passes(minutes=30)
+    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == [1800, 2520]
+
+
+def test_of_settings_that_are_counted_together_all_count_for_whatever_came_before_the_last(machine, elapsed):
+    for _ in range(17):
+        machine.passes(minutes=1)
+        machine.set(minutes=2)
+        elapsed.now()
+    between = NOON + timedelta(minutes=4)  # after the first was noticed, and before the second was
+    machine.passes(minutes=1)
+    assert elapsed.at_least(between) <= timedelta(minutes=16)
 
 
 def test_many_settings_of_the_clock_stay_bounded_and_cautious(machine, elapsed):
@@ -379,10 +445,11 @@ def test_many_settings_of_the_clock_stay_bounded_and_cautious(machine, elapsed):
     assert len(elapsed._forward._rows) == len(elapsed._back._rows) == 16
 
 
-def test_a_thread_paused_between_two_readings_learns_nothing(machine):
+@pytest.mark.parametrize("pause", [300, 1])
+def test_a_thread_paused_between_two_readings_learns_nothing(machine, pause):
     def paused():
         now = machine.clock
-        machine.passes(minutes=5)
+        machine.passes(seconds=pause)
         return now
 
     elapsed = Elapsed(machine.now, machine.stopwatch)
@@ -390,7 +457,7 @@ def test_a_thread_paused_between_two_readings_learns_nothing(machine):
     elapsed.now()
     elapsed._now = machine.now
     # It read twice, because the first reading looked as if the clock had been set.
-    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == [600, 600]
+    assert seconds(elapsed.at_least(NOON), elapsed.at_most(NOON)) == [2 * pause, 2 * pause]
 
 
 def test_the_machines_stopwatch_goes_on():
