@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from helpers import eur
-from paysession import Capabilities, Outcome, OutcomeUnknown
+from paysession import Capabilities, Declined, Outcome, OutcomeUnknown
 from paysession.outcome import Effect, Snapshot
 
 
@@ -279,3 +279,11 @@ def test_a_call_is_answered_with_what_a_lookup_found_though_as_much_is_pending_b
     after = getattr(told.payments, kind)(session.id, eur("10.00"), idempotency_key="parcel 1")
     done = {"capture": after.captured, "refund": after.refunded}[kind]
     assert (done, after.pending) == (1000, 1)
+
+
+def test_a_refusal_of_what_another_effect_was_taken_for_is_noted(told):
+    session = told.session()
+    after = late_answer(told, session, Declined("no", "not now"))
+    assert (after.captured, after) == (1000, told.payments.get(session.id))
+    assert captures(told, session) == [("host", "succeeded", "c9", False)]
+    assert told.payments.history(session.id)[-1].note == "late answer: Declined: not now"

@@ -248,10 +248,31 @@ def test_a_refusal_that_contradicts_a_persons_word_has_the_gateway_decide(told):
 
 def test_an_answer_that_a_person_settled_without_a_reference_agrees(told):
     session = told.session()
-    settle_meanwhile(told, "capture", Outcome.captured(eur("42.00")), session.id)
-    session = told.payments.capture(session.id)
+    settle_meanwhile(told, "capture", Outcome.captured(eur("10.00")), session.id)
+    session = told.payments.capture(session.id, eur("10.00"))
     assert told.payments.history(session.id)[-1].note == "ann, by phone"
-    assert told.books(session.id) == ("authorized", 4200, 4200, 0, None)
+    assert told.books(session.id) == ("authorized", 4200, 1000, 0, None)
+    assert told.fake.looks == []
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund", "cancel"])
+def test_an_answer_that_agrees_with_what_a_notification_showed_asks_nobody(told, kind):
+    session = told.session("captured" if kind == "refund" else "authorized")
+    if kind == "cancel":
+        told.payments.capture(session.id, eur("10.00"))
+        look_meanwhile(told, kind, "authorized", authorized=eur("10.00"), captured=eur("10.00"))
+        told.fake.answers[kind] = Outcome.canceled()
+    else:
+        shown = Effect(
+            kind, eur("10.00"), reference="fx_1", key=told.next_key(session.id, kind, eur("10.00"))
+        )
+        look_meanwhile(told, kind, "authorized", effects=[shown])
+        outcome = {"capture": Outcome.captured, "refund": Outcome.refunded}[kind]
+        told.fake.answers[kind] = outcome(eur("10.00"), reference="fx_1")
+    told.fake.looks.clear()
+    getattr(told.payments, kind)(session.id, *([] if kind == "cancel" else [eur("10.00")]))
+    assert told.payments.history(session.id)[-1].answer == "found"
+    assert len(told.fake.looks) == 1  # the notification's
 
 
 def test_a_late_answer_is_looked_into_later_where_the_gateway_is_down(told):
@@ -520,3 +541,14 @@ def test_an_authorization_that_is_answered_as_canceled_after_a_persons_authorize
     session = told.payments.authorize(session.id)
     assert (session.status, session.held, session) == ("canceled", 0, told.payments.get(session.id))
     assert told.payments.collection(told.order.id).held == 0
+
+
+def test_an_answer_with_another_name_than_a_persons_is_noted_where_nobody_can_be_asked(make_told):
+    """It may be the same effect by another name, so that it is not counted twice."""
+    told = make_told(lookup="none")
+    session = told.session()
+    settle_meanwhile(told, "capture", Outcome.captured(eur("10.00"), reference="a"), session.id)
+    told.fake.answers["capture"] = Outcome.captured(eur("10.00"), reference="b")
+    assert told.payments.capture(session.id, eur("10.00")).captured == 1000
+    operation = told.payments.history(session.id)[-1]
+    assert (operation.reference, operation.note) == ("a", "ann, by phone; late answer: captured 10.00 EUR b")

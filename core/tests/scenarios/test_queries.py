@@ -172,3 +172,17 @@ def test_a_refusal_is_raised_though_the_query_that_follows_it_fails(told, caplog
         told.payments.capture(session.id)
     assert len(told.fake.looks) == 1
     assert f"session {session.id} could not be queried: down" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "looks"), [("capture", 1), ("refund", 1), ("cancel", 1), ("authorize", 0), ("update", 0)]
+)
+def test_a_refusal_of_what_needs_an_authorization_has_the_gateway_asked(told, kind, looks):
+    """The ledger may be behind: somebody may have captured, refunded or canceled in the dashboard."""
+    before = {"capture": "authorized", "cancel": "authorized", "refund": "captured"}
+    session = told.session(before.get(kind, "requires_more"))
+    told.fake.answers[kind] = Declined("no")
+    told.fake.looks.clear()
+    with suppress(Declined):
+        getattr(told.payments, kind)(session.id, *([eur("40.00")] if kind == "update" else []))
+    assert told.fake.looks == [None] * looks

@@ -61,6 +61,12 @@ def test_the_only_capture_is_meant_when_none_is_named(shop):
     assert [row.capture_id for row in shop.payments.history(session_id)][-2:] == [capture.id] * 2
 
 
+def test_a_capture_after_others_refers_to_none_of_them(shop):
+    session_id, captures = captured(shop, "10.00", "10.00", "10.00")
+    assert [row.capture_id for row in captures] == [None] * 3
+    assert shop.payments.get(session_id).captured == 3000
+
+
 def test_the_only_capture_that_is_large_enough_is_meant(shop):
     session_id, (_, large) = captured(shop, "5.00", "20.00")
     shop.payments.refund(session_id, eur("6.00"))
