@@ -10,13 +10,17 @@ from paysession import (
     Checkout,
     InvalidData,
     InvalidTransition,
+    MemoryStore,
     Money,
     NotApplied,
     NotFound,
     OutcomeUnknown,
     Payer,
+    Payments,
     SessionBusy,
 )
+from paysession._plugins.registry import Registry
+from paysession.change import Change
 from paysession.provider import (
     Address,
     Declined,
@@ -28,6 +32,7 @@ from paysession.provider import (
     WebhookEvent,
     hookimpl,
 )
+from paysession.values import replace
 from paysession_testing import FakeProvider
 
 ANN = "Ann Miller"
@@ -158,8 +163,9 @@ def test_notifications_that_wait_are_emptied(talk):
     talk.payments.handle_webhook("fake", headers={}, body=ANN.encode(), settle=False)
     talk.payments.forget(talk.order.id, by="ann")
     assert ANN not in everything(talk.store, session.id)
-    bodies = sorted(row.body for row in talk.store.unprocessed())
-    assert bodies == [b"", b"Bob"]
+    emptied, others = sorted(talk.store.unprocessed(), key=lambda row: row.body)
+    assert (emptied.body, others.body) == (b"", b"Bob")
+    assert (emptied.details, emptied.attempts) == ('{"reference": "P1"}', 1)  # what it is about is kept
     talk.payments.recover(now=True)
     assert [row.body for row in talk.store.unprocessed()] == [b"Bob"]  # what the other was about is known
 
@@ -249,3 +255,84 @@ def test_nothing_personal_is_logged(talk, caplog):
     caplog.clear()
     talk.payments.forget(talk.order.id, by="ann")
     assert ANN not in caplog.text
+
+
+class Contended(MemoryStore):
+    """A store that keeps the changes of notifications, and where somebody is faster, once, before the next."""
+
+    meanwhile = staticmethod(bool)
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.changes = []
+
+    def commit(self, change):
+        if change.notification is not None:
+            meanwhile, self.meanwhile = self.meanwhile, bool
+            meanwhile()
+            self.changes.append(change)
+        super().commit(change)
+
+
+@pytest.fixture
+def contended(make_shop):
+    """Return a shop with a session that is over and a notification about it that waits."""
+    shop = make_shop(Talkative(), store=Contended)
+    session = shop.payments.cancel(shop.session("requires_more").id)
+    shop.fake.events = [WebhookEvent("e1", "news", session_id=session.id, data={"name": ANN})]
+    shop.payments.handle_webhook("fake", headers={}, body=ANN.encode(), settle=False)
+    return shop
+
+
+def test_the_store_is_told_to_erase_what_a_notification_said(contended):
+    contended.store.changes.clear()
+    contended.payments.forget(contended.order.id, by="ann")
+    (change,) = contended.store.changes
+    assert (change.erased, change.notification.body) == (True, b"")
+
+
+def test_a_notification_that_is_tried_while_it_is_emptied_is_emptied_then(contended):
+    def fails():
+        (row,) = contended.store.unprocessed()
+        retried = replace(row, attempts=row.attempts + 1)
+        MemoryStore.commit(contended.store, Change(notification=retried, notification_seen=True))
+
+    contended.store.meanwhile = fails
+    contended.payments.forget(contended.order.id, by="ann")
+    (row,) = contended.store.unprocessed()
+    assert (row.body, row.details, row.attempts) == (b"", "{}", 2)
+
+
+def test_a_notification_that_is_processed_while_it_is_emptied_stays_processed(contended):
+    contended.store.meanwhile = contended.payments.recover
+    contended.payments.forget(contended.order.id, by="ann")
+    assert contended.store.unprocessed() == []
+    (row,) = (row for key, row in contended.store._notifications.items() if key.startswith("wh_"))
+    assert (row.state, row.attempts) == ("processed", 1)
+
+
+def test_a_notification_that_is_pruned_while_it_is_emptied_is_gone(contended):
+    (row,) = contended.store.unprocessed()
+    contended.store.meanwhile = lambda: contended.store._notifications.pop(row.id)
+    contended.payments.forget(contended.order.id, by="ann")
+    assert contended.store.unprocessed() == []
+
+
+def test_a_notification_that_names_a_reference_alone_is_emptied_if_that_is_the_sessions(make_shop):
+    shop = make_shop(Talkative())
+    reference = shop.payments.history(shop.session("captured").id)[-1].reference
+    shop.payments = Payments(shop.store, Registry({"fake": shop.fake, "other": shop.fake}))
+    shop.fake.events = [
+        WebhookEvent("e1", "news", references=["x", reference]),
+        WebhookEvent("e2", "news", references=["y"]),
+    ]
+    for provider in ("fake", "other"):
+        shop.payments.handle_webhook(provider, headers={}, body=provider.encode(), settle=False)
+    shop.payments.forget(shop.order.id, by="ann")
+    kept = [(row.provider, row.references, row.body) for row in shop.store.unprocessed()]
+    assert sorted(kept) == [
+        ("fake", ("x", reference), b""),
+        ("fake", ("y",), b"fake"),
+        ("other", ("x", reference), b"other"),
+        ("other", ("y",), b"other"),
+    ]

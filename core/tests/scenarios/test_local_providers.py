@@ -1,6 +1,7 @@
 """A provider whose effects are ours, such as cash at the counter: an operation is one transaction."""
 
 import pytest
+from attrs import evolve
 
 from helpers import eur
 from paysession import (
@@ -162,3 +163,16 @@ def test_nobody_is_asked_about_it(shop):
     session = shop.session()
     assert shop.payments.sync(session.id) == session
     assert shop.payments.recover().looked == 0
+
+
+def test_nobody_is_queried_about_what_is_recorded_by_hand(make_shop):
+    class Asked(Till):
+        capabilities = evolve(Till.capabilities, lookup="consistent")
+
+        @hookimpl
+        def retrieve(self):
+            raise AssertionError("there is nobody to query")
+
+    shop = make_shop(Asked())
+    session = shop.session("requires_more")
+    assert shop.payments.sync(session.id) == session

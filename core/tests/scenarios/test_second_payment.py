@@ -185,6 +185,7 @@ def test_the_own_payment_is_not_queried_twice(orders):
     session = orders.session("requires_more")
     notify(orders, session, "O2")
     assert (orders.fake.asked, conflicts(orders), due(orders)) == (["O2"], [], [])
+    assert [row.details for row in orders.store._notifications.values()] == ["{}"]
 
 
 @pytest.mark.parametrize(
@@ -276,6 +277,17 @@ def test_it_is_queried_for_ninety_days_once_a_day_in_the_end(orders, caplog):
     orders.clock.forward(days=2)
     orders.payments.recover()
     assert "O1" not in orders.fake.asked
+
+
+def test_what_is_compared_on_the_last_day_is_not_said_to_be_missed(orders, caplog):
+    session = orders.session("requires_more")
+    orders.fake.shown["O1"] = OutcomeUnknown("odd")
+    notify(orders, session, "O1")
+    orders.fake.show("O1", session, Status.CANCELED)
+    orders.clock.forward(days=90)
+    orders.payments.recover()
+    assert (orders.fake.asked.count("O1"), due(orders)) == (2, [])
+    assert "never compared" not in caplog.text
 
 
 def test_it_is_found_out_however_long_the_session_was_lost(orders):

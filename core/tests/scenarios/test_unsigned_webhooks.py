@@ -74,6 +74,7 @@ def test_what_names_a_session_is_looked_into_at_once(make_shop):
     assert shop.payments.get(session.id).status == "authorized"
     (row,) = kept(shop)
     assert (row.session_id, row.references, row.body, row.effects) == (session.id, (), b"", "[]")
+    assert row.type == "unverified"
     assert (row.state, row.due_at) == ("processed", None)
 
 
@@ -193,6 +194,7 @@ def test_a_look_that_a_crash_cut_short_is_repeated(shop):
     shop.fake.meanwhile = dies
     with pytest.raises(KeyboardInterrupt):
         post(shop, session.reference)
+    assert kept(shop)[0].state == "processed"
     assert shop.payments.recover().notifications == 0
     shop.clock.forward(seconds=30)
     assert shop.payments.recover().notifications_done == 1

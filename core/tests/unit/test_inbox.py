@@ -1,14 +1,27 @@
 """How a notification is kept: until it is done, at growing intervals, and never lost by a fault of ours."""
 
 import logging
+import time
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
+from attrs import evolve
 
-from paysession import ConfigurationError, MemoryStore, Money, NotApplied, Payments, SessionBusy, hookimpl
+from helpers import eur
+from paysession import (
+    ConfigurationError,
+    MemoryStore,
+    Money,
+    NotApplied,
+    OutcomeUnknown,
+    Payments,
+    SessionBusy,
+    hookimpl,
+)
 from paysession._engine.inbox import MAX_BODY
 from paysession._plugins.registry import Registry
-from paysession.outcome import WebhookEvent
+from paysession.outcome import Effect, Snapshot, WebhookEvent
 from paysession_testing import FakeProvider
 
 
@@ -208,3 +221,117 @@ def test_what_is_refused_says_so_in_the_log(told, caplog):
     caplog.set_level(logging.WARNING, "paysession")
     told.payments.handle_webhook("fake", headers={}, body=b"{}")
     assert caplog.messages == ["a notification for fake was rejected: the signature does not match"]
+
+
+def test_what_the_callers_time_does_not_last_for_is_left_to_recovery_untried(told):
+    session = told.session("requires_more")
+    assert told.payments._calls.until(time.monotonic(), lambda: post(told, session.id)).status == 200
+    assert [(kept.state, kept.attempts) for kept in told.store.kept] == [("received", 0)]
+    assert told.payments.recover().notifications_done == 1
+
+
+def test_what_a_list_of_changes_names_and_a_notification_has_named_is_that_notifications_matter(told):
+    session = told.session("requires_more")
+    post(told, session.id, id="e", settle=False)
+    event = WebhookEvent("e", "account.changed", session_id=session.id)
+    assert told.payments._inbox.keep_listed("fake", event) is None
+    assert len(told.store.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("lookup", "waits"), [("consistent", [20, 40]), ("lagging", [60])], ids=["consistent", "lagging"]
+)
+def test_what_comes_while_a_cancel_is_under_way_is_looked_into_again(make_told, lookup, waits):
+    """What was authorized again meanwhile cannot be told from what the cancel is to release."""
+    told = make_told(lookup=lookup, store=Keeps)
+    session = told.session()
+    told.fake.answers["cancel"] = OutcomeUnknown("reset")
+    told.fake.snapshot = NotApplied("down")
+    with pytest.raises(OutcomeUnknown):
+        told.payments.cancel(session.id)
+    told.fake.snapshot = Snapshot("authorized", session_id=session.id, authorized=eur("42.00"))
+    told.clock.forward(hours=1)
+    post(told, session.id)
+    assert rounds(told, len(waits)) == waits
+    del told.fake.answers["cancel"]
+    told.fake.snapshot = None
+    told.clock.now = told.store.kept[-1].due_at
+    told.payments.recover()
+    assert (told.store.kept[-1].due_at, told.payments.get(session.id).status) == (None, "canceled")
+
+
+def test_one_that_is_first_looked_into_after_the_lag_is_not_looked_into_again(make_told):
+    told = make_told(lookup="lagging", store=Keeps)
+    session = told.session("requires_more")
+    post(told, session.id, settle=False)
+    told.clock.forward(minutes=1)
+    assert told.payments.recover().notifications_done == 1
+    assert told.store.kept[-1].due_at is None
+
+
+class Statements(FakeProvider):
+    """A gateway that cannot be queried, and whose notifications say what a test does."""
+
+    events = ()
+
+    def __init__(self):
+        super().__init__(lookup="none")
+        self.capabilities = evolve(self.capabilities, keyed_effects=False)
+
+    @hookimpl
+    def parse_webhook(self):
+        return self.events
+
+
+@pytest.fixture
+def statements(make_shop):
+    return make_shop(Statements(), store=Keeps)
+
+
+def test_a_refund_of_a_capture_that_is_not_known_yet_waits_for_three_days(statements):
+    session = statements.session("captured")
+    refund = Effect("refund", eur("5.00"), reference="r1", capture="unknown")
+    statements.fake.events = [
+        WebhookEvent("e", "t", session_id=session.id, effects=[refund], data={"batch": 1})
+    ]
+    statements.payments.handle_webhook("fake", headers={}, body=b"{}")
+    waiting = statements.store.kept[-1]
+    assert (waiting.state, waiting.details) == ("received", "{}")  # its data was put to use
+    assert statements.payments.get(session.id).data["batch"] == 1
+    assert rounds(statements, 3) == [20, 40, 80]
+    statements.clock.now = waiting.received_at + timedelta(days=3, microseconds=-1)
+    statements.payments.recover()
+    assert statements.payments.get(session.id).refunded == 0
+    statements.clock.now = waiting.received_at + timedelta(days=3)
+    statements.payments._inbox.settle(statements.store.notification(waiting.id))
+    assert statements.payments.get(session.id).refunded == 500
+
+
+@pytest.mark.parametrize(("before", "captured"), [(timedelta(hours=1), [500, 500]), (timedelta(0), [500])])
+def test_what_a_notification_says_to_be_from_before_an_operation_in_doubt_is_another_effect(
+    statements, before, captured
+):
+    session = statements.session()
+    statements.fake.fail_next("timeout", kind="capture")
+    with pytest.raises(OutcomeUnknown):
+        statements.payments.capture(session.id, eur("5.00"))
+    effect = Effect("capture", eur("5.00"), reference="c1", created_at=statements.clock() - before)
+    statements.fake.events = [WebhookEvent("e", "t", session_id=session.id, effects=[effect])]
+    statements.payments.handle_webhook("fake", headers={}, body=b"{}")
+    assert statements.payments.get(session.id).in_doubt == (len(captured) > 1)
+    rows = [row for row in statements.payments.history(session.id) if row.kind == "capture"]
+    assert [row.amount.minor for row in rows] == captured
+
+
+def test_notifications_without_a_session_are_listed_once_however_many_there_are(told):
+    """Those that have found theirs since stand between them."""
+    session = told.session("requires_more")
+    names = sorted(
+        (f"e{number}" for number in range(120)), key=lambda name: sha256(f"fake\n{name}".encode()).hexdigest()
+    )
+    for place, name in enumerate(names):
+        post(told, session.id if place % 2 == 0 else "ps_later", id=name, settle=False)
+    ids = [row.id for row in told.store.kept]
+    assert [row.id for row in told.payments.unmatched(limit=1000)] == ids[1::2]
+    assert [row.id for row in told.payments.unmatched(limit=2)] == ids[1:4:2]
+    assert [row.id for row in told.payments.unmatched(limit=2, after=ids[1])] == ids[3:6:2]
