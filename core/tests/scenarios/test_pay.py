@@ -20,6 +20,7 @@ from paysession import (
 )
 from paysession._engine import pay as paying
 from paysession._plugins.registry import Registry
+from paysession.outcome import Effect, Snapshot
 from paysession_testing import FakeProvider
 
 
@@ -97,6 +98,12 @@ def kinds(gate):
 
 def statuses(shop):
     return sorted(str(row.status) for row in shop.payments.sessions(collection_id=shop.order.id))
+
+
+def paid(shop, gate, session):
+    """Approve a session at its gateway, and return it as it is then."""
+    gate.payer_approves(session.id)
+    return shop.payments.resume(session.id)
 
 
 def test_it_begins_what_a_payer_chose(shop):
@@ -504,11 +511,14 @@ def test_two_that_begin_at_the_same_moment_with_two_methods_end_with_one_open(sh
 # --- what others of the collection do meanwhile ------------------------------------------------------
 
 
-def test_an_order_that_is_authorized_as_its_payment_begins_is_not_paid_again(shop):
+@pytest.mark.parametrize("by", ["another payer", "the host"])
+def test_an_order_that_is_authorized_as_its_payment_begins_is_not_paid_again(shop, by):
     def elsewhere():
-        session = shop.pay("wallet")
-        shop.wallet.payer_approves(session.id)
-        shop.payments.resume(session.id)
+        if by == "the host":
+            session = shop.payments.initiate(shop.order.id, provider="wallet")
+        else:
+            session = shop.pay("wallet")
+        paid(shop, shop.wallet, session)
 
     shop.store.listed = elsewhere
     session = shop.pay()
@@ -563,6 +573,21 @@ def test_another_that_is_paid_while_it_is_canceled_is_the_payment_though_one_wai
     assert statuses(shop) == ["authorized", "requires_more"]
 
 
+def test_another_at_which_a_bank_is_at_work_by_the_time_of_its_cancel_is_the_payment(told):
+    other = told.payments.initiate(told.order.id, provider="fake")
+
+    def at_work():
+        pending = Effect("authorize", eur("42.00"), "pending")
+        told.fake.snapshot = Snapshot("pending", amount=eur("42.00"), effects=[pending])
+
+    told.fake.snapshot = Snapshot("requires_more")
+    told.fake.answers["cancel"] = Declined("in_use")
+    told.fake.meanwhile["cancel"] = at_work
+    session = told.payments.pay(told.order.id, provider="fake", capture="automatic")
+    assert (session.id, session.authorizing is not None) == (other.id, True)
+    assert [str(kind) for kind, _ in told.fake.calls] == ["initiate", "cancel"]
+
+
 def test_all_others_are_ended_however_many(shop):
     others = [shop.payments.initiate(shop.order.id, provider="wallet").id for _ in range(25)]
     session = shop.pay()
@@ -586,11 +611,6 @@ def test_what_is_replaced_was_canceled_by_whoever_asks(shop):
 
 
 # --- what is paid -------------------------------------------------------------------------------------
-
-
-def paid(shop, gate, session):
-    gate.payer_approves(session.id)
-    return shop.payments.resume(session.id)
 
 
 def test_an_order_that_is_paid_is_not_answered_with_what_was_canceled_since(shop):
@@ -626,6 +646,19 @@ def test_one_that_is_canceled_and_took_money_all_the_same_is_the_payment(shop):
     assert shop.payments.get(session.id).held == 4200
     assert shop.pay("wallet").id == session.id
     assert shop.wallet.calls == []
+
+
+def test_a_refund_in_doubt_of_one_that_is_canceled_holds_nobody_up(make):
+    shop = make(replay_window=timedelta(0))
+    session = shop.pay()
+    shop.payments.cancel(session.id)
+    shop.card.capture_in_dashboard(session.id, eur("42.00"))
+    shop.payments.sync(session.id)
+    shop.card.fail_next("timeout", kind="refund")
+    with pytest.raises(OutcomeUnknown):
+        shop.payments.refund(session.id)
+    again = shop.pay("wallet")
+    assert (again.id, again.in_doubt) == (session.id, True)
 
 
 def test_a_key_names_its_payment_though_the_order_is_dearer_by_now(shop):
@@ -739,6 +772,37 @@ def test_a_call_that_died_is_waited_for_until_its_lease_is_over(shop, monkeypatc
     session = shop.pay()
     assert (session.status, len(statuses(shop))) == ("requires_more", 1)
     assert 0 < len(pauses) < 5
+
+
+@pytest.mark.parametrize(
+    ("after", "waits"), [(-1, True), (0, False), (1, False)], ids=["alive", "over", "old"]
+)
+def test_a_call_in_the_way_is_waited_for_while_its_lease_lives(shop, after, waits):
+    session = paid(shop, shop.card, shop.pay())
+    seen = []
+
+    def meanwhile():
+        begun = shop.payments.history(session.id)[-1]
+        shop.clock.now = begun.lease_until + timedelta(seconds=after)
+        busy = SessionBusy("busy", session_id=session.id, operation_id=begun.id)
+        seen.append(waiting(shop)._in_progress(busy))
+
+    shop.card.meanwhile["capture"] = meanwhile
+    shop.payments.capture(session.id)
+    assert seen == [waits]
+
+
+def test_a_call_that_has_just_ended_is_tried_again_and_one_that_nobody_knows_is_not(shop):
+    session = shop.pay()
+    ended = shop.payments.history(session.id)[-1].id
+    for operation_id, waits in ((ended, True), (f"{session.id}-9-unknown", False), (None, False)):
+        busy = SessionBusy("busy", session_id=session.id, operation_id=operation_id)
+        assert waiting(shop)._in_progress(busy) is waits
+
+
+def waiting(shop):
+    """Return a call of `pay` that has met something."""
+    return paying.Pay(shop.payments, shop.payments._engine, None, None)
 
 
 def test_one_that_is_in_doubt_is_not_waited_for(make, monkeypatch):
