@@ -374,6 +374,7 @@ REFUSED = [
     ("limit type", InvalidData, lambda pay, s: pay.recover(limit="9")),
     ("status", InvalidData, lambda pay, s: pay.sessions(status="paid")),
     ("reference", InvalidData, lambda pay, s: pay.sessions(gateway_reference=7)),
+    ("session of a conflict", InvalidData, lambda pay, s: pay.conflicts(session_id=7)),
     ("flag", InvalidData, lambda pay, s: pay.sessions(has_conflict="no")),
     ("order", InvalidData, lambda pay, s: pay.sessions(newest=1)),
     ("time without a zone", InvalidData, lambda pay, s: pay.sessions(created_after=NAIVE)),

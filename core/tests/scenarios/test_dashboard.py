@@ -104,6 +104,18 @@ def test_money_taken_after_the_cancel_can_be_refunded(told):
     assert (session.refunded_amount, session.conflict) == (eur("42.00"), None)
 
 
+def test_conflicts_are_listed_of_all_sessions_or_of_one(shop):
+    sessions = [shop.session(amount=eur("20.00")), shop.session(amount=eur("22.00"))]
+    for session in sessions:
+        shop.fake.capture_in_dashboard(session.id, eur("50.00"))
+        shop.payments.sync(session.id)
+    assert [row.session_id for row in shop.payments.conflicts()] == [session.id for session in sessions]
+    for session in sessions:
+        (row,) = shop.payments.conflicts(session_id=session.id)
+        assert row.session_id == session.id
+    assert shop.payments.conflicts(session_id="ps_nix") == ()
+
+
 def test_an_object_that_outlived_the_cancel_is_cancelled(told):
     session = told.session("requires_more")
     told.fake.fail_next("timeout", kind="cancel")

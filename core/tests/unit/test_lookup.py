@@ -1,188 +1,45 @@
-"""What lookups and notifications show of the authorization, of its end, and of a payer who is awaited."""
+"""What a lookup shows of the authorization, of its end, and of a payer who is awaited."""
 
 from datetime import timedelta
 
 import pytest
 
-from helpers import NOW, a_session, cents, eur
-from paysession import Capabilities, Kind, Outcome, State, Status
-from paysession._ledger.evidence import from_answer, from_effects, from_snapshot
-from paysession._ledger.facts import ConflictOpened
+from helpers import NOW, cents, eur
+from paysession import (
+    Kind,
+    Money,
+    Outcome,
+    State,
+    Status,
+)
+from paysession._ledger.evidence import (
+    from_snapshot,
+    would_show,
+)
 from paysession._ledger.ledger import IMPLIED, Ledger
-from paysession.operation import Operation
+from paysession._ledger.rules import Request, begin
+from paysession.checkout import Payer
 from paysession.outcome import Effect, Snapshot
 from paysession.provider import Redirect
 from paysession.values import Failure, replace
+from recorded import (
+    CAN,
+    LATER,
+    an_operation,
+    answered,
+    at_gateway,
+    authorized,
+    canceled,
+    events,
+    in_doubt,
+    kinds,
+    looked,
+    notified,
+    of_kind,
+)
 
-LATER = NOW + timedelta(minutes=1)
-CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
-LAGGING = replace(CAN, lookup="lagging", lookup_lag=timedelta(hours=1))
-TOLD = Capabilities(capture="multiple", refund="multiple")
-"""A gateway that cannot be queried, but notifies."""
 PAGE = Redirect("https://gateway.example/pay")
 DECLINED = Failure("declined", "no funds", "declined")
-
-
-def at_gateway(status=Status.PENDING, **changes):
-    return a_session(status, **{"reference": "pi_1"} | changes)
-
-
-def authorized(**changes):
-    return at_gateway(Status.AUTHORIZED, **{"granted": 4200, "authorized": 4200, "held": 4200} | changes)
-
-
-def canceled(**changes):
-    return at_gateway(Status.CANCELED, **{"released": True} | changes)
-
-
-def an_operation(kind, amount="42.00", state=State.SUCCEEDED, place=1, **changes):
-    given = {"session_status": Status.AUTHORIZED} | changes
-    return Operation(
-        id=f"ps_1-{place}-{kind}", session_id="ps_1", kind=kind, ordinal=place, amount=eur(amount),
-        state=state, created_at=NOW, updated_at=NOW, **given,
-    )  # fmt: skip
-
-
-def looked(session, snapshot, *operations, fresh=True, room=0, conflicts=(), **options):
-    """Return the ledger once a lookup was recorded; without ``fresh`` it may be of an hour ago."""
-    ledger = Ledger(session, LATER, operations, conflicts)
-    options = {"asked_at": LATER, "room": room} | options
-    from_snapshot(ledger, snapshot, CAN if fresh else LAGGING, **options)
-    return ledger
-
-
-def notified(session, *effects, operations=(), room=10_000, conflicts=()):
-    """Return the ledger once a notification of a gateway that cannot be queried was recorded."""
-    ledger = Ledger(session, LATER, operations, conflicts)
-    from_effects(ledger, effects, TOLD, room=room)
-    return ledger
-
-
-def in_doubt(session, kind, amount="42.00", **changes):
-    """Return a session with an operation in doubt, and the operation."""
-    operation = an_operation(kind, amount, State.STARTED, 2, **{"session_status": session.status} | changes)
-    return replace(session, open=operation.id), operation
-
-
-def of_kind(ledger, kind):
-    return [row for row in ledger.operations if row.kind is kind]
-
-
-def events(ledger):
-    return [type_ for type_, _, _ in ledger.events]
-
-
-def kinds(ledger):
-    return [conflict.kind for conflict in ledger.opened]
-
-
-# --- which authorization is meant ---------------------------------------------------------------------
-
-
-def test_what_is_authorized_by_our_key_goes_by_the_gateways_id_alone():
-    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
-    for reference in ("au", None):
-        effect = Effect("authorize", eur("42.00"), reference=reference, key=operation.id)
-        ours = notified(session, effect, operations=[operation]).written[operation.id]
-        assert (ours.state, ours.answer, ours.reference) == (State.SUCCEEDED, "found", reference)
-
-
-def test_an_authorization_that_a_restored_backup_does_not_know_gets_its_id_back():
-    effect = Effect("authorize", eur("42.00"), reference="au", key="ps_1-7-abcdefgh")
-    for ledger in (
-        notified(at_gateway(), effect),
-        looked(at_gateway(), Snapshot("authorized", effects=[effect])),
-    ):
-        assert [row.id for row in ledger.operations] == ["ps_1-7-abcdefgh"]
-        assert ledger.row.ordinal == 7
-
-
-@pytest.mark.parametrize(("known", "expected"), [(None, "au"), ("before", "before")])
-def test_a_lookup_answers_our_authorization_and_names_it_if_nothing_has(known, expected):
-    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE, reference=known)
-    effects = [
-        Effect("capture", eur("1.00"), reference="ch"),
-        Effect("authorize", eur("42.00"), "succeeded", "au"),
-    ]
-    ours = looked(session, Snapshot("authorized", effects=effects), operation).written[operation.id]
-    assert (ours.answer, ours.reference) == ("authorized", expected)
-
-
-def test_a_capture_shows_that_it_was_authorized_even_where_the_begin_was_only_found():
-    initiated = an_operation(Kind.INITIATE, answer="found")
-    ledger = notified(at_gateway(), Effect("capture", eur("10.00"), reference="ch"), operations=[initiated])
-    assert (ledger.row.status, ledger.row.authorized) == (Status.AUTHORIZED, 1000)
-
-
-@pytest.mark.parametrize(("captured", "granted"), [("10.00", 4200), ("50.00", 5000)])
-def test_a_capture_shows_that_our_authorization_in_doubt_succeeded(captured, granted):
-    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
-    effect = Effect("capture", eur(captured), reference="ch")
-    ledger = notified(session, effect, operations=[operation])
-    assert ledger.written[operation.id].state is State.SUCCEEDED
-    assert (len(of_kind(ledger, Kind.AUTHORIZE)), ledger.row.authorized) == (1, granted)
-
-
-def test_a_pending_authorization_goes_by_the_gateways_id():
-    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
-    effect = Effect("authorize", eur("42.00"), "pending", "au", operation.id)
-    accepted = notified(session, effect, operations=[operation]).written[operation.id]
-    assert (accepted.state, accepted.reference) == (State.PENDING, "au")
-
-
-@pytest.mark.parametrize(("reference", "key", "known"), [("au", "k", "au"), (None, "k", "k")])
-def test_the_report_of_an_implied_authorization_names_it_and_is_compared_with_what_was_asked(
-    reference, key, known
-):
-    implied = an_operation(Kind.AUTHORIZE, "10.00", answer=IMPLIED)
-    session = authorized(captured=1000, granted=1000, authorized=1000, held=1000)
-    effect = Effect("authorize", eur("50.00"), reference=reference, key=key)
-    ledger = notified(session, effect, operations=[implied])
-    assert ledger.written[implied.id].reference == known
-    assert (ledger.row.authorized, kinds(ledger)) == (5000, ["amount"])
-
-
-def test_a_report_by_our_key_gives_an_authorization_the_gateways_id():
-    ours = an_operation(Kind.AUTHORIZE, answer="authorized")
-    ledger = notified(
-        authorized(), Effect("authorize", eur("42.00"), "succeeded", "au", ours.id), operations=[ours]
-    )
-    assert ledger.written[ours.id].reference == "au"
-    assert ledger.row.authorized == 4200
-
-
-def test_an_authorization_that_was_declined_and_succeeds_after_all_is_one_beside_a_later_one():
-    declined = an_operation(Kind.AUTHORIZE, state=State.DECLINED)
-    later = an_operation(Kind.AUTHORIZE, answer="authorized", place=2)
-    effect = Effect("authorize", eur("42.00"), "succeeded", "au", declined.id)
-    ledger = notified(authorized(), effect, operations=[declined, later])
-    assert ledger.row.authorized == 8400
-
-
-@pytest.mark.parametrize(("amount", "authorized_"), [("42.00", 4200), ("10.00", 5200)])
-def test_a_report_of_another_amount_is_of_another_authorization(amount, authorized_):
-    ours = an_operation(Kind.AUTHORIZE, answer="authorized")
-    ledger = notified(authorized(), Effect("authorize", eur(amount), "succeeded", "au"), operations=[ours])
-    assert ledger.row.authorized == authorized_
-
-
-@pytest.mark.parametrize(("reference", "conflict"), [(None, []), ("au_1", ["authorized_after_cancel"])])
-def test_after_the_end_only_an_authorization_without_an_id_is_named_by_a_report(reference, conflict):
-    ours = an_operation(Kind.AUTHORIZE, answer="authorized", reference=reference)
-    ledger = notified(canceled(), Effect("authorize", eur("42.00"), "succeeded", "au_2"), operations=[ours])
-    assert kinds(ledger) == conflict
-
-
-def test_another_authorization_that_failed_says_nothing_of_ours_in_doubt():
-    session, operation = in_doubt(at_gateway(), Kind.AUTHORIZE)
-    effect = Effect("authorize", eur("42.00"), "failed", "au", "another", error=DECLINED)
-    ledger = notified(session, effect, operations=[operation])
-    assert (ledger.row.status, events(ledger)) == (Status.PENDING, [])
-
-
-def test_an_authorization_that_nobody_knew_releases_nothing_when_it_is_undone():
-    ledger = notified(authorized(), Effect("authorize", eur("42.00"), "reversed", "another"))
-    assert (ledger.row.authorized, events(ledger)) == (4200, [])
 
 
 # --- updates and increments in doubt ------------------------------------------------------------------
@@ -287,45 +144,6 @@ def test_a_cancel_with_nothing_left_counts_where_something_may_still_be_left_or_
     ledger = notified(session, Effect("cancel", eur("42.00")), operations=rows)
     assert (ledger.row.released, ledger.row.cancel_requested) == (True, False)
     assert of_kind(ledger, Kind.CANCEL) == []
-
-
-# --- the room of the collection -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("room", "closed"), [(1, True), (0, True), (-1, False)])
-def test_a_session_is_over_its_limit_until_what_it_holds_fits_into_the_collection(room, closed):
-    before = Ledger(authorized(), NOW)
-    before.apply(ConflictOpened("over_limit", "0.00 EUR", "42.00 EUR"))
-    snapshot = Snapshot("authorized", authorized=eur("42.00"))
-    ledger = looked(before.session, snapshot, room=room, conflicts=before.opened)
-    assert ("over_limit" not in ledger.conflicts) is closed
-
-
-@pytest.mark.parametrize(("room", "guarded"), [(4201, True), (4200, True), (4199, False)])
-def test_what_fits_into_the_collection_relies_on_that_room(room, guarded):
-    ledger = looked(at_gateway(), Snapshot("authorized", authorized=eur("42.00")), room=room)
-    assert ledger.guarded is guarded
-    assert kinds(ledger) == ([] if guarded else ["over_limit"])
-
-
-def test_over_the_limit_is_what_is_beyond_what_the_session_held_and_the_room_that_was_left():
-    ledger = looked(at_gateway(held=1000), Snapshot("authorized", authorized=eur("42.00")), room=500)
-    (conflict,) = ledger.opened
-    assert (conflict.kind, conflict.expected, conflict.found) == ("over_limit", "15.00 EUR", "42.00 EUR")
-
-
-@pytest.mark.parametrize(
-    ("captured", "refunded", "conflicts", "requested"),
-    [(0, 0, ["over_limit"], True), (1000, 0, ["over_limit"], False), (4200, 4200, [], False)],
-)
-def test_what_is_over_the_limit_is_canceled_unless_some_of_it_was_captured(
-    captured, refunded, conflicts, requested
-):
-    snapshot = Snapshot(
-        "authorized", authorized=eur("42.00"), captured=cents(captured), refunded=cents(refunded)
-    )
-    ledger = looked(at_gateway(), snapshot)
-    assert (kinds(ledger), ledger.row.cancel_requested) == (conflicts, requested)
 
 
 # --- how much is authorized ---------------------------------------------------------------------------
@@ -572,100 +390,210 @@ def test_our_authorization_that_was_undone_was_not_refused():
     assert ledger.operation(operation.id).state is State.STARTED
 
 
-# --- what follows -------------------------------------------------------------------------------------
+# --- lookups ------------------------------------------------------------------------------------------
 
 
-def test_a_cancel_that_was_given_up_is_requested_again_by_nothing_that_was_known():
-    session = canceled(granted=4200, authorized=4200, held=4200, released=False)
-    ledger = looked(session, Snapshot("authorized", authorized=eur("42.00")))
-    assert (ledger.row.cancel_requested, kinds(ledger)) == (False, [])
-
-
-def test_more_that_went_back_than_was_captured_is_a_conflict_once():
-    rows = [
-        an_operation(Kind.CAPTURE, answer="found"),
-        an_operation(Kind.REFUND, "30.00", answer="found"),
-        an_operation(Kind.CHARGEBACK, "20.00", answer="found"),
-    ]
-    totals = {"captured": eur("42.00"), "refunded": eur("30.00")}
-    session = authorized(captured=4200, refunded=3000, charged_back=2000)
-    for back, conflicts in [("20.00", []), ("20.01", ["over_captured"])]:
-        snapshot = Snapshot("authorized", **totals, charged_back=eur(back))
-        assert kinds(looked(session, snapshot, *rows)) == conflicts
-
-
-@pytest.mark.parametrize(("amount", "conflicts"), [("0.01", [("nothing", "0.01 EUR")]), (None, [])])
-def test_a_cent_that_a_canceled_session_keeps_is_a_conflict(amount, conflicts):
-    rows = [an_operation(Kind.CAPTURE, "10.00", answer="found")]
-    rows += [
-        an_operation(Kind.REFUND, given, answer="found", place=place, reference=f"re_{place}")
-        for place, given in enumerate(["9.99", "0.01"], 1)
-    ]
-    effects = [Effect("refund", eur(amount), "reversed", "re_2")] if amount else []
-    session = canceled(captured=1000, refunded=1000, authorized=1000, held=1000)
-    ledger = looked(session, Snapshot("canceled", effects=effects), *rows)
-    assert [(row.expected, row.found) for row in ledger.opened] == conflicts
+def test_a_lookup_in_another_currency_is_a_conflict_until_one_in_ours():
+    session = authorized(expires_at=NOW + timedelta(days=1))
+    other = Snapshot("authorized", authorized=Money("40.00", "USD"), reference="other")
+    ledger = looked(session, other)
+    assert (kinds(ledger), ledger.row.due_at) == (["currency"], session.expires_at)
+    assert (ledger.row.authorized, ledger.row.reference) == (4200, "pi_1")
+    again = Ledger(ledger.session, LATER, (), ledger.opened)
+    from_snapshot(again, Snapshot("authorized", authorized=eur("42.00")), CAN, room=0, asked_at=LATER)
+    assert (again.row.conflict, dict(again.conflicts)) == (None, {})
 
 
 @pytest.mark.parametrize(
-    ("kind", "state", "later", "requested"),
+    ("asked", "fresh"), [(timedelta(0), False), (timedelta(seconds=59), False), (timedelta(minutes=1), True)]
+)
+def test_a_lagging_lookup_releases_nothing_before_it_shows_the_last_change(asked, fresh):
+    lagging = replace(CAN, lookup="lagging", lookup_lag=timedelta(minutes=1))
+    for capabilities, released in [(lagging, fresh), (CAN, True)]:
+        ledger = Ledger(authorized(), LATER)
+        snapshot = Snapshot("authorized", authorized=eur("40.00"))
+        from_snapshot(ledger, snapshot, capabilities, room=0, asked_at=NOW + asked)
+        assert ledger.row.authorized == (4000 if released else 4200)
+
+
+def test_only_a_refusal_that_carries_our_key_answers_a_request_that_may_be_in_flight():
+    ledger, operation = begin(at_gateway(), Request(Kind.AUTHORIZE), CAN, NOW)
+    ours = Effect("authorize", eur("42.00"), "failed", "au", operation.id)
+    others = [
+        Effect("authorize", eur("42.00"), "failed", "au", "another"),
+        Effect("capture", eur("42.00"), "failed", "au", operation.id),
+    ]
+    for effect, state in [(ours, State.DECLINED), *((other, State.STARTED) for other in others)]:
+        shown = looked(ledger.session, Snapshot("error", effects=[effect]), operation)
+        assert shown.operation(operation.id).state is state
+
+
+PARTS = Snapshot("authorized", effects=[Effect("capture", eur("12.00"), reference="c1")])
+
+
+@pytest.mark.parametrize(
+    ("released", "reference", "ours"),
+    [("30.00", "v1", True), ("20.00", "v1", False), ("30.00", None, False), ("42.00", None, True)],
+)
+def test_a_release_is_our_cancels_if_it_is_of_all_that_was_left(released, reference, ours):
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [*PARTS.effects, Effect("cancel", eur(released), reference=reference)]
+    shown = looked(ledger.session, Snapshot("authorized", effects=effects), cancel)
+    assert shown.operation(cancel.id).state is (State.SUCCEEDED if ours else State.STARTED)
+    assert len([row for row in shown.operations if row.kind is Kind.CANCEL]) == (1 if ours else 2)
+    assert shown.row.captured == 1200
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("named", ["pi_1", "v1", None])
+def test_a_cancel_is_settled_by_its_release_though_its_answer_named_the_object(named, keyed):
+    session = authorized(captured=1200)
+    ledger, cancel = answered(session, Kind.CANCEL, Outcome.pending(reference=named))
+    effect = Effect("cancel", eur("30.00"), reference="v1", key=cancel.id if keyed else None)
+    snapshot = Snapshot("authorized", effects=[effect])
+    ledger = looked(replace(ledger.session, reference="pi_1"), snapshot, cancel)
+    for _ in range(2):  # the next lookup shows it again
+        (cancel,) = ledger.operations
+        assert (cancel.state, cancel.reference, cancel.answer) == (State.SUCCEEDED, "v1", "found")
+        assert (ledger.row.authorized, ledger.row.pending) == (1200, 0)
+        ledger = looked(ledger.session, snapshot, cancel)
+
+
+@pytest.mark.parametrize(
+    ("named", "known"),
     [
-        (Kind.CAPTURE, "failed", 0, True),
-        (Kind.CAPTURE, "failed", -1, False),
-        (Kind.CAPTURE, "pending", 0, False),
-        (Kind.CAPTURE, "succeeded", 0, False),
-        (Kind.REFUND, "failed", 0, False),
+        ({"reference": "v1", "key": "theirs"}, "v1"),
+        ({"reference": "v1"}, "v1"),
+        ({"key": "theirs"}, "theirs"),
     ],
 )
-def test_a_capture_that_fails_after_a_final_one_leaves_a_rest_to_be_canceled(kind, state, later, requested):
-    final = an_operation(Kind.CAPTURE, "20.00", final=True, reference="ch_1", answer="captured")
-    final = replace(final, updated_at=NOW + timedelta(seconds=later))
-    session, operation = in_doubt(authorized(captured=2000), kind, "10.00")
-    effect = Effect(kind, eur("10.00"), state, "of_2", operation.id)
-    ledger = looked(session, Snapshot("authorized", effects=[effect]), final, operation)
-    assert ledger.row.cancel_requested is requested
+def test_a_release_that_nobody_asked_for_is_known_by_its_name_and_counts_once(named, known):
+    snapshot = Snapshot("authorized", effects=[Effect("cancel", eur("12.00"), **named)])
+    ledger = looked(authorized(), snapshot)
+    assert [row.reference for row in ledger.operations] == [known]
+    ledger = looked(ledger.session, snapshot, *ledger.operations)
+    assert (ledger.row.authorized, len(ledger.operations)) == (3000, 1)
 
 
-@pytest.mark.parametrize(("state", "requested"), [("succeeded", True), ("failed", False)])
-def test_only_a_final_capture_that_succeeded_leaves_a_rest_to_be_canceled(state, requested):
-    session, final = in_doubt(authorized(), Kind.CAPTURE, "10.00", final=True)
-    effect = Effect("capture", eur("10.00"), state, "ch", final.id)
-    ledger = looked(session, Snapshot("authorized", effects=[effect]), final)
-    assert ledger.row.cancel_requested is requested
+@pytest.mark.parametrize("state", ["pending", "failed"])
+def test_a_cancel_of_others_that_has_not_succeeded_releases_nothing(state):
+    snapshot = Snapshot("authorized", effects=[Effect("cancel", eur("42.00"), state, "v1")])
+    ledger = looked(authorized(), snapshot)
+    assert (ledger.row.authorized, ledger.operations) == (4200, [])
 
 
-@pytest.mark.parametrize("kind", ["open_after_cancel", "cancel_refused"])
-def test_an_end_at_the_gateway_settles_that_it_was_open_or_refused_to_be_canceled(kind):
-    before = Ledger(canceled(released=False), NOW)
-    before.apply(ConflictOpened(kind, "canceled", "pending"))
-    for status, still_open in [("canceled", False), ("error", True)]:
-        ledger = looked(before.session, Snapshot(status), conflicts=before.opened)
-        assert (kind in ledger.conflicts) is still_open
+def test_that_a_cancel_is_pending_is_said_once():
+    ledger, cancel = answered(authorized(), Kind.CANCEL, Outcome.pending())
+    effect = Effect("cancel", eur("42.00"), "pending", key=cancel.id)
+    shown = looked(ledger.session, Snapshot("authorized", effects=[effect]), cancel)
+    assert (events(shown), shown.row.pending) == ([], 1)
 
 
-def test_a_refund_that_was_found_before_its_answer_releases_nothing():
-    once = replace(CAN, capture="once")
-    session, refund = in_doubt(authorized(captured=1000, refunded=500), Kind.REFUND, "5.00")
-    found = replace(an_operation(Kind.REFUND, "5.00", origin="provider", reference="re"), id="ps_1-0found")
-    ledger = Ledger(session, LATER, [refund, found])
-    from_answer(ledger, refund, Outcome.refunded(eur("5.00"), reference="re"), once)
-    assert (ledger.row.refunded, ledger.row.authorized) == (500, 4200)
+@pytest.mark.parametrize(
+    ("changes", "effect", "ours", "left"),
+    [
+        ({}, {}, True, 1200),
+        ({}, {"amount": eur("0.00")}, True, 1200),
+        ({}, {"amount": eur("0.01")}, False, 4199),
+        ({}, {"reference": None}, False, 1200),
+        ({"origin": "provider"}, {}, False, 1200),
+        ({"state": State.SUCCEEDED}, {}, False, 1200),
+        ({"kind": Kind.CAPTURE, "amount": eur("40.00")}, {"kind": Kind.CAPTURE}, False, 4200),
+    ],
+)
+def test_a_release_of_less_is_our_cancels_only_if_that_is_open_and_nothing_else_is_left(
+    changes, effect, ours, left
+):
+    cancel = replace(an_operation(Kind.CANCEL, state=State.PENDING), **changes)
+    released = replace(Effect("cancel", eur("30.00"), reference="v1"), **effect)
+    ledger = looked(authorized(captured=1200, pending=1), Snapshot("authorized", effects=[released]), cancel)
+    assert (ledger.operation(cancel.id).reference == "v1") is ours
+    assert ledger.row.authorized == left
 
 
-def test_a_capture_like_one_that_was_undone_is_another():
-    capture = an_operation(Kind.CAPTURE, "10.00", answer="found", reference="ch_1")
-    undone = replace(
-        an_operation(Kind.CAPTURE, "10.00", answer="reversed", origin="provider"),
-        id="ps_1-0undone",
-        reverses=capture.id,
-    )
-    ledger = looked(
-        authorized(), Snapshot("authorized", effects=[Effect("capture", eur("10.00"))]), capture, undone
-    )
-    assert ledger.row.captured == 1000
+def test_a_release_is_no_cancel_of_ours_that_is_known_as_another():
+    session = authorized(captured=1200)
+    ledger, cancel = answered(session, Kind.CANCEL, Outcome.pending(reference="v0"))
+    snapshot = Snapshot("authorized", effects=[Effect("cancel", eur("30.00"), reference="v1")])
+    ledger = looked(replace(ledger.session, reference="pi_1"), snapshot, cancel)
+    assert ledger.operation(cancel.id).state is State.PENDING
 
 
-def test_an_authorization_that_was_found_without_an_id_is_named_by_a_report():
-    found = an_operation(Kind.AUTHORIZE, answer="found")
-    ledger = notified(authorized(), Effect("authorize", eur("42.00"), "succeeded", "au"), operations=[found])
-    assert (ledger.operation(found.id).reference, ledger.row.authorized) == ("au", 4200)
+def test_a_release_that_a_total_covers_is_no_evidence_of_its_own():
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [Effect("cancel", eur("42.00"), key=cancel.id)]
+    snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=effects)
+    assert looked(ledger.session, snapshot, cancel).operation(cancel.id).state is State.STARTED
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("pending", State.PENDING), ("failed", State.DECLINED), ("succeeded", State.STARTED)],
+)
+def test_a_lookup_shows_that_our_cancel_is_pending_or_failed(state, expected):
+    ledger, cancel = begin(authorized(), Request(Kind.CANCEL), CAN, NOW)
+    effects = [Effect("cancel", eur("42.00"), state, key=cancel.id)]
+    snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=effects)
+    assert looked(ledger.session, snapshot, cancel).operation(cancel.id).state is expected
+
+
+def test_a_lookup_says_when_to_look_again():
+    expires_at = NOW + timedelta(days=7)
+    ledger = looked(authorized(due_at=NOW), Snapshot("authorized", expires_at=expires_at))
+    assert ledger.row.due_at == expires_at
+
+
+def test_a_lookup_that_does_not_lag_is_believed_whatever_the_clocks_say():
+    snapshot = Snapshot("authorized", authorized=eur("40.00"))
+    ledger = looked(authorized(), snapshot, asked_at=NOW - timedelta(hours=1))
+    assert ledger.row.authorized == 4000
+
+
+def test_a_lookup_says_who_pays():
+    payer = Payer(email="ann@example.org")
+    assert looked(authorized(), Snapshot("authorized", payer=payer)).row.payer == payer
+
+
+def test_that_an_authorization_is_not_shown_is_one_conflict_until_it_is_shown():
+    ledger = looked(authorized(), Snapshot("pending"))
+    (conflict,) = ledger.opened
+    assert (conflict.kind, conflict.expected, conflict.found) == ("status", "authorized", "pending")
+    for status, kind in [("requires_more", "status"), ("authorized", None), ("canceled", None)]:
+        again = Ledger(ledger.session, LATER, (), [conflict])
+        from_snapshot(again, Snapshot(status), CAN, room=0, asked_at=LATER)
+        assert (again.row.conflict, again.opened) == (kind, ())
+
+
+@pytest.mark.parametrize(
+    ("session", "authorized_then", "shown"),
+    [
+        (authorized(), None, True),
+        (authorized(), eur("42.00"), False),
+        (at_gateway(), None, False),
+    ],
+)
+def test_what_was_captured_and_undone_before_anybody_looked_says_what_is_authorized_if_nothing_else_does(
+    session, authorized_then, shown
+):
+    undone = Effect("capture", eur("10.00"), "reversed", "ch")
+    status = Status.AUTHORIZED if session.authorized else Status.PENDING
+    ledger = looked(session, Snapshot(status, authorized=authorized_then, effects=[undone]))
+    assert events(ledger) == (["session.captured", "session.reversed"] if shown else [])
+    assert ledger.row.authorized == (3200 if shown else session.authorized)
+
+
+@pytest.mark.parametrize(
+    ("session", "snapshot", "kind", "shows"),
+    [
+        (authorized(), Snapshot("authorized"), Kind.CANCEL, True),
+        (authorized(captured=1000), Snapshot("authorized"), Kind.CANCEL, False),
+        (authorized(capturing=1000), Snapshot("authorized"), Kind.CANCEL, False),
+        (authorized(captured=1000, capturing=1000), Snapshot("authorized"), Kind.CANCEL, False),
+        (authorized(captured=1000), Snapshot("authorized", authorized=eur("42.00")), Kind.CANCEL, True),
+        (authorized(captured=1000), Snapshot("authorized"), Kind.REFUND, False),
+        (authorized(captured=1000), Snapshot("authorized", refunded=eur("0.00")), Kind.REFUND, True),
+        (authorized(), Snapshot("authorized", captured=Money("0.00", "USD")), Kind.CAPTURE, False),
+    ],
+)
+def test_an_effect_that_a_lookup_cannot_show_is_not_missing_there(session, snapshot, kind, shows):
+    assert would_show(session, snapshot, kind) is shows
