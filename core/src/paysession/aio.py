@@ -447,12 +447,15 @@ class AsyncPayments:
     async def conflicts(
         self,
         *,
+        session_id: str | None = None,
         open: bool = True,  # noqa: A002 - the name in Payments
         after: str | None = None,
         limit: int = 100,
     ) -> tuple[Conflict, ...]:
         """See `Payments.conflicts`."""
-        return await self._run(self._payments.conflicts, open=open, after=after, limit=limit)
+        return await self._run(
+            self._payments.conflicts, session_id=session_id, open=open, after=after, limit=limit
+        )
 
     async def acknowledge(self, conflict_id: str, *, by: str, note: str) -> Conflict:
         """See `Payments.acknowledge`."""

@@ -1168,6 +1168,7 @@ class Payments:
     def conflicts(
         self,
         *,
+        session_id: str | None = None,
         open: bool = True,  # noqa: A002 - the word for it
         after: str | None = None,
         limit: int = 100,
@@ -1175,12 +1176,14 @@ class Payments:
         """Return what gateways showed that contradicts the ledger, in the order in which it was found.
 
         Args:
+            session_id: Only that of this session.
             open: Only what is open; False: what was closed as well.
             after: The id to go on after.
             limit: How many at most, 1 to 1000.
         """
         open_, after = checked_flag(open, "open"), checked_filter(after, "after")
-        return tuple(self._store.conflicts(open=open_, after=after, limit=checked_limit(limit)))
+        session_id, limit = checked_filter(session_id, "session_id"), checked_limit(limit)
+        return tuple(self._store.conflicts(session_id=session_id, open=open_, after=after, limit=limit))
 
     def acknowledge(self, conflict_id: str, *, by: str, note: str) -> Conflict:
         """Close a conflict by hand; one that is closed is returned as it is.

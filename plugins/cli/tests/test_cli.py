@@ -415,7 +415,8 @@ def test_an_operator_finds_a_conflict_and_acknowledges_it(run, ask, overcaptured
     assert (done["closed_by"], done["note"]) == ("ann", "settled with the bank")
     assert done["closed_at"] is not None
     assert ask("conflicts") == []
-    assert ask("conflicts", "--all") == [done]
+    assert ask("conflicts", "--all") == ask("conflicts", "--all", "--session", overcaptured.id) == [done]
+    assert ask("conflicts", "--all", "--session", "ps_nix") == []
     assert "settled with the bank" in run("conflicts", "--all").stdout
     assert ask("session", "show", overcaptured.id)["conflicts"] == []
     assert "no conflicts" in run("conflicts").stdout

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 import click
 
 from paysession import NotFound
 from paysession_cli import show
 from paysession_cli.app import App, asked_by, common, pass_app
 
-if TYPE_CHECKING:
-    from paysession import Conflict, Payments, PaymentSession
-
-__all__ = ["acknowledge", "conflicts", "open_conflicts"]
-
-_PAGE: Final = 1000
+__all__ = ["acknowledge", "conflicts"]
 
 
 @click.command()
+@click.option("--session", "session_id", metavar="ID", help="Only those of a session.")
 @click.option("--all", "closed", is_flag=True, help="Also those that are closed, with who closed them.")
 @click.option("--after", metavar="ID", help="Go on after this conflict.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
 @common
 @pass_app
-def conflicts(app: App, closed: bool, after: str | None, limit: int) -> None:
+def conflicts(app: App, session_id: str | None, closed: bool, after: str | None, limit: int) -> None:
     """List open conflicts, the oldest first: what gateways showed that contradicts the ledger."""
     with app.payments(reading=True) as payments:
-        found = payments.conflicts(open=not closed, after=after, limit=limit)
+        found = payments.conflicts(session_id=session_id, open=not closed, after=after, limit=limit)
     app.answer([show.conflict_json(row) for row in found], lambda: show.show_conflicts(found))
 
 
@@ -50,15 +44,3 @@ def acknowledge(app: App, conflict: str, note: str, by: str) -> None:
                 f"there is no conflict {conflict!r:.80}; paysession conflicts lists those that are open"
             ) from None
     app.answer(show.conflict_json(done), lambda: show.show_conflicts([done]))
-
-
-def open_conflicts(payments: Payments, session: PaymentSession) -> list[Conflict]:
-    """Return a session's open conflicts, the oldest first."""
-    if session.conflict is None:
-        return []
-    found: list[Conflict] = []
-    after = None
-    while rows := payments.conflicts(after=after, limit=_PAGE):
-        found += [row for row in rows if row.session_id == session.id]
-        after = rows[-1].id
-    return found

@@ -11,7 +11,6 @@ from paysession import CaptureMode, Checkout, Money, Status
 from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, money, pairs_of, pass_app
 from paysession_cli.collection import collection_id
-from paysession_cli.conflicts import open_conflicts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -191,7 +190,7 @@ def session_show(app: App, id_: str) -> None:
     """Show a session as the ledger has it, with its open conflicts."""
     with app.payments(reading=True) as payments:
         found = payments.get(id_)
-        conflicts = open_conflicts(payments, found)
+        conflicts = payments.conflicts(session_id=id_) if found.conflict is not None else ()
     tree = {**show.session_json(found), "conflicts": [show.conflict_json(row) for row in conflicts]}
     app.answer(tree, lambda: show.show_session(found, conflicts))
 
