@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -258,19 +259,20 @@ def test_a_third_payment_is_reported_once_the_conflict_about_the_second_is_over(
     assert conflicts(orders) == [("second_payment", "O2", "O3")]
 
 
-def test_it_is_queried_for_ninety_days_once_a_day_in_the_end(orders, caplog):
+def test_it_is_queried_for_ninety_days_after_an_eighth_of_its_age_in_the_end(orders, caplog):
     session = orders.session("requires_more")
     orders.fake.shown["O1"] = OutcomeUnknown("odd")
     notify(orders, session, "O1")
+    received, ages = orders.clock.now, []
     orders.clock.forward(days=3)
-    for _ in range(87):
+    for _ in range(87 * 4):
         orders.fake.asked.clear()
         orders.payments.recover()
-        orders.clock.forward(hours=12)
-        orders.payments.recover()
-        orders.clock.forward(hours=12)
-        assert orders.fake.asked.count("O1") == 1
-    assert "never compared" not in caplog.text
+        ages += [orders.clock.now - received] * orders.fake.asked.count("O1")
+        orders.clock.forward(hours=6)
+    waits = [(later - earlier, earlier / 8) for earlier, later in pairwise(ages)]
+    assert all(eighth <= wait < eighth + timedelta(hours=6) for wait, eighth in waits)
+    assert (len(ages), "never compared" in caplog.text) == (28, False)
     orders.payments.recover()
     assert f"the payment O1 of session {session.id} was never compared with ours" in caplog.text
     orders.fake.asked.clear()

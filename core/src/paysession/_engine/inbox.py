@@ -63,7 +63,7 @@ KEPT_OF_OURS: Final = timedelta(days=90)
 session that a restore lost may be begun again late, and an operator may take long for what is in doubt."""
 REJECTIONS_LOGGED_EVERY: Final = 60.0
 """Seconds between two log lines about notifications for one provider that were rejected."""
-_FIRST, _MOST, _OLD = timedelta(seconds=10), timedelta(hours=1), timedelta(days=1)
+_FIRST, _MOST = timedelta(seconds=10), timedelta(hours=1)
 
 
 class Headers(Protocol):
@@ -373,9 +373,10 @@ class Inbox:
 
     def _later(self, notification: Notification) -> datetime:
         """Return when a notification is tried again that waits for what may never come: an old one seldom."""
-        now = self._store.now()
-        old = now >= notification.received_at + KEPT
-        return now + (_OLD if old else _wait(notification.attempts + 1))
+        now, since = self._store.now(), notification.received_at
+        if now < since + KEPT:
+            return now + _wait(notification.attempts + 1)
+        return min(now + (now - since) / 8, since + KEPT_OF_OURS)  # when it is given up at the latest
 
     def _is_compared(self, provider: Provider, notification: Notification, session_id: str) -> bool:
         """Return whether the payment that a notification names was compared with the session's own."""
@@ -385,7 +386,12 @@ class Inbox:
         try:
             compared = self._engine.recovery.compare_payment(provider, session_id, payment)
         except (NotApplied, OutcomeUnknown) as error:
-            logger.info("the payment %s of session %s could not be queried: %s", payment, session_id, error)
+            logger.info(
+                "the payment %s of session %s could not be queried: %s",
+                payment if payment is not None else "reported",
+                session_id,
+                error,
+            )
             compared = False
         if not compared and self._store.now() >= notification.received_at + KEPT_OF_OURS:
             logger.warning("the payment %s of session %s was never compared with ours", payment, session_id)
