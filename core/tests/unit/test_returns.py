@@ -6,6 +6,7 @@ import pytest
 
 from helpers import eur
 from paysession import InvalidData, NotApplied, NotFound, OutcomeUnknown, Redirect
+from paysession._engine import returns
 from paysession._engine.returns import REMEMBERED, ReturnLimit
 from paysession.provider import Effect, Outcome, Snapshot
 from paysession_testing import FakeProvider
@@ -239,3 +240,14 @@ def test_the_limit_remembers_a_bounded_number_of_sessions(told):
     last = f"ps_{3 * REMEMBERED - 1}"
     assert [limit.allows(last, now) for _ in range(5)] == [True, True, True, True, False]
     assert limit.allows(last, now + timedelta(seconds=10))
+
+
+def test_the_limit_remembers_the_latest_half_of_them_at_least(told, monkeypatch):
+    monkeypatch.setattr(returns, "REMEMBERED", 12)
+    limit, now = ReturnLimit(), told.clock()
+    for number in range(30):
+        asked = [limit.allows(f"ps_{number}", now) for _ in range(6)]
+        assert asked == [True] * 5 + [False]
+        latest = range(max(0, number - 5), number + 1)
+        assert not any(limit.allows(f"ps_{other}", now) for other in latest)
+        assert len(limit._free_at) + len(limit._earlier) <= 12
