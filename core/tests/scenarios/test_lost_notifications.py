@@ -3,10 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
-from helpers import eur
-from paysession import NotApplied, hookimpl
+from helpers import NOW, a_session, eur
+from paysession import NotApplied, Payments, SessionBusy, hookimpl
+from paysession._engine import rounds as runs
 from paysession._engine import upkeep
+from paysession._plugins.registry import Registry
+from paysession.operation import Dispute
 from paysession.outcome import Changes, WebhookEvent
 from paysession_testing import FakeProvider
 
@@ -17,17 +21,17 @@ class Counting(FakeProvider):
     Attributes:
         lookups: How many there were.
         down: Whether it cannot be reached.
-        broken: The session that it can show nothing of.
+        broken: The sessions that it can show nothing of.
     """
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.lookups, self.down, self.broken = 0, False, None
+        self.lookups, self.down, self.broken = 0, False, ()
 
     @hookimpl
     def retrieve(self, session):
         self.lookups += 1
-        if self.down or session.id == self.broken:
+        if self.down or session.id in self.broken:
             raise NotApplied("no connection")
         return super().retrieve(session)
 
@@ -38,10 +42,12 @@ class Listing(Counting):
     Attributes:
         listed: What it lists: times and events.
         asked: Since when it was asked.
+        meanwhile: What happens while it is asked.
         page: How many it lists at a time.
     """
 
     page = 100
+    meanwhile = staticmethod(bool)
 
     def __init__(self, clock=None, **options):
         super().__init__(**options)
@@ -50,6 +56,7 @@ class Listing(Counting):
     @hookimpl
     def changes(self, since):
         self.asked.append(since)
+        self.meanwhile()
         if self.down:
             raise NotApplied("no connection")
         found = [(at, event) for at, event in self.listed if at >= since][: self.page]
@@ -158,6 +165,81 @@ def test_what_is_no_list_of_changes_is_read_again_later(listing):
     assert listing.payments.get(session.id).refunded == 500
 
 
+def test_a_list_is_read_from_a_day_before_and_then_every_quarter_of_an_hour(listing):
+    listing.session("captured")
+    listing.payments.recover()
+    assert listing.fake.asked == [listing.clock() - timedelta(days=1, minutes=10)]
+    listing.clock.forward(minutes=15, seconds=-1)
+    listing.payments.recover()
+    assert len(listing.fake.asked) == 1
+    listing.clock.forward(seconds=1)
+    listing.payments.recover()
+    assert listing.fake.asked[1:] == [listing.clock() - timedelta(minutes=25)]
+    listing.payments.recover(now=True)
+    assert listing.fake.asked[2:] == [listing.clock() - timedelta(minutes=10)]
+
+
+def test_what_a_list_names_is_processed_in_the_same_run(listing):
+    session = listing.session("captured")
+    refund_unnoticed(listing, session)
+    list_refund(listing, session)
+    listing.payments.recover()
+    assert listing.payments.get(session.id).refunded == 500
+
+
+def test_what_a_list_names_when_the_time_of_a_run_is_over_is_processed_in_the_next(listing, monkeypatch):
+    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    listing.payments = Payments(listing.store, Registry({"fake": listing.fake, "other": FakeProvider()}))
+    session = listing.session("captured")
+    refund_unnoticed(listing, session)
+    list_refund(listing, session)
+    listing.payments.recover()
+    assert (listing.fake.lookups, len(listing.store.due_notifications(listing.clock(), 10, "fake"))) == (0, 1)
+    listing.payments.recover()
+    assert listing.payments.get(session.id).refunded == 500
+
+
+def test_a_list_is_not_read_by_another_worker_meanwhile(listing):
+    listing.session("captured")
+    listing.fake.meanwhile = listing.payments.recover
+    listing.payments.recover()
+    assert len(listing.fake.asked) == 1
+
+
+@pytest.mark.parametrize(("limit", "wait"), [(1, 5), (10, 20)])
+def test_a_list_that_could_not_be_read_is_read_again_once_the_call_must_be_over(listing, limit, wait):
+    """After five minutes; where a call may take longer, after two calls."""
+    listing.fake.capabilities = evolve(listing.fake.capabilities, call_limit=timedelta(minutes=limit))
+    listing.payments = Payments(listing.store, Registry({"fake": listing.fake}))
+    listing.session("captured")
+    listing.fake.down = True
+    listing.payments.recover()
+    listing.clock.forward(minutes=wait, seconds=-1)
+    listing.payments.recover()
+    assert len(listing.fake.asked) == 1
+    listing.clock.forward(seconds=1)
+    listing.payments.recover()
+    assert len(listing.fake.asked) == 2
+
+
+def test_a_provider_that_cannot_be_loaded_here_keeps_no_other_one_from_it(shop):
+    shop.session("requires_more")
+    here = Payments(shop.store, Registry({"fake": object(), "other": Counting()}))
+    order = here.create_collection(eur("42.00"), reference="order-2")
+    here.initiate(order.id, provider="other")
+    here.recover()
+    later = shop.clock() + timedelta(days=9)
+    assert shop.store.due_notifications(later, 10, "fake") == []
+    assert [row.type for row in shop.store.due_notifications(later, 10, "other")] == ["paysession.sweep"]
+
+
+def test_nothing_is_begun_for_a_provider_without_sessions_beside_one_that_has_some(shop):
+    shop.payments = Payments(shop.store, Registry({"fake": shop.fake, "other": Counting()}))
+    shop.session("captured")
+    shop.payments.recover()
+    assert shop.store.due_notifications(shop.clock() + timedelta(days=9), 10, "other") == []
+
+
 def test_a_change_without_an_id_is_refused():
     with pytest.raises(TypeError, match="with the id"):
         Changes([WebhookEvent(None, "x")], None)
@@ -205,10 +287,107 @@ def test_a_sweep_keeps_to_its_budget_and_goes_on_where_it_stopped(shop, monkeypa
     looked = []
     for _ in range(6):
         before = shop.fake.lookups
-        shop.payments.recover(now=True)
+        for _ in range(2):  # its budget is for a time
+            shop.payments.recover(now=True)
         looked.append(shop.fake.lookups - before)
         shop.clock.forward(minutes=10)
     assert looked == [2, 2, 2, 1, 0, 0]
+
+
+def test_a_sweep_queries_all_that_its_budget_allows_in_one_step(shop):
+    more(shop, 5)
+    shop.payments.recover()
+    shop.clock.forward(hours=5)
+    shop.payments.recover()
+    assert shop.fake.lookups == 5
+
+
+def test_each_of_two_providers_is_asked_about_its_own_sessions(shop):
+    other = Counting()
+    shop.payments = Payments(shop.store, Registry({"fake": shop.fake, "other": other}))
+    for name in ("fake", "other"):
+        order = shop.payments.create_collection(eur("42.00"), reference=name)
+        shop.payments.authorize(shop.payments.initiate(order.id, provider=name).id)
+    shop.payments.recover()
+    shop.clock.forward(hours=5)
+    shop.payments.recover()
+    assert (shop.fake.lookups, other.lookups) == (1, 1)
+
+
+def test_a_sweep_queries_nothing_once_the_time_of_the_run_is_over(shop, monkeypatch):
+    shop.payments = Payments(shop.store, Registry({"fake": shop.fake, "other": FakeProvider()}))
+    shop.session("captured")
+    shop.payments.recover()
+    shop.clock.forward(hours=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "PATIENCE", 0.0)
+        shop.payments.recover()
+    assert shop.fake.lookups == 0
+    shop.clock.forward(minutes=10)
+    shop.payments.recover()
+    assert shop.fake.lookups == 1
+
+
+def test_an_answer_in_between_shows_a_sweep_that_the_gateway_is_there(shop):
+    more(shop, 6)
+    shop.payments.recover()
+    sessions = shop.payments.sessions()
+    shop.fake.broken = [sessions[place].id for place in (0, 1, 3, 4)]
+    shop.clock.forward(hours=5)
+    shop.payments.recover()
+    assert shop.fake.lookups == 6
+
+
+def test_sessions_that_calls_change_at_the_moment_are_no_failures_of_the_gateway(shop, monkeypatch):
+    more(shop, 5)
+    shop.payments.recover()
+    busy, sync = [session.id for session in shop.payments.sessions()[:4]], shop.payments._recovery.sync
+
+    def synced(session_id):
+        if session_id in busy:
+            raise SessionBusy("a call changes it", session_id=session_id)
+        return sync(session_id)
+
+    monkeypatch.setattr(shop.payments._recovery, "sync", synced)
+    shop.clock.forward(hours=5)
+    shop.payments.recover()
+    assert shop.fake.lookups == 1
+
+
+def test_what_was_partly_refunded_and_for_the_rest_charged_back_is_not_queried(shop):
+    session = shop.session("captured")
+    shop.payments.refund(session.id, eur("20.00"))
+    shop.fake.dispute(session.id, eur("22.00"), Dispute("lost"))
+    assert shop.payments.sync(session.id).charged_back == 2200
+    before = shop.fake.lookups
+    rounds(shop, days=2)
+    assert shop.fake.lookups == before
+
+
+def test_a_session_of_long_ago_is_not_queried_though_something_changed_lately(shop):
+    session = shop.session("captured")
+    shop.clock.forward(days=271)
+    shop.payments.refund(session.id, eur("1.00"))
+    before = shop.fake.lookups
+    rounds(shop, days=2)
+    assert shop.fake.lookups == before
+
+
+@pytest.mark.parametrize(
+    ("age", "every"),
+    [
+        (timedelta(days=1, microseconds=-1), 1),
+        (timedelta(days=1), 4),
+        (timedelta(days=30, microseconds=-1), 4),
+        (timedelta(days=30), 32),
+        (timedelta(days=180, microseconds=-1), 32),
+        (timedelta(days=180), 0),
+    ],
+)
+def test_the_longer_nothing_changed_the_fewer_sweeps_query_it(age, every):
+    session = a_session("authorized", authorized=4200, updated_at=NOW - age)
+    due = [upkeep.is_due(session, NOW, sweep) for sweep in range(32)]
+    assert sum(due) == (32 // every if every else 0)
 
 
 def test_a_gateway_that_is_down_is_asked_a_few_times_and_the_sweep_goes_on_later(shop):
@@ -230,7 +409,7 @@ def test_a_session_that_cannot_be_queried_keeps_no_other_one_from_it(shop):
     first, second = more(shop, 2)
     shop.payments.recover()
     refund_unnoticed(shop, second)
-    shop.fake.broken = first.id
+    shop.fake.broken = [first.id]
     rounds(shop, hours=6)
     assert shop.payments.get(second.id).refunded == 500
 
@@ -251,21 +430,26 @@ def test_a_step_looks_at_so_many_sessions_and_no_more(shop, monkeypatch):
     assert found == [2, 4, 5]
 
 
-def test_a_provider_without_a_lookup_or_without_sessions_is_left_alone(make_shop):
-    shop = make_shop(FakeProvider(lookup="none"))
+@pytest.mark.parametrize("options", [{"lookup": "none"}, {"local": True}], ids=["no lookup", "local"])
+def test_a_provider_without_a_lookup_or_without_sessions_is_left_alone(make_shop, options):
+    fake = FakeProvider()
+    fake.capabilities = evolve(fake.capabilities, **options)
+    shop = make_shop(fake)
     shop.payments.recover()
     shop.session("captured")
     shop.payments.recover()
     assert shop.store.due_notifications(shop.clock() + timedelta(days=9), 10, "fake") == []
 
 
-def test_a_provider_that_is_gone_is_no_lag_of_recovery(listing):
+def test_a_provider_that_is_gone_is_no_lag_of_recovery(listing, caplog):
     listing.session("captured")
     listing.payments.recover()
     listing.payments._registry._loaded.clear()
     listing.payments._registry._selected.clear()
+    caplog.clear()
     rounds(listing, hours=3)
     assert listing.payments.health().problems == ()
+    assert "upkeep" not in caplog.text
 
 
 def test_two_workers_share_one_list(listing):

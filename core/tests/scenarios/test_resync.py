@@ -55,6 +55,13 @@ def test_it_goes_on_where_an_earlier_run_ended(shop):
     assert (report.looked, report.last, report.complete) == (0, made[4].id, True)
 
 
+def test_a_limit_that_is_no_whole_number_of_pages_is_kept(shop, monkeypatch):
+    monkeypatch.setattr("paysession._engine.resync.PAGE", 2)
+    made = sessions(shop, 5)
+    report = shop.payments.resync(since=LONG_AGO, limit=3)
+    assert (report.looked, report.last, report.complete) == (3, made[2].id, False)
+
+
 def test_it_reports_progress_by_pages_and_may_be_interrupted(shop, monkeypatch):
     monkeypatch.setattr("paysession._engine.resync.PAGE", 2)
     made = sessions(shop, 5)
@@ -115,7 +122,7 @@ def test_sessions_of_a_provider_that_cannot_be_queried_are_reported(make_shop, o
     shop = make_shop(fake)
     (session,) = sessions(shop, 1)
     report = shop.payments.resync(since=LONG_AGO)
-    assert (report.looked, report.failed, report.not_queryable) == (1, 0, 1)
+    assert (report.looked, report.changed, report.failed, report.not_queryable) == (1, 0, 0, 1)
     (row,) = report.unsynced
     assert (row.session_id, row.queryable) == (session.id, False)
     assert reason in row.reason

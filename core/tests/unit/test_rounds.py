@@ -26,18 +26,31 @@ from paysession.outcome import Snapshot, WebhookEvent
 
 
 class Gateway(Willing):
-    """A gateway whose payers never come; ``looked`` happens at every lookup."""
+    """A gateway whose payers never come.
+
+    Attributes:
+        looked: What happens at every lookup.
+        authorizing: What happens when it is to authorize.
+        status: What it shows.
+    """
+
+    status = "pending"
 
     def __init__(self):
         self.asked, self.threads = [], []
-        self.looked = bool
+        self.looked = self.authorizing = bool
+
+    @hookimpl
+    def authorize(self):
+        self.authorizing()
+        return super().authorize()
 
     @hookimpl
     def retrieve(self, session):
         self.asked.append(session.id)
         self.threads.append(threading.current_thread())
         self.looked()
-        return Snapshot("pending", authorized=Money.from_minor(0, "EUR"), session_id=session.id)
+        return Snapshot(self.status, authorized=Money.from_minor(0, "EUR"), session_id=session.id)
 
     @hookimpl
     def parse_webhook(self, body):
@@ -114,6 +127,8 @@ def test_threads_end_with_the_call(shop):
     shop.payments.recover()
     assert shop.asked() == {"a": 2, "b": 2, "c": 2}
     assert threading.active_count() == before
+    others = {thread for gateway in shop.gateways.values() for thread in gateway.threads}
+    assert all(thread.daemon for thread in others - {threading.current_thread()})  # none keeps the process
 
 
 def test_no_more_threads_than_workers(monkeypatch):
@@ -164,6 +179,7 @@ def test_a_limit_below_the_number_of_providers_takes_the_longest_due(shop):
         ({"a": 9, "b": 9}, 10, {"a": 5, "b": 5}),
         ({"a": 9, "b": 9, "c": 9}, 10, {"a": 4, "b": 3, "c": 3}),
         ({"a": 9, "b": 1, "c": 2}, 10, {"a": 7, "b": 1, "c": 2}),
+        ({"a": 5, "b": 1, "c": 1}, 10, {"a": 5, "b": 1, "c": 1}),
         ({"a": 9, "b": 9, "c": 9}, 2, {"a": 1, "b": 1, "c": 0}),
     ],
 )
@@ -171,13 +187,71 @@ def test_shares_are_even_and_nothing_of_the_limit_is_left_unused(found, limit, g
     assert _shares(found, limit) == given
 
 
-def test_a_slow_provider_leaves_the_rest_to_the_next_run(shop, monkeypatch):
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_a_slow_provider_leaves_the_rest_to_the_next_run(names, monkeypatch):
     monkeypatch.setattr(rounds, "PATIENCE", 0.0)
+    shop = Shop(*names)
     shop.waiting("a", 3)
     for left in (2, 1, 0):
         shop.now += timedelta(hours=1)
         assert shop.payments.recover().looked == 1
         assert len(set(shop.gateways["a"].asked)) == 3 - left
+
+
+def test_a_slow_provider_leaves_notifications_to_the_next_run_and_settles_one_at_least(shop, monkeypatch):
+    monkeypatch.setattr(rounds, "PATIENCE", 0.0)
+    for number in range(3):
+        shop.payments.handle_webhook("a", headers={}, body=b"ps_%d" % number, settle=False)
+    shop.waiting("a")
+    shop.now += timedelta(hours=1)
+    for looked in (0, 0, 1):
+        done = shop.payments.recover()
+        assert (done.notifications, done.looked) == (1, looked)
+
+
+def test_what_a_slow_provider_settles_counts_as_its_share_of_a_run(shop, monkeypatch):
+    monkeypatch.setattr(rounds, "PATIENCE", 0.0)
+    shop.waiting("a", 3)
+    shop.gateways["a"].status = "canceled"
+    shop.now += timedelta(hours=1)
+    for _ in range(3):
+        assert len(shop.payments.recover().settled) == 1
+
+
+def test_sessions_about_which_nothing_is_asked_are_no_failures_of_the_gateway(shop):
+    """They are in flight elsewhere, and the last call to the gateway had no answer."""
+
+    def dies():
+        raise KeyboardInterrupt
+
+    def down():
+        raise NotApplied("connection refused")
+
+    waits, gateway = shop.waiting("a"), shop.gateways["a"]
+    shop.now += timedelta(hours=1)
+    gateway.authorizing = dies
+    for session_id in (leased := shop.waiting("a", rounds.MOST_UNANSWERED)):
+        with pytest.raises(KeyboardInterrupt):
+            shop.payments.authorize(session_id)
+    gateway.looked = down
+    assert list(shop.payments.recover().waiting) == waits
+    gateway.looked = bool
+    assert {*shop.payments.recover(now=True).waiting} == {*leased, *waits}
+
+
+def test_a_limit_holds_where_another_worker_is_faster(shop, monkeypatch):
+    ids = shop.waiting("a", 4)
+    shop.now += timedelta(hours=1)
+    attend, handed = Recoverer.attend, []
+
+    def attended(self, session_id, **options):
+        handed.append(session_id)
+        found = attend(self, session_id, **options)
+        return None if session_id == ids[0] else found
+
+    monkeypatch.setattr(Recoverer, "attend", attended)
+    shop.payments.recover(limit=2)
+    assert len(handed) == 2
 
 
 def test_who_is_alone_or_asked_for_has_all_the_time(monkeypatch):
@@ -196,6 +270,8 @@ def test_only_one_provider_is_recovered(shop):
     shop.now += timedelta(hours=1)
     done = shop.payments.recover(provider="a")
     assert (done.waiting, done.notifications) == (tuple(ids), 0)
+    later = shop.now + timedelta(days=9)
+    assert [row.type for row in shop.store.due_notifications(later, 10, "b")] == ["t"]  # nothing is begun
     assert shop.payments.recover(provider="b").notifications == 1
     with pytest.raises(ProviderNotFound):
         shop.payments.recover(provider="typo")
@@ -259,8 +335,10 @@ def test_a_store_that_fails_for_one_is_reported_when_the_others_are_done(shop):
     assert shop.asked() == {"a": 1, "b": 0, "c": 1}
 
 
-def test_an_interrupted_call_begins_nothing_more():
-    shop = Shop("a", "b")
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_an_interrupted_call_begins_nothing_more(names, monkeypatch):
+    monkeypatch.setattr(rounds, "WORKERS", 2)
+    shop = Shop(*names)
     for name in shop.gateways:
         shop.waiting(name, 3)
     shop.now += timedelta(hours=1)
@@ -281,7 +359,7 @@ def test_an_interrupted_call_begins_nothing_more():
     interrupted.set()
     for thread in {*threading.enumerate()} - before:
         thread.join(10)
-    assert shop.asked() == {"a": 1, "b": 1}
+    assert sum(shop.asked().values()) == 2
 
 
 def test_a_gateway_that_answers_nothing_is_asked_about_a_few_sessions_in_a_run(shop):
