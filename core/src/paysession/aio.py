@@ -139,14 +139,16 @@ class AsyncPayments:
             end: When its caller's time is over, on the clock of ``time.monotonic``.
 
         Raises:
-            NotApplied: No thread was free before that.
+            NotApplied: No thread was free before that, or could be started.
             StoreError: The payments are closed.
         """
         context = contextvars.copy_context()  # traces and log contexts follow into the thread
         try:
             future = workers.submit(partial(context.run, call))
-        except RuntimeError as error:  # as it says that it is shut
-            raise StoreError(f"these payments are closed: {error}") from None
+        except RuntimeError as error:  # they are shut, or no thread could be started
+            if self._closed:
+                raise StoreError(f"these payments are closed: {error}") from None
+            raise NotApplied(f"no thread could be started for {workers.name}: {error}") from None
         running = asyncio.wrap_future(future)
         if end is not None:
             try:

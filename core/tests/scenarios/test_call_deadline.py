@@ -287,6 +287,33 @@ def test_a_gateway_that_hangs_holds_up_so_many_threads_and_no_more(monkeypatch):
     assert len(fake.ledger) == 3
 
 
+def no_more_threads(patch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    patch.setattr(threading.Thread, "start", start)
+
+
+def test_a_call_for_which_no_thread_could_be_started_was_not_sent_and_is_not_later(monkeypatch):
+    fake = Hanging("authorize")
+    with opened(fake, None) as pay:
+        first, second = begun(pay, "1"), begun(pay, "2")
+        pay._calls.patience = PATIENCE.total_seconds()  # from now on a thread calls the gateway
+        with given_up(pay, fake), pytest.raises(OutcomeUnknown):
+            pay.authorize(first.id)
+        no_more_threads(monkeypatch)
+        with pytest.raises(NotApplied, match="no thread could call fake: can't start new thread"):
+            pay.authorize(second.id)
+        with pytest.raises(OutcomeUnknown, match="no thread could query fake: can't start new thread"):
+            pay.sync(second.id)
+        fake.go.set()
+        ended(pay)
+        monkeypatch.undo()
+        assert pay.authorize(second.id).status == pay.get(first.id).status == "authorized"
+        assert [row.state for row in pay.history(second.id)] == ["succeeded", "not_applied", "succeeded"]
+    assert [row.kind for row in fake.ledger] == ["authorize"] * 2
+
+
 def test_an_exception_in_the_caller_leaves_the_answer_to_the_thread(monkeypatch):
     class Stopped(BaseException):
         pass
@@ -407,6 +434,27 @@ def test_a_task_that_is_cancelled_in_line_is_not_begun():
             assert [row.kind for row in await pay.history(second.id)] == ["initiate"]
 
     asyncio.run(live())
+
+
+def test_a_task_for_which_no_thread_could_be_started_is_not_begun_later(monkeypatch):
+    fake = Hanging("authorize")
+    payments = opened(fake, None)
+    session = begun(payments)
+    other = payments.create_collection(Money("42.00", "EUR"), reference="other")
+
+    async def live():
+        async with AsyncPayments(payments) as pay:
+            running = asyncio.create_task(pay.authorize(session.id))
+            assert await asyncio.to_thread(fake.entered.acquire, timeout=20)
+            with monkeypatch.context() as patch:
+                no_more_threads(patch)
+                with pytest.raises(NotApplied, match="no thread could be started for fake"):
+                    await pay.initiate(other.id, provider="fake")
+            fake.go.set()
+            await running
+
+    asyncio.run(live())
+    assert [operation.kind for operation in fake.seen] == ["initiate", "authorize"]
 
 
 def test_a_notification_is_stored_and_acknowledged_while_the_gateway_hangs():

@@ -75,25 +75,36 @@ class Workers:
         """Have work done as soon as a thread is free.
 
         Raises:
-            RuntimeError: After `shut`.
+            RuntimeError: It is not done: after `shut`, or because no thread could be started.
         """
-        ticket = object()
+        from concurrent.futures import Future  # noqa: PLC0415 - see above
 
-        def run() -> _R:
+        ticket = object()
+        future: Future[_R] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             self._running[ticket] = None
             self._waiting.pop(ticket, None)
             try:
-                return work()
-            finally:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - raised where the result is read
                 self._running.pop(ticket, None)
+                future.set_exception(error)
+            else:
+                self._running.pop(ticket, None)
+                future.set_result(result)
 
         self._waiting[ticket] = None
-        try:
-            future = self._threads.submit(run)
-        except BaseException:
-            self._waiting.pop(ticket, None)
-            raise
         future.add_done_callback(lambda _: self._waiting.pop(ticket, None))
+        try:
+            self._threads.submit(run)
+        except BaseException as error:
+            # Where no thread could be started it waits for a free one all the same. It is taken back, unless
+            # it has begun just now: whoever is told that it is not done may repeat it.
+            if future.cancel() or not isinstance(error, RuntimeError):
+                raise
         return future
 
     def shut(self, *, wait: bool) -> None:
@@ -224,7 +235,10 @@ class HookCalls:
                 return unsent(operation, f"no thread was free to call {provider.name}")
 
             call = _Call(workers, ask, late, waited)
-            workers.submit(self._part(partial(_in_flight, operation.id, call.run)))
+            try:
+                workers.submit(self._part(partial(_in_flight, operation.id, call.run)))
+            except RuntimeError as error:
+                return answered(unsent(operation, f"no thread could call {provider.name}: {error}"))
             return answered(call.wait(left))
 
     def look(self, provider: Provider, ask: Callable[[], _R]) -> _R:
@@ -241,7 +255,10 @@ class HookCalls:
         if left <= 0 or len(workers.late) >= MOST_LATE:
             raise OutcomeUnknown(f"{provider.name} was not queried: the time of this call was over")
         call = _Call(workers, ask, lambda _: None, None)
-        workers.submit(call.run)  # no part of the call: if its caller is gone nothing comes of it
+        try:
+            workers.submit(call.run)  # no part of the call: if its caller is gone nothing comes of it
+        except RuntimeError as error:
+            raise OutcomeUnknown(f"no thread could query {provider.name}: {error}") from None
         try:
             return call.wait(left)
         except TimeOver:
