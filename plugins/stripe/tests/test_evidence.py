@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from attrs import evolve
 
-from paysession.provider import Kind, Money, Status
+from paysession.provider import Answer, Declined, Kind, Money, OutcomeUnknown, Redirect, Status
+from paysession.values import decode
+from paysession_stripe import evidence
 from paysession_stripe.data import StripeData
 from paysession_stripe.evidence import Browser, read, snapshot
-from paysession_stripe.intent import read_dispute, read_intent
+from paysession_stripe.intent import read_dispute, read_intent, read_refund
+from paysession_stripe.page import read_page
 
 JANUARY = 1_767_268_800  # 2026-01-01 12:00 UTC
 
@@ -78,6 +81,23 @@ def session(values):
     return values.session(id="ps_1", reference="pi_1", status=Status.AUTHORIZED, authorized=4200)
 
 
+def page(status="open", **more):
+    """Return a page of Stripe's for 42.00 EUR."""
+    return read_page(
+        {
+            "object": "checkout.session",
+            "id": "cs_1",
+            "status": status,
+            "amount_total": 4200,
+            "currency": "eur",
+            "url": "https://checkout.stripe.com/c/pay/cs_1" if status == "open" else None,
+            "expires_at": JANUARY + 86_400,
+            "metadata": {"paysession_session": "ps_1"},
+            **more,
+        }
+    )
+
+
 @pytest.fixture
 def shown(session):
     """Return a function that returns what a lookup of a PaymentIntent shows."""
@@ -96,6 +116,8 @@ def of_kind(found, kind):
 # --- how it stands ---------------------------------------------------------------------------------
 
 
+UNPAID = {"status": Status.PENDING, "authorized": 0}
+VOUCHER = intent("requires_action", received=0)
 ERROR = {"type": "card_error", "code": "card_declined", "decline_code": "lost_card", "message": "No."}
 
 
@@ -340,3 +362,318 @@ def test_a_dispute_that_is_over_for_nothing_says_how_it_ended(shown, status, cod
 def test_disputes_that_cannot_be_read_leave_what_they_took_open(shown):
     assert shown(intent(), None).charged_back is None
     assert eur("0.00") == shown(intent(), ()).charged_back
+
+
+# --- answers ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(session):
+    """Return a function that reads a PaymentIntent, or a page and the PaymentIntent that it made."""
+
+    def reading(found, at=None, **changes):
+        return read(found, evolve(session, **changes), StripeData(payment_intent="pi_1"), Browser("pk_1"), at)
+
+    return reading
+
+
+HELD = intent("requires_capture", received=0, capturable=4200)
+DONE_AT_A_PAGE = {
+    "object": "charge",
+    "id": "ch_1",
+    "created": JANUARY,
+    "billing_details": {"name": "Jenny Rosen", "email": "jenny@example.com"},
+    "payment_method_details": {"type": "card", "card": {"capture_before": JANUARY + 604_800}},
+}
+WEEK = datetime.fromtimestamp(JANUARY + 604_800, UTC)
+
+
+def test_what_is_held_is_an_authorization_with_its_end_and_its_payer(reading):
+    found = intent("requires_capture", received=1000, capturable=3200, latest_charge=DONE_AT_A_PAGE)
+    outcome = evidence.authorization(reading(found))
+    assert (Answer.AUTHORIZED, eur("42.00"), WEEK) == (outcome.answer, outcome.amount, outcome.expires_at)
+    assert ("Jenny Rosen", "pi_1") == (outcome.payer.name, outcome.reference)
+
+
+@pytest.mark.parametrize("status", ["succeeded", "canceled"])
+def test_what_was_captured_answers_an_authorize_and_holds_no_more(reading, status):
+    outcome = evidence.authorization(reading(intent(status, received=1000, latest_charge=DONE_AT_A_PAGE)))
+    assert (Answer.CAPTURED, eur("10.00"), True) == (outcome.answer, outcome.amount, outcome.released)
+    assert ("Jenny Rosen", "pi_1") == (outcome.payer.name, outcome.reference)
+
+
+def test_an_authorize_of_what_was_canceled_is_canceled(reading):
+    outcome = evidence.authorization(reading(intent("canceled", received=0)))
+    assert (Answer.CANCELED, "pi_1") == (outcome.answer, outcome.reference)
+
+
+def test_a_failed_attempt_is_a_decline_once_and_then_another_try(reading):
+    failed = intent("requires_payment_method", received=0, last_payment_error=ERROR)
+    with pytest.raises(Declined) as declined:
+        evidence.authorization(reading(failed, **UNPAID))
+    assert ("lost_card", "pi_1", "No.") == (
+        declined.value.code,
+        declined.value.reference,
+        declined.value.message,
+    )
+    again = evidence.authorization(reading(failed, status=Status.ERROR, authorized=0))
+    assert (Answer.REQUIRES_MORE, "stripe.payment_element") == (again.answer, again.next_action.kind)
+
+
+def test_an_authorize_that_nobody_need_act_on_is_pending(reading):
+    outcome = evidence.authorization(reading(intent("processing", received=0), **UNPAID))
+    assert (Answer.PENDING, "pi_1") == (outcome.answer, outcome.reference)
+
+
+def test_a_raise_is_all_that_is_authorized_now(reading):
+    found = intent("requires_capture", received=0, capturable=5000, latest_charge=DONE_AT_A_PAGE)
+    outcome = evidence.raised(reading(found))
+    assert (eur("50.00"), WEEK, "pi_1") == (outcome.amount, outcome.expires_at, outcome.reference)
+    assert "requires_capture" == decode(outcome.data)["status"]
+    with pytest.raises(OutcomeUnknown, match="after it was raised"):
+        evidence.raised(reading(intent()))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("succeeded", Answer.REFUNDED),
+        ("pending", Answer.PENDING),
+        ("requires_action", Answer.PENDING),
+        ("failed", Declined),
+        ("canceled", Declined),
+        ("something_new", OutcomeUnknown),
+    ],
+)
+def test_a_refund_is_answered_by_its_status(status, state):
+    found = read_refund(refund(1, 500, status))
+    if isinstance(state, type) and issubclass(state, Exception):
+        with pytest.raises(state, match="re_1"):
+            evidence.refund(found)
+        return
+    outcome = evidence.refund(found)
+    assert (state, "re_1") == (outcome.answer, outcome.reference)
+    assert state is not Answer.REFUNDED or eur("5.00") == outcome.amount
+
+
+def test_what_is_made_waits_for_its_payer(reading, session, values):
+    operation = values.operation(session, "initiate")
+    outcome = evidence.made(reading(intent("requires_payment_method", received=0)), operation)
+    assert (Answer.PENDING, "pi_1", None) == (outcome.answer, outcome.reference, outcome.expires_at)
+    assert "stripe.payment_element" == outcome.next_action.kind
+    outcome = evidence.made(reading(None, page()), operation)
+    assert (Answer.PENDING, "cs_1") == (outcome.answer, outcome.reference)
+    assert datetime.fromtimestamp(JANUARY + 86_400, UTC) == outcome.expires_at
+    assert Redirect("https://checkout.stripe.com/c/pay/cs_1") == outcome.next_action
+
+
+@pytest.mark.parametrize(
+    ("found", "at", "words"),
+    [
+        (HELD, None, "requires_capture already"),
+        (intent("canceled", received=0), None, "canceled already"),
+        (None, page("expired"), "expired already"),
+        (None, page(amount_total=4199), "is about 41.99 EUR"),
+        (intent("requires_payment_method", received=0, amount=4201), None, "is about 42.01 EUR"),
+    ],
+)
+def test_what_was_made_otherwise_than_asked_is_in_doubt_and_keeps_its_id(
+    reading, session, values, found, at, words
+):
+    with pytest.raises(OutcomeUnknown, match=words) as unknown:
+        evidence.made(reading(found, at), values.operation(session, "initiate"))
+    assert ("pi_1" if found is not None else "cs_1") == unknown.value.reference
+    assert unknown.value.data is not None
+
+
+# --- what the payer is to do -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["processing", "requires_capture", "succeeded", "canceled"])
+def test_a_payer_who_has_paid_or_cannot_pay_any_more_is_asked_for_nothing(shown, status):
+    assert shown(intent(status, received=0)).next_action is None
+
+
+@pytest.mark.parametrize("status", ["requires_payment_method", "requires_confirmation"])
+def test_a_payer_is_asked_to_pay_unless_a_kept_method_is_charged(reading, session, status):
+    found = intent(status, received=0)
+    assert "stripe.payment_element" == reading(found).action.kind
+    kept = StripeData(payment_intent="pi_1", payment_method="pm_1")
+    assert read(found, session, kept, Browser("pk_1")).action is None
+    asked = read(VOUCHER, session, kept, Browser("pk_1")).action
+    assert "stripe.next_action" == asked.kind
+
+
+def test_without_a_client_secret_no_browser_is_sent_anywhere(reading):
+    assert reading(intent("requires_payment_method", received=0, client_secret=None)).action is None
+
+
+def test_a_page_that_is_over_sends_nobody_there(reading):
+    waits = intent("requires_payment_method", received=0)
+    assert Redirect("https://checkout.stripe.com/c/pay/cs_1") == reading(waits, page()).action
+    assert reading(waits, page("complete", url="https://checkout.stripe.com/c/pay/cs_1")).action is None
+
+
+# --- a page ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "at", "expected", "reference"),
+    [
+        ("requires_payment_method", "open", Status.PENDING, "cs_1"),
+        ("requires_payment_method", "expired", Status.CANCELED, "cs_1"),
+        ("requires_confirmation", "expired", Status.CANCELED, "cs_1"),
+        ("requires_action", "expired", Status.REQUIRES_MORE, "cs_1"),
+        ("processing", "complete", Status.PENDING, "cs_1"),
+        ("requires_capture", "complete", Status.AUTHORIZED, "pi_1"),
+        ("canceled", "complete", Status.CANCELED, "cs_1"),
+    ],
+)
+def test_a_page_and_its_payment_are_read_together(reading, status, at, expected, reference):
+    found = reading(intent(status, received=0), page(at))
+    assert (expected, reference, "ps_1") == (found.status, found.reference, found.session_id)
+
+
+def test_a_session_is_known_by_its_page_where_its_payment_does_not_say(reading):
+    found = reading(intent("requires_payment_method", received=0, metadata={}), page())
+    assert "ps_1" == found.session_id
+    assert reading(intent(metadata={})).session_id is None
+    other = intent("requires_payment_method", received=0, metadata={"paysession_session": "ps_2"})
+    assert "ps_2" == reading(other, page()).session_id
+
+
+def test_a_page_that_nobody_has_paid_at_shows_no_money(reading):
+    found = snapshot(reading(None, page()))
+    assert (Status.PENDING, eur("42.00"), eur("0.00")) == (found.status, found.amount, found.captured)
+    assert ("ps_1", "cs_1") == (found.session_id, found.reference)
+    assert datetime.fromtimestamp(JANUARY + 86_400, UTC) == found.expires_at
+    assert ("open", ()) == (decode(found.data)["status"], found.effects)
+    assert Redirect("https://checkout.stripe.com/c/pay/cs_1") == found.next_action
+    assert Status.CANCELED == snapshot(reading(None, page("expired"))).status
+
+
+def test_a_capture_is_what_was_received_beyond_what_is_in_the_ledger(reading):
+    first = evidence.capture(reading(intent("requires_capture", received=1000, capturable=3200)))
+    assert (eur("10.00"), False, None) == (first.amount, first.released, first.reference)
+    second = evidence.capture(reading(intent(received=3000), captured=1000))
+    assert (eur("20.00"), True, None) == (second.amount, second.released, second.reference)
+    only = evidence.capture(reading(intent(received=1000)))
+    assert (eur("10.00"), True, "ch_1") == (only.amount, only.released, only.reference)
+    assert evidence.capture(reading(intent(received=1000, latest_charge=None))).reference is None
+
+
+@pytest.mark.parametrize("captured", [1000, 1100])
+def test_a_capture_that_shows_nothing_more_is_in_doubt(reading, captured):
+    with pytest.raises(OutcomeUnknown, match="no further capture"):
+        evidence.capture(reading(intent(received=1000), captured=captured))
+
+
+def test_the_last_cent_is_a_capture(reading):
+    assert eur("0.01") == evidence.capture(reading(intent(received=1001), captured=1000)).amount
+
+
+def test_a_capture_of_which_the_payment_shows_nothing_yet_is_pending(reading):
+    assert Answer.PENDING == evidence.capture(reading(intent("processing", received=0))).answer
+
+
+def test_a_cancel_that_left_the_payment_open_is_in_doubt(reading):
+    for found in (
+        intent("requires_capture", received=0, capturable=4200),
+        intent("requires_payment_method", received=0),
+    ):
+        with pytest.raises(OutcomeUnknown, match="after it was canceled"):
+            evidence.release(reading(found))
+
+
+def test_a_cancel_that_shows_a_capture_that_the_ledger_lacks_is_in_doubt(reading):
+    assert Answer.CANCELED == evidence.release(reading(intent(received=1000), captured=1000)).answer
+    with pytest.raises(OutcomeUnknown, match="captured"):
+        evidence.release(reading(intent(received=1000)))
+
+
+def test_what_was_canceled_or_waits_is_known_by_stripes_id(reading):
+    assert "pi_1" == evidence.release(reading(intent("canceled", received=0))).reference
+    assert "cs_1" == evidence.release(reading(None, page("expired"))).reference
+    assert "re_1" == evidence.refund(read_refund(refund(1, 500, "pending"))).reference
+
+
+@pytest.fixture
+def refused(reading, session, values):
+    """Return a function that returns what a refusal for the state of a PaymentIntent proves: None, nothing."""
+
+    def refused(kind, found, at=None, amount=None, begun=None, **changes):
+        operation = values.operation(session, kind, amount or session.amount, 9, session_status=begun)
+        doubt = OutcomeUnknown("payment_intent_unexpected_state")
+        try:
+            return evidence.after_refusal(reading(found, at, **changes), operation, doubt).answer
+        except Declined as declined:
+            return declined.code, declined.conclusive
+        except OutcomeUnknown as unknown:
+            assert unknown is doubt
+            return None
+
+    return refused
+
+
+def test_a_refused_capture_is_declined_by_a_payment_that_ended_without_it(refused):
+    assert ("payment_intent_canceled", True) == refused("capture", intent("canceled", received=0))
+    assert refused("capture", intent("canceled", received=4200, captures=[(OURS, 4200)])) is None
+    assert refused("capture", intent()) is None
+    assert refused("capture", intent("processing", received=0)) is None
+    assert refused("capture", VOUCHER, page("complete")) is None
+
+
+def test_a_refused_cancel_is_declined_by_a_capture_that_the_ledger_lacks(refused):
+    assert ("already_captured", True) == refused("cancel", intent(received=1000))
+    # The rest may have been released by an earlier request of the same cancel.
+    assert refused("cancel", intent(received=1000), captured=1000) is None
+    assert Answer.CANCELED == refused("cancel", intent("canceled", received=0))
+
+
+@pytest.mark.parametrize("status", ["succeeded", "canceled"])
+def test_a_refused_raise_is_declined_by_a_payment_that_ended_with_less(refused, status):
+    found = intent(status, received=0)
+    begun = {"begun": Status.AUTHORIZED}
+    assert (f"payment_intent_{status}", True) == refused("update", found, amount=eur("42.01"), **begun)
+    assert refused("update", found, amount=eur("42.00"), **begun) is None
+
+
+def test_a_refused_raise_of_what_is_still_held_is_in_doubt(refused):
+    held = intent("requires_capture", received=0, capturable=4200)
+    assert refused("update", held, amount=eur("50.00"), begun=Status.AUTHORIZED) is None
+
+
+def test_a_refused_update_is_declined_once_the_former_amount_is_authorized(refused):
+    held = intent("requires_capture", received=0, capturable=4200)
+    assert ("authorized", True) == refused("update", held, amount=eur("50.00"))
+    assert refused("update", held) is None
+    assert refused("update", held, amount=eur("50.00"), **UNPAID) is None
+
+
+def test_a_refused_update_waits_while_another_amount_is_processed(refused):
+    found = intent("processing", received=0)
+    assert ("payment_processing", False) == refused("update", found, amount=eur("50.00"), **UNPAID)
+    assert refused("update", found, **UNPAID) is None
+    assert ("payment_processing", False) == refused("cancel", found, **UNPAID)
+
+
+def test_a_voucher_of_a_page_is_awaited_and_one_without_a_page_is_not(refused):
+    for kind in ("cancel", "update"):
+        assert ("payment_awaited", False) == refused(kind, VOUCHER, page("complete"), **UNPAID)
+        assert refused(kind, VOUCHER, **UNPAID) is None
+    untouched = intent("requires_confirmation", received=0)
+    assert refused("cancel", untouched, page(), **UNPAID) is None
+
+
+def test_an_update_after_a_payment_of_a_page_failed_for_good_is_declined(refused):
+    failed = intent("requires_payment_method", received=0, last_payment_error=ERROR)
+    assert ("payment_failed", True) == refused("update", failed, page("complete"), **UNPAID)
+    assert refused("cancel", failed, page("complete"), **UNPAID) is None
+    assert refused("update", failed, page(), **UNPAID) is None
+
+
+def test_what_is_refused_before_there_is_a_payment_stays_in_doubt(reading, session, values):
+    with pytest.raises(OutcomeUnknown, match="cs_1 has no PaymentIntent yet"):
+        evidence.after_refusal(
+            reading(None, page()), values.operation(session, "update"), OutcomeUnknown("no")
+        )
