@@ -242,7 +242,7 @@ def test_the_rest_of_a_final_capture_is_cancelled_later_if_that_fails_at_first(t
 
 
 @pytest.mark.parametrize("way", ["webhook", "resume"])
-def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
+def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way, caplog):
     told = make_told(approve=False)
     session = told.session("requires_more", capture="automatic")
     told.fake.answers["authorize"] = told.fake.snapshot = OutcomeUnknown("down")
@@ -263,6 +263,7 @@ def test_a_wanted_cancel_is_not_overtaken_by_ready(make_told, way):
     else:
         told.payments.resume(session.id)
     assert told.fake.total(session.id, "capture") == 0, told.books(session.id)
+    assert "cannot be authorized" not in caplog.text  # nobody has to know of it
     del told.fake.answers["cancel"]
     told.settle()
     assert told.books(session.id) == ("canceled", 0, 0, 0, None)

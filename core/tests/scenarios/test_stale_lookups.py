@@ -69,3 +69,14 @@ def test_an_amount_that_is_fresh_says_that_an_update_in_doubt_was_carried_out(to
     told.payments.recover()
     assert told.rows(session.id)[-1] == ("update", "host", "succeeded", "found", 3000)
     assert [kind for kind, _ in told.fake.calls].count("update") == 1
+
+
+def test_a_stale_approval_is_no_reason_to_authorize_what_is_pending(told, caplog):
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = Outcome.pending()
+    told.payments.authorize(session.id)
+    told.fake.snapshot = Snapshot("requires_more", ready=True, session_id=session.id)
+    told.clock.forward(seconds=10)
+    assert told.payments.sync(session.id).pending == 1
+    assert [kind for kind, _ in told.fake.calls].count("authorize") == 1
+    assert "cannot be authorized" not in caplog.text
