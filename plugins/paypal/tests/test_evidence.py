@@ -236,7 +236,7 @@ def test_a_refund_that_lost_its_invoice_number_is_not_made_twice(captured, fake,
         shop.payments.refund(session_id, Money("5.00", "EUR"), idempotency_key="r")
     shop.clock.forward(days=days)
     shop.settle(12)
-    assert shop.payments.get(session_id).in_doubt is (days == 46)
+    assert shop.payments.sync(session_id).in_doubt is (days == 46)  # it can be looked at in any case
     with suppress(OutcomeUnknown):
         shop.payments.refund(session_id, Money("5.00", "EUR"), idempotency_key="r")
     assert fake.effects.count("refund 5.00") == 1

@@ -295,16 +295,18 @@ class Reading:
         at_stake = self.captured + self.capturing
         status, error = self._status(operation, at_stake)
         waiting = status is Status.REQUIRES_MORE
-        murky = "authorizations" in unclear or "captures" in unclear
+        # With nothing of what may be the operation's effect in it, the operator decides.
+        silent = operation is not None and self._may_be_shown(operation)
+        murky = silent or "authorizations" in unclear or "captures" in unclear
         page = data.page(order)
-        snapshot = Snapshot(
+        return Snapshot(
             status,
             amount=order.amount,
             authorized=None if murky else at_stake + self.left,
-            captured=None if "captures" in unclear else self.captured,
-            refunded=None if "refunds" in unclear else self.refunded,
-            charged_back=None if self.unexplained else self.charged_back,
-            effects=[*self._effects(), *self._impossible(operation)],
+            captured=None if silent or "captures" in unclear else self.captured,
+            refunded=None if silent or "refunds" in unclear else self.refunded,
+            charged_back=None if silent or self.unexplained else self.charged_back,
+            effects=[] if silent else [*self._effects(), *self._impossible(operation)],
             # The order stays approved when the payer's card is declined: only a later approval is a new one.
             ready=waiting
             and not data.source.bank
@@ -325,10 +327,6 @@ class Reading:
             error=error,
             payer=order.payer,
         )
-        if operation is None or not self._may_be_shown(operation):
-            return snapshot
-        # With nothing in it that it covers, the operator decides.
-        return evolve(snapshot, effects=(), authorized=None, captured=None, refunded=None, charged_back=None)
 
     def _may_be_shown(self, operation: Operation) -> bool:
         """Return whether the operation may be what is shown without an invoice number, and no key tells.
