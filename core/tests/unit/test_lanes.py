@@ -94,6 +94,37 @@ def test_work_is_not_begun_if_its_caller_was_interrupted_on_the_way(workers, mon
     assert (done, workers.figures().waiting) == ([], 0)
 
 
+def test_an_interrupted_caller_is_interrupted_though_its_work_has_begun(workers, monkeypatch):
+    class Stop(BaseException):
+        pass
+
+    submit, done = workers._threads.submit, []
+
+    def interrupted(run):
+        submit(run).result(20)
+        raise Stop
+
+    monkeypatch.setattr(workers._threads, "submit", interrupted)
+    with pytest.raises(Stop):
+        workers.submit(lambda: done.append(1))
+    assert done == [1]
+
+
+def test_they_may_be_shut_without_a_wait_for_what_is_at_work(workers):
+    busy = Busy()
+    work = workers.submit(busy)
+    assert busy.entered.wait(20)
+    workers.shut(wait=False)
+    assert not work.done()
+    busy.go.set()
+    assert work.result(20) == "done"
+
+
+def test_a_thread_is_named_after_what_it_is_for(workers):
+    name = workers.submit(lambda: threading.current_thread().name).result(20)
+    assert name.startswith("paysession fake")
+
+
 def test_what_work_raises_is_raised_to_whoever_reads_its_result(workers):
     with pytest.raises(ZeroDivisionError):
         workers.submit(lambda: 1 / 0).result(20)
