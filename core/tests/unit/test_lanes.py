@@ -408,6 +408,7 @@ def test_of_what_is_raised_where_nobody_waits_a_fault_of_ours_is_logged(workers,
     call.run()
     assert (written, workers.late) == ([], {})
     assert [record.message for record in caplog.records] == ([logged] if logged else [])
+    assert all(record.exc_info[1] is error for record in caplog.records)
 
 
 def test_a_late_answer_that_cannot_be_written_is_logged(workers, caplog):
@@ -441,3 +442,31 @@ def test_a_late_answer_has_as_much_time_again_and_is_in_flight_until_it_is_writt
     calls._workers("fake").shut(wait=True)
     assert written == [("captured", 25, True)]
     assert not is_in_flight(OPERATION.id)
+
+
+def test_what_waited_for_a_thread_for_all_of_its_callers_time_is_recorded_as_not_sent(
+    calls, watch, monkeypatch
+):
+    waiting, written = [], []
+    monkeypatch.setattr(calls._workers("fake"), "submit", waiting.append)
+
+    def make():
+        return calls.make(gateway(), OPERATION, lambda: pytest.fail("it is sent"), written.append)
+
+    with pytest.raises(TimeOver):
+        calls.until(watch.seconds, make)
+    waiting[0]()
+    assert [(type(answer), answer.message) for answer in written] == [
+        (NotApplied, "no thread was free to call fake")
+    ]
+
+
+def test_closing_does_not_wait_for_a_query_that_nobody_waits_for(calls, watch, monkeypatch):
+    busy = Busy()
+    wait = lanes._Call.wait
+    monkeypatch.setattr(lanes._Call, "wait", lambda call, _: busy.entered.wait(20) and wait(call, 0.0))
+    with pytest.raises(OutcomeUnknown, match="did not answer the query"):
+        calls.until(watch.seconds + 1, lambda: calls.look(gateway(), busy))
+    calls.close()
+    assert [lane.late for lane in calls.figures()] == [1]
+    busy.go.set()
