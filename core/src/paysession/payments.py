@@ -745,7 +745,8 @@ class Payments:
             amount: How much; all that is left, by default. When nothing is left of what was
                 captured, the session is returned as it is.
             final: Release the rest.
-            idempotency_key: Two captures of one amount are two captures; with the same key, one.
+            idempotency_key: Two captures of one amount are two captures; with the same key, one. Without
+                a key, one that finds the same one in doubt is that one, if that was done.
             by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
@@ -779,7 +780,8 @@ class Payments:
                 refunded, the session is returned as it is.
             capture: The id of the capture operation that it refers to.
             reason: Why, in the host's words; handed to the provider.
-            idempotency_key: Two refunds of one amount are two refunds; with the same key, one.
+            idempotency_key: Two refunds of one amount are two refunds; with the same key, one. Without
+                a key, one that finds the same one in doubt is that one, if that was done.
             by: Who asks: 1 to 200 characters, kept with the operation.
 
         Raises:
@@ -1130,6 +1132,8 @@ class Payments:
     ) -> PaymentSession:
         """Settle an operation manually, where no gateway can be queried about it.
 
+        One that can be queried is queried first: what it shows counts.
+
         Args:
             operation_id: An operation in doubt, or a pending one.
             outcome: What became of it: ``succeeded`` (with what was asked), ``declined`` or
@@ -1138,7 +1142,7 @@ class Payments:
             by: Who says so: 1 to 200 characters, kept before the note.
 
         Raises:
-            InvalidTransition: The operation is closed.
+            InvalidTransition: The operation is closed, or the gateway shows what became of it.
             InvalidData: The outcome does not fit the operation.
             SessionBusy: It is in progress.
         """

@@ -124,6 +124,7 @@ MUTATIONS = {
     (evidence, "the end of any payment closes a second one", "opened is not None and opened.found == reference\n", "opened is not None\n"),
     (evidence, "what was just reported is not looked at again", "return reported", "return True"),
     # --- what may begin ---
+    (rules, "a repetition of what was in doubt is another call", "settled is not None\n        and request.idem", "False\n        and request.idem"),
     (rules, "more is captured than is left", "left, offered = session.authorized - session.captured - session.capturing,", "left, offered = session.authorized,"),
 ]
 }  # fmt: skip

@@ -19,6 +19,7 @@ STORIES = {
     "a second payment stays": "second_payment",
     "the end of any payment closes a second one": "second_payment",
     "what was just reported is not looked at again": "second_payment",
+    "a repetition of what was in doubt is another call": "recovery",
     "what is captured is raised": "increment",
     "an increment adds to what was raised meanwhile": "increment",
     "what is authorized is lowered": "increment",

@@ -252,7 +252,7 @@ def test_an_answer_that_a_person_settled_without_a_reference_agrees(told):
     session = told.payments.capture(session.id, eur("10.00"))
     assert told.payments.history(session.id)[-1].note == "ann, by phone"
     assert told.books(session.id) == ("authorized", 4200, 1000, 0, None)
-    assert told.fake.looks == []
+    assert len(told.fake.looks) == 1  # before the word of the operator was believed
 
 
 @pytest.mark.parametrize("kind", ["capture", "refund", "cancel"])

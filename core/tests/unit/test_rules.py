@@ -24,12 +24,14 @@ from paysession._ledger.rules import (
     Request,
     begin,
     follow_up,
+    is_repetition,
     nothing_to_do,
     requested_cancel,
     standing,
     with_capture,
 )
 from paysession.values import replace
+from recorded import an_operation
 
 CAN = Capabilities(capture="multiple", refund="multiple", lookup="consistent", increment=True)
 
@@ -105,6 +107,41 @@ def test_without_a_callers_key_the_digest_is_the_effects():
         request.digest("ps_1", amount) for request in requests for amount in (None, cents(1), cents(2))
     ]
     assert len(set(digests)) == 9
+
+
+SETTLED = an_operation(Kind.REFUND, "5.00", capture_id="ps_1-2", final=False)
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.SUCCEEDED])
+@pytest.mark.parametrize("capture_id", [None, "ps_1-2"])
+def test_a_call_without_a_key_repeats_what_was_in_doubt_and_was_done(state, capture_id):
+    request = REFUND._replace(capture_id=capture_id, reason="in other words")
+    assert is_repetition(request, replace(SETTLED, state=state))
+
+
+@pytest.mark.parametrize("state", [State.STARTED, State.DECLINED, State.NOT_APPLIED])
+def test_what_was_not_done_is_not_repeated(state):
+    assert not is_repetition(REFUND, replace(SETTLED, state=state))
+    assert not is_repetition(REFUND, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"idempotency_key": "k"},
+        {"kind": Kind.CAPTURE},
+        {"amount": eur("5.01")},
+        {"final": True},
+        {"capture_id": "ps_1-3"},
+    ],
+)
+def test_a_call_with_a_key_or_for_something_else_is_another(other):
+    assert not is_repetition(REFUND._replace(**other), SETTLED)
+
+
+def test_only_money_is_not_moved_by_a_repetition():
+    updated = an_operation(Kind.UPDATE, "5.00")
+    assert not is_repetition(Request(Kind.UPDATE, eur("5.00")), updated)
 
 
 # --- which capture a refund refers to -----------------------------------------------------------------

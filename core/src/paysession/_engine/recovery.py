@@ -362,6 +362,14 @@ class Recoverer:
                 session_id=session.id,
                 operation_id=operation_id,
             )
+        self.query(provider, session.id, self._whole(session, operation))
+        operation = self._engine.store.operation(operation_id) or operation
+        if operation.state.closed:
+            raise InvalidTransition(
+                f"the gateway was queried first, and says what became of it: {operation.state}",
+                session_id=session.id,
+                operation_id=operation_id,
+            )
         session = self._settle(provider, session.id, operation, answer, note)
         current = self._engine.store.operation(operation_id)
         if current is not None and not (current.note or "").startswith(note):  # the word was not written down
@@ -420,12 +428,18 @@ class Recoverer:
     def _shown(self, operation: Operation | None) -> Operation | None:
         return operation and self._engine.calls.shown(operation, self._engine.store.now)
 
-    def query(self, provider: Provider, session_id: str) -> None:
-        """Query the gateway about a session, if that is possible now, and record what it shows."""
+    def query(self, provider: Provider, session_id: str, operation: Operation | None = None) -> None:
+        """Query the gateway about a session, if that is possible now, and record what it shows.
+
+        Args:
+            provider: The session's.
+            session_id: The session.
+            operation: One in doubt that the lookup is to show; None: there is none.
+        """
         if provider.capabilities.lookup == "none" or provider.capabilities.local:
             return
         try:
-            self._apply_truth(provider, session_id, None)
+            self._apply_truth(provider, session_id, operation)
         except (ProviderError, SessionBusy) as error:
             logger.info("session %s could not be queried: %s", session_id, error)
 

@@ -28,7 +28,7 @@ from paysession._ledger.evidence import from_answer, from_late_answer, verify
 from paysession._ledger.facts import CancelCleared, Noted
 from paysession._ledger.ids import found_id, number_of
 from paysession._ledger.ledger import FAILED, Ledger
-from paysession._ledger.rules import Request, begin, follow_up, nothing_to_do, with_capture
+from paysession._ledger.rules import Request, begin, follow_up, is_repetition, nothing_to_do, with_capture
 from paysession.errors import (
     Declined,
     IdempotencyMismatch,
@@ -177,9 +177,10 @@ class Engine:
                 if session.open is not None:
                     session = self._make_way(session)
                 # The same call may have been carried out elsewhere before this was read: look again.
-            if session.open is not None:
+            waiting = session.open
+            if waiting is not None:
                 session = self._make_way(session)
-            if nothing_to_do(session, request):
+            if self._is_done(session, request, waiting):
                 return session
             if not provider.implements(request.kind):
                 raise NotSupported(
@@ -282,6 +283,11 @@ class Engine:
                 operation_id=session.open,
             )
         return session
+
+    def _is_done(self, session: SessionRow, request: Request, waiting: str | None) -> bool:
+        """Return whether what is asked is done, as by what was waiting before it and is settled now."""
+        settled = self.store.operation(waiting) if waiting is not None else None
+        return is_repetition(request, settled) or nothing_to_do(session, request)
 
     def _answer_at_once(
         self, provider: Provider, session: SessionRow, ledger: Ledger, operation: Operation

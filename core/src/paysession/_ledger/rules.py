@@ -44,6 +44,7 @@ __all__ = [
     "begin",
     "claim",
     "follow_up",
+    "is_repetition",
     "nothing_to_do",
     "requested_cancel",
     "standing",
@@ -210,6 +211,25 @@ def nothing_to_do(session: SessionRow, request: Request) -> bool:
         left = session.authorized - session.captured - session.capturing
         return session.status is Status.AUTHORIZED and session.captured > 0 and left == 0
     return request.kind is REFUND and session.refunded > 0 and _refundable(session) == 0
+
+
+def is_repetition(request: Request, settled: Operation | None) -> bool:
+    """Return whether a call without a key asks again for what was in doubt until now, and was done.
+
+    Whoever called before does not know what became of it, and may have meant it once.
+
+    Args:
+        request: What is asked.
+        settled: The operation that was in doubt.
+    """
+    return (
+        settled is not None
+        and request.idempotency_key is None
+        and request.kind in (CAPTURE, REFUND)
+        and settled.state in (State.PENDING, State.SUCCEEDED)
+        and (settled.kind, settled.amount, settled.final) == (request.kind, request.amount, request.final)
+        and request.capture_id in (None, settled.capture_id)
+    )
 
 
 def begin(
