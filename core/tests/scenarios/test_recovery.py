@@ -220,6 +220,16 @@ def test_without_its_provider_only_a_person_can_tell(told):
     assert told.payments.get(session_id).captured == 4200
 
 
+def test_where_its_provider_cannot_be_loaded_it_is_no_operators_while_the_gateway_is_down(told):
+    session_id = doubt(told)
+    told.fake.snapshot = NotApplied("down")
+    told.clock.forward(days=3)
+    told.payments.recover()
+    elsewhere = Payments(told.store, Registry({"fake": object()}))
+    (listed,) = elsewhere.in_doubt()
+    assert (listed.operation.session_id, listed.reason, listed.needs_operator) == (session_id, "down", False)
+
+
 def test_what_a_dead_process_left_says_so(make_told):
     class Dies(BaseException):
         pass
