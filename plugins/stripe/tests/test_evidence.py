@@ -420,6 +420,24 @@ def test_a_failed_attempt_is_a_decline_once_and_then_another_try(reading):
     assert (Answer.REQUIRES_MORE, "stripe.payment_element") == (again.answer, again.next_action.kind)
 
 
+def test_the_failure_before_is_no_decline_of_an_attempt_that_waits_for_its_payer(reading):
+    outcome = evidence.authorization(
+        reading(intent("requires_action", received=0, last_payment_error=ERROR), **UNPAID)
+    )
+    assert (Answer.REQUIRES_MORE, "stripe.next_action", "pi_1") == (
+        outcome.answer,
+        outcome.next_action.kind,
+        outcome.reference,
+    )
+    assert "requires_action" == decode(outcome.data)["status"]
+
+
+def test_what_ended_an_authorize_is_kept_with_the_session(reading):
+    for status, received in (("succeeded", 4200), ("canceled", 0)):
+        outcome = evidence.authorization(reading(intent(status, received=received), **UNPAID))
+        assert status == decode(outcome.data)["status"]
+
+
 def test_an_authorize_that_nobody_need_act_on_is_pending(reading):
     outcome = evidence.authorization(reading(intent("processing", received=0), **UNPAID))
     assert (Answer.PENDING, "pi_1") == (outcome.answer, outcome.reference)
@@ -465,6 +483,15 @@ def test_what_is_made_waits_for_its_payer(reading, session, values):
     assert (Answer.PENDING, "cs_1") == (outcome.answer, outcome.reference)
     assert datetime.fromtimestamp(JANUARY + 86_400, UTC) == outcome.expires_at
     assert Redirect("https://checkout.stripe.com/c/pay/cs_1") == outcome.next_action
+
+
+def test_what_is_made_and_wants_its_payer_at_once_says_so(reading, session, values):
+    outcome = evidence.made(reading(VOUCHER), values.operation(session, "initiate"))
+    assert (Answer.REQUIRES_MORE, "pi_1") == (outcome.answer, outcome.reference)
+    assert ("stripe.next_action", "requires_action") == (
+        outcome.next_action.kind,
+        decode(outcome.data)["status"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -540,6 +567,28 @@ def test_a_session_is_known_by_its_page_where_its_payment_does_not_say(reading):
     assert reading(intent(metadata={})).session_id is None
     other = intent("requires_payment_method", received=0, metadata={"paysession_session": "ps_2"})
     assert "ps_2" == reading(other, page()).session_id
+
+
+def test_a_page_that_closed_while_its_update_is_in_doubt_may_have_been_replaced(reading, session, values):
+    update, cancel = values.operation(session, "update"), values.operation(session, "cancel")
+    waits = intent("requires_payment_method", received=0)
+    for closed in (reading(None, page("expired")), reading(waits, page("expired"))):
+        assert closed.replaced_by(update)
+        assert not closed.replaced_by(cancel)
+        assert not closed.replaced_by(None)
+    for other in (
+        reading(None, page()),
+        reading(waits, page()),
+        reading(intent("canceled", received=0)),
+        reading(intent("canceled", received=0), page("complete")),
+        reading(VOUCHER, page("expired")),
+    ):
+        assert not other.replaced_by(update)
+
+
+def test_a_page_that_says_nothing_of_where_or_who_is_read_all_the_same(reading):
+    found = reading(None, page(url=None))
+    assert (None, None) == (found.action, found.payer)
 
 
 def test_a_page_that_nobody_has_paid_at_shows_no_money(reading):
