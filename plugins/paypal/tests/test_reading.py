@@ -18,6 +18,7 @@ from paysession.provider import (
 )
 from paysession.values import decode, encode, replace
 from paysession_paypal.data import PayPalData
+from paysession_paypal.disputes import read_case
 from paysession_paypal.orders import read_capture, read_order, read_refund
 from paysession_paypal.reading import Reading
 from paysession_paypal.reading import captured as answer_to_capture
@@ -124,6 +125,9 @@ def operation(kind, amount="5.00", **changes):
     )
 
 
+THEIRS = f"{SESSION}-3"
+
+
 def shown(found, doubt=None, now=NOW, asked=False, **changes):
     return Reading(found, session(**changes), now, asked=asked).snapshot(doubt)
 
@@ -227,6 +231,13 @@ def test_a_refund_without_a_link_explains_what_one_capture_lacks_and_only_once()
         )
     )
     assert (eur("25.00"), eur("5.00")) == (linked.refunded, linked.charged_back)
+    assert ["C2"] == [one.capture for one in of_kind(linked, Kind.CHARGEBACK)]
+
+
+def test_a_refund_without_a_link_that_failed_explains_nothing():
+    captures = [capture("20.00", "REFUNDED"), capture("10.00", number=2)]
+    found = order([authorization("PARTIALLY_CAPTURED")], captures, [refund("5.00", "FAILED", of=None)])
+    assert eur("20.00") == shown(found).charged_back
 
 
 def test_a_capture_that_is_given_back_whole_by_refunds_is_no_chargeback():
@@ -259,6 +270,78 @@ def test_a_part_that_nothing_explains_leaves_open_what_was_taken():
 def test_a_part_that_a_refund_explains_leaves_nothing_open(captures, refunds):
     found = shown(order([authorization("PARTIALLY_CAPTURED")], captures, refunds))
     assert (Status.AUTHORIZED, eur("0.00")) == (found.status, found.charged_back)
+
+
+def test_a_refund_that_failed_explains_no_part():
+    failed = [refund("5.00", "FAILED")]
+    assert shown(at_once([capture("20.00", "PARTIALLY_REFUNDED")], failed)).charged_back is None
+    captures = [capture("20.00", "PARTIALLY_REFUNDED"), capture("10.00", number=2)]
+    unlisted = order([authorization("PARTIALLY_CAPTURED")], captures, [refund("5.00", "FAILED", of="C2")])
+    assert shown(unlisted).charged_back is None
+    assert eur("0.00") == shown(unlisted, refunded=500).charged_back  # ours may be listed later
+
+
+def lost(amount, of="C1", **more):
+    """Return a dispute that was decided against the merchant just now, for this much."""
+    return read_case(
+        {
+            "dispute_id": "PP-D-1",
+            "status": "RESOLVED",
+            "dispute_amount": wire(amount),
+            "dispute_outcome": {"outcome_code": "RESOLVED_BUYER_FAVOUR"},
+            "disputed_transactions": [{"seller_transaction_id": of}],
+            "create_time": BEGUN.isoformat(),
+            "update_time": NOW.isoformat(),
+            **more,
+        }
+    )
+
+
+def with_dispute(found, case, now=NOW, **changes):
+    return Reading(found, session(**changes), now, [case]).snapshot(None)
+
+
+def test_a_part_that_a_dispute_explains_leaves_nothing_open():
+    found = with_dispute(PARTLY, lost("5.00"))
+    assert (Status.AUTHORIZED, eur("5.00")) == (found.status, found.charged_back)
+    assert "unclear" not in decode(found.data)
+    assert "PP-D-1" == decode(found.data)["disputes"]["C1 dispute"]["id"]
+
+
+def test_a_dispute_takes_no_more_than_the_refunds_have_left():
+    for amount, status, left in (
+        ("18.00", "COMPLETED", "2.00"),
+        ("18.00", "PENDING", "2.00"),
+        ("18.00", "FAILED", "5.00"),
+        ("20.00", "PENDING", "0.00"),
+        ("25.00", "PENDING", "0.00"),
+    ):
+        found = at_once([capture("20.00", "PARTIALLY_REFUNDED")], [refund(amount, status, key=OURS)])
+        assert eur(left) == with_dispute(found, lost("5.00")).charged_back
+
+
+@pytest.mark.parametrize(
+    ("invoice", "status", "charged_back"),
+    [
+        (None, "COMPLETED", "0.00"),
+        (f"order-1001 {THEIRS}", "COMPLETED", "0.00"),
+        ("shop 77", "COMPLETED", "0.00"),
+        (f"order-1001 {OURS}", "COMPLETED", "5.00"),
+        (None, "FAILED", "5.00"),
+    ],
+    ids=["none", "the capture's", "another's", "ours", "failed"],
+)
+def test_a_refund_that_we_did_not_make_may_be_what_ended_a_dispute(invoice, status, charged_back):
+    row = refund("5.00", status, invoice_id=invoice, create_time=NOW.isoformat())
+    found = at_once([capture("20.00", "PARTIALLY_REFUNDED", key=THEIRS)], [row])
+    assert eur(charged_back) == with_dispute(found, lost("5.00")).charged_back
+
+
+def test_a_decision_that_the_order_does_not_show_yet_is_waited_for_by_paypals_clock():
+    found = at_once([capture("20.00")])
+    for now, state in ((NOW, "pending"), (NOW + timedelta(days=1), "failed"), (None, "failed")):
+        (one,) = of_kind(with_dispute(found, lost("5.00"), now), Kind.CHARGEBACK)
+        assert state == one.state
 
 
 def test_a_part_of_one_capture_is_not_explained_by_the_refund_of_another():
@@ -428,8 +511,22 @@ def test_an_order_waits_three_hours_and_an_authorization_to_its_end():
     over = {**later, "status": "VOIDED"}
     assert END == shown(order([over, authorization()])).expires_at
     assert datetime(2026, 2, 10, 12, tzinfo=UTC) == shown(order([over, authorization("VOIDED")])).expires_at
+    timeless = {"create_time": None, "expiration_time": None}
+    for status in ("CREATED", "VOIDED"):
+        rows = [authorization(status, number=2, **timeless), authorization(status)]
+        assert END == shown(order(rows)).expires_at
     undated = order(status="CREATED", create_time=None)
     assert shown(undated, status=Status.REQUIRES_MORE).expires_at is None
+
+
+def test_what_the_payer_is_to_do_again_is_kept_with_the_approval_that_was_declined():
+    reading = Reading(order(status="APPROVED"), session(Status.REQUIRES_MORE), NOW)
+    again = reading.seen("card", "INSTRUMENT_DECLINED")
+    assert ("card", "INSTRUMENT_DECLINED", "2026-01-01T12:30:00Z", "O1") == (
+        again.payment_source, again.declined, again.declined_approval, again.order,
+    )  # fmt: skip
+    first = reading.seen("paypal")
+    assert ("paypal", None, None) == (first.payment_source, first.declined, first.declined_approval)
 
 
 # --- what happened one by one ----------------------------------------------------------------------
@@ -496,9 +593,6 @@ def refuted(found, doubt, now=NOW):
     return ours[0].error.code if ours else None
 
 
-THEIRS = f"{SESSION}-3"
-
-
 @pytest.mark.parametrize(
     ("authorizations", "captures", "code"),
     [
@@ -515,6 +609,11 @@ THEIRS = f"{SESSION}-3"
             [authorization("CAPTURED")],
             [capture("20.00", key=THEIRS, final=True)],
             "AUTHORIZATION_ALREADY_CAPTURED",
+        ),
+        (
+            [authorization("VOIDED"), authorization("CAPTURED", "48.30", 2)],
+            [capture("42.00", key=THEIRS)],
+            None,
         ),
         ([authorization("VOIDED")], [capture("20.00", key=OURS)], None),
         ([authorization("VOIDED")], [capture("20.00")], None),

@@ -146,7 +146,7 @@ class Reading:
         return Chargebacks(
             captures=captures,
             gone=self._gone,
-            room={row.id: max(self._total(()), row.amount - self._refunds_of(row)) for row in captures},
+            room={row.id: row.amount - min(row.amount, self._refunds_of(row)) for row in captures},
             partly=self._partly,
             refunds=refunds,
             known=PayPalData.of(session).disputes,
@@ -180,8 +180,9 @@ class Reading:
 
         A refund that we have just made may be listed later than that shows.
         """
-        session, refunds = self.session, self.order.refunds
-        listed = self._total(row for row in refunds if not row.failed)
+        session = self.session
+        refunds = [row for row in self.order.refunds if not row.failed]
+        listed = self._total(refunds)
         if session.in_doubt or session.refunded + session.refunding > listed.minor:
             return []
         return [
