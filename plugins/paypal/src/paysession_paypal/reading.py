@@ -180,9 +180,8 @@ class Reading:
 
         A refund that we have just made may be listed later than that shows.
         """
-        session = self.session
-        refunds = [row for row in self.order.refunds if not row.failed]
-        listed = self._total(refunds)
+        session, refunds = self.session, self.order.refunds
+        listed = self._total(row for row in refunds if not row.failed)
         if session.in_doubt or session.refunded + session.refunding > listed.minor:
             return []
         return [
