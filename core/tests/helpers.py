@@ -3,11 +3,10 @@
 import copy
 from datetime import UTC, datetime
 
-from paysession import Capabilities, MemoryStore, Money, NotApplied, Outcome, Payments, Status, hookimpl
+from paysession import Capabilities, MemoryStore, Money, Outcome, Payments, Status, hookimpl
 from paysession._plugins.registry import Registry
 from paysession.store import SessionRow
 from paysession.values import replace
-from paysession_testing import FakeProvider
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -62,18 +61,6 @@ class Willing:
     @hookimpl
     def cancel(self):
         return Outcome.canceled()
-
-
-class Away(FakeProvider):
-    """A gateway that cannot be queried while it is ``away``."""
-
-    away = False
-
-    @hookimpl
-    def retrieve(self, session):
-        if self.away:
-            raise NotApplied("away")
-        return FakeProvider.retrieve(self, session)
 
 
 class Backup:

@@ -1117,7 +1117,7 @@ class Payments:
         try:
             unread = self.events(after=after, limit=1) if after is not None else None
             doubts = self.in_doubt(limit=COUNTED)
-            found = health_of(self._store, self._inbox, doubts, unread)
+            found = health_of(self._store, self._inbox, doubts, unread, self._registry.names)
         except StoreError as error:
             found = Health(at=datetime.now(UTC), store=str(error))
         return found.judged(max_lag, max_doubt)

@@ -112,6 +112,7 @@ class Health(Value):
         recovery_lag: For how long the session that waits longest has been due: workers are missing, or slow.
         inbox_lag: The same of notifications.
         feed_lag: How old the first event is that a reader has not handled; None: no cursor was given.
+        unselected: The providers that sessions wait for, and that are not selected here.
         problems: What is not as it should be, in sentences.
         failing: Whether payments cannot go on as they should: the database, or a lag. What else is in
             ``problems`` is for an operator.
@@ -127,6 +128,7 @@ class Health(Value):
     recovery_lag: timedelta = timedelta(0)
     inbox_lag: timedelta = timedelta(0)
     feed_lag: timedelta | None = None
+    unselected: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     failing: bool = False
 
@@ -155,6 +157,7 @@ class Health(Value):
             (self.unmatched, "notification matches no session", "notifications match no session"),
         )
         notes += [f"{count} {one if count == 1 else more}" for count, one, more in counts if count]
+        notes += [f"sessions wait for the provider {name}, which is not selected" for name in self.unselected]
         return evolve(self, problems=(*failing, *notes), failing=bool(failing))
 
 

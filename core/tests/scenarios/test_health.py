@@ -17,6 +17,7 @@ from paysession import (
     StoreError,
     hookimpl,
 )
+from paysession._plugins.registry import Registry
 from paysession.outcome import Effect, Snapshot
 from paysession_testing import FakeProvider
 
@@ -42,6 +43,18 @@ def test_all_is_well_where_nothing_is_wrong(told):
     assert (health.failing, health.problems, health.store) == (False, (), None)
     assert (health.in_doubt, health.oldest_doubt, health.needs_operator) == (0, None, 0)
     assert (health.recovery_lag, health.inbox_lag, health.feed_lag) == (0 * SECOND, 0 * SECOND, None)
+
+
+def test_a_provider_that_sessions_wait_for_is_to_be_selected(told):
+    session = told.session("requires_more")
+    another = Payments(told.store, Registry({"another": FakeProvider()}))
+    health = another.health()
+    assert (health.failing, health.unselected) == (False, ("fake",))
+    assert health.problems == ("sessions wait for the provider fake, which is not selected",)
+    assert told.payments.health().unselected == ()
+    assert Payments(told.store, Registry({})).health().unselected == ()  # a probe of the database
+    told.payments.cancel(session.id)
+    assert another.health().problems == ()
 
 
 def test_doubt_is_a_problem_once_it_lasts(told):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from helpers import Away, eur
+from helpers import eur
 from paysession import (
     Declined,
     MemoryStore,
@@ -55,35 +55,33 @@ def sent(told, kind="capture"):
 # --- a call that meets doubt ----------------------------------------------------------------------
 
 
-def lose(shop, fault, kind, session_id):
+def lose(told, fault, kind, session_id):
     """Leave an operation of 5.00 in doubt, whether it happened or not; then the gateway can be queried."""
-    shop.fake.fail_next(fault, kind=kind)
-    shop.fake.away = True
+    told.fake.fail_next(fault, kind=kind)
+    told.fake.snapshot = NotApplied("away")
     with pytest.raises(OutcomeUnknown):
-        getattr(shop.payments, kind)(session_id, eur("5.00"))
-    shop.fake.away = False
+        getattr(told.payments, kind)(session_id, eur("5.00"))
+    told.fake.snapshot = None
 
 
 @pytest.mark.parametrize("fault", ["timeout", "lost_answer"])
 @pytest.mark.parametrize("kind", ["capture", "refund"])
-def test_a_call_without_a_key_that_finds_itself_in_doubt_is_that_call_once(make_shop, kind, fault):
-    shop = make_shop(Away())
-    session = shop.session("captured" if kind == "refund" else "authorized")
-    lose(shop, fault, kind, session.id)
-    before = shop.fake.total(session.id, kind)
+def test_a_call_without_a_key_that_finds_itself_in_doubt_is_that_call_once(told, kind, fault):
+    session = told.session("captured" if kind == "refund" else "authorized")
+    lose(told, fault, kind, session.id)
+    before = told.fake.total(session.id, kind)
     assert before == (0 if fault == "timeout" else 500)
     for minor in (500, 1000):  # nothing is in doubt any more: the next one is another
-        session = getattr(shop.payments, kind)(session.id, eur("5.00"))
+        session = getattr(told.payments, kind)(session.id, eur("5.00"))
         assert (session.refunded if kind == "refund" else session.captured) == minor
-        assert shop.fake.total(session.id, kind) == minor
+        assert told.fake.total(session.id, kind) == minor
 
 
 @pytest.mark.parametrize(("amount", "key"), [("5.00", "ship-1"), ("6.00", None)])
-def test_a_call_that_finds_another_in_doubt_is_carried_out_after_it(make_shop, amount, key):
-    shop = make_shop(Away())
-    session = shop.session()
-    lose(shop, "lost_answer", "capture", session.id)
-    session = shop.payments.capture(session.id, eur(amount), idempotency_key=key)
+def test_a_call_that_finds_another_in_doubt_is_carried_out_after_it(told, amount, key):
+    session = told.session()
+    lose(told, "lost_answer", "capture", session.id)
+    session = told.payments.capture(session.id, eur(amount), idempotency_key=key)
     assert session.captured_amount == eur("5.00") + eur(amount)
 
 

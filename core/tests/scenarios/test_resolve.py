@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from helpers import Away, eur
+from helpers import eur
 from paysession import (
     Declined,
     InvalidTransition,
@@ -16,19 +16,18 @@ from paysession import (
 )
 
 
-def test_a_gateway_that_shows_what_became_of_it_is_believed_and_no_operator(make_shop):
-    shop = make_shop(Away())
-    session = shop.session("captured")
-    shop.fake.fail_next("lost_answer", kind="refund")
-    shop.fake.away = True
+def test_a_gateway_that_shows_what_became_of_it_is_believed_and_no_operator(told):
+    session = told.session("captured")
+    told.fake.fail_next("lost_answer", kind="refund")
+    told.fake.snapshot = NotApplied("away")
     with pytest.raises(OutcomeUnknown):
-        shop.payments.refund(session.id, eur("5.00"))
-    (doubt,) = shop.payments.in_doubt()
-    shop.fake.away = False
+        told.payments.refund(session.id, eur("5.00"))
+    (doubt,) = told.payments.in_doubt()
+    told.fake.snapshot = None
     with pytest.raises(InvalidTransition, match="the gateway was queried first, and says .*: succeeded"):
-        shop.payments.resolve(doubt.operation.id, "not_applied", note="looked too early")
-    assert shop.payments.refund(session.id).refunded_amount == eur("42.00")
-    assert shop.fake.total(session.id, "refund") == 4200
+        told.payments.resolve(doubt.operation.id, "not_applied", note="looked too early")
+    assert told.payments.refund(session.id).refunded_amount == eur("42.00")
+    assert told.fake.total(session.id, "refund") == 4200
 
 
 def test_a_person_who_was_overtaken_by_recovery_is_told(make_told):

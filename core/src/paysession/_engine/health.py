@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from paysession._engine.rounds import ALL
 from paysession._engine.upkeep import CHANGES, SWEEP
 from paysession.reports import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from paysession._engine.inbox import Inbox
@@ -32,7 +33,11 @@ _NONE: Final = timedelta(0)
 
 
 def health_of(
-    store: Store, inbox: Inbox, in_doubt: Sequence[InDoubt], unread: Sequence[Event] | None
+    store: Store,
+    inbox: Inbox,
+    in_doubt: Sequence[InDoubt],
+    unread: Sequence[Event] | None,
+    selected: Collection[str],
 ) -> Health:
     """Return the figures of a store; what is wrong is not judged yet.
 
@@ -41,6 +46,7 @@ def health_of(
         inbox: Its notifications.
         in_doubt: What is in doubt.
         unread: The next event of a reader of the feed, if there is one; None: no reader is meant.
+        selected: The names of the providers that are selected, if any are.
     """
     now = store.now()
     doubts = [row for row in in_doubt if row.leased_until is None or row.operation.doubted_at is not None]
@@ -54,6 +60,7 @@ def health_of(
         unmatched=len(inbox.unmatched(None, None, COUNTED)),
         recovery_lag=_lag(now, sessions),
         inbox_lag=_lag(now, notices),
+        unselected=_unselected(store, selected),
         feed_lag=None if unread is None else _lag(now, [event.occurred_at for event in unread]),
     )
 
@@ -70,6 +77,14 @@ def _due(store: Store, now: datetime) -> tuple[list[datetime | None], list[datet
             # Reading lists of changes and querying what is at rest is recovery's work.
             (sessions if row.type in (CHANGES, SWEEP) else notices).append(row.due_at)
     return sessions, notices
+
+
+def _unselected(store: Store, selected: Collection[str]) -> tuple[str, ...]:
+    """Return the providers that are not selected, though sessions of theirs are to be looked at some time."""
+    if not selected:
+        return ()  # a probe that knows the database alone
+    names = set(store.due_providers(ALL)) - set(selected)
+    return tuple(name for name in sorted(names) if store.due(ALL, 1, name))
 
 
 def _lag(now: datetime, since: Sequence[datetime | None]) -> timedelta:

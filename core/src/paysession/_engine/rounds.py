@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from paysession._engine.inbox import Inbox
     from paysession._engine.run import Engine
 
-__all__ = ["Rounds"]
+__all__ = ["ALL", "Rounds"]
 
 logger = logging.getLogger("paysession")
 
@@ -39,7 +39,8 @@ MOST_UNANSWERED: Final = 5
 """How many sessions in a row a provider may have no answer for, before a run leaves it the rest of its share:
 a gateway that is down is not asked about each of a hundred sessions."""
 
-_ALL: Final = datetime.max.replace(tzinfo=UTC)
+ALL: Final = datetime.max.replace(tzinfo=UTC)
+"""Until when something is due, for whatever is due some time."""
 
 
 class Rounds:
@@ -60,7 +61,7 @@ class Rounds:
     def run(self, limit: int, provider: str | None, *, now: bool) -> Recovery:
         """Do one run; see `Payments.recover`."""
         store = self._engine.store
-        until = _ALL if now else store.now()
+        until = ALL if now else store.now()
         self._upkeep.begin(self._engine.registry.names if provider is None else (provider,))
         if provider is not None:
             parts = [
@@ -153,7 +154,7 @@ class _Part:
                 logger.info("%s answered nothing %d times: the rest waits", self.provider, failed)
                 return
             before = calls.unanswered(self.provider)
-            session = recovery.attend(session_id, early=self._until is _ALL)
+            session = recovery.attend(session_id, early=self._until is ALL)
             after = calls.unanswered(self.provider)
             failed = 0 if not after else failed + (after > before)
             if session is None:

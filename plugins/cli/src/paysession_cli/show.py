@@ -279,6 +279,7 @@ def health_json(health: Health) -> dict[str, Any]:
         "recovery_lag_seconds": seconds(health.recovery_lag),
         "inbox_lag_seconds": seconds(health.inbox_lag),
         "feed_lag_seconds": seconds(health.feed_lag),
+        "unselected": list(health.unselected) if known else None,
     }
 
 
