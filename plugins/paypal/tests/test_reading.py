@@ -405,7 +405,9 @@ def test_an_authorization_that_is_spent_without_its_captures_is_unknown():
         with pytest.raises(OutcomeUnknown, match="without its captures"):
             shown(order([authorization("CAPTURED")], captures))
     for spent in (capture("42.00", "DECLINED"), capture("20.00", "DECLINED", final=True)):
-        assert Status.CANCELED == shown(order([authorization("CAPTURED")], [spent])).status
+        found = order([authorization("CAPTURED")], [spent])
+        for before in (Status.AUTHORIZED, Status.REQUIRES_MORE):
+            assert Status.CANCELED == shown(found, status=before).status
 
 
 @pytest.mark.parametrize(
@@ -480,6 +482,8 @@ def test_a_payer_is_sent_to_paypal_while_nothing_is_paid():
     waits = shown(order(status="CREATED"), status=Status.REQUIRES_MORE)
     assert (Redirect(APPROVE), False) == (waits.next_action, waits.ready)
     assert shown(order([authorization()])).next_action is None
+    unlinked = shown(order(status="CREATED", links=[]), status=Status.REQUIRES_MORE)
+    assert (Status.REQUIRES_MORE, None) == (unlinked.status, unlinked.next_action)
     buttons = shown(order(status="CREATED"), status=Status.REQUIRES_MORE, data={"flow": "buttons"})
     assert buttons.next_action is None
 
@@ -623,6 +627,11 @@ def test_a_capture_in_doubt_is_refuted_by_what_leaves_no_room_for_it(authorizati
     assert code == refuted(order(authorizations, captures, status=status), operation("capture"))
 
 
+def test_a_capture_in_doubt_is_refuted_by_the_end_of_the_authorization():
+    for since, code in ((timedelta(minutes=9), None), (timedelta(minutes=10), "AUTHORIZATION_EXPIRED")):
+        assert code == refuted(order([authorization()]), operation("capture"), END + since)
+
+
 def of_capture(reference):
     return operation("capture", "20.00", id=THEIRS, reference=reference, state=State.SUCCEEDED)
 
@@ -663,6 +672,12 @@ def test_what_a_dispute_took_refutes_a_refund_once_that_would_show(sent_at, now,
     assert code == refuted(found, refund_of(sent_at=sent_at), now)
 
 
+def test_a_capture_that_still_stands_refutes_no_refund_however_late():
+    for status in ("COMPLETED", "PARTIALLY_REFUNDED"):
+        found = order([authorization("PARTIALLY_CAPTURED")], [capture("20.00", status, key=THEIRS)])
+        assert refuted(found, refund_of(sent_at=NOW - timedelta(days=1))) is None
+
+
 @pytest.mark.parametrize("kind", ["authorize", "update", "cancel", "initiate"])
 def test_of_no_other_operation_the_payments_say_that_it_failed(kind):
     assert refuted(order([authorization("VOIDED")]), operation(kind)) is None
@@ -685,6 +700,8 @@ def test_what_may_be_ours_and_lost_its_number_is_for_an_operator_once_the_key_is
     assert (hidden.refunded, hidden.charged_back) == (None, None)
     assert () == shown(found, doubt, None).effects  # nobody knows how late it is
     assert shown(found, doubt, FORGOTTEN - timedelta(seconds=1)).effects
+    later = replace(doubt, created_at=NOW - timedelta(days=1))  # the key is as old as the request
+    assert shown(found, later, FORGOTTEN - timedelta(hours=1)).effects
     unsent = replace(doubt, sent_at=None, created_at=NOW - timedelta(days=1))
     assert () == shown(found, unsent, FORGOTTEN - timedelta(hours=1)).effects
 
@@ -721,6 +738,7 @@ ODD = {"id": "X9", "status": "COMPLETED"}  # without an amount
         ("refund", order([authorization()], [capture("20.00")], [ODD])),
         ("authorize", order([ODD, authorization(number=2)])),
         ("authorize", at_once([ODD])),
+        ("refund", at_once([capture("42.00")], [ODD])),
     ],
 )
 def test_what_cannot_be_read_may_be_an_operation_in_doubt(kind, found):
