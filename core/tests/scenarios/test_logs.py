@@ -7,6 +7,7 @@ import pytest
 from helpers import eur
 from paysession import Declined, Dispute, NotApplied, Outcome, OutcomeUnknown, PaysessionError
 from paysession.outcome import Effect, Snapshot
+from paysession.values import Failure
 
 
 class Kept(logging.Handler):
@@ -142,6 +143,22 @@ def test_a_refusal_is_logged(told, kept, answer, said):
     ((level, event, text),) = kept.take()
     assert (level, event) == ("INFO", "operation.failed")
     assert text.startswith(f"capture of 42.00 EUR with fake was {said}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("capture", "WARNING"), ("refund", "WARNING"), ("cancel", "INFO")]
+)
+def test_what_fails_after_it_was_accepted_is_a_warning_where_money_was_expected(told, kept, kind, level):
+    session = told.session("captured" if kind == "refund" else "authorized")
+    told.fake.answers[kind] = Outcome.pending()
+    getattr(told.payments, kind)(session.id)
+    key = told.payments.history(session.id)[-1].id
+    failed = Effect(kind, session.amount, "failed", key=key, error=Failure("closed", "the account is closed"))
+    told.fake.snapshot = Snapshot("authorized", effects=[failed])
+    told.payments.sync(session.id)
+    ((found, event, text),) = kept.take()
+    assert (found, event) == (level, "operation.failed")
+    assert text.startswith(f"{kind} of 42.00 EUR with fake was declined: closed")
 
 
 def test_a_payment_that_is_declined_is_logged_once(told, kept):

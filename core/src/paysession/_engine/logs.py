@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from paysession.operation import CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Kind
+from paysession.operation import CANCEL, CAPTURE, INITIATE, REFUND, REFUSED, Kind, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,8 @@ def log_change(ledger: Ledger) -> None:
     """Log what a change that was committed means for an operator."""
     for type_, operation, detail in ledger.events:
         level, sentence = RECORDS.get(type_, (logging.NOTSET, ""))
+        if type_ == "operation.failed" and _was_accepted(ledger, operation):
+            level = logging.WARNING
         if level and logger.isEnabledFor(level) and _is_news(type_, operation):
             fields = _attributes(ledger, type_, operation, detail)
             logger.log(level, "%s", sentence.format(**_words(fields, operation)), extra=fields)
@@ -67,6 +69,12 @@ def _is_news(type_: EventType, operation: Operation | None) -> bool:
         return type_ not in _FOUND or operation.kind is INITIATE
     found = operation.origin == "provider" and operation.reverses is None and operation.answer != "captured"
     return found and operation.kind is _FOUND.get(type_)
+
+
+def _was_accepted(ledger: Ledger, operation: Operation | None) -> bool:
+    """Return whether a capture or refund failed that had been accepted: somebody may rely on it."""
+    before = ledger.known.get(operation.id) if operation is not None else None
+    return before is not None and before.state is State.PENDING and before.kind in (CAPTURE, REFUND)
 
 
 def _words(fields: Mapping[str, Any], operation: Operation | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,9 @@ _MOST_SECONDS: Final = 86_400
 
 _MOST_PATIENCE: Final = 366 * 86_400
 """The longest time in seconds that a settings file may give an unpaid session."""
+
+_PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+"""A host and perhaps a path."""
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
@@ -101,11 +105,11 @@ def checked_url(public_url: str | None) -> str | None:
     """Return where the host serves payments, or refuse what no provider can call.
 
     Raises:
-        SettingsError: It does not begin with ``https://`` or ``http://``.
+        SettingsError: It is no URL of a host, or has a query or a fragment: a path is added to it.
     """
     if public_url is None or (isinstance(public_url, str) and not public_url):
         return None
-    if isinstance(public_url, str) and public_url.startswith(("https://", "http://")):
+    if isinstance(public_url, str) and _PUBLIC_URL.fullmatch(public_url):
         return public_url
     raise SettingsError("public_url is a URL such as https://shop.example/pay")
 
