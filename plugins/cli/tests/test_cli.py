@@ -1,11 +1,15 @@
 """The command as a person or a script would use it; each call here, a few of them in processes of their own."""
 
 import json
+import runpy
 import sqlite3
+import sys
 
 import pytest
+from attrs import evolve
 
-from paysession import Money, Payments
+from paysession import Declined, Money, NotSupported, Payments
+from paysession.provider import Outcome, hookimpl
 from paysession_testing import FakeProvider
 
 
@@ -435,3 +439,205 @@ def test_in_doubt_names_the_order_and_the_provider(run, ask, tmp_path):
         id_,
     )
     assert "order-1001  manual" in run("in-doubt").stdout
+
+
+class Bank(FakeProvider):
+    """Accepts a refund, and finishes it later."""
+
+    @hookimpl
+    def refund(self, session, operation):
+        super().refund(session, operation)
+        self.settle("pending")
+        return Outcome.pending()
+
+    def settle(self, state):
+        for account in self._accounts.values():
+            account.effects[:] = [
+                evolve(effect, state=state) if effect.kind == "refund" else effect
+                for effect in account.effects
+            ]
+
+
+@pytest.fixture
+def bank():
+    return Bank()
+
+
+@pytest.fixture
+def at_the_bank(bank, tmp_path):
+    """Return payments with a bank, in the file that the command takes by default."""
+    with Payments.open(f"sqlite:///{tmp_path}/paysession.db", providers={"bank": bank}) as payments:
+        yield payments
+
+
+@pytest.fixture
+def refunding(at_the_bank):
+    """Return a session with a refund that the bank has accepted and not finished."""
+    order = at_the_bank.create_collection(Money("42.00", "EUR"), reference="order-1001")
+    session = at_the_bank.initiate(order.id, provider="bank")
+    at_the_bank.authorize(session.id)
+    at_the_bank.capture(session.id)
+    return at_the_bank.refund(session.id, Money("5.00", "EUR"))
+
+
+def test_a_pending_refund_is_shown_wherever_its_session_is(run, ask, refunding):
+    shown = run("session", "show", refunding.id).stdout
+    assert "refunded 0.00\npending: refund 5.00, which the gateway accepted and has not finished\n" in shown
+    for command in (["session", "list"], ["collection", "show", "order-1001"]):
+        lines = [line.rstrip() for line in run(*command).stdout.splitlines()]
+        assert lines[-2].endswith("pending")
+        assert lines[-1].endswith("0.00  refund 5.00")
+    told = ask("session", "show", refunding.id)
+    assert (told["pending"], told["refunding"], told["capturing"]) == (1, "5.00", "0.00")
+
+
+def test_where_nothing_is_pending_nothing_says_so(run, refunding, at_the_bank, bank):
+    bank.settle("succeeded")
+    at_the_bank.sync(refunding.id)
+    for command in (
+        ["session", "show", refunding.id],
+        ["session", "list"],
+        ["session", "history", refunding.id],
+    ):
+        assert "pending" not in run(*command).stdout
+
+
+@pytest.mark.parametrize("states", [["failed"], ["succeeded", "reversed"]], ids=" then ".join)
+def test_a_refund_that_failed_later_is_shown_to_an_operator(run, ask, refunding, at_the_bank, bank, states):
+    assert ask("session", "show", refunding.id)["failed"] == []
+    for state in states:
+        bank.settle(state)
+        at_the_bank.sync(refunding.id)
+    shown = run("session", "show", refunding.id).stdout
+    words = "was undone, " if "reversed" in states else "failed after the gateway had accepted it, "
+    assert f"refund of 5.00 EUR {words}" in shown
+    (failed,) = ask("session", "show", refunding.id)["failed"]
+    assert (failed["kind"], failed["amount"]) == ("refund", "5.00")
+
+
+def test_a_refund_that_was_refused_at_once_is_no_failure_of_later(ask, refunding, at_the_bank, bank):
+    bank.fail_next("declined", kind="refund")
+    with pytest.raises(Declined):
+        at_the_bank.refund(refunding.id, Money("6.00", "EUR"))
+    assert ask("session", "show", refunding.id)["failed"] == []
+
+
+def test_the_history_names_the_operations(run, ask, refunding):
+    operations = ask("session", "history", refunding.id)["operations"]
+    shown = run("session", "history", refunding.id).stdout
+    assert len(operations) == 4
+    assert all(f"  {row['id']}  " in shown for row in operations)
+
+
+def test_a_table_that_is_wider_than_the_terminal_is_a_list_and_nothing_is_cut(
+    run, ask, overcaptured, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("rich.console.Console.width", 80)
+    (conflict,) = ask("conflicts")
+    shown = run("conflicts").stdout
+    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
+    assert [line[1].rstrip() for line in lines[:5]] == [
+        conflict[name] for name in ("id", "session_id", "kind", "expected", "found")
+    ]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"session     {overcaptured.id}\n" in run("session", "list").stdout
+    assert overcaptured.id in run("collection", "show", "order-1001").stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_command_that_is_interrupted_says_what_stands_in_the_ledger(run, ask, monkeypatch, as_json):
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001")["id"]
+    ask("session", "authorize", id_)
+    ask("session", "capture", id_)
+    refund = Payments.refund
+
+    def interrupted(*arguments, **options):
+        refund(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Payments, "refund", interrupted)
+    done = run("session", "refund", id_, "5.00", *["--json"] * as_json, status=3)
+    operation = ask("session", "history", id_)["operations"][-1]
+    assert operation["kind"] == "refund"
+    assert (
+        f"interrupted: the session's last operation is refund of 5.00 EUR, succeeded ({operation['id']})"
+        in done.stderr
+    )
+    if as_json:
+        assert json.loads(done.stdout)["error"]["operation_id"] == operation["id"]
+
+
+def test_an_operation_that_was_interrupted_in_doubt_is_left_to_recovery(run, ask, monkeypatch, tmp_path):
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    id_ = ask("session", "initiate", "order-1001")["id"]
+
+    def interrupted(*_, **__):
+        with sqlite3.connect(tmp_path / "paysession.db") as database:
+            database.execute("UPDATE operation SET state = 'started'")
+            database.execute("UPDATE session SET open = (SELECT id FROM operation)")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Payments, "authorize", interrupted)
+    assert "paysession recover settles it" in run("session", "authorize", id_, status=3).stderr
+
+
+def test_what_only_reads_or_names_no_session_is_interrupted_plainly(run, ask, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")
+    monkeypatch.setattr(Payments, "initiate", interrupted)
+    monkeypatch.setattr(Payments, "capture", interrupted)
+    monkeypatch.setattr(Payments, "get", lambda *_: interrupted())
+    monkeypatch.setattr(Payments, "sessions", interrupted)
+    begun = "what was begun is in the ledger"
+    assert begun in run("session", "initiate", "order-1001", status=3).stderr
+    assert begun in run("session", "capture", "nix", status=3).stderr
+    assert "Aborted!" in run("session", "list", status=1).stderr
+
+
+def test_an_argument_of_the_library_is_named_as_the_commands_option(run, refunding, monkeypatch):
+    def several(*_, **__):
+        raise NotSupported("name it with capture=, one of a, b; or with final=True, or other=")
+
+    monkeypatch.setattr(Payments, "refund", several)
+    monkeypatch.setattr(Payments, "capture", several)
+    wanted = {
+        "refund": "with --capture, one of a, b; or with final=True",
+        "capture": "with --final, or other=",
+    }
+    for command, words in wanted.items():
+        assert words in run("session", command, refunding.id, "1.00", status=1).stderr
+
+
+@pytest.mark.parametrize("group", [[], ["session"], ["db"], ["collection"]], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(run, group):
+    done = run(*group, status=2)
+    assert done.stderr.startswith(f"Usage: {' '.join(['paysession', *group])} [OPTIONS] COMMAND [ARGS]...\n")
+    assert "\nCommands:\n" in done.stderr
+    assert "\\n" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["completion"], ["resolve", "x", "--note", "n"]], ids=" ".join)
+def test_the_choices_of_a_missing_argument_stand_in_lines_of_their_own(run, arguments):
+    done = run(*arguments, status=2)
+    assert "Choose from:\n  " in done.stderr
+    assert "\\" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--db", "--config"])
+def test_an_option_that_names_nothing_is_wrong_usage(run, ask, option):
+    ask("collection", "create", "1", "EUR", "--reference", "a")
+    for arguments in (["session", "list", option, ""], [option, "", "session", "list"]):
+        assert f"Invalid value for '{option}': it is empty" in run(*arguments, status=2).stderr
+    run("session", "list", PAYSESSION_DB="", PAYSESSION_CONFIG="")  # as if they were not set
+
+
+def test_the_command_is_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["paysession", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("paysession_cli", run_name="__main__")
+    assert ended.value.code in (None, 0)
+    assert capsys.readouterr().out.startswith("paysession, version ")

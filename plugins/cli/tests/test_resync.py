@@ -1,6 +1,7 @@
 """``paysession resync`` and ``webhooks --unmatched``, on a ledger that is behind its gateway."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -54,7 +55,8 @@ def test_a_resync_says_what_it_did(payments, session, fake):
         json.loads(run("resync", "--since", "2020-01-01", "--after", session.id, "--json").stdout)["looked"]
         == 0
     )
-    assert json.loads(run("resync", "--since", "2999-01-01T00:00:00Z", "--json").stdout)["looked"] == 0
+    since = payments.get(session.id).updated_at + timedelta(microseconds=1)
+    assert json.loads(run("resync", "--since", since.isoformat(), "--json").stdout)["looked"] == 0
     assert (
         json.loads(run("resync", "--since", "2020-01-01", "--provider", "x", "--json").stdout)["looked"] == 0
     )
@@ -91,6 +93,12 @@ def test_more_sessions_than_a_report_names_are_counted(payments, session, monkey
 @pytest.mark.parametrize("arguments", [[], ["--since", "yesterday"]], ids=" ".join)
 def test_a_resync_needs_a_time(payments, arguments):
     assert run("resync", *arguments).exit_code == 2
+
+
+def test_a_resync_of_the_future_is_wrong_usage(payments, session):
+    done = run("resync", "--since", "2999-01-01")
+    assert done.exit_code == 2
+    assert "Invalid value for '--since': 2999-01-01T00:00:00Z is in the future" in done.stderr
 
 
 def test_notifications_without_a_session_are_listed(payments, session, fake):

@@ -7,6 +7,7 @@ import getpass
 import json
 import math
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 import paysession  # what opens payments is loaded when it is first named: not to show a help text
-from paysession import InvalidData, Money, OutcomeUnknown, PaysessionError, StoreError
+from paysession import InvalidData, Money, OutcomeUnknown, PaysessionError, State, StoreError
 from paysession_cli import show
 from paysession_cli.terminal import complain, visible
 
@@ -41,6 +42,9 @@ DEFAULT_DB: Final = "sqlite:///paysession.db"
 DEFAULT_CONFIG: Final = "paysession.toml"
 EXIT_FAILED, EXIT_IN_DOUBT = 1, 3
 
+_ARGUMENT: Final = re.compile(r"\b([a-z_]+)=(?:True\b|(?=[\s,.;)]|$))")
+"""An argument of the library as its messages name it: ``capture=``, ``final=True``."""
+
 MOST_SECONDS: Final = 36_500 * 86_400
 """The longest duration that a command takes: a hundred years."""
 
@@ -52,6 +56,8 @@ class App:
         self.db: str | None = None
         self.config: str | None = None
         self.json = False
+        self.changes = False
+        """Whether payments were opened to change something."""
         self._announced = False
 
     def payments(self, *, make: bool = False, reading: bool = False) -> Payments:
@@ -69,6 +75,7 @@ class App:
                 f"there is no database {file}: name yours with --db or --config "
                 "(paysession collection create makes one)"
             )
+        self.changes = self.changes or not reading
         return paysession.Payments.open(self.url(), config=self._settings_file(), load_providers=not reading)
 
     def providers(self) -> Sequence[ProviderInfo]:
@@ -133,7 +140,9 @@ pass_app = click.make_pass_decorator(App, ensure=True)
 def remember(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """Return the callback of an option that `App` keeps under this name, wherever it was given."""
 
-    def keep(context: click.Context, _: click.Parameter, value: Any) -> Any:
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value == "":  # a script's variable that is not set: the default may be another shop's ledger
+            raise click.BadParameter("it is empty", context, parameter)
         if value:
             setattr(context.ensure_object(App), name, value)
         return value
@@ -175,8 +184,39 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except PaysessionError as error:
             _fail(app, error)
+        except KeyboardInterrupt:
+            if not app.changes:
+                raise
+            _fail(app, _interrupted(app, kwargs.get("id_")))
 
     return run
+
+
+def _interrupted(app: App, session_id: str | None) -> OutcomeUnknown:
+    """Return the error of a command that was interrupted: what it began stands in the ledger, and may go on.
+
+    Args:
+        app: The app.
+        session_id: The session that the command names, if it names one.
+    """
+    begun = (
+        "interrupted: what was begun is in the ledger, and may have been carried out; "
+        "look before you repeat it"
+    )
+    if session_id is None:
+        return OutcomeUnknown(begun)
+    try:
+        with app.payments(reading=True) as payments:
+            last = payments.history(session_id)[-1]
+    except (PaysessionError, IndexError):  # no session of that name, or a database that is down
+        return OutcomeUnknown(begun)
+    advice = "; paysession recover settles it" if last.state is State.STARTED else ""
+    return OutcomeUnknown(
+        f"interrupted: the session's last operation is {last.kind} of {last.amount}, {last.state} "
+        f"({last.id}){advice}",
+        session_id=session_id,
+        operation_id=last.id,
+    )
 
 
 def asked_by(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -210,8 +250,14 @@ def _check_store(url: object) -> None:
 def _fail(app: App, error: PaysessionError) -> NoReturn:
     if app.json:
         show.emit(show.error_json(error))
-    complain(str(error))
+    complain(_as_typed(str(error)))
     sys.exit(EXIT_IN_DOUBT if isinstance(error, OutcomeUnknown) else EXIT_FAILED)
+
+
+def _as_typed(sentence: str) -> str:
+    """Return an error's sentence with each argument that it names, ``capture=``, spelled as the option."""
+    options = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+    return _ARGUMENT.sub(lambda found: options.get(found[1], found[0]), sentence)
 
 
 class Time(click.ParamType[datetime]):

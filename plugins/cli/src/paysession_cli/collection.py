@@ -48,6 +48,7 @@ def collection_show(app: App, id_or_reference: str) -> None:
 
     def shown() -> None:
         show.show_collections([found])
+        click.echo()
         show.show_sessions(sessions)
 
     tree = {**show.collection_json(found), "sessions": [show.session_json(row) for row in sessions]}

@@ -39,7 +39,7 @@ def cli() -> None:
 
     Begin with `paysession demo`. Every command works on the store in --db, and answers in JSON
     with --json. The exit status is 0, 1 for a failure, 2 for wrong usage, and 3 if it is not known
-    what became of an operation (then: paysession recover).
+    what became of an operation (then: paysession recover), or a change was interrupted.
     """
 
 
@@ -114,8 +114,14 @@ def main() -> None:
         logging.lastResort.setFormatter(LogLines())
     try:
         sys.exit(cli(prog_name="paysession", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:  # the help text, which repeats nothing
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:  # wrong usage: the message repeats what was typed
-        click.UsageError(visible(error.format_message()), getattr(error, "ctx", None)).show()
+        # That an argument is missing has our own words only: the choices, one in a line.
+        own = isinstance(error, click.MissingParameter)
+        message = error.format_message().expandtabs(2) if own else error.format_message()
+        click.UsageError(visible(message, lines=own), getattr(error, "ctx", None)).show()
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("Aborted!", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,6 @@ from paysession_cli import show
 from paysession_cli.app import EXIT_FAILED, App, Time, asked_by, common, pass_app
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from paysession import Resync
 
 __all__ = ["resync", "webhooks"]
@@ -32,9 +31,11 @@ def resync(app: App, since: datetime, provider: str | None, after: str | None, b
     standard error. It may be interrupted and repeated. The exit status is 1 if a session failed: then run it
     again.
     """
+    if since > datetime.now(UTC):
+        raise click.BadParameter(f"{since:%Y-%m-%dT%H:%M:%SZ} is in the future", param_hint="'--since'")
 
     def progress(report: Resync) -> None:
-        click.echo(f"{show.resync_line(report)}; last {report.last}", err=True)
+        click.echo(f"{show.resync_line(report)}; last {report.last or 'none'}", err=True)
 
     with app.payments() as payments:
         report = payments.resync(since=since, provider=provider, after=after, progress=progress, by=by)

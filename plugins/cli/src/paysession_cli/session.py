@@ -187,12 +187,17 @@ def session_sync(app: App, id_: str, by: str) -> None:
 @common
 @pass_app
 def session_show(app: App, id_: str) -> None:
-    """Show a session as the ledger has it, with its open conflicts."""
+    """Show a session as the ledger has it, with its open conflicts, and what failed after it was accepted."""
     with app.payments(reading=True) as payments:
         found = payments.get(id_)
         conflicts = payments.conflicts(session_id=id_) if found.conflict is not None else ()
-    tree = {**show.session_json(found), "conflicts": [show.conflict_json(row) for row in conflicts]}
-    app.answer(tree, lambda: show.show_session(found, conflicts))
+        failed = show.failed_later(payments.history(id_))
+    tree = {
+        **show.session_json(found),
+        "conflicts": [show.conflict_json(row) for row in conflicts],
+        "failed": [show.operation_json(row) for row in failed],
+    }
+    app.answer(tree, lambda: show.show_session(found, conflicts, failed))
 
 
 @session.command("list")

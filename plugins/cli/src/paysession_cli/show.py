@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict
 from rich.table import Table
 from rich.text import Text
 
+from paysession import Kind, Money, State
 from paysession_cli.terminal import Terminal, json_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
+    from decimal import Decimal
 
     from paysession import (
         Conflict,
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
         Event,
         Health,
         InDoubt,
-        Money,
         Operation,
         PaymentCollection,
         PaymentSession,
@@ -39,6 +40,7 @@ __all__ = [
     "emit",
     "error_json",
     "event_json",
+    "failed_later",
     "health_json",
     "operation_json",
     "provider_json",
@@ -107,6 +109,38 @@ def _word(word: str) -> Text:
     return text(word, STYLES.get(word, ""))
 
 
+def _minor(minor: int, session: PaymentSession) -> Decimal:
+    return Money.from_minor(minor, session.amount.currency).amount
+
+
+def _pending(session: PaymentSession) -> str:
+    """Return what the gateway has accepted and not finished, such as ``refund 5.00``, or nothing."""
+    parts = [
+        f"{kind} {_minor(minor, session):f}"
+        for kind, minor in ((Kind.CAPTURE, session.capturing), (Kind.REFUND, session.refunding))
+        if minor
+    ]
+    if session.authorizing is not None:
+        parts.append(str(Kind.AUTHORIZE))
+    return ", ".join(parts) or ("an operation" if session.pending else "")
+
+
+def failed_later(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations that a gateway had accepted and that failed, or were undone, afterwards.
+
+    Nobody was told of it by the call that asked for them. Those that the session shows by itself are left
+    out: a payment that failed is its error, a dispute that was won is no failure.
+    """
+    kinds = (Kind.CAPTURE, Kind.REFUND, Kind.CANCEL)
+    refused = (State.DECLINED, State.NOT_APPLIED)
+    return [
+        row
+        for row in operations
+        if row.kind in kinds
+        and (row.reverses is not None or (row.state in refused and row.answer in ("failed", "pending")))
+    ]
+
+
 # --- JSON -----------------------------------------------------------------------------------------
 
 
@@ -145,6 +179,9 @@ def session_json(session: PaymentSession) -> dict[str, Any]:
         "disputes": session.disputes,
         "capturable": f"{session.capturable_amount.amount:f}",
         "refundable": f"{session.refundable_amount.amount:f}",
+        "pending": session.pending,
+        "capturing": f"{_minor(session.capturing, session):f}",
+        "refunding": f"{_minor(session.refunding, session):f}",
         "capture": session.capture,
         "reference": session.reference,
         "next_action": action.to_json() if action is not None else None,
@@ -314,6 +351,13 @@ def error_json(error: PaysessionError) -> dict[str, Any]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
+_PAD: Final = 2
+"""Spaces between two columns."""
+
+_WORDS: Final = 16
+"""Columns of words are folded, but not narrower than that."""
+
+
 def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for column in columns:
@@ -340,8 +384,11 @@ def show_collections(collections: Sequence[PaymentCollection]) -> None:
 
 
 def show_sessions(sessions: Sequence[PaymentSession]) -> None:
-    """Show sessions as a table."""
-    table = _table("session", "for", "provider", "status", "amount", "authorized", "captured", "refunded")
+    """Show sessions as a table; what is pending only if something is."""
+    pending = ("pending",) if any(row.pending for row in sessions) else ()
+    table = _table(
+        "session", "for", "provider", "status", "amount", "authorized", "captured", "refunded", *pending
+    )
     for row in sessions:
         table.add_row(
             text(row.id),
@@ -352,12 +399,15 @@ def show_sessions(sessions: Sequence[PaymentSession]) -> None:
             f"{row.authorized_amount.amount:f}",
             f"{row.captured_amount.amount:f}",
             f"{row.refunded_amount.amount:f}",
+            *(text(_pending(row), "yellow") for _ in pending),
         )
     _print(table, sessions, "no sessions")
 
 
-def show_session(session: PaymentSession, conflicts: Sequence[Conflict] = ()) -> None:
-    """Show one session, what its payer is to do, and its open conflicts where they were read."""
+def show_session(
+    session: PaymentSession, conflicts: Sequence[Conflict] = (), failed: Sequence[Operation] = ()
+) -> None:
+    """Show one session and what its payer is to do, and where they were read conflicts and failures."""
     out = console()
     out.print(text(f"{session.id}  {session.provider}  for {session.collection_reference}"))
     out.print(
@@ -370,6 +420,14 @@ def show_session(session: PaymentSession, conflicts: Sequence[Conflict] = ()) ->
         out.print(text("a dispute is not decided: see `paysession session history`", style="yellow"))
     if session.in_doubt:
         out.print(text(f"in doubt: {session.open}; `paysession recover` settles it", "yellow"))
+    if session.pending:
+        words = f"pending: {_pending(session)}, which the gateway accepted and has not finished"
+        out.print(text(words, style="yellow"))
+    for operation in failed:
+        how = "was undone" if operation.reverses is not None else "failed after the gateway had accepted it"
+        why = "" if operation.error is None else f": {operation.error.code}: {operation.error.message}"
+        moment = _clock(operation.updated_at)
+        out.print(text(f"{operation.kind} of {operation.amount} {how}, {moment}{why}", style="red"))
     if session.error is not None:
         out.print(text(f"error: {session.error.code}: {session.error.message}", style="red"))
     for row in conflicts:
@@ -391,7 +449,7 @@ def show_session(session: PaymentSession, conflicts: Sequence[Conflict] = ()) ->
 
 def show_history(operations: Sequence[Operation]) -> None:
     """Show a session's operations as a timeline."""
-    table = _table("#", "time (UTC)", "operation", "amount", "state", "by", "note")
+    table = _table("#", "id", "time (UTC)", "operation", "amount", "state", "by", "note")
     for row in operations:
         said = row.note or (f"{row.error.code}: {row.error.message}" if row.error is not None else "")
         if row.dispute is not None:
@@ -399,6 +457,7 @@ def show_history(operations: Sequence[Operation]) -> None:
         kind = f"{row.kind} (reversed)" if row.reverses is not None else str(row.kind)
         table.add_row(
             str(row.ordinal),
+            text(row.id),
             _clock(row.created_at),
             kind,
             str(row.amount),
@@ -583,4 +642,33 @@ def show_unmatched(rows: Sequence[Unmatched]) -> None:
 
 
 def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:
-    console().print(table if rows else otherwise)
+    out = console()
+    if not rows:
+        out.print(otherwise)
+    elif _least_width(table, out) <= out.width:
+        out.print(table)
+    else:  # a column without room would be cut, or left out: each row is a list of its columns instead
+        for number in range(len(rows)):
+            out.print(*[""] * bool(number), _as_list(table, number), sep="\n")
+
+
+def _least_width(table: Table, out: Terminal) -> int:
+    """Return the width at which no id, amount or status of a table is cut."""
+    width = -_PAD
+    for column in table.columns:
+        widths = [out.measure(cell).maximum for cell in column.cells]
+        longest = max(widths) if column.no_wrap else min(max(widths), _WORDS)
+        width += max(out.measure(column.header).maximum, longest) + _PAD
+    return width
+
+
+def _as_list(table: Table, number: int) -> Table:
+    """Return a row of a table as a list of its columns that are not empty."""
+    listed = Table(box=None, pad_edge=False, show_header=False)
+    listed.add_column(style="bold", no_wrap=True)
+    listed.add_column(overflow="fold")
+    for column in table.columns:
+        cell = list(column.cells)[number]
+        if str(cell):
+            listed.add_row(column.header, cell)
+    return listed
