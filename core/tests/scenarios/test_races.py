@@ -3,7 +3,15 @@
 import pytest
 
 from helpers import eur
-from paysession import InvalidTransition, MemoryStore, NotApplied, Outcome, OutcomeUnknown, SessionBusy
+from paysession import (
+    Declined,
+    InvalidTransition,
+    MemoryStore,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    SessionBusy,
+)
 from paysession._engine.recovery import ATTEMPTS
 from paysession.provider import Effect, Snapshot
 from paysession.store import Stale
@@ -186,6 +194,32 @@ def test_a_doubt_whose_lookup_cannot_be_recorded_stays_in_the_way(told):
     assert told.store.faster == 0
 
 
+def test_a_lookup_that_never_gets_through_leaves_the_call_in_doubt(told):
+    session = told.session()
+    told.fake.fail_next("lost_answer", kind="capture", then=lambda: vars(told.store).update(faster=ATTEMPTS))
+    with pytest.raises(OutcomeUnknown, match="do not repeat it"):
+        told.payments.capture(session.id, eur("10.00"))
+    assert (told.store.faster, told.payments.get(session.id).in_doubt) == (0, True)
+    told.clock.forward(minutes=1)
+    told.payments.recover()
+    assert told.payments.get(session.id).captured == told.fake.total(session.id, "capture") == 1000
+
+
+def test_a_refusal_is_raised_though_the_lookup_after_it_never_gets_through(told):
+    session = told.session("captured")
+    told.fake.refund_in_dashboard(session.id, eur("1.00"))
+    told.fake.fail_next("declined", kind="refund")
+
+    def moves():
+        del told.fake.paused
+        told.store.faster = ATTEMPTS
+
+    told.fake.paused = moves
+    with pytest.raises(Declined, match="refused on demand"):
+        told.payments.refund(session.id, eur("5.00"))
+    assert (told.store.faster, told.payments.get(session.id).refunded) == (0, 0)
+
+
 @pytest.mark.parametrize("faster", [1, 2, 3])
 def test_recovery_goes_on_though_the_session_moves(deaf, faster):
     session_id = doubtful(deaf)
@@ -195,10 +229,11 @@ def test_recovery_goes_on_though_the_session_moves(deaf, faster):
     assert deaf.fake.total(session_id, "capture") == 1000
 
 
-def test_recovery_that_never_gets_through_looks_again(deaf):
+@pytest.mark.parametrize("faster", [ATTEMPTS, 1000])
+def test_recovery_that_never_gets_through_looks_again(deaf, faster):
     session_id = doubtful(deaf)
     deaf.clock.forward(minutes=1)
-    deaf.store.faster = 1000
+    deaf.store.faster = faster
     assert deaf.payments.recover().waiting == (session_id,)
     deaf.store.faster = 0
     assert deaf.payments.recover().settled == (session_id,)

@@ -427,6 +427,25 @@ def test_a_gateway_that_cannot_be_asked_is_not_asked(make_shop):
     assert shop.fake.asked == []
 
 
+def test_a_sync_returns_what_comes_of_the_doubt_where_nobody_can_be_queried(make_told):
+    told = make_told(lookup="none")
+    session_id = doubt(told)
+    told.clock.forward(minutes=1)
+    session = told.payments.sync(session_id)
+    assert (session.captured, session.in_doubt) == (4200, False)
+
+
+def test_a_gateway_that_is_down_is_no_fault(told, caplog):
+    session = told.session("requires_more")
+    told.fake.snapshot = NotApplied("down")
+    caplog.set_level("INFO")
+    told.clock.forward(minutes=10)
+    assert told.payments.recover().waiting == (session.id,)
+    assert [(row.levelname, row.message) for row in caplog.records] == [
+        ("INFO", f"session {session.id} is not settled: down")
+    ]
+
+
 def test_a_sync_settles_the_doubt_it_meets(told):
     session_id = doubt(told)
     told.clock.forward(minutes=1)

@@ -281,6 +281,17 @@ def test_it_is_queried_for_ninety_days_after_an_eighth_of_its_age_in_the_end(ord
     assert "O1" not in orders.fake.asked
 
 
+@pytest.mark.parametrize("error", [NotApplied("away"), OutcomeUnknown("odd")])
+def test_it_is_given_up_after_ninety_days_in_which_the_gateway_did_not_answer(orders, error, caplog):
+    session = orders.session("requires_more")
+    orders.fake.shown["O1"] = error
+    notify(orders, session, "O1")
+    orders.clock.forward(days=90)
+    orders.payments.recover()
+    assert f"the payment O1 of session {session.id} was never compared with ours" in caplog.text
+    assert due(orders) == []
+
+
 def test_what_is_compared_on_the_last_day_is_not_said_to_be_missed(orders, caplog):
     session = orders.session("requires_more")
     orders.fake.shown["O1"] = OutcomeUnknown("odd")

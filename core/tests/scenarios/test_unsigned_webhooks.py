@@ -174,13 +174,30 @@ def test_deliveries_at_once_cause_one_look(shop):
     assert len(kept(shop)) == 1
 
 
-def test_two_workers_do_not_both_look(shop):
+def test_a_delivery_that_another_one_overtakes_is_acknowledged(shop):
+    session = shop.session("requires_more")
+    known = shop.store.notification
+
+    def overtaken(notification_id):
+        shop.store.notification = known
+        row = known(notification_id)
+        assert post(shop, session.reference, settle=False).body == "ok"
+        return row
+
+    shop.store.notification = overtaken
+    reply = post(shop, session.reference)
+    assert (reply.status, reply.body, shop.fake.looks) == (200, "nothing new", 0)
+    assert len(kept(shop)) == 1
+
+
+def test_two_workers_do_not_both_look(shop, caplog):
     session = shop.session("requires_more")
     post(shop, session.reference, settle=False)
     (row,) = kept(shop)
     inbox = shop.payments._inbox
     assert inbox.settle(row)
     assert not inbox.settle(row)  # read before the other began
+    assert caplog.text == ""  # it is no fault
     assert shop.fake.looks == 1
 
 

@@ -142,7 +142,7 @@ def test_one_that_matches_nothing_is_tried_at_growing_intervals_the_longer_if_it
     assert told.store.kept[-1].body == told.store.kept[0].body != b""
 
 
-def test_of_two_workers_with_one_notification_the_second_leaves_what_the_first_wrote(told):
+def test_of_two_workers_with_one_notification_the_second_leaves_what_the_first_wrote(told, caplog):
     session = told.session("requires_more")
     post(told, session.id, settle=False)
     (row,) = told.store.kept
@@ -151,6 +151,21 @@ def test_of_two_workers_with_one_notification_the_second_leaves_what_the_first_w
     told.snapshot = NotApplied("it is down")
     assert not told.payments._inbox.settle(row)
     assert told.store.notification(row.id) == done
+    assert caplog.text == ""  # it is no fault
+
+
+def test_a_delivery_that_another_one_overtakes_is_acknowledged(told):
+    session = told.session("requires_more")
+    known = told.store.notification
+
+    def overtaken(notification_id):
+        told.store.notification = known
+        assert post(told, session.id, id="e", settle=False).body == "ok"
+
+    told.store.notification = overtaken
+    reply = post(told, session.id, id="e")
+    assert (reply.status, reply.body) == (200, "nothing new")
+    assert [kept.state for kept in told.store.kept] == ["received"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +177,7 @@ def test_of_two_workers_with_one_notification_the_second_leaves_what_the_first_w
         ConfigurationError("gone"),
     ],
 )
-def test_one_that_cannot_be_settled_now_is_tried_again_for_as_long_as_it_takes(told, fault):
+def test_one_that_cannot_be_settled_now_is_tried_again_for_as_long_as_it_takes(told, fault, caplog):
     session = told.session("requires_more")
     told.fake.authorize_in_browser(session.id)
     told.fake.snapshot = fault
@@ -171,6 +186,7 @@ def test_one_that_cannot_be_settled_now_is_tried_again_for_as_long_as_it_takes(t
     told.clock.forward(days=4)
     told.payments.recover()
     assert told.store.kept[-1].state == "received"
+    assert "could not be settled" not in caplog.text  # it is no fault of ours
     told.fake.snapshot = None
     told.clock.forward(hours=1)
     told.payments.recover()
