@@ -247,10 +247,18 @@ class FakeVipps(Counterpart):
 
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Sign as the documentation's recipe does."""
+        return self._signed(body, at, WEBHOOK_SECRET, "shop.example", "/pay/webhooks/vipps?unit=1")
+
+    def sign_with_nothing(self, body: bytes, at: datetime) -> tuple[Mapping[str, str], bytes]:
+        """Sign with an empty secret, for a webhook without an address."""
+        return self._signed(body, at, "", "", "/"), body
+
+    @staticmethod
+    def _signed(body: bytes, at: datetime, secret: str, host: str, path: str) -> Mapping[str, str]:
         date = format_datetime(at.astimezone(UTC), usegmt=True)
         content = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        text = f"POST\n/pay/webhooks/vipps?unit=1\n{date};shop.example;{content}"
-        signature = hmac.new(WEBHOOK_SECRET.encode(), text.encode(), hashlib.sha256).digest()
+        text = f"POST\n{path}\n{date};{host};{content}"
+        signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
         return {
             "x-ms-date": date,
             "x-ms-content-sha256": content,

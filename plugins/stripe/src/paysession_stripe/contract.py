@@ -123,7 +123,15 @@ class SandboxCounterpart(Counterpart):
 
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Sign as Stripe does: https://docs.stripe.com/webhooks#verify-manually."""
-        signature = sign(body, SECRET, at.timestamp())
+        return self._signed(body, SECRET, at)
+
+    def sign_with_nothing(self, body: bytes, at: datetime) -> tuple[Mapping[str, str], bytes]:
+        """Sign with an empty secret."""
+        return self._signed(body, "", at), body
+
+    @staticmethod
+    def _signed(body: bytes, secret: str, at: datetime) -> Mapping[str, str]:
+        signature = sign(body, secret, at.timestamp())
         return {"Stripe-Signature": signature, "Content-Type": "application/json"}
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:

@@ -3,6 +3,8 @@
 `BROKEN` says which tests find it. Each class is the careful provider but for a few lines.
 """
 
+import hashlib
+import hmac
 import http.client
 import json
 import logging
@@ -877,6 +879,40 @@ class NoSecretNoCheck(GatewayProvider):
         if self._webhook_secret is None:
             return Trusting.parse_webhook(self, headers, body)
         return super().parse_webhook(headers, body)
+
+
+@breaks(
+    "test_a_signature_that_was_cut_short_is_rejected[half]",
+    "test_a_signature_that_was_cut_short_is_rejected[nothing]",
+)
+class ComparesWhatIsThere(GatewayProvider):
+    """Compares as many characters of the signature as were sent."""
+
+    fix = "compare the whole signature"
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        at, _, given = headers["gateway-signature"].partition(",v1=")
+        secret = self._webhook_secret.reveal().encode()
+        expected = hmac.new(secret, at[2:].encode() + b"." + body, hashlib.sha256).hexdigest()
+        whole = expected if expected.startswith(given) else given
+        return super().parse_webhook({**headers, "gateway-signature": f"{at},v1={whole}"}, body)
+
+
+class EmptySecret:
+    """A setting that was not given, and is used all the same."""
+
+    def reveal(self):
+        return ""
+
+
+@breaks("test_a_signature_under_an_empty_secret_is_rejected")
+class VerifiesWithAnEmptySecret(GatewayProvider):
+    fix = "before a signature is computed"
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._webhook_secret = self._webhook_secret or EmptySecret()
 
 
 # --- secrets ----------------------------------------------------------------------------------------

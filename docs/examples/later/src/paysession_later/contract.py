@@ -147,8 +147,16 @@ class FakeLater(Counterpart):
 
     def sign(self, body: bytes, at: datetime) -> Mapping[str, str]:
         """Sign as Later does."""
+        return self._signed(body, SECRET, at)
+
+    def sign_with_nothing(self, body: bytes, at: datetime) -> tuple[Mapping[str, str], bytes]:
+        """Sign with an empty secret."""
+        return self._signed(body, "", at), body
+
+    @staticmethod
+    def _signed(body: bytes, secret: str, at: datetime) -> Mapping[str, str]:
         stamp = str(int(at.timestamp()))
-        signature = hmac.new(SECRET.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        signature = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
         return {"Later-Signature": f"{stamp},{signature}", "Content-Type": "application/json"}
 
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:

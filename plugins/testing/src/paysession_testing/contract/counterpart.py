@@ -201,6 +201,14 @@ class Counterpart:
         del body, at
         _to_write("write sign(): the headers that your gateway sends along; or cannot['sign']")
 
+    def sign_with_nothing(self, body: bytes, at: datetime) -> tuple[Mapping[str, str], bytes]:
+        """Return the headers and the body as somebody makes them who signs with an empty secret: optional.
+
+        Where the gateway signs with a key of its own, leave it out.
+        """
+        del body, at
+        _optional("sign_with_nothing")
+
     def refund_in_dashboard(self, session: PaymentSession, amount: Money) -> None:
         """Refund as somebody in the gateway's dashboard would."""
         del session, amount

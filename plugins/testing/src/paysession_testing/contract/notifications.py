@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ __all__ = ["NotificationsContract"]
 
 _AHEAD: Final = timedelta(days=1)
 _STANDARD: Final = ("content-type", "content-length", "user-agent", "accept", "host", "date")
+_SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+"""What a signature looks like wherever in a header it stands: hexadecimal digits, or base64."""
 _GARBAGE: Final = {
     "empty": b"",
     "not utf-8": b"\xff\xfe\x00",
@@ -354,6 +357,31 @@ class NotificationsContract:
             fix="verify the signature over the raw body, with hmac.compare_digest, before reading anything",
         )
 
+    @pytest.mark.parametrize("left", ["half", "nothing"])
+    def test_a_signature_that_was_cut_short_is_rejected(self, bench: Bench, left: str) -> None:
+        """Half a signature, or an empty one, vouches for nothing: all of it is compared."""
+        bench.needs_webhooks()
+        needs_signature(bench)
+        session = bench.ahead()
+        headers, body = notify(bench, session)
+        # Not all that looks like a signature is one: that is not accepted, wherever it is changed.
+        verified = [
+            place
+            for place in _signatures(bench, headers, body)
+            if not any(_accepts(bench, *_put(headers, body, place, text)) for text in _others(place[1]))
+        ]
+        if not verified:
+            not_declared("no signature of 16 hexadecimal digits, or of as much base64, was found")
+        for place in verified:
+            kept = place[1][: len(place[1]) // 2 // 4 * 4] if left == "half" else ""
+            rejected(
+                bench,
+                session,
+                *_put(headers, body, place, kept),
+                what=f"a notification with {left} of the signature {place[1]!r:.80}",
+                fix="compare the whole signature, with hmac.compare_digest; an empty one is none",
+            )
+
     @pytest.mark.parametrize("when", ["stale", "future"])
     def test_a_notification_of_another_time_is_rejected(self, bench: Bench, when: str) -> None:
         """A signed notification that is too old, or from the future, is somebody's replay."""
@@ -415,6 +443,68 @@ class NotificationsContract:
             what="a notification that nobody could verify",
             fix="raise WebhookRejected if no secret is configured",
         )
+
+    def test_a_signature_under_an_empty_secret_is_rejected(
+        self, bench: Bench, provider_without_webhook_secret: object | None
+    ) -> None:
+        """Where no secret is configured an empty one verifies nothing: everybody can sign with it."""
+        bench.needs_webhooks()
+        needs_signature(bench)
+        if provider_without_webhook_secret in (None, UNKNOWN):
+            not_declared("every webhook setting is required")
+        session = bench.reported()
+        headers, body = bench.gateway.sign_with_nothing(
+            bench.gateway.notifications(session)[0], datetime.now(UTC)
+        )
+        bench.start_with(provider_without_webhook_secret)
+        rejected(
+            bench,
+            session,
+            headers,
+            body,
+            what="a notification that was signed with an empty secret",
+            fix="raise WebhookRejected if no secret is configured, before a signature is computed",
+        )
+
+
+def _signatures(bench: Bench, headers: Mapping[str, str], body: bytes) -> list[tuple[str | None, str]]:
+    """Return what may be a signature: the header that it stands in (None: the body), and its text."""
+    within = bench.gateway.signatures(body)
+    if within:
+        return [(None, text.decode()) for text in within]
+    own = {name: value for name, value in headers.items() if name.lower() not in _STANDARD}
+    return [(name, text) for name, value in own.items() for text in _SIGNATURE.findall(value)]
+
+
+def _put(
+    headers: Mapping[str, str], body: bytes, place: tuple[str | None, str], text: str
+) -> tuple[Mapping[str, str], bytes]:
+    """Return a notification with another text in place of a signature."""
+    name, given = place
+    if name is None:
+        return headers, body.replace(given.encode(), text.encode())
+    return {**headers, name: headers[name].replace(given, text)}, body
+
+
+def _others(signature: str) -> list[str]:
+    """Return a signature with a character changed, in its first half or in its second.
+
+    It is not the last one, of which base64 may not use every bit.
+    """
+    places = (0, len(signature) * 3 // 4)
+    return [
+        signature[:place] + ("0" if signature[place] != "0" else "1") + signature[place + 1 :]
+        for place in places
+    ]
+
+
+def _accepts(bench: Bench, headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether the provider accepts a notification; nothing is recorded."""
+    try:
+        bench.handle.parse_webhook({name.lower(): value for name, value in headers.items()}, body)
+    except PaysessionError:
+        return False
+    return True
 
 
 def _altered(value: str) -> str:
