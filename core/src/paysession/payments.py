@@ -376,7 +376,8 @@ class Payments:
         except OverLimit:
             held = Money.from_minor(self._collection(collection_id).held, amount.currency)
             raise InvalidAmount(
-                f"{amount} is below {held}, which its sessions hold; cancel one first"
+                f"{amount} is below {held}, which its sessions hold: cancel what is not captured first; what "
+                "was captured counts, also once it is refunded"
             ) from None
         return self.collection(collection_id)
 
