@@ -188,6 +188,37 @@ def test_nothing_under_a_name_and_other_names_are_no_card_data(tree):
     arguments.check_card_data(tree, "data")
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        "4444XXXX1111",
+        "450601******1234",
+        "XXXXXXXXXXXX1111",
+        "4506 01xx xxxx 1234",
+        "\u2022\u2022\u2022\u2022 1111",
+    ],
+)
+def test_a_masked_card_number_is_no_card_data(number):
+    arguments.check_card_data({"cardno": number, "card": {"number": number}}, "payload")
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"cardno": "4506011234X1234"},
+        {"cardno": "4506011234561234 x of it"},
+        {"cardno": "11111111111"},
+        {"cardno": 1111},
+        {"cardno": ["XXXX1111"]},
+        {"cvc": "***"},
+        {"card": {"cvc": "12X"}},
+    ],
+)
+def test_what_shows_more_than_a_masked_card_number_may_is_card_data(tree):
+    with pytest.raises(InvalidData, match="is a name of card data"):
+        arguments.check_card_data(tree, "payload")
+
+
 @pytest.mark.parametrize("wrong", UNSTORABLE)
 def test_a_text_in_json_that_no_database_can_hold_is_refused(wrong):
     with pytest.raises(InvalidData, match="^data has a text with"):

@@ -1,7 +1,7 @@
 """What callers hand in, checked before anything is read or written.
 
 What cannot be stored is refused with `InvalidData`; an id that cannot exist is `NotFound`, as any other
-that does not. Card data is refused by the names that it is given: see `CARD_DATA`.
+that does not. Card data is refused by the names that it is given: see `CARD_NUMBER` and `SECURITY_CODE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from paysession.session import PaymentCollection
 
 __all__ = [
-    "CARD_DATA",
+    "CARD_NUMBER",
+    "SECURITY_CODE",
     "check_amount",
     "check_card_data",
     "checked_by",
@@ -48,20 +49,28 @@ MAX_TEXT: Final = 200
 MOST_ROWS: Final = 1000
 _NO_CHECKOUT: Final = Checkout()
 
-CARD_DATA: Final = re.compile(
+CARD_NUMBER: Final = re.compile(
     r"(credit|debit|bank|payment)?card(number|num|no|nr)|cc(number|num|no|nr)"
     r"|((credit|debit|bank|payment)?card|full|primary|cc)?pan(number)?|primaryaccountnumber"
-    r"|((credit|debit|bank|payment)?card|cc)?(cvc|cvv|ccv|csc|cvn|cvd)[0-9]?(code|number|value)?"
-    r"|(card)?securitycode|card(verification|validation|security)(code|number|value)"
 )
-"""The names under which a card number or a card's security code is refused.
+"""The names under which a card number is refused, unless it is masked.
 
 Without regard to case, and to anything in a name but letters and digits: ``cardNumber``, ``card_number``
 and ``CARD NUMBER`` are one name. So are ``card[number]``, ``card.number`` and ``number`` in a mapping that is
 called ``card``. What else a name begins or ends with makes it another one (``cvc_check``,
-``gift_card_number``, ``encryptedCardNumber``), and no value is looked at: a gateway's numeric reference may
-look like a card number.
+``gift_card_number``, ``encryptedCardNumber``), and there no value is looked at: a gateway's numeric reference
+may look like a card number.
 """
+
+SECURITY_CODE: Final = re.compile(
+    r"((credit|debit|bank|payment)?card|cc)?(cvc|cvv|ccv|csc|cvn|cvd)[0-9]?(code|number|value)?"
+    r"|(card)?securitycode|card(verification|validation|security)(code|number|value)"
+)
+"""The names under which a card's security code is refused, in the same way."""
+
+_MASKED: Final = re.compile(r"[0-9 -]*[xX*\u2022][0-9xX*\u2022 -]*")
+_MOST_DIGITS: Final = 10
+"""So many digits of a masked card number may be shown: the first six and the last four."""
 
 _CARD: Final = re.compile(r"(credit|debit|bank|payment)?card")
 _LONG: Final = 40
@@ -205,7 +214,7 @@ def check_card_data(tree: Any, name: str) -> None:
         above, part = waiting.pop()
         if isinstance(part, dict):
             for key, below in cast("dict[str, Any]", part).items():
-                if below not in _EMPTY and _is_card_data(above, key):
+                if below not in _EMPTY and _is_card_data(above, key, below):
                     raise InvalidData(
                         f"{name}: {shown(key)} is a name of card data, which must not pass through here: let "
                         "the gateway's own form take it in the browser, and pass on the token that it returns"
@@ -221,9 +230,19 @@ def check_card_data(tree: Any, name: str) -> None:
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
-def _is_card_data(above: str, key: str) -> bool:
+def _is_card_data(above: str, key: str, value: object) -> bool:
     *_, parent, name = ["", "", *filter(None, map(_plain, re.split(r"[\[\].]+", f"{above}.{key}")))]
-    return CARD_DATA.fullmatch(name) is not None or (name in _NUMBER and _CARD.fullmatch(parent) is not None)
+    if SECURITY_CODE.fullmatch(name):
+        return True
+    is_number = CARD_NUMBER.fullmatch(name) or (name in _NUMBER and _CARD.fullmatch(parent))
+    return bool(is_number) and not _is_masked(value)
+
+
+def _is_masked(value: object) -> bool:
+    """Return whether a card number is shown in part, as gateways send it back with the payer."""
+    if not isinstance(value, str) or not _MASKED.fullmatch(value):
+        return False
+    return sum(map(str.isdigit, value)) <= _MOST_DIGITS
 
 
 def _plain(name: str) -> str:
