@@ -437,12 +437,19 @@ def _payer(details: object) -> Payer | None:
 
 
 def _fee(transactions: object) -> Money | None:
-    """Return what Stripe charges for a dispute: the fees of all that it moved, if they can be read."""
-    fees = [fee for transaction in items(transactions) if (fee := _cost(transaction)[0]) is not None]
-    if not fees or len({fee.currency for fee in fees}) > 1:
+    """Return what Stripe charges for a dispute: the fees of all that it moved, if they can be read.
+
+    A fee for answering it is returned when it is won, as a fee of less than nothing.
+    """
+    rows = [json_object(row) or {} for row in items(transactions)]
+    stated = [(text(row, "currency"), integer(row, "fee")) for row in rows]
+    fees = [(currency, fee) for currency, fee in stated if currency is not None and fee is not None]
+    total = sum(fee for _, fee in fees)
+    if total <= 0 or len({currency for currency, _ in fees}) > 1:
         return None
-    total = sum(fee.minor for fee in fees)
-    return fees[0].from_minor(total, fees[0].currency) if total else None
+    with suppress(ValueError):
+        return from_stripe(total, fees[0][0])
+    return None
 
 
 def _cost(transaction: object) -> tuple[Money | None, Money | None]:
