@@ -148,6 +148,14 @@ def test_each_capture_has_its_own():
     assert told(found) == told(again(found, *found.captures, gone={"C1": "20.00"}))
 
 
+def test_the_reason_is_that_of_how_the_capture_stands_now():
+    held = look(row("PENDING", reason="BUYER_COMPLAINT"))
+    assert "BUYER_COMPLAINT" == held.all[0].effect.dispute.reason
+    taken = again(held, row("DECLINED", reason="CHARGEBACK"), gone={"C1": "20.00"})
+    assert [("C1 dispute", "succeeded", "20.00", "lost")] == told(taken)
+    assert "CHARGEBACK" == taken.all[0].effect.dispute.reason
+
+
 # --- what a dispute adds ---------------------------------------------------------------------------
 
 
@@ -194,9 +202,33 @@ def test_what_the_order_showed_first_is_the_dispute_that_is_seen_later():
     ] == told(both)
 
 
+def test_a_dispute_that_only_the_order_showed_and_is_over_is_not_the_next_one():
+    freed = again(look(row("PENDING", reason="BUYER_COMPLAINT")), row())
+    found = again(freed, row(), cases=[case()])
+    assert [("C1 dispute", "failed", "20.00", "won"), ("C1 dispute 2", "pending", "20.00", "opened")] == told(
+        found
+    )
+
+
+def test_the_fee_of_a_dispute_is_told_with_it():
+    charged = {"affected_party": "SELLER", "type": "DEBIT", "reason": "DISPUTE_FEE"}
+    fee = {**charged, "amount": {"currency_code": "USD", "value": "15.00"}}
+    (one,) = look(row(), cases=[case(money_movements=[fee])]).all
+    assert ("pending", Money("15.00", "USD")) == (one.state, one.effect.dispute.fee)
+
+
+def test_what_is_stated_in_another_currency_took_nothing_of_the_capture_that_is_known():
+    dollars = {"currency_code": "USD", "value": "5.00"}
+    moved = {"affected_party": "SELLER", "type": "DEBIT", "reason": "DISPUTE_SETTLEMENT", "amount": dollars}
+    found = look(row(), cases=[case(dispute_amount=dollars, money_movements=[moved])])
+    assert ([("C1 dispute", "pending", "20.00", "opened")], {}) == (told(found), found.taken)
+
+
 def test_of_two_disputes_the_older_is_the_first_whatever_their_order():
     found = look(row(), cases=[case(2, amount="6.00"), case(1, amount="5.00")])
     assert ["PP-D-1", "PP-D-2"] == [one.entry.id for one in found.all]
+    undated = look(row(), cases=[case(1, amount="5.00"), case(2, amount="6.00", create_time=None)])
+    assert ["PP-D-2", "PP-D-1"] == [one.entry.id for one in undated.all]
 
 
 def test_a_decision_that_the_order_does_not_show_yet_is_pending_for_a_day():
@@ -218,12 +250,19 @@ def test_what_was_debited_was_taken_whatever_the_order_shows():
     assert [("C1 dispute", "succeeded", "5.00", "opened")] == told(found)
     returned = again(found, row(), cases=[won(moved=["7.00", "-2.00", "-5.00"])])
     assert [("C1 dispute", "reversed", "5.00", "won")] == told(returned)
+    assert told(returned) == told(again(returned, row(), cases=[won(moved=["7.00", "-7.00"])]))
 
 
 def test_what_was_decided_was_taken_where_the_order_shows_a_part():
     partly = row("PARTIALLY_REFUNDED")
     assert [("C1 dispute", "succeeded", "5.00", "lost")] == told(look(partly, cases=[lost(amount="5.00")]))
     assert ["failed"] == [one.state for one in look(partly, cases=[won(amount="5.00")]).all]
+
+
+def test_what_was_decided_came_back_once_the_order_shows_all_of_it():
+    first = look(row("PARTIALLY_REFUNDED"), cases=[lost(amount="5.00")])
+    whole = again(first, row(), cases=[lost(amount="5.00")], now=DECIDED + timedelta(days=2))
+    assert [("C1 dispute", "reversed", "5.00", "won")] == told(whole)
 
 
 def test_no_dispute_takes_more_than_the_refunds_have_left():
@@ -277,6 +316,18 @@ def test_a_dispute_that_takes_money_again_after_it_was_over_is_another_chargebac
     assert [("C1 dispute", "reversed", "5.00", "won"), ("C1 dispute 2", "pending", "5.00", "opened")] == told(
         reopened
     )
+    ended = again(reopened, row(), cases=[won(amount="5.00")])
+    assert [("C1 dispute", "reversed", "5.00", "won"), ("C1 dispute 2", "failed", "5.00", "won")] == told(
+        ended
+    )
+
+
+def test_a_decision_that_the_order_never_showed_begins_no_other_chargeback():
+    over = again(
+        look(row("PARTIALLY_REFUNDED"), cases=[lost(amount="5.00")]), row(), cases=[won(amount="5.00")]
+    )
+    found = again(over, row(), cases=[lost(amount="5.00")], now=DECIDED + timedelta(days=2))
+    assert [("C1 dispute", "reversed", "5.00", "won")] == told(found)
 
 
 # --- a dispute of several captures -----------------------------------------------------------------
@@ -324,6 +375,13 @@ def test_what_a_dispute_of_several_captures_took_counts_once():
 def test_a_claim_that_ended_with_a_refund_counts_once(ended_by, taken):
     found = look(row("PARTIALLY_REFUNDED"), cases=[lost(amount="5.00")], refunds=[ended_by])
     assert taken == found.taken
+
+
+@pytest.mark.parametrize("unknown", ["created_at", "updated_at"])
+def test_of_a_dispute_that_is_not_dated_a_refund_may_be_the_end(unknown):
+    undated = evolve(lost(amount="5.00"), **{unknown: None})
+    found = look(row("PARTIALLY_REFUNDED"), cases=[undated], refunds=[refund("5.00")])
+    assert {} == found.taken
 
 
 # --- what PayPal is asked about --------------------------------------------------------------------
