@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from paysession.provider import Kind, Money
+from paysession.provider import Kind, Money, OutcomeUnknown
 from paysession_paypal.chargebacks import Chargebacks
 from paysession_paypal.disputes import Disputed, read_case
 from paysession_paypal.orders import Capture, Refund
@@ -89,6 +89,106 @@ def told(found):
 def again(before, *rows, **more):
     """Look once more, with what was kept."""
     return look(*rows, known=before.kept, **more)
+
+
+# --- a dispute as PayPal shows it ------------------------------------------------------------------
+
+
+def movement(value, reason="DISPUTE_SETTLEMENT", currency="EUR", **more):
+    amount = {"currency_code": currency, "value": value}
+    return {"affected_party": "SELLER", "type": "DEBIT", "reason": reason, "amount": amount, **more}
+
+
+def test_a_dispute_is_read_whole():
+    found = case(of=("C1", None, "C2"), seller_response_due_date="2026-01-12T12:00:00Z")
+    assert ("PP-D-1", ("C1", "C2"), "UNAUTHORISED", eur("20.00")) == (
+        found.id, found.captures, found.reason, found.amount,
+    )  # fmt: skip
+    assert (OPENED, DECIDED, datetime(2026, 1, 12, 12, tzinfo=UTC)) == (
+        found.created_at, found.updated_at, found.due,
+    )  # fmt: skip
+    assert (None, False, None) == (found.taken, found.moved, found.fee)
+    with pytest.raises(OutcomeUnknown, match="no dispute_id"):
+        case(dispute_id=None)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [movement("5.00", affected_party="BUYER")],
+        [movement("5.00", affected_party="PAYMENT_PROCESSOR")],
+        [movement("5.00", type="HOLD")],
+        [movement("5.00", reason="SOMETHING_NEW")],
+        [movement("5.00", amount=None)],
+        [movement("5.00", currency="USD"), movement("5.00")],
+        [None],
+    ],
+)
+def test_what_moved_nothing_of_the_merchants_is_nothing_that_was_taken(rows):
+    found = case(money_movements=rows)
+    assert (None, False, None) == (found.taken, found.moved, found.fee)
+    decided = lost(amount="7.00", money_movements=rows)
+    assert eur("7.00") == decided.taken
+
+
+def test_what_was_returned_is_taken_off_and_leaves_no_less_than_nothing():
+    assert eur("0.00") == case(moved=["5.00", "-7.00"]).taken
+    assert eur("0.00") == lost(moved=["5.00", "-5.00"]).taken
+    assert lost(moved=["5.00", "-5.00"]).moved
+
+
+def test_fees_are_told_apart_from_what_was_taken():
+    fees = [
+        movement("15.00", "DISPUTE_FEE"),
+        movement("20.00", "CHARGEBACK_FEE"),
+        movement("1.00", "DISPUTE_SETTLEMENT_FEE"),
+    ]
+    found = case(money_movements=[*fees, movement("5.00")])
+    assert (eur("36.00"), eur("5.00"), True) == (found.fee, found.taken, found.moved)
+    returned = movement("36.00", "DISPUTE_FEE", type="CREDIT")
+    assert case(money_movements=[*fees, returned]).fee is None
+
+
+def test_what_was_decided_is_what_is_refunded_or_all_that_was_disputed():
+    refunded = {
+        "outcome_code": "RESOLVED_BUYER_FAVOUR",
+        "amount_refunded": {"currency_code": "EUR", "value": "4.00"},
+    }
+    found = lost(dispute_outcome=refunded)
+    assert (eur("4.00"), False, "lost") == (found.taken, found.moved, found.status)
+    assert eur("20.00") == lost().taken
+    assert lost(amount=None).taken is None
+    still_open = case(dispute_outcome=refunded)
+    assert (None, "opened") == (still_open.taken, still_open.status)
+    for_us = case(status="RESOLVED", dispute_outcome={**refunded, "outcome_code": "RESOLVED_SELLER_FAVOUR"})
+    assert (None, "won") == (for_us.taken, for_us.status)
+
+
+def test_what_was_debited_in_another_currency_is_what_was_decided():
+    dollars = [movement("6.00", currency="USD")]
+    assert (eur("20.00"), True) == (lost(money_movements=dollars).taken, lost(money_movements=dollars).moved)
+    assert case(money_movements=dollars).taken is None
+    nothing = [movement("6.00", currency="USD"), movement("6.00", currency="USD", type="CREDIT")]
+    assert Money("0.00", "USD") == lost(money_movements=nothing).taken
+    unstated = lost(amount=None, money_movements=dollars)
+    assert Money("6.00", "USD") == unstated.taken
+
+
+KEPT = Disputed(capture="C1", amount=eur("5.00"))
+
+
+def test_what_is_kept_of_a_dispute_leaves_out_what_is_not_known():
+    assert {"capture": "C1", "amount": "5.00 EUR", "status": "opened"} == KEPT.json()
+    assert {"C1 dispute": KEPT} == Disputed.read({"C1 dispute": KEPT.json()})
+
+
+@pytest.mark.parametrize("name", ["capture", "amount", "status"])
+def test_what_was_kept_and_cannot_be_read_is_left_out(name):
+    for value in (None, "", "junk" if name != "capture" else 7):
+        stored = {"bad": {**KEPT.json(), name: value}, "good": KEPT.json(), "none": None}
+        assert {"good": KEPT} == Disputed.read(stored)
+    assert {} == Disputed.read(None)
 
 
 # --- what the order alone shows --------------------------------------------------------------------
