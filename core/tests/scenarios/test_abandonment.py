@@ -150,6 +150,17 @@ def test_a_cancel_that_somebody_asked_for_stays_theirs_when_the_time_is_over(tol
     assert told.payments.get(session.id).status == "canceled"
 
 
+def test_what_an_early_look_cancels_is_said_to_be_settled(told):
+    session = told.session("requires_more", abandon_after=timedelta(hours=1))
+    told.fake.answers["cancel"] = NotApplied("down")
+    told.clock.forward(hours=1)
+    assert told.payments.recover().waiting == (session.id,)
+    told.fake.answers.clear()
+    assert told.payments.get(session.id).due_at > told.clock.now
+    assert told.payments.recover(now=True).settled == (session.id,)
+    assert told.payments.get(session.id).status == "canceled"
+
+
 def test_one_that_failed_is_abandoned_too(told):
     session = told.session("requires_more", abandon_after=timedelta(hours=1))
     told.fake.answers["authorize"] = Declined("card_declined")

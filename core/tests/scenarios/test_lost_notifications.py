@@ -144,7 +144,7 @@ def test_a_list_that_goes_on_is_read_to_its_end(listing):
     assert len(set(listing.fake.asked)) > 3
 
 
-def test_a_list_that_cannot_be_read_is_read_from_the_same_place_later(listing):
+def test_a_list_that_cannot_be_read_is_read_from_the_same_place_later(listing, caplog):
     session = listing.session("captured")
     listing.payments.recover()
     listing.fake.down = True
@@ -152,6 +152,7 @@ def test_a_list_that_cannot_be_read_is_read_from_the_same_place_later(listing):
     list_refund(listing, session)
     rounds(listing, hours=3)
     assert listing.payments.get(session.id).refunded == 0
+    assert caplog.text == ""  # it is no fault of ours
     listing.fake.down = False
     rounds(listing, hours=1)
     assert listing.payments.get(session.id).refunded == 500
@@ -470,6 +471,52 @@ def test_two_workers_share_one_list(listing):
     asked = len(listing.fake.asked)
     listing.payments.recover()
     assert len(listing.fake.asked) == asked == 1
+
+
+def test_two_workers_that_begin_at_once_begin_one(shop):
+    session = shop.session("captured")
+    shop.payments.recover()
+    second = Payments(shop.store, Registry({"fake": shop.fake}))
+    known = shop.store.notification
+
+    def overtaken(_):
+        shop.store.notification = known  # it was read before the other one wrote it
+
+    shop.store.notification = overtaken
+    assert second.recover(now=True).looked == 0
+    assert shop.store.notification == known
+    shop.clock.forward(hours=5)
+    second.recover()
+    assert (shop.fake.lookups, shop.payments.get(session.id).status) == (1, "authorized")
+
+
+def test_a_worker_leaves_alone_what_another_one_has_done_meanwhile(listing, caplog):
+    listing.session("captured")
+    due = listing.store.due_notifications
+    seen = []
+
+    def overtaken(*asked):
+        found = due(*asked)
+        if found and not seen:
+            seen.extend(found)
+            listing.payments.recover()
+        return found
+
+    listing.store.due_notifications = overtaken
+    listing.payments.recover()
+    assert (len(seen), len(listing.fake.asked), caplog.text) == (1, 1, "")
+
+
+def test_a_fault_in_a_sweep_keeps_recovery_from_nothing_else(shop, monkeypatch, caplog):
+    shop.session("captured")
+    shop.payments.recover()
+    order = shop.payments.create_collection(eur("42.00"), reference="order-2")
+    waiting = shop.payments.initiate(order.id, provider="fake")
+    monkeypatch.setattr(upkeep, "is_due", lambda *_: 1 / 0)
+    shop.clock.forward(hours=5)
+    shop.payments.recover()
+    assert shop.payments.get(waiting.id).status == "authorized"
+    assert "the upkeep of fake failed" in caplog.text
 
 
 def test_a_provider_that_lists_changes_since_is_not_swept(make_shop):

@@ -435,6 +435,13 @@ def test_a_sync_returns_what_comes_of_the_doubt_where_nobody_can_be_queried(make
     assert (session.captured, session.in_doubt) == (4200, False)
 
 
+def test_what_an_early_look_settles_is_said_to_be_settled(told):
+    session_id = doubt(told)
+    assert told.payments.get(session_id).due_at > told.clock.now
+    assert told.payments.recover(now=True).settled == (session_id,)
+    assert told.payments.get(session_id).captured == 4200
+
+
 def test_a_gateway_that_is_down_is_no_fault(told, caplog):
     session = told.session("requires_more")
     told.fake.snapshot = NotApplied("down")
