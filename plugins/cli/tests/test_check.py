@@ -75,6 +75,9 @@ COMMANDS = (
     ("check", "careless"),
     ("check", "careless", "--json"),
     ("check", "silent"),
+    ("check", "careless", "-x", "--json"),
+    ("check", "manual", "-k", "test_data_is_json", "--json"),
+    ("check", "manual", "-k", "nix"),
 )
 
 
@@ -152,6 +155,36 @@ def test_what_the_contracts_author_skips_is_no_success(check):
     done = check("silent")
     assert done.returncode == 1
     assert "no time for this" in done.stdout
+
+
+def test_the_contract_stops_at_the_first_failure(check):
+    done = check("careless", "-x", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["failed"] == 1
+    assert told["tests"][-1]["outcome"] == "failed"
+
+
+def test_one_test_of_the_contract_is_run(check):
+    done = check("manual", "-k", "test_data_is_json", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [(row["test"], row["outcome"]) for row in json.loads(done.stdout)["tests"]] == [
+        ("test_data_is_json", "passed")
+    ]
+
+
+def test_a_test_that_the_contract_has_not_is_wrong_usage(check):
+    done = check("manual", "-k", "nix")
+    assert done.returncode == 2
+    assert "Invalid value for '-k': 'nix' matches no test of the contract" in done.stderr
+
+
+@pytest.mark.parametrize("part", [["-x"], ["-k", "refund"]], ids=" ".join)
+@pytest.mark.parametrize("grade", [["--grade"], ["--write"], ["--tests", "."]], ids=" ".join)
+def test_no_grade_is_given_for_a_part_of_the_contract(in_process, part, grade):
+    done = in_process("check", "manual", *part, *grade)
+    assert done.returncode == 2
+    assert "a grade is that of the whole contract" in done.stderr
 
 
 @pytest.mark.parametrize(

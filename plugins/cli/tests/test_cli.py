@@ -522,6 +522,20 @@ def test_a_refund_that_was_refused_at_once_is_no_failure_of_later(ask, refunding
     assert ask("session", "show", refunding.id)["failed"] == []
 
 
+def test_an_event_says_what_kind_of_operation_it_is_about(run, ask, refunding, at_the_bank, bank):
+    assert "operation" not in run("events", "--limit", "3").stdout.splitlines()[0]
+    bank.settle("failed")
+    at_the_bank.sync(refunding.id)
+    told = ask("events")
+    assert [(row["type"], row["operation"]) for row in told[2:]] == [
+        ("session.captured", None),
+        ("operation.pending", "refund"),
+        ("operation.failed", "refund"),
+    ]
+    shown = run("events").stdout.splitlines()
+    assert "  operation.failed    refund     order-1001  " in shown[-1]
+
+
 def test_the_history_names_the_operations(run, ask, refunding):
     operations = ask("session", "history", refunding.id)["operations"]
     shown = run("session", "history", refunding.id).stdout

@@ -81,8 +81,14 @@ class Collector:
         self.results.append(Result(test, case.removesuffix("]"), outcome, words.removeprefix(_DECLARED)))
 
 
-def run_contract(module: str, cls: str) -> Collector:
-    """Run a contract, in a folder of its own so that no configuration lying about has a say."""
+def run_contract(module: str, cls: str, *chosen: str) -> Collector:
+    """Run a contract, in a folder of its own so that no configuration lying about has a say.
+
+    Args:
+        module: Where the contract is.
+        cls: Its class there.
+        chosen: Options of pytest that say which of its tests are run.
+    """
     import pytest  # noqa: PLC0415 - only this command needs it
 
     collector = Collector()
@@ -91,7 +97,7 @@ def run_contract(module: str, cls: str) -> Collector:
         path.write_text(f"from {module} import {cls}\n\n\nclass TestContract({cls}):\n    pass\n")
         Path(folder, "pytest.ini").write_text("[pytest]\n")
         options = ["-c", f"{folder}/pytest.ini", "--rootdir", folder, "-p", "no:cacheprovider"]
-        pytest.main([*options, "-p", "no:terminal", str(path)], plugins=[collector])
+        pytest.main([*options, *chosen, "-p", "no:terminal", str(path)], plugins=[collector])
     sys.modules.pop("test_contract", None)
     return collector
 
@@ -129,14 +135,23 @@ def _subject(name: str, distribution: str, collector: Collector, own: tuple[int,
 @click.option(
     "--write", "write_", is_flag=True, help="Write the grade into the provider's package, as a file."
 )
+@click.option(
+    "-k", "chosen", metavar="EXPRESSION", help="Run only tests that match, such as: refund and not webhook."
+)
+@click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
 @common
 @pass_app
-def check(app: App, name: str, grade: bool, tests: str | None, write_: bool) -> None:
+def check(
+    app: App, name: str, grade: bool, tests: str | None, write_: bool, chosen: str | None, exitfirst: bool
+) -> None:
     """Run the contract of an installed provider: passed, failed, not declared.
 
     The provider's distribution names its contract in the entry point group "paysession.contracts". With
     --grade the exit status is 0 for bronze and better.
     """
+    whole = grade or write_ or tests is not None
+    if whole and (chosen is not None or exitfirst):
+        raise click.UsageError("a grade is that of the whole contract: leave out -k and -x")
     if find_spec("pytest") is None:
         raise ProviderLoadError("the contract runs on pytest: pip install paysession-testing")
     found = paysession.installed(GROUP, name).get(name)
@@ -145,9 +160,12 @@ def check(app: App, name: str, grade: bool, tests: str | None, write_: bool) -> 
     contract: Any = found.load()
     if not is_contract(contract):
         raise ProviderLoadError(f"{name!r} of {found.distribution} is no BaseProviderContract")
-    collector = run_contract(contract.__module__, contract.__qualname__)
+    options = [*(["-k", chosen] if chosen is not None else []), *(["-x"] if exitfirst else [])]
+    collector = run_contract(contract.__module__, contract.__qualname__, *options)
     results = collector.results
-    if grade or write_ or tests is not None:
+    if chosen is not None and not results:
+        raise click.BadParameter(f"{chosen!r} matches no test of the contract", param_hint="'-k'")
+    if whole:
         own = run_tests(tests) if tests is not None else None
         subject = _subject(name, found.distribution, collector, own)
         graded = grade_of(subject)

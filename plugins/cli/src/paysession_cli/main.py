@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,11 @@ from paysession_cli.recovery import in_doubt, recover, resolve
 from paysession_cli.resync import resync, webhooks
 from paysession_cli.session import session
 from paysession_cli.terminal import LogLines, complain, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paysession import Event, Payments
 
 __all__ = ["cli", "main"]
 
@@ -94,7 +100,17 @@ def events(app: App, after: str | None, limit: int) -> None:
     """List what happened, in the order in which it happened."""
     with app.payments(reading=True) as payments:
         found = payments.events(after=after, limit=limit)
-    app.answer([show.event_json(row) for row in found], lambda: show.show_events(found))
+        kinds = _kinds(payments, found)
+    tree = [{**show.event_json(row), "operation": kinds.get(row.id)} for row in found]
+    app.answer(tree, lambda: show.show_events(found, kinds))
+
+
+def _kinds(payments: Payments, events: Sequence[Event]) -> dict[str, str]:
+    """Return the kinds of the operations of events whose type does not say it, by the events' ids."""
+    silent = [row for row in events if row.type.startswith("operation.") or row.type == "session.reversed"]
+    sessions = {row.session_id for row in silent if row.session_id is not None}
+    kinds = {row.id: str(row.kind) for id_ in sorted(sessions) for row in payments.history(id_)}
+    return {row.id: kinds[row.operation_id] for row in silent if row.operation_id in kinds}
 
 
 @cli.command()

@@ -468,14 +468,16 @@ def show_history(operations: Sequence[Operation]) -> None:
     _print(table, operations, "no operations")
 
 
-def show_events(events: Sequence[Event]) -> None:
-    """Show events as a table."""
-    table = _table("cursor", "time (UTC)", "event", "for", "by", "amount", "captured", "refunded")
+def show_events(events: Sequence[Event], kinds: Mapping[str, str] | None = None) -> None:
+    """Show events as a table; with the kinds of operations, by the ids of events that do not say it."""
+    more = ("operation",) if kinds else ()
+    table = _table("cursor", "time (UTC)", "event", *more, "for", "by", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
             text(row.cursor),
             _clock(row.occurred_at),
             text(row.type),
+            *((kinds or {}).get(row.id, "") for _ in more),
             text(row.reference),
             text(row.by or ""),
             str(row.amount),
