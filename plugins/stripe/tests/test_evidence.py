@@ -359,6 +359,22 @@ def test_a_dispute_that_is_over_for_nothing_says_how_it_ended(shown, status, cod
     assert code == (one.error.code if one.error is not None else None)
 
 
+@pytest.mark.parametrize(
+    ("amounts", "status", "state", "charged_back"),
+    [
+        ([-4200], "lost", "succeeded", "42.00"),
+        ([], "won", "failed", "0.00"),
+        ([-4200, 4200], "won", "failed", "0.00"),
+    ],
+)
+def test_a_prevented_dispute_took_what_was_withdrawn_for_it(shown, amounts, status, state, charged_back):
+    rows = [{"object": "balance_transaction", "currency": "eur", "amount": amount} for amount in amounts]
+    found = shown(intent(), [dispute(1, 4200, "prevented", balance_transactions=rows)])
+    (one,) = of_kind(found, Kind.CHARGEBACK)
+    assert (status, state, eur(charged_back)) == (one.dispute.status, one.state, found.charged_back)
+    assert (one.error is None) is (state == "succeeded")
+
+
 def test_disputes_that_cannot_be_read_leave_what_they_took_open(shown):
     assert shown(intent(), None).charged_back is None
     assert eur("0.00") == shown(intent(), ()).charged_back

@@ -136,6 +136,8 @@ def test_the_issuers_advice_decides_what_may_follow():
     plain = intent(last_payment_error=declined).error
     never = intent(last_payment_error={**declined, "advice_code": "do_not_try_again"}).error
     assert plain.category != never.category
+    lost = intent(last_payment_error={**declined, "decline_code": "insufficient_funds"}).error
+    assert plain.payer_message_key != lost.payer_message_key
 
 
 @pytest.mark.parametrize("value", ["pm_1", {"id": "pm_1", "object": "payment_method"}])
@@ -215,6 +217,7 @@ def test_a_mark_without_a_number_is_the_oldest_and_what_is_no_mark_makes_no_room
     rest = {f"shop_{number}": "x" for number in range(45)}
     assert "paysession_capture_11" == intent(metadata=metadata(**marks, **rest)).reuse
     assert intent(metadata=metadata(**rest, paysession_capture_1="no mark")).reuse is None
+    assert intent(metadata=metadata(**rest, theirs="ps_1-1 100 1")).reuse is None
 
 
 # --- a charge --------------------------------------------------------------------------------------
@@ -270,6 +273,11 @@ def test_what_can_be_charged_again_is_what_the_payment_leaves_behind(details, ke
     found = intent(payment_method="pm_1", latest_charge={**CHARGE, "payment_method_details": details})
     assert (kept, kept_as) == (found.charge.kept, found.charge.kept_as)
     assert (kept or "pm_1") == found.keepable
+
+
+def test_what_the_payer_paid_with_is_told_of_the_charge():
+    assert ("card", "4242") == (charge({"last4": "4242"}).method.type, charge({"last4": "4242"}).method.last4)
+    assert charge().method is None
 
 
 @pytest.mark.parametrize(("status", "available"), [("available", True), ("unavailable", False), (None, None)])
@@ -344,6 +352,7 @@ def test_a_dispute_is_read_whole():
         ([("eur", 1500), ("eur", 0)], "15.00 EUR"),
         ([("eur", 1500), ("eur", 2000)], "35.00 EUR"),
         ([("jpy", 1500)], "1500 JPY"),
+        ([("jpy", 1)], "1 JPY"),
         ([("eur", 1500), ("eur", 1500), ("eur", -1500)], "15.00 EUR"),
         ([("eur", 1500), ("eur", -1500)], None),
         ([("isk", 1550)], None),
@@ -359,5 +368,14 @@ def test_the_fee_of_a_dispute_is_that_of_all_that_it_moved_and_did_not_return(mo
 
 
 def test_a_fee_that_cannot_be_read_is_left_out():
-    rows = ["txn_1", {"fee": 1500}, {"currency": "eur", "fee": 1500}]
+    rows = ["txn_1", {"fee": 1500}, {"currency": "eur"}, {"currency": "eur", "fee": 1500}]
     assert eur("15.00") == read_dispute({**DISPUTE, "balance_transactions": rows}).fee
+
+
+@pytest.mark.parametrize(
+    ("amounts", "withdrawn"),
+    [([-4200], True), ([-4200, 4200], False), ([-4200, 4100], True), ([], False), ([None], False)],
+)
+def test_a_dispute_says_whether_money_was_withdrawn_and_not_returned(amounts, withdrawn):
+    rows = [{"currency": "eur", "amount": amount, "fee": 0, "net": amount} for amount in amounts]
+    assert withdrawn is read_dispute({**DISPUTE, "balance_transactions": rows}).withdrawn

@@ -586,6 +586,11 @@ def _chargebacks(intent: Intent, disputes: Sequence[Disputed]) -> Iterator[Effec
     capture = _only_capture(intent)
     for found in reversed(disputes):
         status, state = _DISPUTES.get(found.status, ("opened", "pending"))
+        if found.status == "prevented" and found.withdrawn:
+            status, state = (
+                "lost",
+                "succeeded",
+            )  # the payer was given the money before it came to a chargeback
         over = state in ("failed", "reversed")
         yield Effect(
             Kind.CHARGEBACK,

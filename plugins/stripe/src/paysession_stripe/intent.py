@@ -109,6 +109,7 @@ class Dispute:
         due_at: Until when evidence can be submitted.
         fee: What Stripe charges the merchant for it, in the currency of the balance.
         created_at: When it was opened.
+        withdrawn: Whether it took money from the merchant's balance that was not returned.
     """
 
     id: str
@@ -118,6 +119,7 @@ class Dispute:
     due_at: datetime | None = None
     fee: Money | None = None
     created_at: datetime | None = None
+    withdrawn: bool = False
 
 
 @frozen
@@ -306,6 +308,7 @@ def read_dispute(found: Json) -> Dispute:
         due_at=_time(evidence.get("due_by")),
         fee=_fee(found.get("balance_transactions")),
         created_at=_time(found.get("created")),
+        withdrawn=_moved(found.get("balance_transactions")) < 0,
     )
 
 
@@ -450,6 +453,12 @@ def _fee(transactions: object) -> Money | None:
     with suppress(ValueError):
         return from_stripe(total, fees[0][0])
     return None
+
+
+def _moved(transactions: object) -> int:
+    """Return what a dispute moved to the merchant's balance; less than nothing: it was withdrawn."""
+    rows = [json_object(row) or {} for row in items(transactions)]
+    return sum(integer(row, "amount") or 0 for row in rows)
 
 
 def _cost(transaction: object) -> tuple[Money | None, Money | None]:
