@@ -183,6 +183,13 @@ def test_what_is_kept_of_a_dispute_leaves_out_what_is_not_known():
     assert {"C1 dispute": KEPT} == Disputed.read({"C1 dispute": KEPT.json()})
 
 
+@pytest.mark.parametrize("status", ["opened", "under_review", "won", "lost"])
+def test_how_a_dispute_stands_is_kept(status):
+    kept = evolve(KEPT, status=status)
+    assert {"C1 dispute": kept} == Disputed.read({"C1 dispute": kept.json()})
+    assert (status in ("opened", "under_review")) is kept.is_open
+
+
 @pytest.mark.parametrize("name", ["capture", "amount", "status"])
 def test_what_was_kept_and_cannot_be_read_is_left_out(name):
     for value in (None, "", "junk" if name != "capture" else 7):

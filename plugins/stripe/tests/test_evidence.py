@@ -258,6 +258,10 @@ def test_an_operation_that_can_no_longer_happen_is_refuted(shown, session, value
     ("kind", "found"),
     [
         ("capture", intent("requires_capture", received=1000, capturable=3200)),
+        ("capture", intent("requires_capture", received=1000, capturable=3200, refunds=[refund(1, 1000)])),
+        ("cancel", intent("requires_capture", received=1000, capturable=3200, refunds=[refund(1, 1000)])),
+        ("capture", intent("canceled", received=0)),  # its status and its totals say it all
+        ("refund", intent("canceled", received=0)),
         ("capture", intent(captures=[(OURS, 4200)])),
         ("refund", intent(refunds=[refund(1, 4199)])),
         ("refund", intent(refunds=[refund(1, 4200, "pending")])),
@@ -326,6 +330,8 @@ def test_a_refund_that_nobody_here_made_is_dated_by_stripe_and_ours_by_its_key(s
 def test_a_refund_that_failed_at_the_bank_says_why(shown):
     row = {**refund(1, 500, "failed"), "failure_reason": "lost_or_stolen_card"}
     other = refund(2, 500, "canceled")
+    done = shown(intent(refunds=[refund(3, 500), refund(4, 500, "pending")]))
+    assert [None, None] == [one.error for one in of_kind(done, Kind.REFUND)]
     errors = [one.error for one in of_kind(shown(intent(refunds=[row, other])), Kind.REFUND)]
     assert ["lost_or_stolen_card", "refund_failed"] == [error.code for error in errors]
 
@@ -602,6 +608,11 @@ def test_a_page_that_closed_while_its_update_is_in_doubt_may_have_been_replaced(
         assert not other.replaced_by(update)
 
 
+def test_a_page_in_a_frame_is_shown_by_its_secret(reading):
+    action = reading(None, page(url=None, client_secret="cs_1_secret_x")).action
+    assert ("stripe.embedded_page", "cs_1_secret_x") == (action.kind, action.params["client_secret"])
+
+
 def test_a_page_that_says_nothing_of_where_or_who_is_read_all_the_same(reading):
     found = reading(None, page(url=None))
     assert (None, None) == (found.action, found.payer)
@@ -638,7 +649,8 @@ def test_the_last_cent_is_a_capture(reading):
 
 
 def test_a_capture_of_which_the_payment_shows_nothing_yet_is_pending(reading):
-    assert Answer.PENDING == evidence.capture(reading(intent("processing", received=0))).answer
+    outcome = evidence.capture(reading(intent("processing", received=0)))
+    assert (Answer.PENDING, "processing") == (outcome.answer, decode(outcome.data)["status"])
 
 
 def test_a_cancel_that_left_the_payment_open_is_in_doubt(reading):
@@ -684,14 +696,16 @@ def test_a_refused_capture_is_declined_by_a_payment_that_ended_without_it(refuse
     assert ("payment_intent_canceled", True) == refused("capture", intent("canceled", received=0))
     assert refused("capture", intent("canceled", received=4200, captures=[(OURS, 4200)])) is None
     assert refused("capture", intent()) is None
+    assert refused("capture", intent(), amount=eur("10.00")) is None
     assert refused("capture", intent("processing", received=0)) is None
+    assert refused("capture", intent("processing", received=0), amount=eur("10.00")) is None
     assert refused("capture", VOUCHER, page("complete")) is None
 
 
 def test_a_refused_cancel_is_declined_by_a_capture_that_the_ledger_lacks(refused):
     assert ("already_captured", True) == refused("cancel", intent(received=1000))
     # The rest may have been released by an earlier request of the same cancel.
-    assert refused("cancel", intent(received=1000), captured=1000) is None
+    assert refused("cancel", intent(received=1000), amount=eur("32.00"), captured=1000) is None
     assert Answer.CANCELED == refused("cancel", intent("canceled", received=0))
 
 
@@ -708,9 +722,10 @@ def test_a_refused_raise_of_what_is_still_held_is_in_doubt(refused):
     assert refused("update", held, amount=eur("50.00"), begun=Status.AUTHORIZED) is None
 
 
-def test_a_refused_update_is_declined_once_the_former_amount_is_authorized(refused):
+def test_a_refused_update_is_declined_once_the_former_amount_is_authorized(refused, session, values):
     held = intent("requires_capture", received=0, capturable=4200)
     assert ("authorized", True) == refused("update", held, amount=eur("50.00"))
+    assert "configuration" == evidence.paid_before(values.operation(session, "update")).category
     assert refused("update", held) is None
     assert refused("update", held, amount=eur("50.00"), **UNPAID) is None
 
