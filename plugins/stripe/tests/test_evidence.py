@@ -116,6 +116,15 @@ def of_kind(found, kind):
 # --- how it stands ---------------------------------------------------------------------------------
 
 
+HELD = intent("requires_capture", received=0, capturable=4200)
+DONE_AT_A_PAGE = {
+    "object": "charge",
+    "id": "ch_1",
+    "created": JANUARY,
+    "billing_details": {"name": "Jenny Rosen", "email": "jenny@example.com"},
+    "payment_method_details": {"type": "card", "card": {"capture_before": JANUARY + 604_800}},
+}
+WEEK = datetime.fromtimestamp(JANUARY + 604_800, UTC)
 UNPAID = {"status": Status.PENDING, "authorized": 0}
 VOUCHER = intent("requires_action", received=0)
 ERROR = {"type": "card_error", "code": "card_declined", "decline_code": "lost_card", "message": "No."}
@@ -158,6 +167,18 @@ def test_an_authorization_is_on_its_way_once_the_payer_has_done_their_part(shown
     found = of_kind(shown(intent(status, received=0)), Kind.AUTHORIZE)
     assert expected == [one.state for one in found]
     assert all(one.amount == eur("42.00") for one in found)
+
+
+def test_a_lookup_shows_until_when_who_pays_and_what_they_are_to_do(shown):
+    held = shown(intent("requires_capture", received=0, capturable=4200, latest_charge=DONE_AT_A_PAGE))
+    assert (WEEK, "Jenny Rosen", None) == (held.expires_at, held.payer.name, held.next_action)
+    assert "requires_capture" == decode(held.data)["status"]
+    voucher = {"type": "oxxo_display_details", "oxxo_display_details": {"expires_after": JANUARY + 604_800}}
+    waits = shown(intent("requires_action", received=0, next_action=voucher))
+    assert (WEEK, "stripe.next_action") == (waits.expires_at, waits.next_action.kind)
+    bank = {"type": "redirect_to_url", "redirect_to_url": {"url": "https://bank.example"}}
+    sent = shown(intent("requires_action", received=0, next_action=bank))
+    assert (None, Redirect("https://bank.example")) == (sent.expires_at, sent.next_action)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +235,11 @@ def test_the_last_cent_that_others_captured_is_seen(shown):
     assert [(eur("0.01"), "ch_1", "")] == captures_of(shown(intent(), captured=4199))
     marked = intent(captures=[("ps_1-3", 4199)])
     assert (eur("0.01"), "ch_1", "") in captures_of(shown(marked))
+
+
+def test_marks_of_more_than_was_received_are_not_believed(shown):
+    found = shown(intent(received=1000, captures=[("ps_1-3", 1001)]))
+    assert ([], eur("10.00")) == (captures_of(found), found.captured)
 
 
 def test_a_mark_of_nothing_is_no_capture(shown):
@@ -381,6 +407,31 @@ def test_a_prevented_dispute_took_what_was_withdrawn_for_it(shown, amounts, stat
     assert (one.error is None) is (state == "succeeded")
 
 
+def test_a_dispute_that_holds_the_money_is_open_with_its_reason_its_end_and_its_fee(shown):
+    rows = [{"object": "balance_transaction", "currency": "eur", "amount": -4200, "fee": 1500, "net": -5700}]
+    found = shown(intent(), [dispute(1, 4200, "needs_response", balance_transactions=rows)])
+    (one,) = of_kind(found, Kind.CHARGEBACK)
+    assert ("opened", "fraudulent", eur("15.00"), "dp_1") == (
+        one.dispute.status,
+        one.dispute.reason,
+        one.dispute.fee,
+        one.key,
+    )
+    assert datetime.fromtimestamp(JANUARY + 1_209_600, UTC) == one.dispute.evidence_due_by
+    assert ("succeeded", eur("42.00")) == (one.state, found.charged_back)
+
+
+def test_a_dispute_in_a_status_that_is_not_known_is_open_and_took_nothing_yet(shown):
+    found = shown(intent(), [dispute(1, 4200, "something_new")])
+    (one,) = of_kind(found, Kind.CHARGEBACK)
+    assert ("opened", "pending", eur("0.00")) == (one.dispute.status, one.state, found.charged_back)
+
+
+def test_a_dispute_in_another_currency_is_of_all_that_was_captured(shown):
+    found = shown(intent(received=3000), [dispute(1, 3300, "lost", currency="usd")])
+    assert eur("30.00") == found.charged_back
+
+
 def test_disputes_that_cannot_be_read_leave_what_they_took_open(shown):
     assert shown(intent(), None).charged_back is None
     assert eur("0.00") == shown(intent(), ()).charged_back
@@ -397,17 +448,6 @@ def reading(session):
         return read(found, evolve(session, **changes), StripeData(payment_intent="pi_1"), Browser("pk_1"), at)
 
     return reading
-
-
-HELD = intent("requires_capture", received=0, capturable=4200)
-DONE_AT_A_PAGE = {
-    "object": "charge",
-    "id": "ch_1",
-    "created": JANUARY,
-    "billing_details": {"name": "Jenny Rosen", "email": "jenny@example.com"},
-    "payment_method_details": {"type": "card", "card": {"capture_before": JANUARY + 604_800}},
-}
-WEEK = datetime.fromtimestamp(JANUARY + 604_800, UTC)
 
 
 def test_what_is_held_is_an_authorization_with_its_end_and_its_payer(reading):
