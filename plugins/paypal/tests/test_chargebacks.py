@@ -329,6 +329,8 @@ def test_what_is_stated_in_another_currency_took_nothing_of_the_capture_that_is_
     moved = {"affected_party": "SELLER", "type": "DEBIT", "reason": "DISPUTE_SETTLEMENT", "amount": dollars}
     found = look(row(), cases=[case(dispute_amount=dollars, money_movements=[moved])])
     assert ([("C1 dispute", "pending", "20.00", "opened")], {}) == (told(found), found.taken)
+    of_two = case(of=("C1", "C2"), dispute_amount=dollars, money_movements=[moved])
+    assert {} == look(row(), row(number=2), cases=[of_two]).taken
 
 
 def test_of_two_disputes_the_older_is_the_first_whatever_their_order():
@@ -427,6 +429,15 @@ def test_a_dispute_that_takes_money_again_after_it_was_over_is_another_chargebac
     assert [("C1 dispute", "reversed", "5.00", "won"), ("C1 dispute 2", "failed", "5.00", "won")] == told(
         ended
     )
+
+
+def test_two_disputes_that_are_taken_up_again_are_two_more():
+    both = [lost(amount="5.00"), lost(2, "6.00")]
+    first = look(row("PARTIALLY_REFUNDED"), cases=both)
+    over = again(first, row(), cases=[won(amount="5.00"), won(2, "6.00")])
+    found = again(over, row("PARTIALLY_REFUNDED"), cases=both)
+    assert ["reversed", "reversed", "succeeded", "succeeded"] == [one.state for one in found.all]
+    assert {"C1": eur("11.00")} == found.taken
 
 
 def test_a_decision_that_the_order_never_showed_begins_no_other_chargeback():

@@ -223,6 +223,7 @@ def test_a_refund_without_a_link_explains_what_one_capture_lacks_and_only_once()
     found = shown(several)
     assert (eur("25.00"), eur("5.00")) == (found.refunded, found.charged_back)
     assert {"C2": eur("5.00")} == Reading(several, session(), NOW).chargebacks.taken
+    assert ["C2"] == [one.capture for one in of_kind(found, Kind.CHARGEBACK)]
     linked = shown(
         order(
             [authorization("PARTIALLY_CAPTURED")],
@@ -244,6 +245,8 @@ def test_a_capture_that_is_given_back_whole_by_refunds_is_no_chargeback():
     found = shown(at_once([capture("20.00", "REFUNDED")], [refund("15.00"), refund("5.00", number=2)]))
     assert (eur("20.00"), eur("0.00")) == (found.refunded, found.charged_back)
     assert [] == of_kind(found, Kind.CHARGEBACK)
+    twice = shown(at_once([capture("20.00", "REFUNDED")], [refund("20.00"), refund("5.00", number=2)]))
+    assert (eur("25.00"), eur("0.00")) == (twice.refunded, twice.charged_back)
 
 
 # --- a part that was given back, and nothing says how much -----------------------------------------
@@ -503,11 +506,13 @@ def test_an_approval_is_ready_unless_it_is_the_one_that_was_declined():
     assert not shown(approved, status=Status.ERROR).ready
 
 
-def test_an_order_waits_three_hours_and_an_authorization_to_its_end():
+def test_a_lookup_shows_who_pays_and_until_when_it_waits_or_holds():
     assert (
         BEGUN + timedelta(hours=3) == shown(order(status="CREATED"), status=Status.REQUIRES_MORE).expires_at
     )
     assert END == shown(order([authorization()])).expires_at
+    payer = {"payer_id": "P1", "email_address": "jenny@example.com"}
+    assert "jenny@example.com" == shown(order([authorization()], payer=payer)).payer.email
     later = authorization(number=2, expiration_time="2026-02-10T12:00:00Z")
     assert datetime(2026, 2, 10, 12, tzinfo=UTC) == shown(order([authorization("VOIDED"), later])).expires_at
     over = {**later, "status": "VOIDED"}
