@@ -1,5 +1,6 @@
 """paysession new-provider: a package from the template, and every way to ask for one wrongly."""
 
+import importlib
 import json
 import re
 import sys
@@ -56,6 +57,27 @@ def test_a_complete_package_is_made(new, tmp_path):
     }
     assert "Jenny Rosen" in (folder / "LICENSE").read_text()
     assert "${{ matrix.python }}" in (folder / ".github/workflows/ci.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"api_key": ""}, "api_key is empty"),
+        ({"api_key": "sk_1", "timeout": 0}, "'timeout' must be > 0"),
+        ({"api_key": "sk_1", "timeout": float("inf")}, "'timeout' must be <= 300"),
+    ],
+    ids=["empty key", "no time", "endless time"],
+)
+def test_its_provider_refuses_settings_with_which_no_request_could_go_well(
+    new, tmp_path, monkeypatch, settings, words
+):
+    new("acme")
+    monkeypatch.syspath_prepend(tmp_path / "paysession-acme/src")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "paysession_acme"]:
+        monkeypatch.delitem(sys.modules, name)
+    provider = importlib.import_module("paysession_acme").Acme
+    with pytest.raises(ValueError, match=words):
+        provider(**settings)
 
 
 def test_it_says_what_to_do_next(new):

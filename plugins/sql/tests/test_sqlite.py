@@ -90,6 +90,35 @@ def test_what_is_no_database_is_refused(tmp_path):
             SqliteStore.open(wrong)
 
 
+def test_a_file_that_may_not_be_written_says_what_sqlite_needs(url, tmp_path, monkeypatch):
+    SqliteStore.open(url).close()
+    path, connect = tmp_path / "books.db", sqlite3.connect
+    with closing(connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    # As for a user without permission: that of root, as whom tests may run, cannot be taken away.
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **given: connect(f"file:{path}?mode=ro", uri=True, **given)
+    )
+    with pytest.raises(
+        StoreError, match="readonly database; this user has to be able to write the file and its"
+    ):
+        SqliteStore.open(url)
+
+
+def test_a_file_that_is_damaged_says_where_to_read_on(store, url, tmp_path):
+    store.close()
+    with closing(SqliteStore.open(url)) as again:  # which has read nothing yet
+        _damage(tmp_path / "books.db")
+        with pytest.raises(StoreError, match="malformed; if another file was copied .* 'After a restore'"):
+            again.query("SELECT * FROM session")
+
+
+def _damage(path):
+    with path.open("r+b") as file:
+        file.seek(4096)  # behind the first page, which says that it is a database
+        file.write(b"\xff" * 100_000)
+
+
 def test_commits_are_durable_and_many_may_read(store):
     pragmas = [store.query(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
     assert pragmas == ["wal", 2]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from paysession import StoreError
 from paysession.store import Identity, OverLimit, SessionRow, Stale, utc_now
 from paysession_sql import for_sqlite
+from paysession_sql.advice import explained
 from paysession_sql.forks import generation, watch
 from paysession_sql.known import Known
 from paysession_sql.places import Call, Places
@@ -151,7 +152,7 @@ class SqliteStore(Reads):
             store._bring_up_to_date()
         except (sqlite3.Error, OSError) as error:
             store.close()
-            raise StoreError(f"the database {path} cannot be opened: {error}") from None
+            raise StoreError(f"the database {path} cannot be opened: {explained(error)}") from None
         except BaseException as error:
             store.close()
             if isinstance(error, StoreError) or not isinstance(error, Exception):
@@ -287,7 +288,7 @@ class SqliteStore(Reads):
         except BaseException as error:
             places.leave(call, broken_off=True)
             if isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
-                raise StoreError(f"the database {self.path} cannot be read: {error}") from error
+                raise StoreError(f"the database {self.path} cannot be read: {explained(error)}") from error
             raise
         return found
 
@@ -488,7 +489,7 @@ class SqliteStore(Reads):
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
 
     def _failure(self, error: Exception) -> StoreError:
-        return StoreError(f"the database {self.path} could not be written: {error}")
+        return StoreError(f"the database {self.path} could not be written: {explained(error)}")
 
     def _make(self, cursor: sqlite3.Cursor, member: _Commit) -> bool:
         """Make one change of a group, or find it refused; return whether nothing was written then."""

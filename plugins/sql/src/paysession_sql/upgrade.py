@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from paysession import StoreError
+from paysession_sql.advice import explained
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -173,11 +174,11 @@ class _Connected:
         self._connection.close()
         self._engine.dispose()
         if isinstance(error, SQLAlchemyError):
-            raise StoreError(f"the schema cannot be brought up to date: {_cause(error)}") from error
+            raise StoreError(f"the schema cannot be read or upgraded: {_cause(error)}") from error
 
 
 def _cause(error: SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return explained(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 def _version(connection: Connection) -> str | None:

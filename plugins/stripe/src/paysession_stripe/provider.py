@@ -70,6 +70,8 @@ _LISTED: Final = timedelta(days=30) - timedelta(minutes=5)
 _REFUSED: Final = 86_400.0
 """Seconds after which Stripe is asked again for a list that this key may not read."""
 
+MOST_PATIENCE: Final = 300.0
+"""The longest timeout, in seconds: an operation is in flight for several of them."""
 _KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
 
 _Found = TypeVar("_Found")
@@ -177,7 +179,7 @@ class Stripe:
         default=Endpoint("https://api.stripe.com"), converter=Endpoint, validator=_check_base
     )
     stripe_account: str = field(default="", validator=matches_re(r"(acct_\w+)?"))
-    timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1)])
+    timeout: float = field(default=20.0, validator=[instance_of((int, float)), ge(1), le(MOST_PATIENCE)])
     max_network_retries: int = field(default=1, validator=[instance_of(int), ge(0), le(5)])
     ui: str = field(default="elements", validator=in_(("elements", *PAGES)))
     capture_method: str = field(default="manual", validator=in_(CAPTURES))

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import field, frozen
-from attrs.validators import gt, instance_of
+from attrs.validators import gt, instance_of, le
 
 from paysession.provider import (
     API_VERSION,
@@ -69,8 +69,13 @@ class Later:
     api_key: Secret = field(converter=Secret)
     webhook_secret: Secret = field(default=Secret(""), converter=Secret)
     api_base: Endpoint = field(default=Endpoint("https://api.later.example/v1"), converter=Endpoint)
-    timeout: float = field(default=10.0, validator=[instance_of((int, float)), gt(0)])
+    timeout: float = field(default=10.0, validator=[instance_of((int, float)), gt(0), le(300)])
     _gateway: Gateway = field(init=False, repr=False)
+
+    @api_key.validator
+    def _check_key(self, _: object, key: Secret) -> None:
+        if not key:  # such as a variable of the environment that is set to nothing
+            raise ValueError("api_key is empty")
 
     @_gateway.default
     def _make_gateway(self) -> Gateway:
