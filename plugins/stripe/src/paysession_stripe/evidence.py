@@ -587,10 +587,8 @@ def _chargebacks(intent: Intent, disputes: Sequence[Disputed]) -> Iterator[Effec
     for found in reversed(disputes):
         status, state = _DISPUTES.get(found.status, ("opened", "pending"))
         if found.status == "prevented" and found.withdrawn:
-            status, state = (
-                "lost",
-                "succeeded",
-            )  # the payer was given the money before it came to a chargeback
+            # The payer was given the money before it came to a chargeback.
+            status, state = "lost", "succeeded"
         over = state in ("failed", "reversed")
         yield Effect(
             Kind.CHARGEBACK,

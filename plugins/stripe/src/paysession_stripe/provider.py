@@ -72,6 +72,7 @@ _REFUSED: Final = 86_400.0
 
 MOST_PATIENCE: Final = 300.0
 """The longest timeout, in seconds: an operation is in flight for several of them."""
+
 _KEY: Final = re.compile(r"(sk|rk)_\w+", re.ASCII)
 
 _Found = TypeVar("_Found")
