@@ -56,6 +56,34 @@ def test_a_repetition_that_goes_unanswered_may_be_under_way_in_its_turn(told, ki
     assert asked_after(told, session_id, SHORTLY) == "declined"
 
 
+def test_a_lookup_that_fails_makes_the_time_neither_longer_nor_shorter(told):
+    """It is counted from the last request that went unanswered."""
+    session_id = doubt(told, "capture")
+    told.fake.answers["capture"] = OutcomeUnknown("a timeout")
+    assert asked_after(told, session_id, IN_FLIGHT / 2) == "started"
+    told.fake.snapshot = NotApplied("down")
+    told.clock.now += IN_FLIGHT / 2
+    with pytest.raises(NotApplied):
+        told.payments.sync(session_id)
+    told.fake.snapshot = None
+    told.fake.answers["capture"] = Declined("no", "not any more")
+    assert asked_after(told, session_id, IN_FLIGHT / 2 - SHORTLY) == "started"
+    assert asked_after(told, session_id, SHORTLY) == "declined"
+
+
+def test_a_lookup_that_shows_nothing_makes_the_time_neither_longer_nor_shorter(make_told):
+    told = make_told(replay_window=timedelta(0))
+    session = told.session("requires_more")
+    told.fake.meanwhile["authorize"] = dies
+    with pytest.raises(KeyboardInterrupt):
+        told.payments.authorize(session.id)
+    lease = told.payments.history(session.id)[-1].lease_until - told.clock.now
+    assert asked_after(told, session.id, lease) == "started"
+    told.fake.snapshot = Snapshot("error")
+    assert asked_after(told, session.id, IN_FLIGHT - SHORTLY) == "started"
+    assert asked_after(told, session.id, SHORTLY) == "declined"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_repetition_that_was_not_sent_is_not_under_way(told, kind):
     session_id = doubt(told, kind)

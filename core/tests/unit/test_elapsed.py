@@ -277,6 +277,24 @@ def test_a_clock_set_back_does_not_prolong_the_replay_window():
     assert sent == [0, 3000]
 
 
+def test_a_clock_set_back_does_not_prolong_the_window_of_what_was_sent_again_since():
+    hosts = Hosts(replay_window=timedelta(hours=2))
+    hosts.gateway.lost = OutcomeUnknown("timeout")
+    sent = []
+    hosts.gateway.meanwhile = lambda: sent.append(hosts.machine.seconds)
+    with pytest.raises(OutcomeUnknown):
+        hosts.capture(hosts.one)
+    hosts.machine.passes(minutes=30)
+    hosts.machine.set(minutes=-10)
+    for minutes in (0, 15):  # until the clock has passed its old time nothing is sent
+        hosts.machine.passes(minutes=minutes)
+        hosts.one.recover()
+    assert sent == [0, 2700]
+    hosts.machine.passes(minutes=75)
+    hosts.one.recover()
+    assert sent == [0, 2700]
+
+
 def test_nothing_is_repeated_while_a_lagging_lookup_may_miss_it():
     hosts = Hosts(replay_window=timedelta(days=1))
     hosts.gateway.capabilities = Capabilities(
