@@ -121,6 +121,7 @@ def test_the_contract_of_an_installed_provider_is_run_and_told_as_a_table(check)
     done = check("manual")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_data_is_json" in done.stdout
+    assert "…" not in done.stdout
     assert "capabilities say local=True: there is no gateway" in done.stdout
     assert re.search(r"^paysession-manual 0\.1\.0: \d+ passed, \d+ not declared$", done.stdout, re.MULTILINE)
 

@@ -559,6 +559,28 @@ def test_a_table_that_is_wider_than_the_terminal_is_a_list_and_nothing_is_cut(
     assert overcaptured.id in run("collection", "show", "order-1001").stdout
 
 
+def test_the_demo_fits_a_terminal_of_eighty_columns(run, monkeypatch):
+    monkeypatch.setattr("rich.console.Console.width", 80)
+    shown = run("demo").stdout
+    headings = [line.split() for line in shown.splitlines() if line.startswith(("#", "cursor"))]
+    assert headings == [
+        ["#", "time", "(UTC)", "operation", "amount", "state", "by", "note"],
+        ["cursor", "time", "(UTC)", "event", "amount", "captured", "refunded"],
+    ]
+
+
+def test_a_table_without_room_for_all_columns_leaves_out_those_that_are_empty(
+    monkeypatch, capsys, refunding, at_the_bank
+):
+    from paysession_cli import show
+
+    monkeypatch.setattr("rich.console.Console.width", 92)
+    show.show_events(at_the_bank.events(limit=2))
+    heading, first, _ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["cursor", "time", "(UTC)", "event", "for", "amount", "captured", "refunded"]
+    assert first.split()[3:5] == ["session.initiated", "order-1001"]
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_command_that_is_interrupted_says_what_stands_in_the_ledger(run, ask, monkeypatch, as_json):
     ask("collection", "create", "42.00", "EUR", "--reference", "order-1001")

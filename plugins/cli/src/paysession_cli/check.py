@@ -209,14 +209,16 @@ def _unknown(name: str) -> str:
 
 def _show(distribution: str, results: list[Result], counts: Counter[str]) -> None:
     console = show.console()
-    table = Table("test", *_STYLES, "why not", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("test", *_STYLES, "why not"):
+        table.add_column(column, no_wrap=column != "why not", overflow="fold")
     for test in dict.fromkeys(result.test for result in results):
         rows = [result for result in results if result.test == test]
         told = Counter(row.outcome for row in rows)
         reasons = dict.fromkeys(row.words for row in rows if row.outcome in ("not declared", "skipped"))
         cells = [show.text(str(told[word]) if told[word] else "", style) for word, style in _STYLES.items()]
         table.add_row(show.text(test), *cells, show.text("; ".join(reasons), "dim"))
-    console.print(table)
+    show.print_table(table)
     for result in results:
         if result.outcome == "failed":
             name = f"{result.test}[{result.case}]" if result.case else result.test

@@ -165,7 +165,7 @@ def _play(payments: Payments, provider: str, scene: Demo, path: str, *, json: bo
         return
     out.print()
     out.print("The operations, as they were written down before the provider was called:", style="bold")
-    show.show_history(history)
+    show.show_history(history, ids=False)
     out.print()
     out.print("The events, for the shop to follow (`payments.events(after=cursor)`):", style="bold")
-    show.show_events(events)
+    show.show_events(events, references=False)

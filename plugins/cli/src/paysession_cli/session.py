@@ -262,6 +262,7 @@ def session_history(app: App, id_: str) -> None:
 
     def shown() -> None:
         show.show_history(rows)
+        click.echo()
         show.show_session(found)
 
     tree = {**show.session_json(found), "operations": [show.operation_json(row) for row in rows]}

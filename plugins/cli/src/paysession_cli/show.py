@@ -43,6 +43,7 @@ __all__ = [
     "failed_later",
     "health_json",
     "operation_json",
+    "print_table",
     "provider_json",
     "resync_json",
     "resync_line",
@@ -447,9 +448,10 @@ def show_session(
                 out.print(text(f"  {name}: {value}"))
 
 
-def show_history(operations: Sequence[Operation]) -> None:
-    """Show a session's operations as a timeline."""
-    table = _table("#", "id", "time (UTC)", "operation", "amount", "state", "by", "note")
+def show_history(operations: Sequence[Operation], *, ids: bool = True) -> None:
+    """Show a session's operations as a timeline, with their ids or without."""
+    more = ("id",) if ids else ()
+    table = _table("#", *more, "time (UTC)", "operation", "amount", "state", "by", "note")
     for row in operations:
         said = row.note or (f"{row.error.code}: {row.error.message}" if row.error is not None else "")
         if row.dispute is not None:
@@ -457,7 +459,7 @@ def show_history(operations: Sequence[Operation]) -> None:
         kind = f"{row.kind} (reversed)" if row.reverses is not None else str(row.kind)
         table.add_row(
             str(row.ordinal),
-            text(row.id),
+            *(text(row.id) for _ in more),
             _clock(row.created_at),
             kind,
             str(row.amount),
@@ -468,17 +470,26 @@ def show_history(operations: Sequence[Operation]) -> None:
     _print(table, operations, "no operations")
 
 
-def show_events(events: Sequence[Event], kinds: Mapping[str, str] | None = None) -> None:
-    """Show events as a table; with the kinds of operations, by the ids of events that do not say it."""
+def show_events(
+    events: Sequence[Event], kinds: Mapping[str, str] | None = None, *, references: bool = True
+) -> None:
+    """Show events as a table.
+
+    Args:
+        events: The events.
+        kinds: The kinds of operations, by the ids of events that do not say it.
+        references: Whether they are of several collections, whose references are shown.
+    """
     more = ("operation",) if kinds else ()
-    table = _table("cursor", "time (UTC)", "event", *more, "for", "by", "amount", "captured", "refunded")
+    whose = ("for",) if references else ()
+    table = _table("cursor", "time (UTC)", "event", *more, *whose, "by", "amount", "captured", "refunded")
     for row in events:
         table.add_row(
             text(row.cursor),
             _clock(row.occurred_at),
             text(row.type),
             *((kinds or {}).get(row.id, "") for _ in more),
-            text(row.reference),
+            *(text(row.reference) for _ in whose),
             text(row.by or ""),
             str(row.amount),
             f"{row.captured_amount.amount:f}",
@@ -613,7 +624,7 @@ def show_resync(report: Resync) -> None:
             table.add_row(
                 row.session_id, row.provider, Text(row.reason, style="red" if row.queryable else "")
             )
-        console().print(table)
+        print_table(table)
     more = report.failed + report.not_queryable - len(report.unsynced)
     if more:
         console().print(f"and {more} more")
@@ -644,22 +655,47 @@ def show_unmatched(rows: Sequence[Unmatched]) -> None:
 
 
 def _print(table: Table, rows: Sequence[object], otherwise: str) -> None:
+    if rows:
+        print_table(table)
+    else:
+        console().print(otherwise)
+
+
+def print_table(table: Table) -> None:
+    """Print a table with a row or more so that nothing in it is cut, however narrow the terminal is.
+
+    If there is no room for all columns, those that are empty are left out; if that is not enough, each row is
+    a list of its columns.
+    """
     out = console()
-    if not rows:
-        out.print(otherwise)
-    elif _least_width(table, out) <= out.width:
+    if _least_width(table, out) > out.width:
+        table = _without_empty(table)
+    if _least_width(table, out) <= out.width:
         out.print(table)
-    else:  # a column without room would be cut, or left out: each row is a list of its columns instead
-        for number in range(len(rows)):
-            out.print(*[""] * bool(number), _as_list(table, number), sep="\n")
+        return
+    for number in range(table.row_count):
+        if number:
+            out.print()
+        out.print(_as_list(table, number))
+
+
+def _without_empty(table: Table) -> Table:
+    kept = [column for column in table.columns if any(map(str, column.cells))]
+    made = Table(
+        *(column.copy() for column in kept), header_style=table.header_style, pad_edge=False, box=None
+    )
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        made.add_row(*cells)
+    return made
 
 
 def _least_width(table: Table, out: Terminal) -> int:
     """Return the width at which no id, amount or status of a table is cut."""
     width = -_PAD
     for column in table.columns:
-        widths = [out.measure(cell).maximum for cell in column.cells]
-        longest = max(widths) if column.no_wrap else min(max(widths), _WORDS)
+        longest = max((out.measure(cell).maximum for cell in column.cells), default=0)
+        if not column.no_wrap:
+            longest = min(longest, _WORDS)
         width += max(out.measure(column.header).maximum, longest) + _PAD
     return width
 
