@@ -293,6 +293,7 @@ def _effects(payment: Json) -> list[Effect]:
         for row in parts.get(name, ())
     ]
     return found + [
-        Effect("refund", _money(row), "reversed" if row.get("reversedAt") else "succeeded", row["id"], "")
+        # A chargeback, not a refund: https://docs.mollie.com/reference/get-chargeback. It shows no dispute.
+        Effect("chargeback", _money(row), "reversed" if row.get("reversedAt") else "succeeded", row["id"])
         for row in parts.get("chargebacks", ())
     ]

@@ -54,7 +54,8 @@ class FakeMollie(Counterpart):
         return payment
 
     def act(self, payment, verb, told):
-        captured = self.total(payment, "captures")
+        at_once = payment["captureMode"] == "automatic" and "approved" in payment
+        captured = value(payment) if at_once else self.total(payment, "captures")
         if verb == "captures" and payment["status"] == "authorized":
             if value(told) <= value(payment) - captured:
                 row = self.part(payment, "captures", "cpt", told)
@@ -103,6 +104,9 @@ class FakeMollie(Counterpart):
                 for row in payment["_embedded"][name]:
                     money = Money(row["amount"]["value"], row["amount"]["currency"])
                     found.append(Effect(kind, money, STATES[row["status"]]))
+            for row in payment["_embedded"]["chargebacks"]:
+                taken = Money(row["amount"]["value"], row["amount"]["currency"])
+                found.append(Effect("chargeback", taken, "reversed" if row["reversedAt"] else "succeeded"))
         return found
 
     def approve(self, session):
@@ -135,6 +139,12 @@ class FakeMollie(Counterpart):
         payment = self.payments[session.reference]
         told = {"amount": {"currency": amount.currency, "value": f"{amount.amount:f}"}, "metadata": None}
         self.part(payment, "refunds", "re", told)["status"] = "refunded"
+
+    def charge_back(self, session, amount):
+        payment = self.payments[session.reference]
+        rows = payment["_embedded"]["chargebacks"]
+        told = {"amount": {"currency": amount.currency, "value": f"{amount.amount:f}"}, "reversedAt": None}
+        rows.append({"resource": "chargeback", "id": f"chb_{len(rows) + 1}_{payment['id']}", **told})
 
 
 def value(told):
