@@ -53,7 +53,7 @@ def test_an_answer_that_is_not_paypals_is_never_a_decline(status, body):
     ("status", "issue", "kind"),
     [
         (400, "INVALID_PARAMETER_VALUE", Declined),
-        (403, "PERMISSION_DENIED", Declined),
+        (403, "PERMISSION_DENIED", NotApplied),
         (422, "PAYER_CANNOT_PAY", Declined),
         (422, "AN_ISSUE_THAT_IS_NEW", Declined),
         (404, "INVALID_RESOURCE_ID", NotApplied),

@@ -82,7 +82,7 @@ class StateRefusal(OutcomeUnknown):
         self.issue = issue
 
 
-_UNAUTHORIZED, _NOT_FOUND, _TOO_MANY = 401, 404, 429
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 401, 403, 404, 429
 _MOST: Final = 300
 _CERTAIN: Final = frozenset({400, 403, 405, 406, 415, 422})
 
@@ -114,6 +114,9 @@ def refusal(reply: Reply) -> Declined | NotApplied | OutcomeUnknown:
     of_state = [word for word in _issues(problem) if word in STATE]
     if of_state:
         return StateRefusal(of_state[0], message)
+    if reply.status == _FORBIDDEN:
+        # Our account or app may not do this: it is nothing that the payer did.
+        return NotApplied(f"PayPal refuses our permission: {issue}: {message}")
     return Declined(issue, message)
 
 
