@@ -16,7 +16,10 @@ class TestStripe(StripeContract):
 class SavedCard(SandboxCounterpart):
     """An account with a customer whose card is charged without them."""
 
-    cannot = {"ask": "the payer is away", "decline": "the payer is away"}
+    cannot = {
+        **SandboxCounterpart.cannot,
+        **dict.fromkeys(("ask", "decline"), "the payer is away"),
+    }
 
     def __init__(self):
         super().__init__()

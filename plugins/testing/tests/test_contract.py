@@ -75,7 +75,7 @@ class FakeWire:
         self.struck = 1
         words = {"wrong_amount": "wrong_amount", "wrong_currency": "wrong_currency"}
         words |= dict.fromkeys(("reset", "drop_before", "500_before", "408", "409"), "timeout")
-        words |= dict.fromkeys(("400", "429"), "not_applied")
+        words |= dict.fromkeys(("400", "401", "403", "429"), "not_applied")
         self.fake.fail_next(words.get(fault, "lost_answer"))
 
     def refused(self):
@@ -90,7 +90,10 @@ class FakeWire:
 
 
 class FakeCounterpart(Counterpart):
-    cannot = {"date": "its notifications are for tests, and carry no time"}
+    cannot = {
+        "date": "its notifications are for tests, and carry no time",
+        **dict.fromkeys(("return", "notify"), "it has no page, and sends nothing by itself"),
+    }
 
     def __init__(self, fake):
         self.fake = fake

@@ -99,6 +99,7 @@ class TokenCardProvider(GatewayProvider):
                 amount=session.amount.minor,
                 currency=session.amount.currency,
                 automatic=session.capture == "automatic",
+                webhook_url=operation.webhook_url,
                 token=token,
             )
         )

@@ -66,6 +66,7 @@ class FakeAdyen(Counterpart):
     cannot = {
         "date": "a signature says nothing of when it was made",
         "cancel": "what nobody has paid expires by itself",
+        "notify": "a webhook is set up once, in the Customer Area",
     }
 
     def __init__(self):
@@ -239,6 +240,9 @@ class FakeAdyen(Counterpart):
 
     def of_another_account(self, body):
         return webhook(*(signed({**item, "merchantAccountCode": "AnotherShop"}) for item in items_of(body)))
+
+    def of_another_shop(self, body, session):
+        return webhook(*(signed({**item, "merchantReference": "order-10042"}) for item in items_of(body)))
 
     def finish(self, session):
         for payment in self._of(session):

@@ -58,6 +58,7 @@ class FakeVipps(Counterpart):
     currencies = ("NOK", "EUR", "JPY", "KWD")
     secrets = (WEBHOOK_SECRET, KEYS["client_secret"], SUBSCRIPTION_KEY, TOKEN)
     under_way = timedelta(days=7)
+    cannot = {"notify": "a webhook is registered once, for the sales unit"}
 
     def __init__(self) -> None:
         self.payments: dict[str, dict[str, Any]] = {}

@@ -42,6 +42,7 @@ class FakeCounterpart(Counterpart):
         fake: The fake, which keeps request ids by itself.
     """
 
+    cannot: Mapping[str, str] = {"notify": "a webhook is registered once, for the app"}
     key_header = "PayPal-Request-Id"
     currency_exponents = EXPONENTS
     under_way = timedelta(days=4)  # it sends again for three days, under the first time's signature

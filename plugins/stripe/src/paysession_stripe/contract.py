@@ -38,6 +38,7 @@ class SandboxCounterpart(Counterpart):
     """A Stripe with nothing in it, which keeps idempotency keys by itself."""
 
     secrets = (SECRET,)
+    cannot: Mapping[str, str] = {"notify": "an endpoint is registered once, for the account"}
     replays = True
     currency_exponents = EXPONENTS
     data: Mapping[str, Any] = {"email": "jenny@example.com", "name": "Jenny Rosen"}

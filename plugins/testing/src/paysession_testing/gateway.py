@@ -7,7 +7,7 @@ a process of its own and ``gateway_provider`` calls.
 
 Requests are those of a typical gateway::
 
-    POST /orders                {ours, amount, currency, automatic, operation}
+    POST /orders                {ours, amount, currency, automatic, return_url, webhook_url, operation}
     POST /orders/ID/update      {amount, operation}
     POST /orders/ID/authorize   {operation}
     POST /orders/ID/increment   {amount, operation}

@@ -110,6 +110,8 @@ class GatewayProvider:
             amount=session.amount.minor,
             currency=session.amount.currency,
             automatic=session.capture == "automatic",
+            return_url=session.checkout.return_url,
+            webhook_url=operation.webhook_url,
         )
         _compare(order, session.amount)
         return Outcome.requires_more(

@@ -372,6 +372,30 @@ class RefusalAsUnknown(GatewayProvider):
             raise OutcomeUnknown(error.message) from None
 
 
+@breaks("test_a_lookup_changes_nothing[manual]", "test_a_lookup_changes_nothing[automatic]")
+class AuthorizesInALookup(GatewayProvider):
+    fix = "in their own hooks"
+
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.ready:
+            self._exchange("POST", f"orders/{session.reference}/authorize", "{}", None)
+        return snapshot
+
+
+@breaks("test_a_lookup_changes_nothing[automatic]")
+class ReleasesInALookup(GatewayProvider):
+    """Cancels, when it is asked, the rest of what was captured in part or refunded."""
+
+    @hookimpl
+    def retrieve(self, session):
+        snapshot = super().retrieve(session)
+        if snapshot.refunded and snapshot.refunded.minor:
+            self._exchange("POST", f"orders/{session.reference}/cancel", "{}", None)
+        return snapshot
+
+
 @breaks("test_retrieve_tells_what_happened")
 class LastRefundAsTotal(GatewayProvider):
     @hookimpl
@@ -448,6 +472,38 @@ class RefusedAsUnknown(Missorting):
 class TimeoutAsDeclined(Missorting):
     def sort(self, error):
         return Declined("timeout") if "Timeout" in error.message else error
+
+
+@breaks(
+    "test_a_key_that_is_refused_is_no_decline[capture-401]",
+    "test_a_key_that_is_refused_is_no_decline[initiate-401]",
+)
+class WrongKeyAsDeclined(Missorting):
+    def sort(self, error):
+        return Declined("unauthorized") if "did not take" in error.message else error
+
+
+@breaks("test_a_key_that_is_refused_is_no_decline[refund-403]")
+class ForbiddenAsDeclined(Missorting):
+    def sort(self, error):
+        return Declined("forbidden") if "403" in error.message else error
+
+
+@breaks("test_a_key_that_is_refused_is_no_decline[capture-401]")
+class StopsAfterAWrongKey(Missorting):
+    """Sends nothing more once the key was refused."""
+
+    fix = "keep nothing of a refused key"
+
+    def sort(self, error):
+        if "did not take" in error.message:
+            self._connect = _refuse
+            self.close()
+        return error
+
+
+def _refuse(host, port, timeout):
+    raise ConnectionRefusedError
 
 
 @breaks(
@@ -799,6 +855,37 @@ class RejectsStrangers(GatewayProvider):
         if any(event.session_id not in self.mine for event in events):
             raise WebhookRejected("not ours")
         return events
+
+
+@breaks("test_a_plain_reference_of_another_shop_is_acknowledged")
+class RejectsWhatIsNoIdOfOurs(GatewayProvider):
+    fix = "only for what cannot be trusted or read"
+
+    @hookimpl
+    def parse_webhook(self, headers, body):
+        events = super().parse_webhook(headers, body)
+        if not all(str(event.session_id).startswith("ps_") for event in events):
+            raise WebhookRejected("not ours")
+        return events
+
+
+class Forgetful(GatewayProvider):
+    """Leaves something out of the order."""
+
+    forgets = ""
+
+    def _post(self, path, operation, **body):
+        return super()._post(path, operation, **{k: v for k, v in body.items() if k != self.forgets})
+
+
+@breaks("test_the_gateway_hears_where_to_notify")
+class NoAddressForNotifications(Forgetful):
+    forgets, fix = "webhook_url", "send operation.webhook_url"
+
+
+@breaks("test_the_payer_is_sent_back_to_the_shop")
+class NoWayBack(Forgetful):
+    forgets, fix = "return_url", "send session.checkout.return_url"
 
 
 class Trusting(GatewayProvider):

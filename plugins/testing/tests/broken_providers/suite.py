@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import by_capture  # noqa: F401 - registers its own
 import pytest
 import raising  # noqa: F401 - registers its own
 import tokens  # noqa: F401 - registers its own

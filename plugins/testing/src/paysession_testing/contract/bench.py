@@ -369,10 +369,15 @@ class Bench:
         """Return about two thirds of an amount, to the last digit but one."""
         return Money.from_minor(amount.minor * 2 // 3 // 10 * 10, amount.currency)
 
-    def strike(self, kind: Kind, fault: str) -> Strike:
+    def strike(self, kind: Kind, fault: str, *, key: str | None = None) -> Strike:
         """Let the requests of an operation fail, and return what came of it.
 
         Requests that can cause an effect are hit; all of them, where the hook sends only others.
+
+        Args:
+            kind: Which operation.
+            fault: One of `FAULTS`.
+            key: The caller's key begins so, and ends with a hyphen and what was hit.
         """
         self.needs_feature("http")
         for on in _TARGETS:
@@ -383,7 +388,7 @@ class Bench:
             else:
                 self.wire.fail(fault, on=on, amount=self.gateway.amount)
             with suppress(PaysessionError):  # what the provider itself said is in the recorder
-                self.act(kind, session)
+                self.act(kind, session, key=f"{key}-{on}" if key else None)
             calls = [call for call in self.recorder.calls[begun[0] :] if call.hook == kind]
             sent = self.wire.requests[begun[1] :]
             struck = bool(self.wire.struck)

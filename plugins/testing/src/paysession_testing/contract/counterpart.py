@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paysession import PaymentSession
     from paysession.provider import Effect
 
-__all__ = ["FEATURES", "Counterpart", "Reply", "Request"]
+__all__ = ["ANOTHER_SHOPS", "FEATURES", "Counterpart", "Reply", "Request"]
 
 Reply = tuple[int, "Mapping[str, str]", "bytes | str | dict[str, Any] | list[Any]"]
 """What a gateway answers: status, headers and body; a dict or a list is sent as JSON."""
@@ -36,8 +36,13 @@ FEATURES: Final = {
     "object": "initiate makes an object at the gateway",
     "cancel": "what nobody has paid can be canceled",
     "http": "the provider reaches its gateway by HTTP",
+    "return": "the gateway hears from us where to send the payer after its page",
+    "notify": "the gateway hears with each payment where to send its notifications",
 }
 """What a gateway is taken to do, unless its counterpart says in ``cannot`` why it does not."""
+
+ANOTHER_SHOPS: Final = "order-10042"
+"""A reference of another shop that is paid into the same account: its own number of an order."""
 
 _NUMBER: Final = re.compile(rb"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])")
 _STATUS: Final = re.compile(rb'("\w*(?:status|state|result)"\s*:\s*)"[^"]*"', re.IGNORECASE)
@@ -187,6 +192,18 @@ class Counterpart:
         """Return a notification as the gateway signs it for another account of its own: optional."""
         del body
         _optional("of_another_account")
+
+    def of_another_shop(self, body: bytes, session: PaymentSession) -> bytes:
+        """Return a notification about a session as it would be of another shop's payment: `ANOTHER_SHOPS`.
+
+        By default that reference stands in place of our id, as it is or with a hyphen. Where signatures stand
+        in the body, or our id in another form, write it yourself.
+        """
+        if self.signatures(body):
+            _optional("of_another_shop")
+        for ours in (session.id, session.id.replace("_", "-")):
+            body = body.replace(ours.encode(), ANOTHER_SHOPS.encode())
+        return body
 
     def held(self, session: PaymentSession) -> Money | None:
         """Return what the gateway holds of a session: authorized, not captured, not released; None: unknown.

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from paysession import Declined, Kind, NotApplied, Outcome, OutcomeUnknown, ProviderError
+from paysession import (
+    ConfigurationError,
+    Declined,
+    Kind,
+    NotApplied,
+    Outcome,
+    OutcomeUnknown,
+    PaysessionError,
+    ProviderError,
+)
 from paysession.provider import Snapshot
 from paysession_testing.contract.verdict import broken, not_declared
 from paysession_testing.contract.wire import FAULTS, PATIENCE
@@ -108,6 +117,31 @@ class FaultsContract:
             _missorted(
                 strike, fault, "NotApplied for 429; OutcomeUnknown where it may be our own other request"
             )
+
+    @pytest.mark.parametrize("fault", ["401", "403"])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_key_that_is_refused_is_no_decline(self, bench: Bench, kind: str, fault: str) -> None:
+        """401 and 403 refuse our key, not the payment: once it is right, the same request is carried out."""
+        bench.needs(Kind(kind))
+        bench.needs_gateway()
+        strike = bench.strike(Kind(kind), fault, key="with-a-key-that-is-refused")
+        if isinstance(strike.call.error, Declined):
+            _missorted(
+                strike, fault, "ConfigurationError or NotApplied: the key is wrong, or may not do this"
+            )
+        known = isinstance(strike.call.error, ConfigurationError | NotApplied)
+        if Kind(kind) is Kind.INITIATE or not known:
+            return  # another order is another request; what is in doubt is looked up
+        session = bench.payments.get(strike.session_id)
+        try:
+            session = bench.act(Kind(kind), session, key=f"with-a-key-that-is-refused-{strike.on}")
+        except PaysessionError as error:
+            broken(
+                "What a wrong key had refused is carried out once the key is right.",
+                found=f"the second attempt: {error}; {bench.last(kind).shown}",
+                fix="keep nothing of a refused key, such as its access token",
+            )
+        bench.compare(bench.finished(session))
 
     @pytest.mark.parametrize("fault", _LOOKUPS)
     def test_a_failed_lookup_proves_nothing(self, bench: Bench, fault: str) -> None:

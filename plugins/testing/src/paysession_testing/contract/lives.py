@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paysession import Declined, InvalidData, Kind, Money, NotApplied, Outcome, PaysessionError, Status
+from paysession import (
+    Declined,
+    InvalidData,
+    Kind,
+    Money,
+    NotApplied,
+    Outcome,
+    PaysessionError,
+    Redirect,
+    State,
+    Status,
+)
 from paysession.provider import ANSWERS, Snapshot
 from paysession.store import replace
 from paysession_testing.contract.verdict import broken, not_declared
@@ -354,6 +365,23 @@ class LivesContract:
                     fix="ask the gateway about this session in `authorize`, and believe its answer only",
                 )
 
+    def test_the_payer_is_sent_back_to_the_shop(self, bench: Bench) -> None:
+        """Where the payer is sent to the gateway's page, the gateway hears where to send the payer next."""
+        bench.needs_gateway()
+        bench.needs_feature("http")
+        bench.needs_feature("return")
+        session = bench.initiate()
+        if not isinstance(session.next_action, Redirect):
+            not_declared("`initiate` answers no Redirect: the payer stays in the shop")
+        url = str(session.checkout.return_url)
+        if not any(url in request.text for request in bench.wire.requests):
+            broken(
+                "A payer who was sent to the gateway's page comes back to the shop.",
+                found=f"the payer is sent to {session.next_action.url}, and no request names {url}",
+                fix="send session.checkout.return_url with the payment; where it is a setting of the "
+                "account, the counterpart says so in cannot['return']",
+            )
+
     def test_a_payer_who_declines_is_told_so(self, bench: Bench) -> None:
         """After a decline the session shows the error, and nothing is authorized."""
         bench.needs_feature("decline")
@@ -446,6 +474,34 @@ class LivesContract:
                 fix="answer with reference=, the capture's own id, and give it in the effects of retrieve",
             )
         bench.compare(again)
+
+    def test_a_refund_goes_to_the_capture_that_it_names(self, bench: Bench) -> None:
+        """Where a refund refers to one capture, each of two can be refunded by its own, in any order."""
+        bench.needs(Kind.REFUND)
+        if not bench.capabilities.refund_needs_capture:
+            not_declared("capabilities say refund_needs_capture=False")
+        if bench.capabilities.capture != "multiple":
+            not_declared("capabilities do not say capture='multiple': there is one capture")
+        session = bench.authorized()
+        if session.captured:
+            not_declared("authorizing captures")
+        larger = bench.smaller(session.amount)
+        for amount in (session.amount - larger, larger):
+            session = bench.finished(bench.payments.capture(session.id, amount))
+        captures = [row for row in bench.payments.history(session.id) if row.kind is Kind.CAPTURE]
+        for capture in reversed(captures):  # the larger one first: the other has not so much to give back
+            with suppress(PaysessionError):
+                session = bench.payments.refund(session.id, capture.amount, capture=capture.id)
+                session = bench.finished(session)
+            call = bench.last("refund")
+            if bench.payments.history(session.id)[-1].state is not State.SUCCEEDED:
+                broken(
+                    "A refund goes to the capture that it names.",
+                    found=f"{capture.amount}, all of the capture {capture.reference}, were to be refunded; "
+                    f"{call.shown}",
+                    fix="name operation.capture.reference in the request, not the first capture",
+                )
+        bench.compare(bench.look(session))
 
     def test_a_final_capture_lets_go_of_the_rest(self, bench: Bench) -> None:
         """After a final capture of a part nothing more is authorized: by the capture, or by our cancel."""

@@ -11,6 +11,7 @@ import pytest
 
 from paysession import Kind, PaysessionError, Status
 from paysession_testing.contract.bench import NAME, Bench
+from paysession_testing.contract.counterpart import ANOTHER_SHOPS
 from paysession_testing.contract.verdict import broken, not_declared
 
 if TYPE_CHECKING:
@@ -296,6 +297,43 @@ class NotificationsContract:
                 "A valid notification that matches no session of ours is acknowledged.",
                 found=f"answered {reply.status} {reply.body}",
                 fix="raise WebhookRejected only for what cannot be trusted or read",
+            )
+
+    def test_a_plain_reference_of_another_shop_is_acknowledged(self, bench: Bench) -> None:
+        """Another shop of the account has order numbers, not ids like ours: answered with 2xx as well."""
+        bench.needs_webhooks()
+        mine = bench.initiate()
+        other = Bench(bench.gateway, bench.wire, bench.make_provider)
+        theirs = other.authorized() if other.hears else other.known(key="somebody-else")
+        other.close()
+        ours = bench.gateway.notification(theirs)
+        body = bench.gateway.of_another_shop(ours, theirs)
+        if body == ours:
+            not_declared("its notifications do not name the session")
+        reply = deliver(bench, bench.gateway.sign(body, datetime.now(UTC)), body)
+        if reply.status >= 300 or bench.payments.get(mine.id) != mine:
+            broken(
+                "A valid notification of another shop's payment is acknowledged, whatever its reference is.",
+                found=f"one of {ANOTHER_SHOPS} was answered with {reply.status} {reply.body}",
+                fix="hand the reference on as session_id= or references= as it is, or return no event; raise "
+                "WebhookRejected only for what cannot be trusted or read",
+            )
+
+    def test_the_gateway_hears_where_to_notify(self, bench: Bench) -> None:
+        """Where each payment says where its notifications are sent, it says `operation.webhook_url`."""
+        bench.needs_webhooks()
+        bench.needs_gateway()
+        bench.needs_feature("http")
+        bench.needs_feature("notify")
+        bench.known()
+        operation = bench.last("initiate").operation
+        url = str(operation and operation.webhook_url)
+        if not any(url in request.text for request in bench.wire.requests):
+            broken(
+                "The gateway hears where to send its notifications.",
+                found=f"no request names {url}",
+                fix="send operation.webhook_url with the payment; where an address is registered once for "
+                "the account, the counterpart says so in cannot['notify']",
             )
 
     def test_what_nobody_can_verify_is_declared(self, bench: Bench) -> None:

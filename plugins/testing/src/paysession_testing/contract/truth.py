@@ -14,7 +14,7 @@ from paysession_testing.contract import advice
 from paysession_testing.contract.verdict import broken
 
 if TYPE_CHECKING:
-    from paysession import PaymentSession
+    from paysession import CaptureMode, PaymentSession
     from paysession_testing.contract.bench import Bench
 
 __all__ = ["TruthContract"]
@@ -67,6 +67,43 @@ class TruthContract:
                     "The totals of a snapshot are cumulative, and true.",
                     found=f"{name} is {told} where the ledger holds {ours} in minor units",
                     fix="add up what the gateway shows",
+                )
+
+    @pytest.mark.parametrize("capture", ["manual", "automatic"])
+    def test_a_lookup_changes_nothing(self, bench: Bench, capture: CaptureMode) -> None:
+        """`retrieve` only looks: whatever state a session is in, it sends nothing that writes."""
+        bench.needs_lookup()
+        session = bench.initiate(capture=capture)
+        self._only_looks(bench, session)
+        bench.approve(session)
+        self._only_looks(bench, session)
+        session = bench.must_be_authorized(bench.authorize(session))
+        self._only_looks(bench, session)
+        if bench.capabilities.capture != "none" and not session.captured:
+            session = bench.finished(bench.act(Kind.CAPTURE, session, part=True))
+            self._only_looks(bench, session)
+        if bench.capabilities.refund != "none" and session.captured:
+            session = bench.finished(bench.act(Kind.REFUND, session, part=True))
+            self._only_looks(bench, session)
+        if session.authorized > session.captured:
+            self._only_looks(bench, bench.finished(bench.payments.cancel(session.id)))
+
+    def _only_looks(self, bench: Bench, session: PaymentSession) -> None:
+        """Fail if a lookup writes, whether something is in doubt or not."""
+        held = list(bench.gateway.ledger(session))
+        for operation in (None, bench.payments.history(session.id)[-1]):
+            begun = len(bench.wire.requests)
+            bench.handle.retrieve(session, operation)
+            sent = [request for request in bench.wire.requests[begun:] if bench.gateway.is_write(request)]
+            after = list(bench.gateway.ledger(session))
+            if sent or after != held:
+                shown = ", ".join(f"{request.method} {request.path}" for request in sent) or "no write"
+                broken(
+                    "A lookup changes nothing at the gateway: it has no key, and nobody asked for an effect.",
+                    found=f"of a session that is {session.status} `retrieve` sent {shown}; the gateway held "
+                    f"{held}, and then {after}",
+                    fix="capture, cancel and authorize in their own hooks; say ready=True where `authorize` "
+                    "has to go on; a POST that only reads is said by the counterpart's is_write",
                 )
 
     @pytest.mark.parametrize("kind", ["capture", "refund"])

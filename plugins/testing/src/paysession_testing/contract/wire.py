@@ -51,6 +51,7 @@ FAULTS: Final = {
     "drip": "it was carried out, and the answer came one byte at a time, without an end",
     "huge": "it was carried out, and the answer was 200 with 64 megabytes",
     "401": "the answer was 401 and repeated the credentials",
+    "403": "the answer was 403, forbidden",
 }
 """What a wire can make of a request."""
 
@@ -67,6 +68,7 @@ _BEFORE: Final = (
     "409",
     "429",
     "401",
+    "403",
     "302",
     "307",
 )
@@ -394,7 +396,7 @@ class Proxy:
             reply = self._pass_on(request)
             if fault == "500_replayed":
                 reply = self._gateway.refusal(500)
-            if reply[0] not in (401, 408, 409, 429):
+            if reply[0] not in (401, 403, 408, 409, 429):
                 self._replies[key] = (request, reply)
             return reply
 
