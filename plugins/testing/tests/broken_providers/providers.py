@@ -252,6 +252,28 @@ class BelievesAReturnThatNamesTheOrder(GatewayProvider):
 
 
 @breaks("test_nothing_is_authorized_before_the_payer_acts")
+class AuthorizesWhatTheBrowserNames(GatewayProvider):
+    """Looks at the order that the payload names, whoever has paid it."""
+
+    fix = "ask the gateway about this session"
+
+    @hookimpl
+    def authorize(self, session, operation):
+        named = operation.payload.get("order") or session.reference
+        return super().authorize(replace(session, reference=named), operation)
+
+
+@breaks("test_nothing_is_authorized_before_the_payer_acts")
+class WaitsForThePayer(GatewayProvider):
+    fix = "look once"
+
+    @hookimpl
+    def authorize(self, session, operation):
+        threading.Event().wait(self.capabilities.call_limit.total_seconds() + 0.2)
+        return super().authorize(session, operation)
+
+
+@breaks("test_nothing_is_authorized_before_the_payer_acts")
 class BelievesThePayer(GatewayProvider):
     @hookimpl
     def authorize(self, session, operation):

@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,8 @@ from paysession.store import replace
 from paysession_testing.contract.verdict import broken, not_declared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from paysession import PaymentSession
     from paysession.provider import Effect
     from paysession_testing.contract.bench import Bench
@@ -43,11 +45,11 @@ _MADE_UP = {
 }
 """What somebody may make up who has paid nothing: under the names that gateways' scripts use."""
 
-_BROUGHT = {
-    False: "the payload of another session",
-    True: "the payload of another session and its own ids",
-    None: "a payload that says that it succeeded",
-}
+_NAMES = (
+    *("id", "order", "order_id", "orderId", "payment", "payment_id", "paymentId", "payment_intent"),
+    *("session", "session_id", "sessionId", "checkout", "checkout_id", "reference", "transaction"),
+)
+"""Names under which browsers bring back which payment it was."""
 
 
 def _reported(bench: Bench, session: PaymentSession) -> list[Effect]:
@@ -337,6 +339,14 @@ class LivesContract:
         """``authorize`` of a session that the payer did not approve says so."""
         bench.needs_feature("ask")
         session = bench.payments.authorize(bench.initiate().id)
+        limit = bench.capabilities.call_limit.total_seconds()
+        if bench.last("authorize").took > limit:
+            broken(
+                "A hook does not wait for the payer: it answers within call_limit.",
+                found=f"authorize took {bench.last('authorize').took:.1f} s; call_limit is {limit:.1f} s",
+                fix="look once, and answer Outcome.requires_more(); what the payer does later is notified, "
+                "or found by recovery",
+            )
         if session.status is Status.AUTHORIZED:
             broken(
                 "Nothing is authorized before the payer has approved.",
@@ -349,19 +359,25 @@ class LivesContract:
 
     def _believes_the_browser(self, bench: Bench) -> None:
         """Fail if what one payer brings back authorizes another's session, as it is or with its ids."""
-        other = bench.initiate()
+        other, paid = bench.initiate(), bench.authorized()
         brought = bench.gateway.approve(other) or {}
-        for forged in (False, True, None):
+        forged: dict[str, Callable[[PaymentSession], Mapping[str, Any]]] = {
+            "the payload of another session": lambda _: brought,
+            "the payload of another session and its own ids": lambda session: {
+                name: {other.id: session.id, other.reference: session.reference}.get(str(value), value)
+                for name, value in brought.items()
+            },
+            "a payload that says that it succeeded": lambda _: _MADE_UP,
+            "the id of another session's payment": lambda _: dict.fromkeys(_NAMES, paid.reference),
+        }
+        for words, payload in forged.items():
             session = bench.initiate()
-            ids = {other.id: session.id, other.reference: session.reference} if forged else {}
-            payload = {name: ids.get(str(value), value) for name, value in brought.items()}
-            payload = _MADE_UP if forged is None else payload
             with suppress(PaysessionError):  # it may well refuse
-                bench.payments.authorize(session.id, payload=payload)
+                bench.payments.authorize(session.id, payload=payload(session))
             if bench.payments.get(session.id).status is Status.AUTHORIZED:
                 broken(
                     "What a browser brings authorizes nothing by itself: anybody can send it.",
-                    found=f"with {_BROUGHT[forged]} {bench.last('authorize').shown}",
+                    found=f"with {words} {bench.last('authorize').shown}",
                     fix="ask the gateway about this session in `authorize`, and believe its answer only",
                 )
 
