@@ -38,6 +38,12 @@ class Bank(GatewayCounterpart):
     def charge_back(self, session, amount):
         super().charge_back(numbered(session), amount)
 
+    def open_dispute(self, session, amount):
+        super().open_dispute(numbered(session), amount)
+
+    def win_dispute(self, session):
+        super().win_dispute(numbered(session))
+
 
 class BankProvider(GatewayProvider):
     parse_webhook = None

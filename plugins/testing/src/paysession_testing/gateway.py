@@ -271,6 +271,13 @@ class Gateway:
             raise _Refused(404, "no_such_action")
         return self._record(order, "chargeback", amount, origin, state="pending" if slow else "succeeded")
 
+    def _dispute(
+        self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
+    ) -> Entry:
+        """Begin what may become a chargeback: the money stays where it is until the bank settles it."""
+        del slow
+        return self._chargeback(order, body, origin, slow=True)
+
     def _cancel(
         self, order: Order, body: dict[str, Any], origin: tuple[str, str, str], *, slow: bool
     ) -> Entry:
@@ -311,10 +318,11 @@ class Gateway:
 
         Args:
             ours: The merchant's id.
-            act: ``capture``, ``refund``, ``cancel`` or ``chargeback``.
+            act: ``capture``, ``refund``, ``cancel``, ``chargeback`` or ``dispute`` (a chargeback that `bank`
+                settles).
             amount: Minor units; not for ``cancel``.
         """
-        origin = ("", "", "bank" if act == "chargeback" else "dashboard")
+        origin = ("", "", "bank" if act in ("chargeback", "dispute") else "dashboard")
         with self._lock:
             order = self.of(ours)
             if order is None:

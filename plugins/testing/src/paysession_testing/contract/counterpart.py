@@ -246,6 +246,16 @@ class Counterpart:
         del session, amount
         _optional("charge_back")
 
+    def open_dispute(self, session: PaymentSession, amount: Money) -> None:
+        """Dispute what was captured, as the payer's bank does that takes nothing yet: optional."""
+        del session, amount
+        _optional("open_dispute")
+
+    def win_dispute(self, session: PaymentSession) -> None:
+        """End the dispute that was opened, in favor of the merchant: optional."""
+        del session
+        _optional("win_dispute")
+
     def finish(self, session: PaymentSession) -> None:
         """Finish what the gateway has accepted and not finished: needed where a hook answers pending."""
         del session

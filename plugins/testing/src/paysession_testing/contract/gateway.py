@@ -114,6 +114,14 @@ class GatewayCounterpart(Counterpart):
         """Take back what was captured, as the payer's bank."""
         self.gateway.dashboard(session.id, "chargeback", amount.minor)
 
+    def open_dispute(self, session: PaymentSession, amount: Money) -> None:
+        """Dispute what was captured, which takes nothing yet."""
+        self.gateway.dashboard(session.id, "dispute", amount.minor)
+
+    def win_dispute(self, session: PaymentSession) -> None:
+        """Decide for the merchant."""
+        self._settle(session, "failed")
+
     def finish(self, session: PaymentSession) -> None:
         """Finish what is pending."""
         self._settle(session, "succeeded")

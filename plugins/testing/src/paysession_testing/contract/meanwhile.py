@@ -182,3 +182,25 @@ class MeanwhileContract:
                 "of an Effect only if it is ours",
             )
         bench.compare(session)
+
+    def test_a_dispute_takes_nothing_while_it_is_open(self, bench: Bench) -> None:
+        """One that has begun, or that the merchant has won, is no chargeback; what is captured stays so."""
+        bench.needs_report()
+        session = bench.captured()
+        bench.gateway.open_dispute(session, session.captured_amount)
+        self._disputed(bench, session, 1)
+        bench.gateway.win_dispute(session)
+        self._disputed(bench, session, 0)
+
+    def _disputed(self, bench: Bench, before: PaymentSession, disputes: int) -> None:
+        """Fail unless so many disputes are open, and no money has moved."""
+        session = bench.look(before)
+        moved = session.charged_back or session.refunded or session.captured != before.captured
+        if moved or session.disputes != disputes:
+            broken(
+                "A dispute takes money when the gateway takes it, and not before.",
+                found=f"{disputes} is open and nothing was taken: {session.disputes} is recorded, and "
+                f"{session.charged_back_amount} as charged back; {bench.last().shown}",
+                fix="report an Effect of the kind chargeback in the state pending while the money is still "
+                "the merchant's, and failed if it ends so; captured and refunded stay as they are",
+            )
