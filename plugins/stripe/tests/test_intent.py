@@ -107,7 +107,14 @@ def test_one_object_is_not_read_for_another(read, good):
 
 @pytest.mark.parametrize(
     ("status", "received", "holds"),
-    [("requires_capture", 0, True), ("succeeded", 1, True), ("canceled", 0, False), ("processing", 0, False)],
+    [
+        ("requires_capture", 0, True),
+        ("succeeded", 1, True),
+        ("canceled", 0, False),
+        ("processing", 0, False),
+        ("requires_action", 0, False),
+        ("requires_action", 1000, False),  # a part of a bank transfer
+    ],
 )
 def test_a_payment_intent_holds_what_is_authorized_or_was_taken(status, received, holds):
     assert holds is intent(status=status, amount_received=received, amount_capturable=0).holds

@@ -165,7 +165,7 @@ class Intent:
         status: Stripe's own word.
         amount: What is to be authorized.
         capturable: What is authorized and not captured.
-        received: What was captured, all in all.
+        received: What was captured, all in all: nothing while the payer has something to do.
         livemode: Whether it is about real money.
         session_id: The id of our session that it carries, or None.
         client_secret: What lets the payer's browser confirm it.
@@ -243,14 +243,17 @@ def read_intent(found: Json) -> Intent:
         ValueError: It is none, or not one that can be read.
     """
     _check_object(found, "payment_intent")
-    currency = _text(found, "currency")
-    metadata = _metadata(found)
+    currency, status = _text(found, "currency"), _text(found, "status")
+    metadata, received = _metadata(found), _money(found, "amount_received", currency)
+    if status == "requires_action":
+        # What has arrived of a bank transfer is the payer's until all of it has: a cancel gives it back.
+        received -= received
     return Intent(
         id=_text(found, "id"),
-        status=_text(found, "status"),
+        status=status,
         amount=_money(found, "amount", currency),
         capturable=_money(found, "amount_capturable", currency),
-        received=_money(found, "amount_received", currency),
+        received=received,
         livemode=found.get("livemode") is True,
         session_id=metadata.get(SESSION),
         client_secret=text(found, "client_secret"),
