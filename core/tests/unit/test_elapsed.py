@@ -93,10 +93,10 @@ class Gateway:
 class Hosts:
     """Two processes, as far as they can be told apart here, on the same ledger and machine."""
 
-    def __init__(self, **options):
+    def __init__(self, store=MemoryStore, **options):
         self.machine = Machine()
         self.gateway = Gateway(**options)
-        self.store = MemoryStore(clock=self.machine.now)
+        self.store = store(clock=self.machine.now)
         self.one, self.two = self.started(), self.started()
         order = self.one.create_collection(AMOUNT, reference="order-1")
         session = self.one.initiate(order.id, provider="gate", capture="manual")
@@ -286,13 +286,43 @@ def test_a_clock_set_back_does_not_prolong_the_window_of_what_was_sent_again_sin
         hosts.capture(hosts.one)
     hosts.machine.passes(minutes=30)
     hosts.machine.set(minutes=-10)
-    for minutes in (0, 15):  # until the clock has passed its old time nothing is sent
+    for minutes in (0, 15):
         hosts.machine.passes(minutes=minutes)
         hosts.one.recover()
-    assert sent == [0, 2700]
+    assert sent == [0, 1800, 2700]
     hosts.machine.passes(minutes=75)
     hosts.one.recover()
-    assert sent == [0, 2700]
+    assert sent == [0, 1800, 2700]
+
+
+def test_calls_go_on_after_a_clock_was_set_back():
+    hosts = Hosts()
+    hosts.machine.passes(minutes=100)
+    hosts.one.recover()
+    hosts.machine.set(minutes=-50)
+    hosts.machine.passes(minutes=1)
+    assert hosts.capture(hosts.one).captured == 4200
+
+
+def test_a_process_that_is_paused_while_its_clock_is_set_back_sends_nothing():
+    class Paused(MemoryStore):
+        """The process stands still between the commit of begin and the call."""
+
+        pause = False
+
+        def commit(self, change):
+            super().commit(change)
+            if self.pause:
+                self.pause = False
+                hosts.machine.passes(seconds=31)
+                hosts.machine.set(minutes=-50)
+
+    hosts = Hosts(store=Paused)
+    hosts.store.pause = True
+    with pytest.raises(NotApplied, match="paused"):
+        hosts.capture(hosts.one)
+    assert hosts.gateway.effects == []
+    assert hosts.capture(hosts.one).captured == 4200
 
 
 def test_nothing_is_repeated_while_a_lagging_lookup_may_miss_it():
@@ -384,11 +414,30 @@ def test_what_a_clock_is_set_back_by_can_have_passed(machine, elapsed):
 
 
 def test_a_clock_that_is_set_back_as_soon_as_it_was_read_has_not_gone_back_since(machine, elapsed):
+    reading = elapsed.reading()
     machine.set(minutes=-12)
     assert elapsed.at_most(NOON) == timedelta(0)
-    assert not elapsed.is_after(NOON + timedelta(seconds=1), NOON)
+    assert not elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
+    machine.passes(seconds=1)
+    assert not elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
+    machine.passes(seconds=1)
+    assert elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
+
+
+def test_a_time_is_over_by_the_clock_alone_if_that_was_set_forward(machine, elapsed):
+    reading = elapsed.reading()
+    machine.set(seconds=2)
+    assert elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
+    assert not elapsed.is_after(NOON + timedelta(seconds=3), NOON, reading)
+
+
+def test_without_a_stopwatch_the_clock_says_when_a_time_is_over(machine):
+    elapsed = Elapsed(machine.now)
+    reading = elapsed.reading()
     machine.passes(seconds=2)
-    assert elapsed.is_after(NOON + timedelta(seconds=1), NOON)
+    assert elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
+    machine.set(minutes=-12)
+    assert not elapsed.is_after(NOON + timedelta(seconds=1), NOON, reading)
 
 
 @pytest.mark.parametrize("drift", [0.9, -0.9])

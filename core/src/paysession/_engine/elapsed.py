@@ -122,14 +122,23 @@ class Elapsed:
         """
         return self.now() - since - self._back.after(since)
 
-    def is_after(self, moment: datetime, since: datetime) -> bool:
-        """Return whether a time may have passed, also if the clock was set back meanwhile.
+    def reading(self) -> float | None:
+        """Return the stopwatch's seconds, to be compared with later by this process; None: there is none."""
+        return self._stopwatch() if self._stopwatch is not None else None
+
+    def is_after(self, moment: datetime, since: datetime, reading: float | None) -> bool:
+        """Return whether a time has passed by the store's clock, or by the stopwatch if that was set back.
 
         Args:
             moment: The time.
-            since: When the wait for it began.
+            since: When the wait for it began, by the store's clock.
+            reading: The same by the stopwatch of this process.
         """
-        return self.now() > moment + self._back.after(since)
+        if self.now() > moment:
+            return True
+        if self._stopwatch is None or reading is None:
+            return False
+        return self._stopwatch() - reading > (moment - since).total_seconds()
 
 
 _unanswered: Final[dict[tuple[str, int], None]] = {}

@@ -107,6 +107,7 @@ class Recoverer:
             SessionBusy: It is in progress, and its lease has not run out.
         """
         claimed: Operation | None = None
+        reading = self._engine.elapsed.reading()
 
         def plan(session: SessionRow) -> Ledger | None:
             nonlocal claimed
@@ -130,7 +131,7 @@ class Recoverer:
         if ledger is None or claimed is None:
             return session
         provider = self._engine.registry.provider(session.provider)
-        return self._find_out(provider, session, self._whole(session, claimed))
+        return self._find_out(provider, session, self._whole(session, claimed), reading)
 
     def _is_leased(self, provider: Provider, operation: Operation, now: datetime) -> bool:
         """Return whether an operation is in progress, also if the clock was set forward since then."""
@@ -145,8 +146,17 @@ class Recoverer:
         capture = self._engine.store.operation(operation.capture_id) if operation.capture_id else None
         return self._engine.addressed(operation, session, capture)
 
-    def _find_out(self, provider: Provider, session: SessionRow, operation: Operation) -> SessionRow:
-        """Look first; then, where it cannot cause a second effect, send again under the same key."""
+    def _find_out(
+        self, provider: Provider, session: SessionRow, operation: Operation, reading: float | None
+    ) -> SessionRow:
+        """Look first; then, where it cannot cause a second effect, send again under the same key.
+
+        Args:
+            provider: The session's.
+            session: The operation's.
+            operation: The one in doubt.
+            reading: The stopwatch's, from before it was claimed.
+        """
         capabilities = provider.capabilities
         elapsed = self._engine.elapsed
         sent_at = operation.sent_at or operation.created_at
@@ -184,7 +194,7 @@ class Recoverer:
         )
         rule = decide(ABSENT, doubt)
         if rule.verdict is Verdict.RESEND:
-            return self._send_again(provider, session, operation, none_in_flight=none_in_flight)
+            return self._send_again(provider, session, operation, reading, none_in_flight=none_in_flight)
         if rule.verdict is Verdict.SETTLE:
             gone = NotApplied("the provider shows no trace of it, long after it was last sent")
             return self._settle(provider, session.id, operation, gone)
@@ -208,7 +218,13 @@ class Recoverer:
         )
 
     def _send_again(
-        self, provider: Provider, session: SessionRow, operation: Operation, *, none_in_flight: bool
+        self,
+        provider: Provider,
+        session: SessionRow,
+        operation: Operation,
+        reading: float | None,
+        *,
+        none_in_flight: bool,
     ) -> SessionRow:
         """Repeat an operation with its key, and with ``data``, reference and status as they were at begin.
 
@@ -216,6 +232,7 @@ class Recoverer:
             provider: The session's.
             session: The operation's.
             operation: The one in doubt.
+            reading: The stopwatch's, from before it was claimed.
             none_in_flight: Whether none of its requests could be under way when the provider was queried.
         """
         as_begun = replace(
@@ -225,11 +242,12 @@ class Recoverer:
             status=operation.session_status,
         )
         calls = self._engine.calls
+        shown = calls.shown(operation, self._engine.store.now)
         try:
             return calls.make(
                 provider,
                 operation,
-                partial(self._engine.ask, provider, as_begun, calls.shown(operation, self._engine.store.now)),
+                partial(self._engine.ask, provider, as_begun, shown, reading),
                 partial(self._sent_again, provider, session, operation, none_in_flight=none_in_flight),
             )
         except TimeOver:

@@ -163,9 +163,10 @@ class Engine:
         provider = self.registry.provider(session.provider)
         begun: Operation | None = None
         answer: Outcome | ProviderError | None = None
+        reading: float | None = None
 
         def plan(session: SessionRow) -> Ledger | SessionRow:
-            nonlocal request, begun, answer
+            nonlocal request, begun, answer, reading
             while request.idempotency_key is not None and session.version:
                 settled = self._repeated(session, request)
                 if isinstance(settled, SessionRow):
@@ -189,12 +190,13 @@ class Engine:
             if request.kind is REFUND:
                 request = self._with_capture(session, request, provider.capabilities)
             self.calls.check(session.id)
+            reading = self.elapsed.reading()
             ledger, begun = begin(session, request, provider.capabilities, self.elapsed.now())
             if request.capture is not None or self._webhooks is not None:
                 begun = self.addressed(begun, session, request.capture)
             ledger.guarded = True
             if provider.capabilities.local:
-                answer = self._answer_at_once(provider, session, ledger, begun)
+                answer = self._answer_at_once(provider, session, ledger, begun, reading)
             return ledger
 
         local = provider.capabilities.local  # what was only begun is no news
@@ -204,7 +206,7 @@ class Engine:
             return step.session
         if answer is not None:
             return self._result(step.session, step.ledger.written[begun.id], answer)
-        return self._call(provider, step.session, begun)
+        return self._call(provider, step.session, begun, reading)
 
     def _with_capture(self, session: SessionRow, request: Request, capabilities: Capabilities) -> Request:
         """Return a refund that has to refer to a capture with the capture; any other refund as it is."""
@@ -218,14 +220,16 @@ class Engine:
             rows = self.store.operations(session.id)
         return with_capture(session, request, rows)
 
-    def _call(self, provider: Provider, session: SessionRow, operation: Operation) -> SessionRow:
-        """Call the provider for an operation that was begun, and finish it."""
+    def _call(
+        self, provider: Provider, session: SessionRow, operation: Operation, reading: float | None
+    ) -> SessionRow:
+        """Call the provider for an operation that was begun, and finish it; ``reading``: see `ask`."""
         shown = self.calls.shown(operation, self.store.now)
         try:
             return self.calls.make(
                 provider,
                 operation,
-                partial(self.ask, provider, session, shown),
+                partial(self.ask, provider, session, shown, reading),
                 partial(self._finish, provider, session, operation),
             )
         except TimeOver:
@@ -290,21 +294,35 @@ class Engine:
         return is_repetition(request, settled) or nothing_to_do(session, request)
 
     def _answer_at_once(
-        self, provider: Provider, session: SessionRow, ledger: Ledger, operation: Operation
+        self,
+        provider: Provider,
+        session: SessionRow,
+        ledger: Ledger,
+        operation: Operation,
+        reading: float | None,
     ) -> Outcome | ProviderError:
         """Carry out an operation whose effects are ours: one commit holds its beginning and its end."""
-        answer = self.ask(provider, session, operation)
+        answer = self.ask(provider, session, operation, reading)
         if isinstance(answer, OutcomeUnknown):
             # Its effects are ours and nothing was written, so nothing happened.
             answer = NotApplied(answer.message)
         from_answer(ledger, operation, answer, provider.capabilities)
         return answer
 
-    def ask(self, provider: Provider, session: SessionRow, operation: Operation) -> Outcome | ProviderError:
-        """Call the hook; what it raises is an answer too."""
+    def ask(
+        self, provider: Provider, session: SessionRow, operation: Operation, reading: float | None
+    ) -> Outcome | ProviderError:
+        """Call the hook; what it raises is an answer too.
+
+        Args:
+            provider: The session's.
+            session: As the hook is shown it.
+            operation: The same.
+            reading: The stopwatch's, from before the operation was begun or claimed.
+        """
         lease, begun = operation.lease_until, operation.updated_at
         limit = provider.capabilities.call_limit
-        if lease is not None and self.elapsed.is_after(lease - limit, begun):
+        if lease is not None and self.elapsed.is_after(lease - limit, begun, reading):
             return unsent(operation, "the process was paused for too long before it sent anything")
         try:
             outcome = provider.perform(operation.kind, session, operation)
