@@ -77,7 +77,7 @@ class TruthContract:
         self._only_looks(bench, session)
         bench.approve(session)
         self._only_looks(bench, session)
-        session = bench.must_be_authorized(bench.authorize(session))
+        session = bench.look(bench.finished(bench.must_be_authorized(bench.authorize(session))))
         self._only_looks(bench, session)
         if bench.capabilities.capture != "none" and not session.captured:
             session = bench.finished(bench.act(Kind.CAPTURE, session, part=True))
