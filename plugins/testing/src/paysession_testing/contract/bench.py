@@ -91,7 +91,7 @@ class Bench:
         self.wire = wire
         self.clock = Clock()
         self.store = MemoryStore(clock=self.clock)
-        self.recorder = Recorder()
+        self.recorder = Recorder(wire)
         self.make_provider = make_provider
         self._opened: list[Payments] = []
         self._numbers = itertools.count(1)

@@ -15,10 +15,12 @@ from paysession import hookimpl
 from paysession_testing.contract.verdict import broken
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from types import FrameType
 
     from paysession import Operation, PaymentSession
+    from paysession_testing.contract.counterpart import Request
+    from paysession_testing.contract.wire import Wire
 
 __all__ = ["Call", "Crash", "Recorder"]
 
@@ -42,6 +44,8 @@ class Call:
     error: BaseException | None = None
     took: float = 0.0
     """Seconds."""
+    sent: Sequence[Request] = ()
+    """What went over the wire meanwhile; of other threads too."""
 
     @property
     def shown(self) -> str:
@@ -54,9 +58,14 @@ class Call:
 
 
 class Recorder:
-    """A plugin around the provider: it keeps what the provider said, and lets the process die."""
+    """A plugin around the provider: it keeps what the provider said, and lets the process die.
 
-    def __init__(self) -> None:
+    Args:
+        wire: What stands between the provider and its gateway.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self.calls: list[Call] = []
         self.crash: tuple[str, str] | None = None
         """A hook, and ``before`` or ``after``: where to die."""
@@ -66,15 +75,16 @@ class Recorder:
     ) -> Generator[None, Any, Any]:
         if self.crash == (hook, "before"):
             raise Crash(hook)
-        begun = time.monotonic()
+        begun, before = time.monotonic(), len(self._wire.requests)
         try:
             with _in_time(hook):
                 answer = yield
         except BaseException as error:
-            took = time.monotonic() - begun
-            self.calls.append(Call(hook, session, operation, error=error, took=took))
+            took, sent = time.monotonic() - begun, self._wire.requests[before:]
+            self.calls.append(Call(hook, session, operation, error=error, took=took, sent=sent))
             raise
-        self.calls.append(Call(hook, session, operation, answer, took=time.monotonic() - begun))
+        took, sent = time.monotonic() - begun, self._wire.requests[before:]
+        self.calls.append(Call(hook, session, operation, answer, took=took, sent=sent))
         if self.crash == (hook, "after"):
             raise Crash(hook)
         return answer

@@ -89,22 +89,22 @@ class TruthContract:
             self._only_looks(bench, bench.finished(bench.payments.cancel(session.id)))
 
     def _only_looks(self, bench: Bench, session: PaymentSession) -> None:
-        """Fail if a lookup writes, whether something is in doubt or not."""
+        """Fail if a lookup writes, or has written since the session began; something in doubt or not."""
         held = list(bench.gateway.ledger(session))
         for operation in (None, bench.payments.history(session.id)[-1]):
-            begun = len(bench.wire.requests)
             bench.handle.retrieve(session, operation)
-            sent = [request for request in bench.wire.requests[begun:] if bench.gateway.is_write(request)]
-            after = list(bench.gateway.ledger(session))
-            if sent or after != held:
-                shown = ", ".join(f"{request.method} {request.path}" for request in sent) or "no write"
-                broken(
-                    "A lookup changes nothing at the gateway: it has no key, and nobody asked for an effect.",
-                    found=f"of a session that is {session.status} `retrieve` sent {shown}; the gateway held "
-                    f"{held}, and then {after}",
-                    fix="capture, cancel and authorize in their own hooks; say ready=True where `authorize` "
-                    "has to go on; a POST that only reads is said by the counterpart's is_write",
-                )
+        looks = [call for call in bench.recorder.calls if call.hook == "retrieve"]
+        sent = [request for call in looks for request in call.sent if bench.gateway.is_write(request)]
+        after = list(bench.gateway.ledger(session))
+        if sent or after != held:
+            shown = ", ".join(f"{request.method} {request.path}" for request in sent) or "no write"
+            broken(
+                "A lookup changes nothing at the gateway: it has no key, and nobody asked for an effect.",
+                found=f"of a session that is {session.status} `retrieve` sent {shown}; the gateway held "
+                f"{held}, and then {after}",
+                fix="capture, cancel and authorize in their own hooks; say ready=True where `authorize` "
+                "has to go on; a POST that only reads is said by the counterpart's is_write",
+            )
 
     @pytest.mark.parametrize("kind", ["capture", "refund"])
     def test_totals_and_effects_tell_the_same(self, bench: Bench, kind: str) -> None:
