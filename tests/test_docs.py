@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import logging
 import pickle
 import re
 import shlex
@@ -84,7 +85,18 @@ def promise(statement, example):
     return promised[1] if promised and getattr(statement.value.func, "id", None) == "print" else None
 
 
+@pytest.fixture
+def logger():
+    """Return the library's logger, which is put back to how it was."""
+    found = logging.getLogger("paysession")
+    handlers, level = list(found.handlers), found.level
+    yield found
+    found.handlers[:] = handlers
+    found.setLevel(level)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+@pytest.mark.usefixtures("logger")
 def test_the_examples_of_a_page_run_in_their_order_and_print_what_they_say(
     page, tmp_path, monkeypatch, request
 ):

@@ -163,7 +163,7 @@ def judge(world, pay, verdict, lost=frozenset()):
         _transitions(verdict, session, history, told[session.id])
         _limits(verdict, session, entries[mine])
         if session.open or session.pending or session.cancel_requested:
-            verdict.find("unsettled", f"{session.id} ({session.provider}): {session!r:.300}")
+            verdict.find("unsettled", f"{session.id} ({session.provider}): {_waiting(session, history)}")
     if verdict.begun_twice > 1 + verdict.sessions // 100:
         verdict.find("1", f"{verdict.begun_twice} payments were begun twice: a restore explains one in 100")
     # After a restore the same call may choose another provider: what was begun with the first is lost.
@@ -223,6 +223,16 @@ def _second(verdict, session, views, events):
 def _kind(operation):
     """Return what the gateway's ledger calls what an operation does."""
     return INCREMENT if operation.increments else operation.kind
+
+
+def _waiting(session, history):
+    """Return what a session waits for, when it is looked at next, and its last operations."""
+    rows = ", ".join(f"{row.kind} {row.state} {row.message!r}" for row in history[-3:])
+    return (
+        f"{session.status}, open {session.open}, {session.pending} pending, cancel requested "
+        f"{session.cancel_requested}, checks {session.checks}, due at {session.due_at}, updated at "
+        f"{session.updated_at}; {rows}"
+    )
 
 
 def _one_effect(verdict, session, history, entries):
