@@ -431,6 +431,18 @@ def test_another_operation_that_is_open_stays_open():
     assert events(ledger) == []
 
 
+@pytest.mark.parametrize(
+    ("kept", "status", "ends"), [(0, "canceled", ["session.canceled"]), (500, "authorized", [])]
+)
+def test_what_releases_the_rest_ends_a_session_of_which_nothing_is_captured_any_more(kept, status, ends):
+    """A final capture was found and undone, and then its answer names it."""
+    found = replace(an_operation(state=State.SUCCEEDED), id="ps_1-0found")
+    undone = replace(an_operation(state=State.SUCCEEDED), id="ps_1-0undone", reverses=found.id)
+    fact = Recognized(an_operation(), found, released=True)
+    ledger = applied(authorized(captured=kept), fact, operations=[found, undone])
+    assert (ledger.row.status, ledger.row.authorized, events(ledger)) == (status, kept, ends)
+
+
 def test_a_request_that_is_answered_at_once_was_in_no_doubt():
     found = replace(an_operation(state=State.SUCCEEDED), id="ps_1-0found")
     assert events(applied(authorized(captured=1000), Recognized(an_operation(), found))) == []

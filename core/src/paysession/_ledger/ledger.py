@@ -764,8 +764,10 @@ class Ledger:
         if operation.state is State.STARTED and operation.doubted_at is not None:
             self._record("operation.settled", ours, detail=str(ours.state))
         if fact.released:
-            row.released = True
+            was, row.released = row.status, True
             self._derive()
+            if row.status is not was:  # what was captured was undone since, and the rest is gone with it
+                self._record("session.canceled", ours)
 
     def _disputed(self, fact: Disputed) -> None:
         operation = self._put(fact.operation, dispute=fact.dispute)
