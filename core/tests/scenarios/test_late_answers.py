@@ -413,7 +413,7 @@ def test_an_authorization_that_is_answered_after_a_persons_requires_more_is_book
     assert told.books(session.id) == ("authorized", 4200, 0, 0, None)
 
 
-# --- what the caller is told -------------------------------------------------------------------------
+# --- what the caller hears ---------------------------------------------------------------------------
 
 
 def shown_as(told, session_id, state):

@@ -102,7 +102,7 @@ class Workers:
             self._threads.submit(run)
         except BaseException as error:
             # Where no thread could be started it waits for a free one all the same. It is taken back, unless
-            # it has begun just now: whoever is told that it is not done may repeat it.
+            # it has begun just now: a caller who hears that it is not done may repeat it.
             if future.cancel() or not isinstance(error, RuntimeError):
                 raise
         return future

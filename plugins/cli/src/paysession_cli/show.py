@@ -129,7 +129,7 @@ def _pending(session: PaymentSession) -> str:
 def failed_later(operations: Sequence[Operation]) -> list[Operation]:
     """Return the operations that a gateway had accepted and that failed, or were undone, afterwards.
 
-    Nobody was told of it by the call that asked for them. Those that the session shows by itself are left
+    The call that asked for them did not say so. Those that the session shows by itself are left
     out: a payment that failed is its error, a dispute that was won is no failure.
     """
     kinds = (Kind.CAPTURE, Kind.REFUND, Kind.CANCEL)
