@@ -163,8 +163,8 @@ class Campaign:
             for view in views
             if view["status"] == "canceled" or view["authorized"] == view["captured"] > 0
         }
-        rows = [row.operation for row in pay.in_doubt(limit=1000) if row.needs_operator]
-        for row in rows:
+        before = len(self.tally.by_person)
+        for row in [row.operation for row in pay.in_doubt(limit=1000) if row.needs_operator]:
             if row.state.closed:  # nothing is unknown of it: its session has expired, and nobody said so
                 with suppress(PaysessionError):
                     pay.cancel(row.session_id)
@@ -176,9 +176,13 @@ class Campaign:
                 answer = Outcome.canceled()
             else:
                 answer = _statement(row, entry)
-            pay.resolve(row.id, answer, note="read from the gateway's statement")
-            self.tally.by_person.append(row.id)
-        return bool(rows) and len(self.tally.by_person) < 1000
+            try:
+                pay.resolve(row.id, answer, note="read from the gateway's statement")
+            except PaysessionError as error:  # settled meanwhile, or a broken store contradicts itself
+                logger.info("resolve %s %r", row.id, error)
+            else:
+                self.tally.by_person.append(row.id)
+        return before < len(self.tally.by_person) < 1000
 
     # --- processes --------------------------------------------------------------------------------
 

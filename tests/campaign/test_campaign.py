@@ -15,7 +15,7 @@ def run(*arguments):
     done = subprocess.run(
         [sys.executable, HERE, "--json", *arguments], capture_output=True, text=True, timeout=280, check=False
     )  # fmt: skip
-    assert done.returncode in (0, 1), done.stderr[-2000:]
+    assert done.stdout and done.returncode in (0, 1), done.stderr[-2000:]
     (result,) = json.loads(done.stdout)["stores"]
     return result, done.returncode
 
