@@ -829,6 +829,10 @@ LIMITS = {
         "Where a provider says that effects carry our key, and they do not, a capture whose answer is lost for good is "
         "taken for somebody else's: without a total nothing shows that it was final, and released the rest."
     ),
+    "a cancel's own": (
+        "A cancel that was accepted ends as the one that is shown with its key. Without a key, or where a second request "
+        "is answered by how the first one stands, a failure may be another's: the session is looked at again."
+    ),
     "released": (
         "What a capture leaves that was pending when the rest was released, and fails after a second authorization, is "
         "forgotten: a total corrects it, single effects do not."
@@ -872,7 +876,10 @@ DIFFERENCES = {
         "afterwards is recorded with the conflict `authorized_after_cancel`. An authorization that one lookup shows "
         "together with such captures includes what they took."
     ),
-    "authorized_again": "A session ends once: a second authorization after its end does not reopen it.",
+    "authorized_again": (
+        "A session ends once: a second authorization after its end does not reopen it. A cancel that was pending when "
+        "it came stays so until that is captured or released as well."
+    ),
     "came_and_went": "What was made and undone between two lookups was seen by nobody.",
     "totals_only": "Of effects that only a total shows, neither the number nor the references are known.",
     "implied_end": (
@@ -1136,6 +1143,11 @@ class Judge:
         finals = [row for row in self.fold.rows.values() if row.final and row.state is State.SUCCEEDED]
         cancels = [row for row in self.fold.rows.values() if row.kind is Kind.CANCEL]
         again = len(model.of(Kind.AUTHORIZE, now, "succeeded")) > 1
+        waits = [row for row in self.fold.rows.values() if row.id in self.fold.pending]
+        assert all(row.kind is Kind.CANCEL for row in waits), "what is over is still pending"
+        # DIFFERENCES["authorized_again"], LIMITS["a cancel's own"]
+        known = {e.key for e in model.effects}
+        assert again or not any(row.key in known for row in waits), "a cancel that is over is still pending"
         settled = session.released or cancels or again or not model.free.at(now)
         assert settled or not finals, "a final capture left the rest"
         self._conflicts(session, status)

@@ -108,6 +108,10 @@ MUTATIONS = {
     (evidence, "nothing is stale", 'stale = capabilities.lookup == "lagging" and', "stale = False and"),
     (matching, "what came and went leaves no trace", "return effect.kind is CAPTURE and authorized and not self._told", "return False"),
     # --- the end ---
+    (lookup, "what was captured before our cancel stays pending", "ledger.apply(Succeeded(pending, Answer.CANCELED, granted=False))", "return"),
+    (lookup, "a failure after the end stays pending", "if pending is not None and fresh and status is Status.ERROR:", "if False:"),
+    (matching, "a cancel of nothing stays pending", "operation.state is State.PENDING:\n            self.ledger.apply(Succeeded(operation,", "False:\n            self.ledger.apply(Succeeded(operation,"),
+    (matching, "a failure is of what failed before", "named.sort(", "sorted(named, "),
     (lookup, "a canceled object is not canceled", "elif status is Status.CANCELED:\n            matching.canceled()", "elif status is Status.CANCELED:\n            pass"),
     (matching, "a release of nothing is no barrier", "row.status is Status.CANCELED or ledger.is_implied:", "row.status is Status.CANCELED:"),
     (lookup, "a canceled object was never authorized", "if taken:", "if False:"),

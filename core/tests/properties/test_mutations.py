@@ -42,6 +42,7 @@ STORIES = {
     "failed is not final": "reversals",
     "what was refused and undone stays": "reversals",
     "a canceled object was never authorized": "cancel_at_the_gateway",
+    "a failure after the end stays pending": "cancel_at_the_gateway",
     "a foreign key is ours": "without_lookup",
     "one operation is many effects": "effects",
     "amounts are not compared": "effects",

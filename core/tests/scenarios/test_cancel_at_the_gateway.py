@@ -112,6 +112,37 @@ def test_a_refund_under_way_has_nothing_to_do_with_a_rest_that_is_released(told)
     assert told.events()[-1].operation_id == told.payments.history(session.id)[-1].id
 
 
+def canceled_while_pending(told):
+    """Return a session that was canceled while the bank was still at work on its authorization."""
+    session = told.session("requires_more")
+    told.fake.answers["authorize"] = Outcome.pending()
+    told.payments.authorize(session.id)
+    session = told.payments.cancel(session.id)
+    assert (session.status, session.pending) == ("canceled", 1)
+    return session
+
+
+def test_an_authorization_that_others_had_captured_before_our_cancel_is_pending_no_more(told):
+    """The bank said yes, somebody captured a part at the dashboard, and our cancel released the rest."""
+    session = canceled_while_pending(told)
+    taken = Effect("capture", eur("20.00"), reference="dash_1")
+    told.fake.snapshot = Snapshot("authorized", authorized=eur("20.00"), effects=[taken])
+    session = told.payments.sync(session.id)
+    assert (session.pending, session.due_at, session.conflict) == (0, None, "authorized_after_cancel")
+    assert told.books(session.id)[:4] == ("canceled", 2000, 2000, 0)
+    assert told.rows(session.id)[1] == ("authorize", "host", "succeeded", "canceled", 4200)
+    assert told.payments.collection(told.order.id).held == 2000
+
+
+def test_an_authorization_that_failed_after_our_cancel_is_pending_no_more(told):
+    session = canceled_while_pending(told)
+    told.fake.snapshot = Snapshot("error", error=TOO_LATE)
+    session = told.payments.sync(session.id)
+    assert (session.status, session.pending, session.due_at) == ("canceled", 0, None)
+    assert told.rows(session.id)[1][2:4] == ("declined", "pending")
+    assert told.told()[-1] == "operation.failed"
+
+
 def test_a_lookup_that_lags_does_not_bring_back_what_was_released(told):
     lag = timedelta(minutes=5)
     told.fake.capabilities = evolve(told.fake.capabilities, lookup="lagging", lookup_lag=lag)

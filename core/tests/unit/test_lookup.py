@@ -224,6 +224,68 @@ def test_only_a_cancel_under_way_explains_that_less_is_authorized_than_was_asked
     assert (len(of_kind(ledger, Kind.CANCEL)) > len(cancels)) is canceling
 
 
+# --- what was pending and is over ---------------------------------------------------------------------
+
+TAKEN = Effect("capture", eur("10.00"), "succeeded", "ch")
+
+
+def pending_after_the_end(snapshot, **options):
+    """Return the ledger of a session that was canceled while its authorization was pending, and what is that."""
+    authorization = an_operation(Kind.AUTHORIZE, state=State.PENDING, answer="pending")
+    session = canceled(pending=1, authorizing=authorization.id)
+    ledger = looked(session, snapshot, authorization, **options)
+    return ledger, ledger.operation(authorization.id)
+
+
+@pytest.mark.parametrize("total", [eur("10.00"), None])
+def test_an_authorization_that_was_captured_before_our_cancel_is_pending_no_more(total):
+    ledger, authorization = pending_after_the_end(Snapshot("authorized", authorized=total, effects=[TAKEN]))
+    assert (authorization.state, authorization.answer) == (State.SUCCEEDED, "canceled")
+    assert (ledger.row.pending, ledger.row.authorizing, ledger.row.due_at) == (0, None, None)
+    assert (ledger.row.status, ledger.row.authorized, ledger.row.held) == (Status.CANCELED, 1000, 1000)
+    assert (kinds(ledger), ledger.row.cancel_requested) == (["authorized_after_cancel"], False)
+    assert events(ledger) == ["session.captured", "session.conflict", "session.released"]
+
+
+@pytest.mark.parametrize(
+    ("more", "fresh"), [([], False), ([Effect("authorize", eur("32.00"), "pending", "au")], True)]
+)
+def test_an_authorization_after_the_end_stays_pending_while_it_may_still_come(more, fresh):
+    snapshot = Snapshot("authorized", authorized=eur("10.00"), effects=[TAKEN, *more])
+    ledger, authorization = pending_after_the_end(snapshot, fresh=fresh)
+    assert (authorization.state, ledger.row.authorized) == (State.PENDING, 1000)
+    assert ledger.row.due_at is not None
+
+
+@pytest.mark.parametrize(("fresh", "state"), [(True, State.DECLINED), (False, State.PENDING)])
+def test_an_authorization_that_failed_after_the_end_is_pending_no_more(fresh, state):
+    ledger, authorization = pending_after_the_end(Snapshot("error", error=DECLINED), fresh=fresh)
+    assert authorization.state is state
+    assert events(ledger) == (["operation.failed"] if fresh else [])
+    assert ledger.row.status is Status.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("shown", "captured", "state"),
+    [
+        (Effect("cancel", eur("0.00"), "succeeded", "void", "ps_1-2-cancel"), 4200, State.SUCCEEDED),
+        (Effect("cancel", eur("0.00"), "succeeded", "void"), 4200, State.SUCCEEDED),
+        (Effect("cancel", eur("0.00"), "pending", "void", "ps_1-2-cancel"), 4200, State.PENDING),
+        (Effect("cancel", eur("0.00"), "succeeded", "void", "ps_1-2-cancel"), 4100, State.PENDING),
+    ],
+)
+def test_a_pending_cancel_that_had_nothing_left_to_release_is_over_once_it_is_shown_to_be(
+    shown, captured, state
+):
+    cancel = an_operation(Kind.CANCEL, "32.00", State.PENDING, 2, answer="pending")
+    session = authorized(captured=captured, pending=1)
+    snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[shown])
+    ledger = looked(session, snapshot, cancel)
+    assert ledger.operation(cancel.id).state is state
+    assert ledger.row.released is (state is State.SUCCEEDED)
+    assert (ledger.row.status, ledger.row.authorized) == (Status.AUTHORIZED, 4200)
+
+
 # --- what may be from before the last change ----------------------------------------------------------
 
 UNDONE = Effect("capture", eur("10.00"), "reversed", "ch")

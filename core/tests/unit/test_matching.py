@@ -490,6 +490,16 @@ def test_a_pending_authorization_goes_by_the_gateways_id():
     assert (accepted.state, accepted.reference) == (State.PENDING, "au")
 
 
+def test_a_failure_is_of_the_pending_authorization_that_names_it_and_not_of_one_declined_before():
+    declined = an_operation(Kind.AUTHORIZE, state=State.DECLINED)
+    pending = an_operation(Kind.AUTHORIZE, state=State.PENDING, place=2, reference="au")
+    session = at_gateway(pending=1, authorizing=pending.id)
+    failed = Effect("authorize", eur("42.00"), "failed", "au", declined.id)
+    ledger = notified(session, failed, operations=[declined, pending])
+    assert ledger.operation(pending.id).state is State.DECLINED
+    assert (ledger.row.status, ledger.row.pending) == (Status.ERROR, 0)
+
+
 @pytest.mark.parametrize(("reference", "key", "known"), [("au", "k", "au"), (None, "k", "k")])
 def test_the_report_of_an_implied_authorization_names_it_and_is_compared_with_what_was_asked(
     reference, key, known

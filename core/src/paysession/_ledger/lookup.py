@@ -11,6 +11,7 @@ from paysession._ledger.facts import (
     ConflictOpened,
     Found,
     Presented,
+    Released,
     Reopened,
     Succeeded,
 )
@@ -28,6 +29,7 @@ from paysession.operation import (
     Operation,
     State,
 )
+from paysession.outcome import Answer
 from paysession.values import Status
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ class Lookup:
         matching.total(CHARGEBACK, snapshot.charged_back)
         if status is Status.AUTHORIZED:
             self._authorized_total()
+            self._end_pending()
         elif status is Status.CANCELED:
             matching.canceled()
         else:
@@ -145,6 +148,23 @@ class Lookup:
             if found > before.authorized and not partly:
                 ledger.apply(ConflictOpened("amount", known, shown))
 
+    def _end_pending(self) -> None:
+        """Settle what was pending and is seen to be over, where all that is authorized was captured before.
+
+        A cancel had nothing left to release then, so that no total fell with it; what a canceled session had
+        authorized was captured by others, and not by what the ledger knew.
+        """
+        matching, ledger, row = self._matching, self._ledger, self._ledger.row
+        if not row.pending or not matching.fresh or row.authorized > row.kept:
+            return
+        for effect in self._snapshot.effects:
+            if effect.kind is CANCEL and effect.state == "succeeded":
+                matching.end_cancel(effect)
+        pending = ledger.operation(row.authorizing)
+        if pending is not None and row.status is Status.CANCELED and not _processing(self._snapshot):
+            ledger.apply(Succeeded(pending, Answer.CANCELED, granted=False))
+            ledger.apply(Released(pending))
+
     def _waiting(self) -> None:
         """Record that the gateway shows no authorization: it waits for the payer, or it failed."""
         matching, ledger, snapshot = self._matching, self._ledger, self._snapshot
@@ -154,7 +174,10 @@ class Lookup:
             if fresh:
                 ledger.apply(ConflictOpened("status", row.status, status))
             return
+        pending = ledger.operation(row.authorizing)
         if row.status is Status.CANCELED:
+            if pending is not None and fresh and status is Status.ERROR:
+                ledger.apply(refusal(pending, declined(snapshot.error)))
             # Our session is closed and the gateway's object is not: a payer could still use it.
             refused = "cancel_refused" in ledger.conflicts
             if fresh and not row.cancel_requested and status is not Status.ERROR and not refused:
@@ -163,7 +186,6 @@ class Lookup:
                 ledger.apply(CancelRequested())
             return
         opened = matching.open
-        pending = ledger.operation(row.authorizing)
         if not fresh and matching.authorizing is not None:
             # It may show how it stood before: only that the gateway is processing it settles anything.
             if opened is not None and _processing(snapshot):

@@ -359,6 +359,12 @@ class Matching:
         elif effect.state == "pending" and operation.state is State.STARTED:
             self.ledger.apply(Accepted(operation))
 
+    def end_cancel(self, effect: Effect) -> None:
+        """Record that a cancel of ours that was pending has succeeded."""
+        operation = self._match(effect)
+        if operation is not None and operation.state is State.PENDING:
+            self.ledger.apply(Succeeded(operation, "found", reference=effect.reference))
+
     def total(self, kind: Kind, total: Money | None) -> None:
         """Record what a total shows beyond the effects that were reported one by one."""
         if total is None:
@@ -449,7 +455,8 @@ class Matching:
             ledger.apply(Succeeded(opened, "found"))  # else there were nothing to authorize
         rows = [op for op in ledger.operations if op.kind is AUTHORIZE]
         named = [op for op in rows if _names(effect, op)]
-        operation = next((op for op in named if grants(op)), named[0] if named else None)
+        named.sort(key=lambda op: 0 if grants(op) else 1 if op.state in OPEN else 2)
+        operation = named[0] if named else None
         if operation is None and effect.key is None:
             # Without a key it is about the authorization that is open, unless it names an earlier one.
             operation = self.authorizing
