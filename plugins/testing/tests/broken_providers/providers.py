@@ -1095,6 +1095,14 @@ class _Revealing:
         return self.value
 
 
+@breaks("test_secrets_stay_out_of_addresses")
+class SecretInAddress(GatewayProvider):
+    fix = "send it in a header"
+
+    def _exchange(self, method, path, body, key):
+        return super()._exchange(method, f"{path}?api_key={self._api_key.reveal()}", body, key)
+
+
 @breaks("test_secrets_stay_out_of_the_ledger")
 class SecretInData(GatewayProvider):
     @hookimpl

@@ -6,6 +6,7 @@ import logging
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
 
 import attrs
 
@@ -33,7 +34,10 @@ def _secrets(bench: Bench) -> list[str]:
     return found
 
 
-def _search(where: str, text: str, secrets: Iterable[str]) -> None:
+_HIDE: Final = "keep it as a Secret, and reveal() it only where it is sent; silence an SDK's logs"
+
+
+def _search(where: str, text: str, secrets: Iterable[str], fix: str = _HIDE) -> None:
     for secret in secrets:
         if secret in text:
             place = text.index(secret)
@@ -41,7 +45,7 @@ def _search(where: str, text: str, secrets: Iterable[str]) -> None:
             broken(
                 "Secrets show nowhere.",
                 found=f"{where} shows one: ...{shown!r}",
-                fix="keep it as a Secret, and reveal() it only where it is sent; silence an SDK's logs",
+                fix=fix,
             )
 
 
@@ -107,6 +111,14 @@ class SecretsContract:
             _search("an error", text, secrets)
         for doubt in bench.payments.in_doubt():
             _search("in_doubt()", repr(doubt), secrets)
+
+    def test_secrets_stay_out_of_addresses(self, bench: Bench) -> None:
+        """No request has a secret in its path or query, which every proxy and server on the way logs."""
+        live(bench)
+        secrets = _secrets(bench)
+        for request in bench.wire.requests:
+            address = unquote_plus(request.path)
+            _search(f"the address of a {request.method}", address, secrets, fix="send it in a header")
 
     def test_secrets_stay_out_of_the_ledger(self, bench: Bench) -> None:
         """Sessions, operations, events, ``data`` and next actions hold no secret of the merchant."""
