@@ -1148,6 +1148,10 @@ class Judge:
         # DIFFERENCES["authorized_again"], LIMITS["a cancel's own"]
         known = {e.key for e in model.effects}
         assert again or not any(row.key in known for row in waits), "a cancel that is over is still pending"
+        if not session.pending and not session.disputes and session.status in ("authorized", "canceled"):
+            over = session.status == "canceled" or session.authorized == session.captured
+            assert not over or session.due_at is None, "it is over, and looked at for ever"
+            assert session.next_action is None, "a payer who has paid has something to do"
         settled = session.released or cancels or again or not model.free.at(now)
         assert settled or not finals, "a final capture left the rest"
         self._conflicts(session, status)
