@@ -247,6 +247,16 @@ def test_an_authorization_that_was_captured_before_our_cancel_is_pending_no_more
     assert events(ledger) == ["session.captured", "session.conflict", "session.released"]
 
 
+def test_an_authorization_that_was_captured_and_refunded_before_anybody_looked_is_pending_no_more():
+    given_back = Effect("refund", eur("10.00"), "succeeded", "re")
+    snapshot = Snapshot("authorized", authorized=eur("10.00"), effects=[TAKEN, given_back])
+    ledger, authorization = pending_after_the_end(snapshot)
+    assert authorization.state is State.SUCCEEDED
+    assert (ledger.row.pending, ledger.row.due_at, ledger.row.refunded) == (0, None, 1000)
+    again = looked(ledger.session, snapshot, *ledger.operations, conflicts=ledger.opened)
+    assert (kinds(ledger), again.conflicts) == (["authorized_after_cancel"], {})  # reported, and over
+
+
 @pytest.mark.parametrize(
     ("more", "fresh"), [([], False), ([Effect("authorize", eur("32.00"), "pending", "au")], True)]
 )
