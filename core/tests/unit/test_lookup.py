@@ -267,11 +267,20 @@ def test_an_authorization_after_the_end_stays_pending_while_it_may_still_come(mo
     assert ledger.row.due_at is not None
 
 
-@pytest.mark.parametrize(("fresh", "state"), [(True, State.DECLINED), (False, State.PENDING)])
-def test_an_authorization_that_failed_after_the_end_is_pending_no_more(fresh, state):
-    ledger, authorization = pending_after_the_end(Snapshot("error", error=DECLINED), fresh=fresh)
+@pytest.mark.parametrize(
+    ("status", "fresh", "state"),
+    [
+        ("error", True, State.DECLINED),
+        ("error", False, State.PENDING),
+        ("pending", True, State.PENDING),
+        ("requires_more", True, State.PENDING),
+    ],
+)
+def test_an_authorization_is_pending_after_the_end_until_it_failed(status, fresh, state):
+    error = DECLINED if status == "error" else None
+    ledger, authorization = pending_after_the_end(Snapshot(status, error=error), fresh=fresh)
     assert authorization.state is state
-    assert events(ledger) == (["operation.failed"] if fresh else [])
+    assert ("operation.failed" in events(ledger)) is (state is State.DECLINED)
     assert ledger.row.status is Status.CANCELED
 
 
@@ -291,8 +300,12 @@ def test_a_pending_cancel_that_had_nothing_left_to_release_is_over_once_it_is_sh
     session = authorized(captured=captured, pending=1)
     snapshot = Snapshot("authorized", authorized=eur("42.00"), effects=[shown])
     ledger = looked(session, snapshot, cancel)
-    assert ledger.operation(cancel.id).state is state
-    assert ledger.row.released is (state is State.SUCCEEDED)
+    over = state is State.SUCCEEDED
+    assert (ledger.operation(cancel.id).state, ledger.operation(cancel.id).reference) == (
+        state,
+        "void" if over else None,
+    )
+    assert ledger.row.released is over
     assert (ledger.row.status, ledger.row.authorized) == (Status.AUTHORIZED, 4200)
 
 

@@ -151,8 +151,8 @@ class Lookup:
     def _end_pending(self) -> None:
         """Settle what was pending and is seen to be over, where all that is authorized was captured before.
 
-        A cancel had nothing left to release then, so that no total fell with it; what a canceled session had
-        authorized was captured by others, and not by what the ledger knew.
+        No total falls then that would show it: a cancel had nothing left to release, and what a canceled
+        session had authorized was captured by others before the cancel.
         """
         matching, ledger, row = self._matching, self._ledger, self._ledger.row
         if not row.pending or not matching.fresh or row.authorized > row.kept:
